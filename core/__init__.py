@@ -1,0 +1,1 @@
+"""The engine of QuantScope: load, calibrate, choose thresholds, quantize and evaluate ONNX models."""

@@ -1,0 +1,28 @@
+"""Errors a user can act on; the message says what is wrong and what to do.
+
+    QuantScopeError
+    ├── ModelError    the model cannot be read, or is of a kind that cannot be quantized
+    ├── DataError     calibration or evaluation data do not fit the model, or are unusable
+    ├── RecipeError   a recipe names something that does not exist, or asks for what a target lacks
+    └── ExportError   the quantized model cannot be written as asked
+"""
+
+
+class QuantScopeError(Exception):
+    """Base of every error that is meant for the user rather than for a developer."""
+
+
+class ModelError(QuantScopeError):
+    """The model cannot be read, or cannot be quantized."""
+
+
+class DataError(QuantScopeError):
+    """Calibration or evaluation data do not fit the model, or are unusable."""
+
+
+class RecipeError(QuantScopeError):
+    """A recipe is malformed, or does not fit the model or the target."""
+
+
+class ExportError(QuantScopeError):
+    """The quantized model cannot be written as asked."""

@@ -1,0 +1,1 @@
+"""The Streamlit app, its figures and the command line of QuantScope."""
