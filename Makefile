@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` opens the app on a sample, `make test` runs every check.
+# Both set up .venv by themselves; `make PYTHON=python3.12 test` chooses the interpreter.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+    "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo app test lint bench clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/.installed  ## open the app on a sample network
+	$(BIN)/quantscope demo
+
+app: .venv/.installed  ## open the app without a model
+	$(BIN)/quantscope app
+
+test: lint  ## lint, types, unit tests and browser tests
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.installed-bench  ## measure speed and quality against other tools
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.python:
+	@test -n "$(PYTHON)" || { echo "QuantScope needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "QuantScope needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+# A stamp a set of packages: nothing is installed again until pyproject.toml changes.
+.venv/.installed: .venv/.python pyproject.toml
+	@echo "Installing QuantScope into .venv (a minute or two, once)"
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+.venv/.installed-test: .venv/.python pyproject.toml
+	@echo "Installing QuantScope and its test tools into .venv (a minute or two, once)"
+	$(PIP) install --quiet --editable '.[test]'
+	@touch $@ .venv/.installed
+
+.venv/.installed-bench: .venv/.python pyproject.toml
+	$(PIP) install --quiet --editable '.[bench]'
+	@touch $@ .venv/.installed

@@ -1,0 +1,1 @@
+"""Tests of QuantScope: one file a module, browser tests in `browser/`."""

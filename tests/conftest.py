@@ -1,0 +1,103 @@
+"""Fixtures for all tests: where things are, and a real app in a real browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support import BROWSER_ARGS, ROOT, App, browser_path
+
+REQUIRE_BROWSER = os.environ.get("QUANTSCOPE_REQUIRE_BROWSER") == "1"
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference models and data that may lie beside the checkout; skips where it does not."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("no ../shared folder with reference models beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., App]]:
+    """Start `quantscope` with the given arguments: `serve("demo")`, `serve("app", model, "--data", data)`.
+
+    Every server gets its own folder for projects and caches (`app.home`), listens on 127.0.0.1 only, and is
+    ended after the last test.
+    """
+    running: list[App] = []
+
+    def start(*arguments: str | Path, home: Path | None = None) -> App:
+        app = App(home or tmp_path_factory.mktemp("quantscope"), *map(str, arguments))
+        running.append(app)
+        return app.start()
+
+    yield start
+    for app in running:
+        app.stop()
+
+
+@pytest.fixture(scope="session")
+def app_url(serve: Callable[..., App]) -> str:
+    """The address of a `quantscope demo` that all browser tests share."""
+    return serve("demo").url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """The system's Chromium under Playwright."""
+    executable = browser_path()
+    if executable is None:
+        reason = "no Chromium on PATH (chromium, chromium-browser, google-chrome)"
+        if REQUIRE_BROWSER:
+            pytest.fail(f"{reason}, and QUANTSCOPE_REQUIRE_BROWSER=1")
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(BROWSER_ARGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A fresh tab; the test fails if a script on the page fails, or if anything is asked of another machine.
+
+    `page.errors` and `page.foreign` hold what went wrong.
+    """
+    context = browser.new_context(viewport={"width": 1400, "height": 950})
+    tab = context.new_page()
+    tab.set_default_timeout(15_000)
+    tab.errors, tab.foreign = [], []
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+    tab.on("request", lambda request: _local(request.url) or tab.foreign.append(request.url))
+    yield tab
+    errors, foreign = list(tab.errors), list(tab.foreign)
+    context.close()
+    assert not errors, f"the page's scripts failed: {errors}"
+    assert not foreign, f"requests left this machine: {foreign}"
+
+
+def _local(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in {"data", "blob", "about"} or parts.hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a browser, so that `-m "not browser"` leaves it out."""
+    for item in items:
+        if "page" in getattr(item, "fixturenames", ()) or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)

@@ -1,0 +1,115 @@
+"""What several test files need: a running app to talk to, and the wait for Streamlit to come to rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+BROWSER_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def browser_path() -> str | None:
+    """The system's Chromium, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ready(page: Any, timeout: float = 30_000) -> None:
+    """Wait until the app's script has finished (milliseconds)."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
+
+
+def command_env(home: Path, **extra: str) -> dict[str, str]:
+    """The environment for a `quantscope` process that keeps its projects and caches below `home`."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "QUANTSCOPE_HOME": str(home / "projects"),
+        "QUANTSCOPE_CACHE": str(home / "cache"),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONIOENCODING": "utf-8",
+        **extra,
+    }
+
+
+class App:
+    """A `quantscope` server process on a free port; started by `start`, ended by its own process handle."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home, self.arguments = home, arguments
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = home / "app.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._sink: IO[bytes] | None = None
+
+    def start(self, timeout: float = 60.0) -> App:
+        """Start the server and return when it answers; also used to start it again on the same port."""
+        command = [sys.executable, "-m", "ui.cli", *self.arguments]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--no-browser"]
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._sink = self.log.open("ab")
+        self.process = subprocess.Popen(
+            command, cwd=self.home, env=command_env(self.home), stdout=self._sink, stderr=subprocess.STDOUT
+        )
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self._healthy():
+                return self
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError(f"{' '.join(command)} did not come up:\n{self.output()}")
+
+    def stop(self) -> None:
+        """End the process, gently first."""
+        if self.process is not None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+        if self._sink is not None:
+            self._sink.close()
+            self._sink = None
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def output(self) -> str:
+        """All that the server has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def _healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
