@@ -1,0 +1,144 @@
+"""What the command line prints: tables and strict JSON on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any
+
+from core.progress import Progress, ProgressFn
+
+SPARSE_SECONDS = 10.0  # time between progress lines where stderr is not a terminal
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can carry it: dataclasses and mappings as objects, NaN and infinities as null."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Strict JSON, alone on stdout."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def clean(text: object) -> str:
+    """One printable line: names come from model files, and must not steer the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def say(text: str = "") -> None:
+    """A line of the command's result."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """A line beside the result: what was left out, assumed or warned about."""
+    sys.stderr.write(clean(text) + "\n")
+    sys.stderr.flush()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], numeric: Sequence[str] = ()) -> str:
+    """Columns of text; those named in `numeric` are flush right."""
+    cells = [[clean(cell) for cell in row] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (
+            text.rjust(width) if header in numeric else text.ljust(width)
+            for header, text, width in zip(headers, row, widths, strict=True)
+        )
+        return "  ".join(parts).rstrip()
+
+    return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def number(value: float | None, digits: int = 4, unit: str = "") -> str:
+    """A number with `digits` significant digits; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return ("inf" if value > 0 else "-inf") + unit
+    return f"{value:.{digits}g}{unit}"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit a person would choose."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.2f} GB"
+
+
+@contextmanager
+def progress_bar(label: str, quiet: bool = False) -> Iterator[ProgressFn]:
+    """A progress callback that draws on stderr: a bar in a terminal, otherwise a line now and then."""
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        with _bar(label) as report:
+            yield report
+    else:
+        yield _sparse(label)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[ProgressFn]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def report(progress: Progress) -> None:
+            text = clean(progress.label or label)
+            bar.update(task, completed=progress.done, total=progress.total or None, description=text)
+
+        yield report
+
+
+def _sparse(label: str, clock: Callable[[], float] = time.monotonic) -> ProgressFn:
+    last = clock()
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        if clock() - last >= SPARSE_SECONDS:
+            last = clock()
+            note(f"{progress.label or label}: {progress.done} of {progress.total}")
+
+    return report
