@@ -110,8 +110,17 @@ class Encoding:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Encoding):
             return NotImplemented
-        same = (self.type, self.axis, self.qmin, self.qmax) == (other.type, other.axis, other.qmin, other.qmax)
-        return same and np.array_equal(self.scale, other.scale) and np.array_equal(self.zero_point, other.zero_point)
+        same = (self.type, self.axis, self.qmin, self.qmax) == (
+            other.type,
+            other.axis,
+            other.qmin,
+            other.qmax,
+        )
+        return (
+            same
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 

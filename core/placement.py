@@ -1,0 +1,265 @@
+"""Where quantizers go: which tensors of a model get scales of their own, which share, and which stay float.
+
+The placement equals what onnxruntime's `quantize_static` would choose on the same graph, so that ONNX
+Runtime fuses the result into the same integer kernels, with these differences: the scale and bias of
+normalizations stay float (they are no part of an integer kernel), a constant padding value stays as it
+is, and float consumers of a float tensor read it unrounded.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from core.model import Model
+from core.targets import Role, Target, target
+
+REMOVABLE = frozenset({"Relu", "Clip"})  # a quantizer behind them can do their work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightPlacement:
+    """The constant operand of a Conv, Gemm or MatMul, and the bias added in its accumulator."""
+
+    node: str
+    layer: str
+    initializer: str
+    operand: int  # input index of the node
+    axis: int | None  # output-channel axis; None where the op allows one scale only
+    groups: int  # ConvTranspose repeats the channels of its weight for each group
+    input: str  # the other operand; its scale times the weight's is the bias's
+    bias: str | None  # constant bias, of as many values as output channels (or fewer, broadcast)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Every quantizer of a model for one target; no numbers yet."""
+
+    target: Target
+    tensors: Mapping[str, str]  # activation → the layer that owns it
+    sources: Mapping[
+        str, str
+    ]  # activation that shares parameters → activation or constant it takes them from
+    constants: Mapping[str, str]  # constant quantized like an activation → layer that reads it
+    weights: Mapping[str, WeightPlacement]  # node name → its weight
+    nodes: frozenset[str]  # nodes that compute on dequantized inputs
+
+    def own(self) -> tuple[str, ...]:
+        """Activations with parameters of their own, in topological order."""
+        return tuple(t for t in self.tensors if t not in self.sources)
+
+
+def activation_tensors(model: Model, target_name: str = "onnxruntime-cpu") -> tuple[str, ...]:
+    """Names of the activations that need statistics: those that any recipe gives parameters of their own."""
+    return place(model, target(target_name)).own()
+
+
+def place(model: Model, target_: Target, float_layers: Iterable[str] = ()) -> Placement:
+    """Decide, in one pass over the nodes, what is quantized.
+
+    Args:
+        model: The float model.
+        target_: Gives each operator its role.
+        float_layers: Names of layers that stay float; an input named here is never quantized.
+    """
+    walk = _Walk(model, target_, frozenset(float_layers))
+    for node in model.ir.graph:
+        walk.visit(node)
+    return Placement(
+        target=target_,
+        tensors=walk.tensors,
+        sources=walk.sources,
+        constants=walk.constants,
+        weights=walk.weights,
+        nodes=frozenset(walk.nodes),
+    )
+
+
+@dataclass(slots=True)
+class _Walk:
+    """State of the pass: what has been marked so far."""
+
+    model: Model
+    target: Target
+    float_layers: frozenset[str]
+    tensors: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, WeightPlacement] = field(default_factory=dict)
+    nodes: set[str] = field(default_factory=set)
+    inside: set[str] = field(default_factory=set)  # between a quantized node and its fused activation
+    layer_of_node: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layer_of_node = {node: layer.name for layer in self.model.layers for node in layer.nodes}
+
+    def visit(self, node: ir.Node) -> None:
+        layer = self.layer_of_node.get(node.name or "")
+        role = self.target.roles.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if role is None or layer is None or layer in self.float_layers:
+            return
+        if any(v is not None and v.name in self.float_layers and v.is_graph_input() for v in node.inputs):
+            return
+        if _VISITS[role](self, node, layer):
+            self.nodes.add(str(node.name))
+
+    def mark(self, value: ir.Value | None, reader: str) -> None:
+        """Give a float tensor parameters of its own, unless it has some."""
+        if value is None or not _is_float(value):
+            return
+        name = str(value.name)
+        if value.const_value is not None:
+            self.constants.setdefault(name, reader)
+        elif name not in self.tensors:
+            self.tensors[name] = self._owner(value, reader)
+
+    def mark_output(self, node: ir.Node, value: ir.Value, layer: str) -> None:
+        """Mark an output, unless the next thing that happens to it is this layer's Relu or Clip."""
+        users = value.uses()
+        if len(users) == 1 and not value.is_graph_output() and node.op_type not in REMOVABLE:
+            user = users[0].node
+            if user.op_type in REMOVABLE and self.layer_of_node.get(user.name or "") == layer:
+                self.inside.add(str(value.name))
+                return
+        self.mark(value, layer)
+
+    def share(self, node: ir.Node, layer: str) -> None:
+        """Let the outputs keep the parameters of the first input."""
+        assert node.inputs[0] is not None
+        given = str(node.inputs[0].name)
+        root = self.sources.get(given, given)
+        for value in node.outputs:
+            if _is_float(value):
+                self.tensors[str(value.name)] = layer
+                self.sources[str(value.name)] = root
+
+    def is_quantized(self, value: ir.Value | None) -> bool:
+        return value is not None and (value.name in self.tensors or value.name in self.constants)
+
+    def _owner(self, value: ir.Value, reader: str) -> str:
+        if value.is_graph_input():
+            return str(value.name)
+        layer = self.model.layer_of(str(value.name))
+        return layer.name if layer is not None else reader
+
+
+# Each visit marks the tensors of one node, and says whether the node computes on quantized ones.
+
+
+def _linear(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    x, w = node.inputs[0], node.inputs[1]
+    if x is None or w is None or not (_is_float(x) and _is_float(w)):
+        return False
+    for operand, value, other in ((0, x, w), (1, w, x)):
+        if value.const_value is None:
+            walk.mark(value, layer)
+        else:
+            walk.weights[str(node.name)] = _weight(node, layer, operand, value, other)
+    walk.mark_output(node, node.outputs[0], layer)
+    return True
+
+
+def _weight(node: ir.Node, layer: str, operand: int, value: ir.Value, other: ir.Value) -> WeightPlacement:
+    rank = len(value.shape) if value.shape is not None else 0
+    axis: int | None = None
+    groups = 1
+    if operand == 1 and node.op_type == "Conv":
+        axis = 0
+    elif operand == 1 and node.op_type == "ConvTranspose":
+        axis, groups = 1, node.attributes.get_int("group", 1)
+    elif operand == 1 and node.op_type == "Gemm":
+        axis = 0 if node.attributes.get_int("transB", 0) else 1
+    elif operand == 1 and rank == 2:  # MatMul: integer kernels take column scales for matrices only
+        axis = 1
+    bias = node.inputs[2] if operand == 1 and len(node.inputs) > 2 else None
+    return WeightPlacement(
+        node=str(node.name),
+        layer=layer,
+        initializer=str(value.name),
+        operand=operand,
+        axis=axis,
+        groups=groups,
+        input=str(other.name),
+        bias=str(bias.name) if bias is not None and bias.const_value is not None else None,
+    )
+
+
+def _own(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    if not any(v is not None and _is_float(v) for v in node.inputs):
+        return False
+    for value in node.inputs:
+        walk.mark(value, layer)
+    for value in node.outputs:
+        walk.mark_output(node, value, layer)
+    return True
+
+
+def _norm(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    walk.mark(node.inputs[0], layer)
+    walk.mark_output(node, node.outputs[0], layer)
+    return True
+
+
+def _activation(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    value = node.inputs[0]
+    if value is None or not (value.name in walk.inside or walk.is_quantized(value)):
+        return False
+    walk.mark(node.outputs[0], layer)
+    return True
+
+
+def _share(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    if not walk.is_quantized(node.inputs[0]):
+        return False
+    walk.share(node, layer)
+    return True
+
+
+def _split(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    walk.mark(node.inputs[0], layer)
+    return _share(walk, node, layer)
+
+
+def _gather(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    table = node.inputs[0]
+    if table is not None and table.const_value is not None:
+        walk.mark(table, layer)
+    return _share(walk, node, layer)
+
+
+def _pad(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    data = node.inputs[0]
+    if data is None or not _is_float(data):
+        return False
+    walk.mark(data, layer)
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    constant = node.attributes.get_string("mode", "constant") == "constant"
+    is_zero = value is None or (value.const_value is not None and not value.const_value.numpy().any())
+    if constant and not is_zero:
+        walk.mark(node.outputs[0], layer)
+        return True
+    return _share(walk, node, layer)
+
+
+def _select(walk: _Walk, node: ir.Node, layer: str) -> bool:
+    if not (walk.is_quantized(node.inputs[1]) and walk.is_quantized(node.inputs[2])):
+        return False
+    walk.mark(node.outputs[0], layer)
+    return True
+
+
+def _is_float(value: ir.Value) -> bool:
+    return bool(value.dtype == ir.DataType.FLOAT)
+
+
+_VISITS = {
+    Role.LINEAR: _linear,
+    Role.OWN: _own,
+    Role.NORM: _norm,
+    Role.ACTIVATION: _activation,
+    Role.SHARE: _share,
+    Role.SPLIT: _split,
+    Role.GATHER: _gather,
+    Role.PAD: _pad,
+    Role.SELECT: _select,
+}

@@ -1,0 +1,256 @@
+"""Float model and encodings in, quantized ONNX model out, as QuantizeLinear / DequantizeLinear pairs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from core.bias import bias_scale, bias_vector, gemm_factors, quantize_bias
+from core.model import Model
+from core.placement import REMOVABLE, WeightPlacement
+from core.quant import Encoding, quantize
+from core.recipe import Encodings
+
+# Names follow onnxruntime's quantizer, so that tools which read its files read ours.
+QUANTIZED, DEQUANTIZED, Q_INPUT = (
+    "_QuantizeLinear_Output",
+    "_DequantizeLinear_Output",
+    "_QuantizeLinear_Input",
+)
+MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
+
+
+def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
+    """The quantized model.
+
+    Each quantized activation is followed by one QuantizeLinear / DequantizeLinear pair, read by the nodes
+    that compute on integers, and by all nodes if its producer does. Weights and constants are stored as
+    integers behind a DequantizeLinear, biases as int32 with scale input × weight. A Relu or Clip whose
+    work the quantizer behind it does already is left out: the result is the same to the bit.
+
+    Raises:
+        onnx and onnx_ir errors only for models that `load_model` would not have returned.
+    """
+    return ir.to_proto(quantize_ir(model, encodings))
+
+
+def quantize_ir(model: Model, encodings: Encodings) -> ir.Model:
+    """As `quantize_model`, in onnx_ir's form; weights that stay float are shared with `model`, not copied."""
+    quantized = model.ir.clone()
+    builder = _Builder(quantized.graph, encodings)
+    builder.run()
+    quantized.graph.sort()
+    if builder.needs_ms_domain:
+        quantized.graph.opset_imports.setdefault(MS_DOMAIN, 1)
+    quantized.producer_name = "QuantScope"
+    return quantized
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Edits one graph in place."""
+
+    graph: ir.Graph
+    encodings: Encodings
+    needs_ms_domain: bool = False
+    taken: set[str] = field(default_factory=set)  # names in use
+
+    def run(self) -> None:
+        placement = self.encodings.placement
+        nodes = {str(node.name): node for node in self.graph}
+        values = {str(v.name): v for node in nodes.values() for v in node.outputs}
+        values |= {str(v.name): v for v in self.graph.inputs}
+        self.taken = {*values, *self.graph.initializers}
+        for tensor in placement.tensors:
+            self._drop_redundant_activation(values, tensor)
+        for tensor in placement.tensors:
+            self._activation(values[tensor], self.encodings.activations[tensor], placement.nodes)
+        for name, encoding in self.encodings.constants.items():
+            self._constant(self.graph.initializers[name], encoding, placement.nodes)
+        for name, weight in placement.weights.items():
+            self._weight(nodes[name], weight, self.encodings.weights[name])
+        for name in [
+            n for n, v in self.graph.initializers.items() if not v.uses() and not v.is_graph_output()
+        ]:
+            del self.graph.initializers[name]
+
+    def _drop_redundant_activation(self, values: dict[str, ir.Value], tensor: str) -> None:
+        """Remove the Relu or Clip before a quantizer that saturates at the same values."""
+        node = values[tensor].producer()
+        if (
+            node is None
+            or node.op_type not in REMOVABLE
+            or str(node.name) not in self.encodings.placement.nodes
+        ):
+            return
+        before, after = node.inputs[0], node.outputs[0]
+        if before is None or len(before.uses()) != 1 or before.is_graph_output() or before.producer() is None:
+            return
+        if str(before.producer().name) not in self.encodings.placement.nodes:  # type: ignore[union-attr]
+            return
+        if not _saturates_within(node, self.encodings.activations[tensor]):
+            return
+        name = after.name
+        for i, output in enumerate(self.graph.outputs):
+            if output is after:
+                self.graph.outputs[i] = before
+        after.replace_all_uses_with(before)
+        before.shape, before.type = after.shape, after.type
+        self.graph.remove(node, safe=False)
+        before.name = name
+        values[tensor] = before
+
+    def _activation(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:
+        name = str(value.name)
+        producer = value.producer()
+        everywhere = producer is not None and str(producer.name) in integer_nodes
+        scale, zero = self._parameters(name, encoding)
+        q = self._node(
+            "QuantizeLinear", [value, scale, zero], f"{name}_QuantizeLinear", name + QUANTIZED, encoding
+        )
+        dq = self._node(
+            "DequantizeLinear", [q, scale, zero], f"{name}_DequantizeLinear", name + DEQUANTIZED, encoding
+        )
+        q.shape = dq.shape = value.shape
+        for node, index in list(value.uses()):
+            if node is not q.producer() and (everywhere or str(node.name) in integer_nodes):
+                node.replace_input_with(index, dq)
+        if everywhere and value.is_graph_output():
+            value.name = name + Q_INPUT
+            dq.name = name
+            for i, output in enumerate(self.graph.outputs):
+                if output is value:
+                    self.graph.outputs[i] = dq
+
+    def _constant(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:
+        dq = self._stored(str(value.name), quantize(_numpy(value), encoding), encoding)
+        dq.shape = value.shape
+        for node, index in list(value.uses()):
+            if str(node.name) in integer_nodes:
+                node.replace_input_with(index, dq)
+
+    def _weight(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding) -> None:
+        value = self.graph.initializers[weight.initializer]
+        name = self._free(weight.initializer, f"{weight.node}.weight")
+        dq = self._stored(name, quantize(_numpy(value), encoding), encoding)
+        dq.shape = value.shape
+        node.replace_input_with(weight.operand, dq)
+        input_encoding = self.encodings.activations.get(weight.input)
+        if weight.bias is not None and input_encoding is not None:
+            self._bias(node, weight, encoding, input_encoding)
+
+    def _bias(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding, input_: Encoding) -> None:
+        """Store the bias as int32 with scale input × weight; a bias that is a full matrix stays float."""
+        alpha, beta = gemm_factors(node)
+        values = bias_vector(
+            _numpy(self.graph.initializers[str(weight.bias)]) * np.float32(beta), weight, encoding
+        )
+        if values is None:
+            return
+        scale = bias_scale(encoding, input_, weight.groups, alpha)
+        name = self._free(str(weight.bias), f"{weight.node}.bias")
+        stored = self._initializer(f"{name}_quantized", quantize_bias(values, scale))
+        scale_value = self._initializer(f"{name}_quantized_scale", scale)
+        zero = self._initializer(f"{name}_quantized_zero_point", np.zeros(scale.shape, np.int32))
+        axis = [ir.AttrInt64("axis", 0)] if scale.ndim else []
+        dq = self._append(
+            "DequantizeLinear",
+            [stored, scale_value, zero],
+            axis,
+            f"{name}_DequantizeLinear",
+            name + DEQUANTIZED,
+        )
+        dq.dtype, dq.shape = ir.DataType.FLOAT, ir.Shape(values.shape)
+        node.replace_input_with(2, dq)
+        if beta != 1.0:
+            node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+
+    def _stored(self, name: str, integers: npt.NDArray[Any], encoding: Encoding) -> ir.Value:
+        """An integer initializer behind a DequantizeLinear; the dequantized value."""
+        stored = self._initializer(f"{name}_quantized", integers)
+        scale, zero = self._parameters(name, encoding)
+        return self._node(
+            "DequantizeLinear",
+            [stored, scale, zero],
+            f"{name}_DequantizeLinear",
+            name + DEQUANTIZED,
+            encoding,
+        )
+
+    def _parameters(self, name: str, encoding: Encoding) -> tuple[ir.Value, ir.Value]:
+        scale = self._initializer(f"{name}_scale", encoding.scale)
+        zero = self._initializer(f"{name}_zero_point", encoding.zero_point.astype(encoding.type.dtype))
+        return scale, zero
+
+    def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
+        name = self._unique(name)
+        tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
+        value = ir.Value(
+            name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
+        )
+        self.graph.register_initializer(value)
+        return value
+
+    def _node(self, op: str, inputs: list[ir.Value], name: str, output: str, encoding: Encoding) -> ir.Value:
+        """Append a QuantizeLinear or DequantizeLinear with the channel axis, where there is one."""
+        ms = encoding.type.bits > 8 and self.graph.opset_imports[""] < 21
+        self.needs_ms_domain |= ms
+        axis = [ir.AttrInt64("axis", encoding.axis)] if encoding.axis is not None else []
+        value = self._append(op, inputs, axis, name, output, MS_DOMAIN if ms else "")
+        value.dtype = inputs[2].dtype if op == "QuantizeLinear" else ir.DataType.FLOAT
+        return value
+
+    def _append(
+        self,
+        op: str,
+        inputs: list[ir.Value],
+        attributes: list[ir.Attr],
+        name: str,
+        output: str,
+        domain: str = "",
+    ) -> ir.Value:
+        value = ir.node(op, inputs, attributes, domain=domain, name=name).outputs[0]
+        value.name = self._unique(output)
+        self.graph.append(value.producer())  # type: ignore[arg-type]
+        return value
+
+    def _unique(self, name: str) -> str:
+        """The name, or with a number behind it where the model has used it for something else."""
+        candidate, number = name, 0
+        while candidate in self.taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        self.taken.add(candidate)
+        return candidate
+
+    def _free(self, wanted: str, otherwise: str) -> str:
+        """`wanted`, unless another node has stored its own version of that initializer already."""
+        return wanted if f"{wanted}_quantized" not in self.graph.initializers else otherwise
+
+
+def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:
+    """Whether the quantizer maps both clip bounds onto its own ends, so that clipping first changes nothing."""
+    if node.op_type == "Relu":
+        low, high = np.float32(0.0), np.float32(np.inf)
+    else:
+        bounds = [None if v is None else v.const_value for v in (*node.inputs[1:3], None, None)][:2]
+        if any(v is not None and v.const_value is None for v in node.inputs[1:3]):
+            return False
+        low = np.float32(-np.inf) if bounds[0] is None else np.float32(bounds[0].numpy().item())
+        high = np.float32(np.inf) if bounds[1] is None else np.float32(bounds[1].numpy().item())
+    ends = quantize(np.array([low, high], np.float32), encoding)
+    return bool(ends[0] == encoding.qmin and ends[1] == encoding.qmax)
+
+
+def _numpy(value: ir.Value) -> npt.NDArray[np.float32]:
+    assert value.const_value is not None
+    return np.asarray(value.const_value.numpy(), np.float32)
+
+
+def quantized_values(encodings: Encodings) -> Mapping[str, str]:
+    """For each quantized activation the name of its integer tensor in the quantized model."""
+    return {tensor: tensor + QUANTIZED for tensor in encodings.placement.tensors}

@@ -1,0 +1,300 @@
+"""The user's choices, immutable, and what they amount to in scales and zero points."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from core.bias import bias_vector, gemm_factors, weight_with_room
+from core.errors import DataError, RecipeError
+from core.histogram import Accumulator, Histogram
+from core.model import Model
+from core.placement import Placement, WeightPlacement, place
+from core.quant import Encoding, Range, encoding_from_range
+from core.statistics import Statistics
+from core.targets import Granularity, Precision, Target, target
+from core.thresholds import Method, Search, search
+from core.weights import Float32, WeightMethod, channel_rows, weight_encoding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What is chosen for a layer; None leaves it to the recipe's default.
+
+    A layer's choice governs the tensor it produces and its own weights.
+    """
+
+    method: Method | None = None
+    percentile: float | None = None  # share kept, in percent; for Method.PERCENTILE
+    range: Range | None = None  # for Method.MANUAL
+    symmetric: bool | None = None
+    precision: Precision | None = None
+    weights: Granularity | None = None
+    weight_method: WeightMethod | None = None
+
+    def over(self, default: "Choice") -> "Choice":
+        """This choice, with what it leaves open taken from `default`."""
+        open_ = {f.name: getattr(default, f.name) for f in fields(self) if getattr(self, f.name) is None}
+        return replace(self, **open_)
+
+
+DEFAULT = Choice(
+    method=Method.MINMAX,
+    percentile=99.99,
+    symmetric=False,
+    precision=Precision.INT8,
+    weights=Granularity.PER_CHANNEL,
+    weight_method=WeightMethod.MINMAX,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides how a model is quantized; a change makes a new one."""
+
+    target: str = "onnxruntime-cpu"
+    default: Choice = DEFAULT
+    layers: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    model_hash: str = ""  # of the model it was made for; "" = any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default", self.default.over(DEFAULT))
+        for name, choice in {"default": self.default, **self.layers}.items():
+            _check(name, choice, target(self.target))
+
+    def choice(self, layer: str) -> Choice:
+        """What holds for `layer`, with nothing left open."""
+        own = self.layers.get(layer)
+        return self.default if own is None else own.over(self.default)
+
+    def with_layer(self, name: str, **changes: Any) -> "Recipe":
+        """A recipe in which the named fields of one layer's choice are changed."""
+        choice = replace(self.layers.get(name, Choice()), **changes)
+        if choice.method is not None and choice.method is not Method.MANUAL:
+            choice = replace(choice, range=None)
+        return self._with_layers({**self.layers, name: choice})
+
+    def without_layer(self, name: str) -> "Recipe":
+        """A recipe in which the layer follows the default again."""
+        return self._with_layers({k: v for k, v in self.layers.items() if k != name})
+
+    def with_default(self, **changes: Any) -> "Recipe":
+        """A recipe with another default."""
+        return replace(self, default=replace(self.default, **changes))
+
+    def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
+        kept = {k: v for k, v in layers.items() if v != Choice()}
+        return replace(self, layers=MappingProxyType(kept))
+
+    def to_yaml(self) -> str:
+        """The recipe as a file for people and machines; `from_yaml` reads it back."""
+        from core.recipe_file import dump
+
+        return dump(self)
+
+    @staticmethod
+    def from_yaml(text: str) -> "Recipe":
+        """Read what `to_yaml` wrote.
+
+        Raises:
+            RecipeError: The text is no recipe; the message names the entry.
+        """
+        from core.recipe_file import load
+
+        return load(text)
+
+
+def _check(name: str, choice: Choice, target_: Target) -> None:
+    if choice.method is Method.MANUAL and choice.range is None:
+        raise RecipeError(f"{name}: the manual method needs a range (low and high)")
+    if choice.range is not None and choice.range.low == choice.range.high:
+        raise RecipeError(
+            f"{name}: a manual range needs low < high, not [{choice.range.low}, {choice.range.high}]"
+        )
+    if choice.percentile is not None and not 50.0 <= choice.percentile <= 100.0:
+        raise RecipeError(
+            f"{name}: percentile is the share kept in percent, 50 to 100, not {choice.percentile}"
+        )
+    if choice.precision is not None and choice.precision not in target_.precisions:
+        allowed = ", ".join(target_.precisions)
+        raise RecipeError(
+            f"{name}: target {target_.name} has no precision {choice.precision}; it has {allowed}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encodings:
+    """Scales and zero points of every quantized tensor: a recipe applied to the statistics of a model."""
+
+    placement: Placement
+    activations: Mapping[str, Encoding]  # every quantized activation; those that share hold the same object
+    constants: Mapping[str, Encoding]  # constants quantized like activations
+    weights: Mapping[str, Encoding]  # node name → its weight
+    raw_weights: Mapping[str, Encoding]  # the same before they made room for the bias
+    searches: Mapping[
+        str, Search
+    ]  # activation (or constant) with parameters of its own → how they were found
+    keys: Mapping[
+        str, tuple[object, ...]
+    ]  # what each search depended on, to find those that an edit leaves alone
+
+
+def resolve(
+    recipe: Recipe, statistics: Statistics, model: Model, *, previous: Encodings | None = None
+) -> Encodings:
+    """Turn choices and statistics into numbers.
+
+    Args:
+        recipe: The choices.
+        statistics: Histograms of the model's activations.
+        model: The float model.
+        previous: An earlier result for the same model and statistics; searches and weights that the
+            new recipe leaves alone are taken from it.
+
+    Raises:
+        RecipeError: The recipe names a layer the model lacks.
+        DataError: Statistics for a tensor that must be quantized are missing.
+    """
+    unknown = [name for name in recipe.layers if name not in _layer_names(model)]
+    if unknown:
+        raise RecipeError(
+            f"the recipe names {len(unknown)} layer(s) that {model.name} lacks, e.g. {unknown[0]!r}; "
+            "it was made for another model, or the layer was renamed"
+        )
+    float_layers = {name for name in _layer_names(model) if recipe.choice(name).precision is Precision.FLOAT}
+    placement = place(model, target(recipe.target), float_layers)
+    work = _Resolver(recipe, statistics, model, placement, previous)
+    for tensor in placement.own():
+        work.activation(tensor, placement.tensors[tensor])
+    for constant, layer in placement.constants.items():
+        work.constant(constant, layer)
+    roots = work.activations | work.constants
+    for tensor, source in placement.sources.items():
+        work.activations[tensor] = roots[source]
+    for node in placement.weights:
+        work.weight(node)
+    return Encodings(
+        placement=placement,
+        activations=work.activations,
+        constants=work.constants,
+        weights=work.weights,
+        raw_weights=work.raw_weights,
+        searches=work.searches,
+        keys=work.keys,
+    )
+
+
+@lru_cache(maxsize=8)
+def _layer_names(model: Model) -> frozenset[str]:
+    return frozenset(layer.name for layer in model.layers)
+
+
+class _Resolver:
+    """Finds the encodings one by one, taking from `previous` what did not change."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        statistics: Statistics,
+        model: Model,
+        placement: Placement,
+        previous: Encodings | None,
+    ) -> None:
+        self.recipe, self.statistics, self.model, self.placement = recipe, statistics, model, placement
+        self.previous = previous
+        self.activations: dict[str, Encoding] = {}
+        self.constants: dict[str, Encoding] = {}
+        self.weights: dict[str, Encoding] = {}
+        self.raw_weights: dict[str, Encoding] = {}
+        self.nodes = {str(node.name): node for node in model.ir.graph}
+        self.searches: dict[str, Search] = {}
+        self.keys: dict[str, tuple[object, ...]] = {}
+
+    def activation(self, tensor: str, layer: str) -> None:
+        choice = self.recipe.choice(layer)
+        own = self.model.layer(layer)
+        if choice.method is Method.MANUAL and own.output != tensor:
+            # A range set by hand is meant for the tensor on screen; others of the layer follow the default.
+            choice = self._automatic(choice)
+        histogram = self._histogram(tensor)
+        self.activations[tensor] = self._search(tensor, choice, lambda: histogram)
+
+    def constant(self, name: str, layer: str) -> None:
+        choice = self._automatic(self.recipe.choice(layer))
+        self.constants[name] = self._search(name, choice, lambda: _histogram_of(self._array(name)))
+
+    def weight(self, node: str) -> None:
+        place_ = self.placement.weights[node]
+        choice = self.recipe.choice(place_.layer)
+        method = choice.weight_method or WeightMethod.MINMAX
+        axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
+        key = ("weight", place_.initializer, axis, method)
+        array = self._array(place_.initializer)
+        if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
+            raw = self.previous.raw_weights[node]
+        else:
+            raw = weight_encoding(array, replace(self.placement.target.weight, axis=axis), method)
+        self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
+        self.weights[node] = self._with_room(place_, array, raw)
+
+    def _with_room(self, place_: WeightPlacement, array: Float32, raw: Encoding) -> Encoding:
+        """The weight's encoding, adjusted to the bias that shares its accumulator."""
+        input_ = self.activations.get(place_.input)
+        if place_.bias is None or input_ is None:
+            return raw
+        alpha, beta = gemm_factors(self.nodes[place_.node])
+        bias = bias_vector(self._array(place_.bias) * np.float32(beta), place_, raw)
+        if bias is None:
+            return raw
+        empty = ~channel_rows(array, raw.axis).any(axis=1).reshape(raw.scale.shape)
+        return weight_with_room(raw, empty, bias, input_, place_.groups, alpha)
+
+    def _automatic(self, choice: Choice) -> Choice:
+        if choice.method is not Method.MANUAL:
+            return choice
+        fallback = self.recipe.default.method
+        return replace(choice, method=Method.MINMAX if fallback is Method.MANUAL else fallback, range=None)
+
+    def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
+        assert choice.method is not None and choice.percentile is not None
+        precision = (
+            choice.precision if choice.precision in self.placement.target.activations else Precision.INT8
+        )
+        spec = replace(self.placement.target.activations[precision], symmetric=bool(choice.symmetric))
+        key = (choice.method, choice.percentile, choice.range, spec)
+        if self.previous is not None and self.previous.keys.get(name) == key:
+            found = self.previous.searches[name]
+        else:
+            found = search(
+                choice.method, histogram(), spec, percentile=choice.percentile, manual=choice.range
+            )
+        self.searches[name], self.keys[name] = found, key
+        return encoding_from_range(found.range, spec)
+
+    def _histogram(self, tensor: str) -> Histogram:
+        histogram = self.statistics.histograms.get(tensor)
+        if histogram is None:
+            histogram = self.statistics.histograms.get(self._shared_root(tensor))
+        if histogram is None:
+            raise DataError(
+                f"the statistics hold nothing for tensor {tensor!r}; they were made for another model: calibrate again"
+            )
+        return histogram
+
+    def _shared_root(self, tensor: str) -> str:
+        """The tensor whose values contain this one's where nothing is left in float."""
+        return place(self.model, self.placement.target).sources.get(tensor, tensor)
+
+    def _array(self, initializer: str) -> Float32:
+        value = self.model.ir.graph.initializers[initializer].const_value
+        assert value is not None
+        return np.asarray(value.numpy(), np.float32)
+
+
+def _histogram_of(values: Any) -> Histogram:
+    accumulator = Accumulator()
+    accumulator.add(np.ascontiguousarray(values))
+    return accumulator.histogram()

@@ -1,0 +1,80 @@
+"""Ranges of constant weights: per tensor or per channel, by MinMax, percentile or least squared error."""
+
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from core.quant import Encoding, QuantSpec, encoding_from_ranges
+
+Float32 = npt.NDArray[np.float32]
+CANDIDATES = 80  # clipping factors tried for least squared error
+LOWEST = 0.2  # of the largest magnitude: outliers in small kernels make deep clipping pay at low bit widths
+
+
+class WeightMethod(StrEnum):
+    """How the range of a weight (or of each of its channels) is chosen."""
+
+    MINMAX = "minmax"
+    MSE = "mse"
+    PERCENTILE = "percentile"
+
+
+def weight_encoding(
+    weight: Float32, spec: QuantSpec, method: WeightMethod = WeightMethod.MINMAX, *, percentile: float = 99.99
+) -> Encoding:
+    """Scale and zero point of a weight, one per channel along `spec.axis` (ALGORITHMS §1, weights).
+
+    Args:
+        weight: Any shape, float32.
+        spec: Symmetric or not; `axis` None for one scale.
+        method: MinMax, the percentile of magnitudes kept, or least mean squared error.
+        percentile: Share of magnitudes kept, in percent.
+    """
+    rows = channel_rows(weight, spec.axis)
+    low, high = rows.min(axis=1), rows.max(axis=1)
+    if method is WeightMethod.PERCENTILE:
+        kept = np.percentile(np.abs(rows), percentile, axis=1)
+        low, high = np.maximum(low, -kept), np.minimum(high, kept)
+    elif method is WeightMethod.MSE:
+        factor = _least_squares_factor(rows, low, high, spec)
+        low, high = low * factor, high * factor
+    if spec.axis is None:
+        low, high = low[0], high[0]
+    return encoding_from_ranges(low.astype(np.float64), high.astype(np.float64), spec)
+
+
+def channel_rows(weight: Float32, axis: int | None) -> Float32:
+    """The weight as (channels, values a channel); one row where `axis` is None."""
+    if axis is None:
+        return np.ascontiguousarray(weight.reshape(1, -1), np.float32)
+    moved = np.moveaxis(weight, axis, 0)
+    return np.ascontiguousarray(moved.reshape(moved.shape[0], -1), np.float32)
+
+
+def _least_squares_factor(rows: Float32, low: Float32, high: Float32, spec: QuantSpec) -> Float32:
+    """For each row the factor in [LOWEST, 1] on its range that gives the least squared error."""
+    factors = np.linspace(1.0, LOWEST, CANDIDATES)
+    loss = np.empty((factors.size, rows.shape[0]))
+    for i, factor in enumerate(factors):
+        encoding = encoding_from_ranges(low * factor, high * factor, spec)
+        zero = encoding.zero_point.astype(np.float32)
+        loss[i] = _squared_error(rows, encoding.scale, zero, float(encoding.qmin), float(encoding.qmax))
+    return factors[loss.argmin(axis=0)].astype(np.float32)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _squared_error(
+    rows: Float32, scale: Float32, zero: Float32, qmin: float, qmax: float
+) -> npt.NDArray[np.float64]:
+    out = np.zeros(rows.shape[0])
+    for r in range(rows.shape[0]):
+        inverse = np.float32(1.0) / scale[r]
+        total = 0.0
+        for value in rows[r]:
+            q = min(max(np.rint(value * inverse) + zero[r], qmin), qmax)
+            delta = float(value) - (q - zero[r]) * float(scale[r])
+            total += delta * delta
+        out[r] = total
+    return out
