@@ -1,0 +1,254 @@
+"""Layers as the user sees them: a main operator, the bias and activation fused into it, and its tensors."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+Dim = int | str | None
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+# Operators whose kernels take a Relu or Clip behind them into the same integer step.
+_ABSORB_ACTIVATION = frozenset(
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "BatchNormalization", "InstanceNormalization"}
+)
+_ABSORB_BIAS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0), "Gather": (0,)}
+_BIAS_INPUTS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo:
+    """Name, element type and shape of a tensor; a dimension is an int, a symbol's name, or None (unknown)."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[Dim, ...] | None  # None when not even the rank is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One row of the layer table: a float graph input, or a main node with what is fused into it."""
+
+    name: str  # of the main node, or of the graph input
+    kind: str  # "input" or "compute"
+    op: str  # main node's operator, "Input" for inputs
+    ops: tuple[str, ...]  # operators of all its nodes
+    nodes: tuple[str, ...]  # node names, in order
+    inputs: tuple[str, ...]  # activation tensors it reads
+    output: str  # the tensor that later layers read
+    inner: tuple[str, ...] = ()  # float tensors between its nodes
+    weight: str | None = None  # constant operand of the main node (Conv, ConvTranspose, Gemm, MatMul, Gather)
+    bias: str | None = None  # constant bias: operand of the main node, or of the Add behind it
+    shape: tuple[Dim, ...] | None = None  # of the output
+    parameters: int = 0  # elements in its constant operands
+    macs: int | None = None  # multiply-accumulates for one sample; None where shapes are unknown or none occur
+
+
+def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
+    """Group the nodes of the main graph into layers; inputs first, then topological order."""
+    taken: set[ir.Node] = set()
+    layers: list[Layer] = []
+    for value in graph.inputs:
+        if is_float(value) and not value.is_initializer():
+            layers.append(_input_layer(value, taken))
+    for node in graph:
+        if node not in taken and any(is_float(v) for v in node.outputs if v.name):
+            layers.append(_compute_layer(node, taken))
+    return tuple(layers)
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether it is a tensor of a floating-point type."""
+    return value is not None and isinstance(value.type, ir.TensorType) and value.type.dtype in _FLOATS
+
+
+_FLOATS = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
+)
+
+
+def shape_of(value: ir.Value) -> tuple[Dim, ...] | None:
+    """Its dimensions as ints, names or None."""
+    if value.shape is None:
+        return None
+    return tuple(d if isinstance(d, int) else d.value for d in value.shape)
+
+
+def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer:
+    """An input; where a Cast to float32 is all that reads it, the cast's result is what gets quantized."""
+    output, nodes, ops = value, [], ["Input"]
+    if value.dtype != ir.DataType.FLOAT:
+        cast = _only_consumer(value)
+        if cast is not None and cast.op_type == "Cast" and cast.outputs[0].dtype == ir.DataType.FLOAT:
+            taken.add(cast)
+            output, nodes, ops = cast.outputs[0], [str(cast.name)], ["Input", "Cast"]
+    return Layer(
+        name=str(value.name),
+        kind="input",
+        op="Input",
+        ops=tuple(ops),
+        nodes=tuple(nodes),
+        inputs=(),
+        output=str(output.name),
+        shape=shape_of(output),
+    )
+
+
+def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
+    nodes = [main]
+    bias = _bias(main)
+    if main.domain in STANDARD_DOMAINS:
+        add = _only_consumer(main.outputs[0]) if main.op_type in _ABSORB_BIAS and bias is None else None
+        if add is not None and add.op_type == "Add":
+            constant = next((v for v in add.inputs if v is not None and v.const_value is not None), None)
+            if constant is not None and _is_per_channel(constant, main):
+                nodes.append(add)
+                bias = constant
+        if main.op_type in _ABSORB_ACTIVATION:
+            activation = _only_consumer(nodes[-1].outputs[0])
+            if activation is not None and _is_fused_activation(activation):
+                nodes.append(activation)
+    taken.update(nodes)
+    own = {v for n in nodes for v in n.outputs}
+    inputs = [v for n in nodes for v in n.inputs if v is not None and v.const_value is None and v not in own]
+    inputs.extend(_captured(main))
+    constants = {v for n in nodes for v in n.inputs if v is not None and v.const_value is not None}
+    weight = _weight(main)
+    output = next(v for v in nodes[-1].outputs if v.name and is_float(v))
+    return Layer(
+        name=str(main.name),
+        kind="compute",
+        op=main.op_type,
+        ops=tuple(n.op_type for n in nodes),
+        nodes=tuple(str(n.name) for n in nodes),
+        inputs=tuple(dict.fromkeys(str(v.name) for v in inputs)),
+        output=str(output.name),
+        inner=tuple(str(v.name) for n in nodes[:-1] for v in n.outputs if v.name),
+        weight=str(weight.name) if weight is not None else None,
+        bias=str(bias.name) if bias is not None else None,
+        shape=shape_of(output),
+        parameters=sum(_elements(v) for v in constants if is_float(v)),
+        macs=_macs(main, weight),
+    )
+
+
+def _only_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a tensor once, in the same graph, where nothing else sees the tensor."""
+    uses = list(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    node = uses[0].node
+    return node if node.domain in STANDARD_DOMAINS and node.graph is value.graph else None
+
+
+def _is_fused_activation(node: ir.Node) -> bool:
+    if node.op_type == "Relu":
+        return True
+    return node.op_type == "Clip" and all(v is None or v.const_value is not None for v in node.inputs[1:])
+
+
+def _is_per_channel(constant: ir.Value, main: ir.Node) -> bool:
+    """Whether an added constant is a bias: one value a channel (the last axis for MatMul, 1 for Conv)."""
+    shape = constant.shape
+    if shape is None or any(not isinstance(d, int) for d in shape):
+        return False
+    wide = [i for i, d in enumerate(shape) if d != 1]
+    if len(wide) > 1:
+        return False
+    rank = len(main.outputs[0].shape) if main.outputs[0].shape is not None else None
+    if not wide:
+        return True
+    if main.op_type in ("Conv", "ConvTranspose"):
+        return rank is not None and wide[0] + rank - len(shape) == 1
+    return wide[0] == len(shape) - 1
+
+
+def _weight(node: ir.Node) -> ir.Value | None:
+    if node.domain not in STANDARD_DOMAINS:
+        return None
+    for index in _WEIGHT_INPUTS.get(node.op_type, ()):
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None and value.const_value is not None:
+            return value
+    return None
+
+
+def _bias(node: ir.Node) -> ir.Value | None:
+    index = _BIAS_INPUTS.get(node.op_type)
+    if index is None or node.domain not in STANDARD_DOMAINS or index >= len(node.inputs):
+        return None
+    value = node.inputs[index]
+    return value if value is not None and value.const_value is not None else None
+
+
+def _captured(node: ir.Node) -> Iterable[ir.Value]:
+    """Outer tensors that the node's subgraphs read."""
+    for attribute in node.attributes.values():
+        if attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+            continue
+        graphs = [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
+        for graph in graphs:
+            for inner in graph.all_nodes():
+                for value in inner.inputs:
+                    if value is not None and value.const_value is None and value.graph is node.graph:
+                        yield value
+
+
+def _elements(value: ir.Value) -> int:
+    tensor = value.const_value
+    return int(np.prod(tensor.shape.numpy(), dtype=np.int64)) if tensor is not None else 0
+
+
+def _macs(node: ir.Node, weight: ir.Value | None) -> int | None:
+    """Multiply-accumulates for one sample; a leading dynamic dimension counts as 1."""
+    if node.domain not in STANDARD_DOMAINS or not node.outputs:
+        return None
+    if node.op_type in ("Conv", "ConvTranspose"):
+        if weight is None:
+            return None
+        kernel = weight.const_value.shape.numpy() if weight.const_value is not None else ()
+        source = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
+        positions = _positions(source)
+        if positions is None or len(kernel) < 2:
+            return None
+        # Each output element of a Conv (each input element of a ConvTranspose) meets kernel[1:] weights.
+        return positions * int(np.prod(kernel[1:], dtype=np.int64))
+    if node.op_type in ("Gemm", "MatMul"):
+        left, positions = node.inputs[0], _positions(node.outputs[0])
+        shape = shape_of(left) if left is not None else None
+        if positions is None or not shape:
+            return None
+        transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0)
+        inner = shape[0] if transposed else shape[-1]
+        return positions * inner if isinstance(inner, int) else None
+    return None
+
+
+def _positions(value: ir.Value | None) -> int | None:
+    shape = shape_of(value) if value is not None else None
+    if not shape:
+        return None
+    dims = [1 if not isinstance(shape[0], int) else shape[0], *shape[1:]]
+    total = 1
+    for dim in dims:
+        if not isinstance(dim, int):
+            return None
+        total *= dim
+    return total
+
+
+def float_tensors(graph: ir.Graph) -> Mapping[str, TensorInfo]:
+    """Every float32 activation of the main graph, in topological order."""
+    values = [v for v in graph.inputs if not v.is_initializer()]
+    values.extend(v for node in graph for v in node.outputs)
+    return {str(v.name): tensor_info(v) for v in values if v.name and v.dtype == ir.DataType.FLOAT and is_float(v)}
+
+
+def tensor_info(value: ir.Value) -> TensorInfo:
+    """`TensorInfo` of a graph value; `object` for strings, sequences and maps."""
+    dtype = np.dtype(object)
+    if isinstance(value.type, ir.TensorType) and value.dtype not in (None, ir.DataType.STRING, ir.DataType.UNDEFINED):
+        dtype = np.dtype(value.dtype.numpy())  # type: ignore[union-attr]
+    return TensorInfo(name=str(value.name), dtype=dtype, shape=shape_of(value))
