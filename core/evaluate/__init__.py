@@ -1,0 +1,35 @@
+"""Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
+
+from core.evaluate.compare import Comparison, compare, error_dict
+from core.evaluate.fusion import FusionReport, fusion_report, integer_layers
+from core.evaluate.latency import Latency
+from core.evaluate.layers import LayerError, layer_errors
+from core.evaluate.outputs import OutputComparison, OutputError
+from core.evaluate.reference import FloatReference, Preview, float_reference, preview
+from core.evaluate.scores import Accuracy
+from core.evaluate.sums import TensorError, tensor_error
+from core.evaluate.view import QuantizedFile, check_interface, read_quantized
+
+__all__ = [
+    "Accuracy",
+    "Comparison",
+    "FloatReference",
+    "FusionReport",
+    "Latency",
+    "LayerError",
+    "OutputComparison",
+    "OutputError",
+    "Preview",
+    "QuantizedFile",
+    "TensorError",
+    "check_interface",
+    "compare",
+    "error_dict",
+    "float_reference",
+    "fusion_report",
+    "integer_layers",
+    "layer_errors",
+    "preview",
+    "read_quantized",
+    "tensor_error",
+]

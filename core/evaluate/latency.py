@@ -1,0 +1,63 @@
+"""How long one sample takes: both models in turn, warmed up, on the same number of threads."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from core.evaluate.runtime import Session
+
+_WARM_UP = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Medians over `runs` runs of each model, interleaved."""
+
+    float_ms: float
+    quantized_ms: float
+    runs: int
+    threads: int  # of one run
+
+
+def measure_latency(
+    float_session: Session,
+    quantized_session: Session,
+    samples: Sequence[Mapping[str, npt.NDArray[Any]]],
+    *,
+    threads: int,
+    seconds: float = 2.0,
+    min_runs: int = 5,
+    max_runs: int = 100,
+) -> Latency:
+    """Run both models in turn until `seconds` have passed.
+
+    Args:
+        float_session: Created with `threads` threads.
+        quantized_session: Likewise.
+        samples: Taken in rotation.
+        threads: Stated in the result.
+        seconds: Time to spend; at least `min_runs` runs of each are made.
+        min_runs: Fewest runs of each model.
+        max_runs: Most runs of each model.
+    """
+    taken: tuple[list[float], list[float]] = ([], [])
+    started = time.perf_counter()
+    for number in range(-_WARM_UP, max_runs):
+        if number >= min_runs and time.perf_counter() - started > seconds:
+            break
+        sample = samples[number % len(samples)]
+        for session, times in zip((float_session, quantized_session), taken, strict=True):
+            begin = time.perf_counter()
+            session.run(sample)
+            if number >= 0:
+                times.append((time.perf_counter() - begin) * 1e3)
+    return Latency(
+        float_ms=statistics.median(taken[0]),
+        quantized_ms=statistics.median(taken[1]),
+        runs=len(taken[0]),
+        threads=threads,
+    )

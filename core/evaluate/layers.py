@@ -1,0 +1,232 @@
+"""Errors layer by layer: of the real integer run (cumulative), and of each layer quantized alone (local)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+
+from core.evaluate.isolated import IsolatedModel, isolated_model
+from core.evaluate.runtime import Arrays, Session, parallel_map
+from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
+from core.evaluate.view import Counterpart, QdqView, QuantizedFile, expose, view
+from core.model import Layer, Model
+from core.progress import ProgressFn
+from core.samples import Load, Sample, Samples
+
+# ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
+_NO_FUSION = {"session.disable_quant_qdq": "1"}
+_UNKNOWN_BYTES = 1 << 20  # assumed for a tensor whose shape is not known before the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """How far one layer's output is from the float model's; a figure that could not be had is None."""
+
+    layer: str
+    tensor: str  # the float tensor compared
+    type: str  # integer type of the quantized tensor; "" where it stays float
+    cumulative: TensorError | None  # everything before the layer is quantized too
+    local: TensorError | None  # the layer alone is quantized, its inputs are float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A layer, and what stands for its output in the quantized model."""
+
+    layer: Layer
+    counterpart: Counterpart | None
+
+
+def probes(model: Model, seen: QdqView) -> tuple[Probe, ...]:
+    """One for each layer; an input that is not quantized has no counterpart."""
+    out = []
+    for layer in model.layers:
+        found = seen.counterpart(layer.output)
+        if found is not None and not found.quantized and found.tensor not in seen.produced:
+            found = None
+        out.append(Probe(layer=layer, counterpart=found))
+    return tuple(out)
+
+
+def layer_errors(
+    model: Model,
+    quantized: QuantizedFile,
+    samples: Samples,
+    *,
+    local: bool = True,
+    threads: int = 1,
+    max_bytes: int = 1 << 30,
+    progress: ProgressFn | None = None,
+) -> tuple[LayerError, ...]:
+    """Compare every layer's output, streaming over the samples.
+
+    Memory stays near `max_bytes`: where the tensors of one run exceed it, the layers are taken a few at
+    a time, with one pass over the samples for each group. The result does not depend on the order of the
+    samples or on `threads`.
+
+    Args:
+        model: The float model.
+        quantized: A quantized version of it, with QuantizeLinear / DequantizeLinear pairs.
+        samples: What to run.
+        local: Also quantize each layer alone.
+        threads: Samples run at the same time.
+        max_bytes: About how much the compared tensors may take.
+        progress: Told after each sample.
+    """
+    seen = view(model, quantized.proto)
+    all_probes = probes(model, seen)
+    sizes = _output_bytes(model, next(iter(samples)))
+    groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))
+    float_bytes = model.float_bytes()
+    results: dict[str, LayerError] = {}
+    for number, group in enumerate(groups, 1):
+        label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
+        run = _GroupRun(model, float_bytes, quantized, seen, group, local)
+        cumulative = {p.layer.name: ErrorTotal() for p in group}
+        alone = {name: ErrorTotal() for name in run.alone_names}
+        for sums, alone_sums in parallel_map(
+            run, samples.loads(), total=len(samples), threads=threads, progress=progress, label=label
+        ):
+            _accumulate(cumulative, sums)
+            _accumulate(alone, alone_sums)
+        for probe in group:
+            results[probe.layer.name] = layer_error(
+                probe, cumulative.get(probe.layer.name), alone.get(probe.layer.name)
+            )
+    return tuple(results.get(p.layer.name) or layer_error(p, None, None) for p in all_probes)
+
+
+def layer_error(probe: Probe, cumulative: ErrorTotal | None, local: ErrorTotal | None) -> LayerError:
+    """Figures from totals; None stays None."""
+    return LayerError(
+        layer=probe.layer.name,
+        tensor=probe.layer.output,
+        type=probe.counterpart.integer_type if probe.counterpart is not None else "",
+        cumulative=cumulative.error() if cumulative is not None and cumulative.comparable else None,
+        local=local.error() if local is not None and local.comparable else None,
+    )
+
+
+def _accumulate(totals: Mapping[str, ErrorTotal], parts: Mapping[str, ErrorSums | None]) -> None:
+    for name, part in parts.items():
+        totals[name].add(part)
+
+
+class _GroupRun:
+    """The sessions for a group of layers; called with a load, it runs one sample."""
+
+    def __init__(
+        self,
+        model: Model,
+        float_bytes: bytes,
+        quantized: QuantizedFile,
+        seen: QdqView,
+        group: Sequence[Probe],
+        local: bool,
+    ) -> None:
+        self.group = group
+        counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
+        self.alone: IsolatedModel | None = None
+        if local:
+            self.alone = isolated_model(model, quantized.proto, seen, counterparts)
+        self.alone_names = tuple(self.alone.outputs) if self.alone is not None else ()
+        graph = model.proto().graph
+        types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
+        model_inputs = {v.name for v in graph.input}
+        needed = dict.fromkeys(p.layer.output for p in group)
+        needed |= dict.fromkeys(self.alone.inputs if self.alone is not None else ())
+        self.float_names = [name for name in needed if name not in model_inputs]
+        float_types = {name: types.get(name, onnx.TensorProto.FLOAT) for name in self.float_names}
+        self.float_session = Session(
+            expose(float_bytes, float_types, {v.name for v in graph.output}), what="the float model"
+        )
+        self.quantized_session = quantized_session(quantized, counterparts.values())
+        self.quantized_names = list(dict.fromkeys(c.tensor for c in counterparts.values()))
+        self.alone_session = (
+            Session(self.alone.proto, folder=quantized.folder, entries=_NO_FUSION, what="the isolated layers")
+            if self.alone is not None
+            else None
+        )
+
+    def __call__(self, load: Load) -> tuple[dict[str, ErrorSums | None], dict[str, ErrorSums | None]]:
+        sample = load()
+        floats = {**sample, **self.float_session.run(sample, self.float_names)}
+        integers = self.quantized_session.run(sample, self.quantized_names)
+        sums = compare_tensors(self.group, floats, integers)
+        del integers
+        alone_sums: dict[str, ErrorSums | None] = {}
+        if self.alone is not None and self.alone_session is not None:
+            alone = self.alone_session.run(floats)
+            for probe in self.group:
+                name = self.alone.outputs.get(probe.layer.name)
+                if name is not None and probe.counterpart is not None:
+                    alone_sums[probe.layer.name] = _sums(
+                        floats.get(probe.layer.output), alone[name], probe.counterpart
+                    )
+        return sums, alone_sums
+
+
+def quantized_session(quantized: QuantizedFile, counterparts: Sequence[Counterpart] | Any) -> Session:
+    """A session of the quantized model that also gives the counterparts' tensors."""
+    outputs = {c.tensor: c.elem_type for c in counterparts}
+    already = {v.name for v in quantized.proto.graph.output}
+    return Session(
+        expose(quantized.data, outputs, already), folder=quantized.folder, what="the quantized model"
+    )
+
+
+def compare_tensors(
+    group: Sequence[Probe], floats: Mapping[str, npt.NDArray[Any]], integers: Arrays
+) -> dict[str, ErrorSums | None]:
+    """Sums for each layer of one run; None for a pair that cannot be compared."""
+    return {
+        p.layer.name: _sums(floats.get(p.layer.output), integers.get(p.counterpart.tensor), p.counterpart)
+        for p in group
+        if p.counterpart is not None
+    }
+
+
+def _sums(
+    f: npt.NDArray[Any] | None, q: npt.NDArray[Any] | None, counterpart: Counterpart
+) -> ErrorSums | None:
+    if f is None or q is None or f.shape != q.shape:
+        return None
+    return error_sums(f, q, counterpart.encoding)
+
+
+def _output_bytes(model: Model, sample: Sample) -> dict[str, int]:
+    """About how many bytes each layer's float output takes for a sample like this one."""
+    bound: dict[str, int] = {}
+    for info in model.inputs:
+        for dim, size in zip(info.shape or (), sample[info.name].shape, strict=False):
+            if isinstance(dim, str):
+                bound[dim] = size
+    sizes = {}
+    for layer in model.layers:
+        shape = layer.shape if layer.shape is not None else (None,)
+        dims = [bound.get(dim) if isinstance(dim, str) else dim for dim in shape]
+        known = 4 * math.prod(dim for dim in dims if dim is not None)
+        sizes[layer.name] = max(known, _UNKNOWN_BYTES) if None in dims else known
+    return sizes
+
+
+def _groups(
+    all_probes: Sequence[Probe], sizes: Mapping[str, int], max_bytes: int
+) -> Iterator[tuple[Probe, ...]]:
+    """Runs of neighbouring layers whose outputs stay within `max_bytes`, at least one layer each."""
+    group: list[Probe] = []
+    total = 0
+    for probe in all_probes:
+        if probe.counterpart is None:
+            continue
+        size = sizes[probe.layer.name]
+        if group and total + size > max_bytes:
+            yield tuple(group)
+            group, total = [], 0
+        group.append(probe)
+        total += size
+    if group:
+        yield tuple(group)

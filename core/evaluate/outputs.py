@@ -1,0 +1,167 @@
+"""Compare the outputs of two models over many runs: errors of tensors, equality of integers, class scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.evaluate.scores import Accuracy, Counts, accuracy, check_labels, class_scores, count_rows
+from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputError:
+    """How far one output of the quantized model is from the float model's."""
+
+    name: str
+    error: TensorError | None  # None for integers, and where shapes differ
+    equal_share: float | None  # integer, bool and string outputs: share of equal elements
+    mismatched: int  # runs in which the two shapes differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputComparison:
+    """All outputs over all runs."""
+
+    overall: TensorError  # all float outputs taken as one vector
+    outputs: tuple[OutputError, ...]
+    accuracy: Accuracy | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutputs:
+    """What one run contributes."""
+
+    errors: Mapping[str, ErrorSums | None]
+    equal: Mapping[str, tuple[int, int]]  # equal elements, all elements
+    mismatched: tuple[str, ...]
+    counts: Counts | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresSpec:
+    """Which output holds class scores, and the labels of all rows."""
+
+    output: str
+    classes: int
+    labels: npt.NDArray[np.int64] | None
+
+
+def scores_spec(
+    outputs: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[np.int64] | None
+) -> ScoresSpec | None:
+    """Take the first output that looks like class scores; None if there is none.
+
+    Raises:
+        DataError: The labels are no class indices of it.
+    """
+    for name, value in outputs.items():
+        scores = class_scores(np.asarray(value))
+        if scores is not None:
+            classes = scores.shape[1]
+            if labels is not None:
+                check_labels(labels, classes, name)
+            return ScoresSpec(output=name, classes=classes, labels=labels)
+    return None
+
+
+def compare_run(
+    floats: Mapping[str, Any],
+    quantized: Mapping[str, Any],
+    *,
+    rows: tuple[int, int, int],
+    spec: ScoresSpec | None,
+) -> RunOutputs:
+    """Compare one run.
+
+    Args:
+        floats: Outputs of the float model.
+        quantized: Outputs of the quantized model.
+        rows: Batch size, rows of it that are data, and the number of rows in earlier runs.
+        spec: Where class scores are.
+    """
+    errors: dict[str, ErrorSums | None] = {}
+    equal: dict[str, tuple[int, int]] = {}
+    mismatched: list[str] = []
+    counts: Counts | None = None
+    batch, valid, first = rows
+    for name, value in floats.items():
+        f, q = _data_rows(value, batch, valid), _data_rows(quantized[name], batch, valid)
+        if f is None or q is None or f.shape != q.shape:
+            mismatched.append(name)
+        elif f.dtype.kind not in "fV" or q.dtype.kind not in "fV":  # V: bfloat16 and the like
+            equal[name] = (int(np.count_nonzero(f == q)), f.size)
+        else:
+            errors[name] = error_sums(f, q)
+            if spec is not None and name == spec.output:
+                counts = _score_counts(f, q, spec, first)
+    return RunOutputs(errors=errors, equal=equal, mismatched=tuple(mismatched), counts=counts)
+
+
+def _data_rows(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
+    """An array without the rows that only fill up a batch; None for sequences and maps."""
+    if not isinstance(value, np.ndarray):
+        return None
+    return value[:valid] if valid < batch and value.ndim and value.shape[0] == batch else value
+
+
+def _score_counts(f: npt.NDArray[Any], q: npt.NDArray[Any], spec: ScoresSpec, first: int) -> Counts | None:
+    float_scores, quantized_scores = class_scores(f), class_scores(q)
+    if float_scores is None or quantized_scores is None:
+        return None
+    labels = spec.labels[first : first + len(float_scores)] if spec.labels is not None else None
+    if labels is not None and len(labels) != len(float_scores):
+        labels = None
+    return count_rows(float_scores, quantized_scores, labels)
+
+
+@dataclass(slots=True)
+class OutputTotals:
+    """Adds up runs; the result does not depend on their order."""
+
+    names: Sequence[str]
+    spec: ScoresSpec | None = None
+    overall: ErrorTotal = field(default_factory=ErrorTotal)
+    each: dict[str, ErrorTotal] = field(default_factory=dict)
+    equal: dict[str, list[int]] = field(default_factory=dict)
+    mismatched: dict[str, int] = field(default_factory=dict)
+    counts: list[int] = field(default_factory=lambda: [0] * 6)
+
+    def add(self, run: RunOutputs) -> None:
+        """Add one run."""
+        for name, part in run.errors.items():
+            self.overall.add(part)
+            self.each.setdefault(name, ErrorTotal()).add(part)
+        for name, (same, total) in run.equal.items():
+            kept = self.equal.setdefault(name, [0, 0])
+            kept[0] += same
+            kept[1] += total
+        for name in run.mismatched:
+            self.mismatched[name] = self.mismatched.get(name, 0) + 1
+        if run.counts is not None:
+            self.counts = [a + int(b) for a, b in zip(self.counts, run.counts, strict=True)]
+
+    def result(self) -> OutputComparison:
+        """The figures."""
+        outputs = []
+        for name in self.names:
+            total, equal = self.each.get(name), self.equal.get(name)
+            outputs.append(
+                OutputError(
+                    name=name,
+                    error=total.error() if total is not None and name not in self.mismatched else None,
+                    equal_share=equal[0] / equal[1] if equal is not None and equal[1] else None,
+                    mismatched=self.mismatched.get(name, 0),
+                )
+            )
+        found: Accuracy | None = None
+        if self.spec is not None:
+            found = accuracy(
+                [np.array(self.counts, np.int64)],
+                output=self.spec.output,
+                classes=self.spec.classes,
+                labelled=self.spec.labels is not None,
+            )
+        return OutputComparison(overall=self.overall.error(), outputs=tuple(outputs), accuracy=found)

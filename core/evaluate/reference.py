@@ -1,0 +1,196 @@
+"""The edit loop: what the float model computes stays in memory, and quantized models are held against it."""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+
+from core.errors import DataError
+from core.evaluate.layers import (
+    LayerError,
+    Probe,
+    compare_tensors,
+    layer_error,
+    probes,
+    quantized_session,
+)
+from core.evaluate.outputs import OutputComparison, OutputTotals, ScoresSpec, compare_run, scores_spec
+from core.evaluate.runtime import Arrays, Session, parallel_map, thread_count
+from core.evaluate.sums import ErrorTotal
+from core.evaluate.view import QuantizedFile, check_interface, expose, read_quantized, view
+from core.model import Model
+from core.progress import ProgressFn
+from core.samples import Sample, Samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FloatReference:
+    """What the float model computes for a few samples. Read-only; may be used from several threads."""
+
+    model: Model
+    inputs: tuple[Sample, ...]
+    outputs: tuple[Arrays, ...]
+    activations: tuple[Mapping[str, npt.NDArray[Any]], ...] = field(repr=False)  # by tensor: layers' outputs
+    rows: tuple[tuple[int, int, int], ...]  # batch size, rows that are data, rows before, of each sample
+    scores: ScoresSpec | None
+    left_out: tuple[str, ...]  # tensors that did not fit the limit
+    size_bytes: int  # of the activations
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+def float_reference(
+    model: Model,
+    samples: Samples,
+    *,
+    count: int = 8,
+    max_bytes: int = 1 << 30,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> FloatReference:
+    """Run the float model on the first samples and keep what it computes.
+
+    Where the activations of `count` samples exceed `max_bytes`, fewer samples are taken; where those of
+    one sample do, the largest tensors are left out.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    chosen = samples.take(count)
+    if not len(chosen):
+        raise DataError("there are no samples to run the model on")
+    workers = thread_count(threads)
+    graph = model.proto().graph
+    outputs = [v.name for v in graph.output]
+    given = {v.name for v in graph.input}
+    names = [layer.output for layer in model.layers if layer.output not in given]
+    data = model.float_bytes()
+    plain = Session(data, what="the float model")
+    exposed = Session(
+        expose(data, dict.fromkeys(names, onnx.TensorProto.FLOAT), outputs), what="the float model"
+    )
+    first = next(iter(chosen))
+    sizes = {name: array.nbytes for name, array in exposed.run(first, names).items()}
+    left_out = _too_much(sizes, max_bytes)
+    kept = [name for name in names if name not in left_out]
+    each = sum(sizes[name] for name in kept)
+    if each:
+        chosen = chosen.take(max(1, min(len(chosen), max_bytes // each)))
+
+    def work(load: Any) -> tuple[Sample, Arrays, Arrays]:
+        sample = load()
+        return sample, plain.run(sample, outputs), exposed.run(sample, kept) if kept else {}
+
+    runs = list(
+        parallel_map(
+            work, chosen.loads(), total=len(chosen), threads=workers, progress=progress, label="float model"
+        )
+    )
+    return FloatReference(
+        model=model,
+        inputs=tuple(run[0] for run in runs),
+        outputs=tuple(run[1] for run in runs),
+        activations=tuple({**run[0], **run[2]} for run in runs),
+        rows=tuple(row_spans(chosen)),
+        scores=scores_spec(runs[0][1], chosen.labels),
+        left_out=tuple(sorted(left_out)),
+        size_bytes=sum(array.nbytes for run in runs for array in run[2].values()),
+    )
+
+
+def _too_much(sizes: Mapping[str, int], max_bytes: int) -> frozenset[str]:
+    """The largest tensors, as many as must go for the rest to fit."""
+    total = sum(sizes.values())
+    out = set()
+    for name in sorted(sizes, key=lambda n: (-sizes[n], n)):
+        if total <= max_bytes:
+            break
+        out.add(name)
+        total -= sizes[name]
+    return frozenset(out)
+
+
+def row_spans(samples: Samples) -> Iterator[tuple[int, int, int]]:
+    """Batch size, rows that are data and rows in earlier samples, for each sample."""
+    before = 0
+    for position in range(len(samples)):
+        valid = samples.valid(position)
+        yield samples.batch, valid, before
+        before += valid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A quantized model held against a `FloatReference`."""
+
+    output: OutputComparison  # of the model exactly as it would be exported
+    layers: tuple[LayerError, ...]  # cumulative errors; `local` is None throughout
+    samples: int
+    size_bytes: int  # of the quantized model
+
+
+def preview(
+    reference: FloatReference,
+    quantized: bytes | str | Path | onnx.ModelProto,
+    *,
+    layers: bool = True,
+    threads: int | None = None,
+) -> Preview:
+    """Run a quantized model on the reference's samples.
+
+    Outputs come from a session of the unchanged model. Layers come from a second one, in which the
+    integer tensors are outputs too: that leaves ONNX Runtime's fusions alone in most graphs, but only the
+    first session is the exported model for certain.
+
+    Raises:
+        ModelError: The model does not run, or is not a version of the reference's.
+    """
+    file = read_quantized(quantized)
+    check_interface(reference.model, file.proto)
+    workers = thread_count(threads)
+    group = _group(reference, file) if layers else ()
+    counterparts = [p.counterpart for p in group if p.counterpart is not None]
+    names = list(dict.fromkeys(c.tensor for c in counterparts))
+    with ThreadPoolExecutor(max(1, min(2, workers))) as pool:
+        making = pool.submit(quantized_session, file, counterparts) if names else None
+        plain = quantized_session(file, ())
+        exposed = making.result() if making is not None else None
+    outputs = [v.name for v in file.proto.graph.output]
+    totals = OutputTotals(names=list(reference.outputs[0]), spec=reference.scores)
+    cumulative = {p.layer.name: ErrorTotal() for p in group}
+
+    def work(position: int) -> None:
+        sample = reference.inputs[position]
+        run = compare_run(
+            reference.outputs[position],
+            plain.run(sample, outputs),
+            rows=reference.rows[position],
+            spec=reference.scores,
+        )
+        sums = {}
+        if exposed is not None:
+            sums = compare_tensors(group, reference.activations[position], exposed.run(sample, names))
+        parts[position] = (run, sums)
+
+    parts: list[Any] = [None] * len(reference)
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(len(reference))))
+    for run, sums in parts:
+        totals.add(run)
+        for name, part in sums.items():
+            cumulative[name].add(part)
+    return Preview(
+        output=totals.result(),
+        layers=tuple(layer_error(p, cumulative.get(p.layer.name), None) for p in group),
+        samples=len(reference),
+        size_bytes=file.size_bytes,
+    )
+
+
+def _group(reference: FloatReference, file: QuantizedFile) -> tuple[Probe, ...]:
+    return probes(reference.model, view(reference.model, file.proto))

@@ -1,0 +1,157 @@
+"""ONNX Runtime sessions with known options, and samples run in parallel with a bounded number in flight."""
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from core.errors import DataError, ModelError
+from core.progress import ProgressFn, report
+
+Arrays = dict[str, npt.NDArray[Any]]
+S = TypeVar("S")
+T = TypeVar("T")
+
+# ONNX Runtime's exceptions share no base class of their own.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+)
+_RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
+_PROTOBUF_LIMIT = (1 << 31) - 1
+EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+class Session:
+    """A loaded model that may be run from several threads at once.
+
+    One thread computes each run, so that results do not depend on the machine's core count.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto | bytes,
+        *,
+        folder: Path | None = None,
+        threads: int = 1,
+        entries: Mapping[str, str] | None = None,
+        what: str = "the model",
+    ) -> None:
+        """Load `model`.
+
+        Args:
+            model: A model, or its serialized form.
+            folder: Where its external data lie, if it has any.
+            threads: Threads of one run.
+            entries: Further session options by name.
+            what: How an error message calls it.
+
+        Raises:
+            ModelError: ONNX Runtime does not accept the model.
+        """
+        options = session_options(threads, entries)
+        if folder is not None:
+            options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self.what = what
+        try:
+            self.ort = ort.InferenceSession(self._source(model), options, providers=["CPUExecutionProvider"])
+        except ORT_ERRORS as error:
+            raise ModelError(f"ONNX Runtime does not run {what}: {first_line(error)}") from error
+        self.inputs: dict[str, Any] = {value.name: value for value in self.ort.get_inputs()}
+        self.outputs: dict[str, Any] = {value.name: value for value in self.ort.get_outputs()}
+
+    def _source(self, model: onnx.ModelProto | bytes) -> bytes | str:
+        """Serialized, or written to a scratch folder where one protobuf message cannot hold it."""
+        if isinstance(model, bytes):
+            return model
+        if model.ByteSize() <= _PROTOBUF_LIMIT:
+            return bytes(model.SerializeToString())
+        # On Windows a mapped file cannot be removed, so the folder lives as long as the session.
+        self._scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
+        path = Path(self._scratch.name) / "model.onnx"
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        onnx.save_model(copy, path, save_as_external_data=True, location="weights.bin")
+        return str(path)
+
+    def run(self, sample: Mapping[str, npt.NDArray[Any]], names: Sequence[str] | None = None) -> Arrays:
+        """Outputs by name.
+
+        Raises:
+            DataError: The sample does not fit the model, or the run failed on it.
+        """
+        wanted = list(self.outputs) if names is None else list(names)
+        feed = {name: value for name, value in sample.items() if name in self.inputs}
+        try:
+            return dict(zip(wanted, self.ort.run(wanted, feed), strict=True))
+        except _RUN_ERRORS as error:
+            raise DataError(f"running {self.what} on a sample failed: {first_line(error)}") from error
+
+
+def session_options(threads: int = 1, entries: Mapping[str, str] | None = None) -> ort.SessionOptions:
+    """Options with all graph optimizations, `threads` threads for a run, and no log output."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures are raised; a log line would say the same again
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    for name, value in (entries or {}).items():
+        options.add_session_config_entry(name, value)
+    return options
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, without ONNX Runtime's prefix."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text.split(" : ", 2)[-1].strip()[:400]
+
+
+def thread_count(threads: int | None) -> int:
+    """`threads`, or one a processor."""
+    return max(1, threads if threads is not None else os.cpu_count() or 1)
+
+
+def parallel_map(
+    work: Callable[[S], T],
+    items: Iterable[S],
+    *,
+    total: int,
+    threads: int,
+    progress: ProgressFn | None = None,
+    label: str = "",
+) -> Iterator[T]:
+    """`work(item)` for every item, in order, on `threads` threads, a few in flight.
+
+    Items are taken from the iterable on the calling thread only. A progress callback that raises ends
+    the work after the samples in flight.
+    """
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="evaluate") as pool:
+        pending: deque[Future[T]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+                    done += 1
+                    report(progress, done, total, label)
+            while pending:
+                yield pending.popleft().result()
+                done += 1
+                report(progress, done, total, label)
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,100 @@
+"""Top-1, top-5 and agreement of class scores, counted sample by sample."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How well both models classify: shares from 0 to 1, None where there are no labels."""
+
+    output: str  # the output taken as class scores
+    float_top1: float | None
+    quantized_top1: float | None
+    float_top5: float | None  # None too where there are five classes or fewer
+    quantized_top5: float | None
+    agreement: float  # share of rows where both put the same class first
+    rows: int
+
+
+def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """(rows, classes) if an output looks like class scores: (N, C), (N, C, 1, …) or (N, 1, 1, C)."""
+    if output.dtype.kind != "f" or output.ndim < 2:
+        return None
+    shape = output.shape
+    channels_first = shape[1] > 1 and all(d == 1 for d in shape[2:])
+    channels_last = output.ndim == 4 and shape[1:3] == (1, 1) and shape[3] > 1
+    return output.reshape(shape[0], -1) if channels_first or channels_last else None
+
+
+def scores_output(outputs: Mapping[str, npt.NDArray[Any]]) -> str | None:
+    """The first output that looks like class scores."""
+    return next((name for name, value in outputs.items() if class_scores(value) is not None), None)
+
+
+def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> None:
+    """Make sure that labels are class indices.
+
+    Raises:
+        DataError: Some are negative, or larger than the last class.
+    """
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise DataError(
+            f"labels run from {labels.min()} to {labels.max()}, but output '{output}' has {classes} classes "
+            f"(0 to {classes - 1}). Give class indices, or leave the labels out."
+        )
+
+
+def ranks(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Counts:
+    """Place of each row's label among its scores, 0 = first; equal scores rank by class index, NaN last."""
+    own = np.take_along_axis(scores, labels[:, None], axis=1)
+    index = np.arange(scores.shape[1])
+    before = (scores > own) | ((scores == own) & (index < labels[:, None]))
+    placed = before.sum(axis=1, dtype=np.int64)
+    return np.asarray(np.where(np.isnan(scores).any(axis=1), scores.shape[1], placed), np.int64)
+
+
+def count_rows(
+    float_scores: npt.NDArray[Any],
+    quantized_scores: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64] | None,
+) -> Counts:
+    """Counts for some rows: rows, agreeing, then float top-1, top-5, quantized top-1, top-5.
+
+    A quantized row with NaN agrees with nothing and is never right.
+    """
+    broken = np.isnan(quantized_scores).any(axis=1) | np.isnan(float_scores).any(axis=1)
+    same = (float_scores.argmax(axis=1) == quantized_scores.argmax(axis=1)) & ~broken
+    counts = [len(float_scores), int(same.sum()), 0, 0, 0, 0]
+    if labels is not None:
+        for at, scores in ((2, float_scores), (4, quantized_scores)):
+            place = ranks(scores, labels)
+            counts[at], counts[at + 1] = int((place < 1).sum()), int((place < 5).sum())
+    return np.array(counts, np.int64)
+
+
+def accuracy(parts: Iterable[Counts], *, output: str, classes: int, labelled: bool) -> Accuracy | None:
+    """Shares from counts; None if there are none."""
+    total: Sequence[int] = np.sum([np.zeros(6, np.int64), *parts], axis=0).tolist()
+    rows = total[0]
+    if not rows:
+        return None
+    shares = [count / rows for count in total[1:]]
+    top5 = labelled and classes > 5
+    return Accuracy(
+        output=output,
+        float_top1=shares[1] if labelled else None,
+        quantized_top1=shares[3] if labelled else None,
+        float_top5=shares[2] if top5 else None,
+        quantized_top5=shares[4] if top5 else None,
+        agreement=shares[0],
+        rows=rows,
+    )

@@ -1,0 +1,223 @@
+"""Which tensors of a quantized model stand for which tensors of the float model, whoever wrote the file.
+
+Works on the serialized protobuf: names are all that the two files have in common, and adding outputs to
+a serialized model is appending bytes, which spares the edit loop a second copy of the weights.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from core.errors import ModelError
+from core.model import Model
+from core.modelfile import read_model_file
+from core.quant import TYPES, Encoding, QuantType
+
+# onnxruntime's tools rename a tensor that is both quantized and an output of the graph.
+_RENAMED = "_QuantizeLinear_Input"
+_EXPOSED_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedFile:
+    """A quantized model, parsed and serialized."""
+
+    proto: onnx.ModelProto
+    data: bytes  # serialized; external data stay outside
+    folder: Path | None  # where external data lie; None if it has none
+    size_bytes: int  # the file and its external data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counterpart:
+    """The tensor of the quantized model that stands for a float tensor."""
+
+    tensor: str  # its name there
+    encoding: Encoding | None  # of integers; None = a float tensor, or dequantized
+    quantized: bool  # False = stays float
+    integer_type: str  # e.g. "uint8"; "" if it stays float
+    elem_type: int  # ONNX type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QdqView:
+    """A quantized model seen from the float one."""
+
+    names: Mapping[str, str]  # tensor of the quantized model → the float tensor it stands for
+    quantizers: Mapping[str, onnx.NodeProto]  # float tensor → the QuantizeLinear node that rounds it
+    constants: Mapping[str, onnx.TensorProto]  # constants of the main graph
+    produced: frozenset[str]  # all tensors that nodes of the main graph produce
+    dequantized: Mapping[str, str] = field(repr=False)  # DequantizeLinear output → its integer input
+
+    def counterpart(self, tensor: str) -> Counterpart | None:
+        """What stands for a float tensor; None if nothing does."""
+        node = self.quantizers.get(tensor)
+        if node is not None:
+            return self._quantized(node)
+        if self.names.get(tensor) != tensor:
+            return None
+        return Counterpart(
+            tensor=tensor, encoding=None, quantized=False, integer_type="", elem_type=onnx.TensorProto.FLOAT
+        )
+
+    def _quantized(self, node: onnx.NodeProto) -> Counterpart:
+        encoding = encoding_of(node, self.constants)
+        if encoding is not None and encoding.type.name in _EXPOSED_TYPES:
+            return Counterpart(
+                tensor=node.output[0],
+                encoding=encoding,
+                quantized=True,
+                integer_type=encoding.type.name,
+                elem_type=onnx.helper.np_dtype_to_tensor_dtype(encoding.type.dtype),
+            )
+        # 4-bit and float8 tensors, and block scales: let ONNX Runtime dequantize.
+        shown = next((out for out, q in self.dequantized.items() if q == node.output[0]), node.input[0])
+        kind = "" if encoding is None else encoding.type.name
+        return Counterpart(
+            tensor=shown, encoding=None, quantized=True, integer_type=kind, elem_type=onnx.TensorProto.FLOAT
+        )
+
+
+def read_quantized(source: bytes | str | Path | onnx.ModelProto) -> QuantizedFile:
+    """Take a quantized model in any form.
+
+    Raises:
+        ModelError: It is no readable ONNX model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        data = source.SerializeToString()
+        return QuantizedFile(proto=source, data=data, folder=None, size_bytes=len(data))
+    file = read_model_file(source)
+    data = source if isinstance(source, bytes) else file.proto.SerializeToString()
+    folder = file.path.parent.resolve() if file.path is not None and file.external else None
+    return QuantizedFile(proto=file.proto, data=data, folder=folder, size_bytes=file.size_bytes)
+
+
+def check_interface(model: Model, quantized: onnx.ModelProto) -> None:
+    """Make sure that both models take and give the same tensors.
+
+    Raises:
+        ModelError: Inputs or outputs differ in name or number.
+    """
+    graph = quantized.graph
+    stored = {t.name for t in graph.initializer}
+    theirs = {
+        "inputs": [v.name for v in graph.input if v.name not in stored],
+        "outputs": [v.name for v in graph.output],
+    }
+    ours = {"inputs": [i.name for i in model.inputs], "outputs": [o.name for o in model.outputs]}
+    for kind, names in ours.items():
+        if set(names) != set(theirs[kind]):
+            raise ModelError(
+                f"the models cannot be compared: {kind} of the float model are {_listed(names)}, of the "
+                f"quantized one {_listed(theirs[kind])}. Compare with the float model it was made from."
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [f"'{name}'" for name in names]
+    return ", ".join(shown[:4]) + (f" … ({len(shown)} in all)" if len(shown) > 4 else "") if shown else "none"
+
+
+def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
+    """Match the tensors of the two models by name."""
+    known = set(model.tensors) | {i.name for i in model.inputs} | {o.name for o in model.outputs}
+    graph = quantized.graph
+    constants = {t.name: t for t in graph.initializer}
+    dequantized: dict[str, str] = {}
+    quantize_nodes: list[onnx.NodeProto] = []
+    produced: set[str] = set()
+    for node in graph.node:
+        produced.update(name for name in node.output if name)
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+        elif node.op_type == "QuantizeLinear":
+            quantize_nodes.append(node)
+        elif node.op_type == "DequantizeLinear":
+            dequantized[node.output[0]] = node.input[0]
+    outputs_of: dict[str, list[str]] = {}
+    for out, q in dequantized.items():
+        outputs_of.setdefault(q, []).append(out)
+    names = {v.name: v.name for v in graph.input if v.name in known}
+    names |= {name: name for name in produced if name in known}
+    quantizers: dict[str, onnx.NodeProto] = {}
+    for node in quantize_nodes:
+        source, integers = node.input[0], node.output[0]
+        if source in constants or source in dequantized:
+            continue
+        base = source.removesuffix(_RENAMED)
+        if base not in known:  # the float name may have stayed with the dequantized tensor
+            base = next((out for out in outputs_of.get(integers, ()) if out in known), "")
+        if not base:
+            continue
+        quantizers.setdefault(base, node)
+        names[source] = names[integers] = base
+        names |= dict.fromkeys(outputs_of.get(integers, ()), base)
+    _adopt_removed_activations(model, names, quantizers)
+    return QdqView(
+        names=names,
+        quantizers=quantizers,
+        constants=constants,
+        produced=frozenset(produced),
+        dequantized=dequantized,
+    )
+
+
+def _adopt_removed_activations(
+    model: Model, names: dict[str, str], quantizers: dict[str, onnx.NodeProto]
+) -> None:
+    """Where a Relu or Clip was left to the quantizer's clipping, what feeds it stands for its output."""
+    present = set(names.values())
+    for layer in model.layers:
+        if layer.output in present or not layer.inner:
+            continue
+        last = layer.inner[-1]
+        if last in quantizers:
+            quantizers[layer.output] = quantizers.pop(last)
+            names |= {own: layer.output for own, name in names.items() if name == last}
+
+
+def encoding_of(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Encoding | None:
+    """Scale and zero point of a Q or DQ node; None if they are not plain constants."""
+    attributes = {a.name: a for a in node.attribute}
+    scale = constants.get(node.input[1])
+    zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if scale is None or ("block_size" in attributes and attributes["block_size"].i):
+        return None
+    scales = np.asarray(numpy_helper.to_array(scale), np.float32)
+    kind: QuantType | None = TYPES["uint8"]
+    zeros: npt.NDArray[Any] = np.zeros(scales.shape, np.int32)
+    if zero is not None:
+        kind = TYPES.get(onnx.TensorProto.DataType.Name(zero.data_type).lower())
+        zeros = numpy_helper.to_array(zero)
+    elif "output_dtype" in attributes and attributes["output_dtype"].i:
+        kind = TYPES.get(onnx.TensorProto.DataType.Name(attributes["output_dtype"].i).lower())
+    if kind is None:
+        return None
+    axis = None
+    if scales.size == 1:
+        scales, zeros = scales.reshape(()), zeros.reshape(())
+    else:
+        axis = attributes["axis"].i if "axis" in attributes else 1
+    return Encoding(scales, np.asarray(zeros, np.int32), kind, axis, kind.qmin, kind.qmax)
+
+
+def expose(data: bytes, outputs: Mapping[str, int], already: Collection[str] = ()) -> bytes:
+    """A serialized model with more graph outputs: {tensor: ONNX type}, except those in `already`.
+
+    Serialized protobuf messages merge when they are concatenated (repeated fields append), so the model
+    itself is not decoded.
+    """
+    extra = onnx.ModelProto()
+    for name, elem_type in outputs.items():
+        if name not in already:
+            value = extra.graph.output.add()
+            value.name = name
+            value.type.tensor_type.elem_type = elem_type
+    return data + extra.SerializeToString() if extra.graph.output else data
