@@ -11,11 +11,12 @@ import onnx
 
 from core.errors import DataError
 from core.evaluate.latency import Latency, measure_latency
-from core.evaluate.layers import LayerError, layer_errors
+from core.evaluate.layers import LayerError, layer_errors, quantized_session
 from core.evaluate.outputs import OutputError, OutputTotals, RunOutputs, compare_run, scores_spec
 from core.evaluate.reference import row_spans
 from core.evaluate.runtime import Session, parallel_map, thread_count
 from core.evaluate.scores import Accuracy
+from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import TensorError
 from core.evaluate.view import QuantizedFile, check_interface, read_quantized
 from core.model import Model
@@ -107,6 +108,7 @@ def compare(
     layers: bool = True,
     local: bool = True,
     layer_samples: int | None = 64,
+    simulate: bool = False,
     latency: bool = True,
     latency_threads: int = 1,
     threads: int | None = None,
@@ -124,6 +126,8 @@ def compare(
         layers: Also compare layer by layer.
         local: Also quantize each layer alone.
         layer_samples: Samples to compare layers on, the first ones; None = all.
+        simulate: Run the quantized model in float with tensors rounded, rather than on integer kernels;
+            time is measured on integer kernels all the same.
         latency: Also measure time.
         latency_threads: Threads of one run when time is measured.
         threads: Samples run at the same time; None = one a processor.
@@ -139,17 +143,25 @@ def compare(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
-    float_session = Session(model.float_bytes(), what="the float model")
-    quantized_session = Session(file.data, folder=file.folder, what="the quantized model")
-    totals = _outputs(float_session, quantized_session, samples, workers, progress)
+    source = float_source(model)
+    totals = _outputs(
+        source.session(), quantized_session(file, simulate=simulate), samples, workers, progress
+    )
     outputs = totals.result()
     shown: tuple[LayerError, ...] = ()
     few = samples if layer_samples is None else samples.take(layer_samples)
     if layers:
         shown = layer_errors(
-            model, file, few, local=local, threads=workers, max_bytes=max_bytes, progress=progress
+            model,
+            file,
+            few,
+            local=local,
+            simulate=simulate,
+            threads=workers,
+            max_bytes=max_bytes,
+            progress=progress,
         )
-    time = _latency(model, file, samples, latency_threads) if latency else None
+    time = _latency(source, file, samples, latency_threads) if latency else None
     return Comparison(
         output=outputs.overall,
         outputs=outputs.outputs,
@@ -166,7 +178,7 @@ def compare(
 
 def _outputs(
     float_session: Session,
-    quantized_session: Session,
+    integer_session: Session,
     samples: Samples,
     workers: int,
     progress: ProgressFn | None,
@@ -181,7 +193,7 @@ def _outputs(
         load, rows = item
         sample = load()
         floats = float_session.run(sample, names)
-        return compare_run(floats, quantized_session.run(sample, names), rows=rows, spec=spec)
+        return compare_run(floats, integer_session.run(sample, names), rows=rows, spec=spec)
 
     for run in parallel_map(
         work,
@@ -195,10 +207,9 @@ def _outputs(
     return totals
 
 
-def _latency(model: Model, file: QuantizedFile, samples: Samples, threads: int) -> Latency:
-    float_session = Session(model.float_bytes(), threads=threads, what="the float model")
-    quantized = Session(file.data, folder=file.folder, threads=threads, what="the quantized model")
-    return measure_latency(float_session, quantized, list(islice(iter(samples), 4)), threads=threads)
+def _latency(source: FloatSource, file: QuantizedFile, samples: Samples, threads: int) -> Latency:
+    pair = source.session(threads=threads), quantized_session(file, threads=threads)
+    return measure_latency(*pair, list(islice(iter(samples), 4)), threads=threads)
 
 
 def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) -> list[str]:

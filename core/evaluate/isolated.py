@@ -99,6 +99,7 @@ class _Cutter:
         types = {c.tensor: c.elem_type for c in counterparts}
         out = onnx.ModelProto(ir_version=max(self.quantized.ir_version, self.float_proto.ir_version))
         out.opset_import.extend(self.quantized.opset_import)
+        out.functions.extend(self.quantized.functions)
         out.graph.name = "layers"
         chosen: set[int] = set()
         for tensor in outputs:

@@ -1,15 +1,15 @@
 """Errors layer by layer: of the real integer run (cumulative), and of each layer quantized alone (local)."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
-import onnx
 
 from core.evaluate.isolated import IsolatedModel, isolated_model
 from core.evaluate.runtime import Arrays, Session, parallel_map
+from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.evaluate.view import Counterpart, QdqView, QuantizedFile, expose, view
 from core.model import Layer, Model
@@ -17,7 +17,7 @@ from core.progress import ProgressFn
 from core.samples import Load, Sample, Samples
 
 # ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
-_NO_FUSION = {"session.disable_quant_qdq": "1"}
+NO_FUSION = {"session.disable_quant_qdq": "1"}
 _UNKNOWN_BYTES = 1 << 20  # assumed for a tensor whose shape is not known before the run
 
 
@@ -57,6 +57,7 @@ def layer_errors(
     samples: Samples,
     *,
     local: bool = True,
+    simulate: bool = False,
     threads: int = 1,
     max_bytes: int = 1 << 30,
     progress: ProgressFn | None = None,
@@ -72,6 +73,7 @@ def layer_errors(
         quantized: A quantized version of it, with QuantizeLinear / DequantizeLinear pairs.
         samples: What to run.
         local: Also quantize each layer alone.
+        simulate: Run the quantized model in float, with tensors rounded (see `quantized_session`).
         threads: Samples run at the same time.
         max_bytes: About how much the compared tensors may take.
         progress: Told after each sample.
@@ -80,11 +82,11 @@ def layer_errors(
     all_probes = probes(model, seen)
     sizes = _output_bytes(model, next(iter(samples)))
     groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))
-    float_bytes = model.float_bytes()
+    floats = float_source(model)
     results: dict[str, LayerError] = {}
     for number, group in enumerate(groups, 1):
         label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
-        run = _GroupRun(model, float_bytes, quantized, seen, group, local)
+        run = _GroupRun(floats, quantized, seen, group, local, simulate)
         cumulative = {p.layer.name: ErrorTotal() for p in group}
         alone = {name: ErrorTotal() for name in run.alone_names}
         for sums, alone_sums in parallel_map(
@@ -120,33 +122,33 @@ class _GroupRun:
 
     def __init__(
         self,
-        model: Model,
-        float_bytes: bytes,
+        floats: FloatSource,
         quantized: QuantizedFile,
         seen: QdqView,
         group: Sequence[Probe],
         local: bool,
+        simulate: bool,
     ) -> None:
         self.group = group
         counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
         self.alone: IsolatedModel | None = None
         if local:
-            self.alone = isolated_model(model, quantized.proto, seen, counterparts)
+            self.alone = isolated_model(floats.model, quantized.proto, seen, counterparts)
         self.alone_names = tuple(self.alone.outputs) if self.alone is not None else ()
-        graph = model.proto().graph
-        types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
-        model_inputs = {v.name for v in graph.input}
+        model_inputs = {v.name for v in floats.model.proto().graph.input}
         needed = dict.fromkeys(p.layer.output for p in group)
         needed |= dict.fromkeys(self.alone.inputs if self.alone is not None else ())
         self.float_names = [name for name in needed if name not in model_inputs]
-        float_types = {name: types.get(name, onnx.TensorProto.FLOAT) for name in self.float_names}
-        self.float_session = Session(
-            expose(float_bytes, float_types, {v.name for v in graph.output}), what="the float model"
-        )
-        self.quantized_session = quantized_session(quantized, counterparts.values())
+        self.float_session = floats.session(self.float_names)
+        self.quantized_session = quantized_session(quantized, counterparts.values(), simulate=simulate)
         self.quantized_names = list(dict.fromkeys(c.tensor for c in counterparts.values()))
         self.alone_session = (
-            Session(self.alone.proto, folder=quantized.folder, entries=_NO_FUSION, what="the isolated layers")
+            Session(
+                self.alone.proto.SerializeToString(),
+                folder=quantized.folder,
+                entries=NO_FUSION,
+                what="the isolated layers",
+            )
             if self.alone is not None
             else None
         )
@@ -169,12 +171,26 @@ class _GroupRun:
         return sums, alone_sums
 
 
-def quantized_session(quantized: QuantizedFile, counterparts: Sequence[Counterpart] | Any) -> Session:
-    """A session of the quantized model that also gives the counterparts' tensors."""
+def quantized_session(
+    quantized: QuantizedFile,
+    counterparts: Iterable[Counterpart] = (),
+    *,
+    simulate: bool = False,
+    threads: int = 1,
+) -> Session:
+    """A session of the quantized model that also gives the counterparts' tensors.
+
+    With `simulate`, nothing is fused into integer kernels: every node computes in float between rounded
+    tensors, as runtimes do that round elsewhere.
+    """
     outputs = {c.tensor: c.elem_type for c in counterparts}
     already = {v.name for v in quantized.proto.graph.output}
     return Session(
-        expose(quantized.data, outputs, already), folder=quantized.folder, what="the quantized model"
+        expose(quantized.data, outputs, already),
+        folder=quantized.folder,
+        threads=threads,
+        entries=NO_FUSION if simulate else None,
+        what="the quantized model",
     )
 
 

@@ -49,16 +49,14 @@ class ScoresSpec:
     labels: npt.NDArray[np.int64] | None
 
 
-def scores_spec(
-    outputs: Mapping[str, npt.NDArray[Any]], labels: npt.NDArray[np.int64] | None
-) -> ScoresSpec | None:
+def scores_spec(outputs: Mapping[str, Any], labels: npt.NDArray[np.int64] | None) -> ScoresSpec | None:
     """Take the first output that looks like class scores; None if there is none.
 
     Raises:
         DataError: The labels are no class indices of it.
     """
     for name, value in outputs.items():
-        scores = class_scores(np.asarray(value))
+        scores = class_scores(value) if isinstance(value, np.ndarray) else None
         if scores is not None:
             classes = scores.shape[1]
             if labels is not None:

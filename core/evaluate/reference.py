@@ -19,9 +19,10 @@ from core.evaluate.layers import (
     quantized_session,
 )
 from core.evaluate.outputs import OutputComparison, OutputTotals, ScoresSpec, compare_run, scores_spec
-from core.evaluate.runtime import Arrays, Session, parallel_map, thread_count
+from core.evaluate.runtime import Arrays, parallel_map, thread_count
+from core.evaluate.source import float_source
 from core.evaluate.sums import ErrorTotal
-from core.evaluate.view import QuantizedFile, check_interface, expose, read_quantized, view
+from core.evaluate.view import QuantizedFile, check_interface, read_quantized, view
 from core.model import Model
 from core.progress import ProgressFn
 from core.samples import Sample, Samples
@@ -69,11 +70,8 @@ def float_reference(
     outputs = [v.name for v in graph.output]
     given = {v.name for v in graph.input}
     names = [layer.output for layer in model.layers if layer.output not in given]
-    data = model.float_bytes()
-    plain = Session(data, what="the float model")
-    exposed = Session(
-        expose(data, dict.fromkeys(names, onnx.TensorProto.FLOAT), outputs), what="the float model"
-    )
+    source = float_source(model)
+    plain, exposed = source.session(), source.session(names)
     first = next(iter(chosen))
     sizes = {name: array.nbytes for name, array in exposed.run(first, names).items()}
     left_out = _too_much(sizes, max_bytes)
@@ -139,6 +137,7 @@ def preview(
     quantized: bytes | str | Path | onnx.ModelProto,
     *,
     layers: bool = True,
+    simulate: bool = False,
     threads: int | None = None,
 ) -> Preview:
     """Run a quantized model on the reference's samples.
@@ -146,6 +145,13 @@ def preview(
     Outputs come from a session of the unchanged model. Layers come from a second one, in which the
     integer tensors are outputs too: that leaves ONNX Runtime's fusions alone in most graphs, but only the
     first session is the exported model for certain.
+
+    Args:
+        reference: What to compare with.
+        quantized: The model as it would be exported.
+        layers: Also compare layer by layer.
+        simulate: Run it in float with tensors rounded, rather than on integer kernels.
+        threads: Samples run at the same time; None = one a processor.
 
     Raises:
         ModelError: The model does not run, or is not a version of the reference's.
@@ -157,8 +163,8 @@ def preview(
     counterparts = [p.counterpart for p in group if p.counterpart is not None]
     names = list(dict.fromkeys(c.tensor for c in counterparts))
     with ThreadPoolExecutor(max(1, min(2, workers))) as pool:
-        making = pool.submit(quantized_session, file, counterparts) if names else None
-        plain = quantized_session(file, ())
+        making = pool.submit(quantized_session, file, counterparts, simulate=simulate) if names else None
+        plain = quantized_session(file, simulate=simulate)
         exposed = making.result() if making is not None else None
     outputs = [v.name for v in file.proto.graph.output]
     totals = OutputTotals(names=list(reference.outputs[0]), spec=reference.scores)

@@ -1,7 +1,6 @@
 """ONNX Runtime sessions with known options, and samples run in parallel with a bounded number in flight."""
 
 import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy.typing as npt
-import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
@@ -30,7 +28,6 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.RuntimeException,
 )
 _RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
-_PROTOBUF_LIMIT = (1 << 31) - 1
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -42,7 +39,7 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto | bytes,
+        model: bytes,
         *,
         folder: Path | None = None,
         threads: int = 1,
@@ -52,7 +49,7 @@ class Session:
         """Load `model`.
 
         Args:
-            model: A model, or its serialized form.
+            model: The serialized model.
             folder: Where its external data lie, if it has any.
             threads: Threads of one run.
             entries: Further session options by name.
@@ -64,28 +61,13 @@ class Session:
         options = session_options(threads, entries)
         if folder is not None:
             options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.what = what
         try:
-            self.ort = ort.InferenceSession(self._source(model), options, providers=["CPUExecutionProvider"])
+            self.ort = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime does not run {what}: {first_line(error)}") from error
         self.inputs: dict[str, Any] = {value.name: value for value in self.ort.get_inputs()}
         self.outputs: dict[str, Any] = {value.name: value for value in self.ort.get_outputs()}
-
-    def _source(self, model: onnx.ModelProto | bytes) -> bytes | str:
-        """Serialized, or written to a scratch folder where one protobuf message cannot hold it."""
-        if isinstance(model, bytes):
-            return model
-        if model.ByteSize() <= _PROTOBUF_LIMIT:
-            return bytes(model.SerializeToString())
-        # On Windows a mapped file cannot be removed, so the folder lives as long as the session.
-        self._scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
-        path = Path(self._scratch.name) / "model.onnx"
-        copy = onnx.ModelProto()
-        copy.CopyFrom(model)
-        onnx.save_model(copy, path, save_as_external_data=True, location="weights.bin")
-        return str(path)
 
     def run(self, sample: Mapping[str, npt.NDArray[Any]], names: Sequence[str] | None = None) -> Arrays:
         """Outputs by name.

@@ -1,6 +1,6 @@
 """Top-1, top-5 and agreement of class scores, counted sample by sample."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,6 @@ def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
     channels_first = shape[1] > 1 and all(d == 1 for d in shape[2:])
     channels_last = output.ndim == 4 and shape[1:3] == (1, 1) and shape[3] > 1
     return output.reshape(shape[0], -1) if channels_first or channels_last else None
-
-
-def scores_output(outputs: Mapping[str, npt.NDArray[Any]]) -> str | None:
-    """The first output that looks like class scores."""
-    return next((name for name, value in outputs.items() if class_scores(value) is not None), None)
 
 
 def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> None:

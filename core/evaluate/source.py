@@ -1,0 +1,46 @@
+"""A float model in the form that sessions are made from, whatever its size."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+import onnx_ir
+
+from core.evaluate.runtime import Session
+from core.evaluate.view import expose
+from core.model import Model
+
+LARGE = 1 << 30  # bytes of weights from which on they are kept out of the protobuf message (limit: 2 GB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FloatSource:
+    """The cleaned float model, serialized; large weights lie in a scratch folder as long as this lives."""
+
+    model: Model
+    data: bytes
+    folder: Path | None
+    _scratch: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    def session(self, tensors: Iterable[str] = (), threads: int = 1) -> Session:
+        """A session that gives `tensors` beside the outputs."""
+        graph = self.model.proto().graph
+        types: Mapping[str, int] = {v.name: v.type.tensor_type.elem_type for v in graph.value_info}
+        wanted = {name: types.get(name, onnx.TensorProto.FLOAT) for name in tensors}
+        data = expose(self.data, wanted, {v.name for v in graph.output})
+        return Session(data, folder=self.folder, threads=threads, what="the float model")
+
+
+def float_source(model: Model) -> FloatSource:
+    """Serialize the float model once for several sessions."""
+    weights = (v.const_value for v in model.ir.graph.initializers.values())
+    if sum(tensor.nbytes for tensor in weights if tensor is not None) < LARGE:
+        return FloatSource(model=model, data=model.float_bytes(), folder=None)
+    scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
+    folder = Path(scratch.name).resolve()
+    onnx_ir.save(model.ir, folder / "model.onnx", external_data="weights.bin")
+    return FloatSource(
+        model=model, data=(folder / "model.onnx").read_bytes(), folder=folder, _scratch=scratch
+    )
