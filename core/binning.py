@@ -1,0 +1,162 @@
+"""The one pass over raw activations: bin, find the extremes, count zeros and non-finite values.
+
+State lies in three arrays, so that Python hands over pointers and nothing else:
+
+* `bins` (2, 2 * half + 1 + SPARE) int32: two interleaved sub-histograms, so that equal neighbours do
+  not wait on each other's increments. Column k + half counts grid bin k. The last SPARE columns take
+  exact zeros in turn: half of a ReLU's output is zero, and one counter would stall the loop.
+* `whole` int64: the fields EXPONENT … MAX_SAMPLE below.
+* `real` float64: minimum and maximum, of the finite values.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from core.jit import compiled
+
+BLOCK = 2048  # values handled at a time: 8 KB of float32 stay in the first-level cache
+SPARE = 16
+MIN_EXPONENT = -149  # spacing of float32 denormals: a finer grid could not tell float32 values apart
+
+EXPONENT, COUNT, NANS, INFS, AT_MIN, AT_MAX, MIN_SAMPLE, MAX_SAMPLE, FIELDS = range(9)
+MINIMUM, MAXIMUM = range(2)
+
+Ints = npt.NDArray[np.signedinteger]
+Floats = npt.NDArray[np.floating]
+
+
+@compiled
+def extreme_keys(bits: Ints, mask: int) -> tuple[int, int]:
+    """Smallest and largest order-preserving key of IEEE numbers given as integers of the same width.
+
+    `mask` has all bits but the sign bit. Integer minima become vector code, those of floats do not
+    (NaN); NaN and inf show up as keys beyond those of the finite numbers.
+    """
+    low, high = mask, ~mask
+    for i in range(bits.size):
+        wide = np.int64(bits[i])
+        key = wide ^ ((wide >> 63) & mask)
+        low = min(low, key)
+        high = max(high, key)
+    return low, high
+
+
+@compiled
+def keep_finite(x: Floats, whole: Ints) -> Floats:
+    """The finite values of `x`; the others are counted."""
+    kept = np.empty_like(x)
+    n = 0
+    for i in range(x.size):
+        if np.isfinite(x[i]):
+            kept[n] = x[i]
+            n += 1
+        elif np.isnan(x[i]):
+            whole[NANS] += 1
+        else:
+            whole[INFS] += 1
+    return kept[:n]
+
+
+@compiled
+def grid_exponent(peak: float, log2_half: int) -> int:
+    """Smallest e >= MIN_EXPONENT with peak <= 2**(e + log2_half)."""
+    fraction, power = math.frexp(peak)
+    if fraction == 0.5:
+        power -= 1
+    return max(power - log2_half, MIN_EXPONENT)
+
+
+@compiled
+def coarsen_bins(bins: Ints, half: int, shift: int) -> None:
+    """Move every count of bin k to bin k >> shift, in place."""
+    shift = min(shift, 62)
+    for row in range(bins.shape[0]):
+        for k in range(half + 1):  # outwards from 0: targets lie nearer to 0 than what is still to be read
+            moved = bins[row, half + k]
+            bins[row, half + k] = 0
+            bins[row, half + (k >> shift)] += moved
+        for k in range(-1, -half - 1, -1):
+            moved = bins[row, half + k]
+            bins[row, half + k] = 0
+            bins[row, half + (k >> shift)] += moved
+
+
+@compiled
+def count_equal(x: Floats, value: float) -> int:
+    """How many elements equal `value`."""
+    n = 0
+    for i in range(x.size):
+        n += np.int32(x[i] == value)
+    return n
+
+
+@compiled
+def note_extremes(x: Floats, low: float, high: float, sample: int, whole: Ints, real: Floats) -> None:
+    """Update minimum and maximum, how often each occurs, and the (smallest) sample that reached it."""
+    if low <= real[MINIMUM]:
+        if low < real[MINIMUM]:
+            real[MINIMUM], whole[AT_MIN], whole[MIN_SAMPLE] = low, 0, sample
+        elif 0 <= sample < whole[MIN_SAMPLE]:
+            whole[MIN_SAMPLE] = sample
+        if low != 0.0:  # zeros are counted anyhow
+            whole[AT_MIN] += count_equal(x, x.dtype.type(low))
+    if high >= real[MAXIMUM]:
+        if high > real[MAXIMUM]:
+            real[MAXIMUM], whole[AT_MAX], whole[MAX_SAMPLE] = high, 0, sample
+        elif 0 <= sample < whole[MAX_SAMPLE]:
+            whole[MAX_SAMPLE] = sample
+        if high != 0.0:
+            whole[AT_MAX] += count_equal(x, x.dtype.type(high))
+
+
+@compiled
+def scatter(x: Floats, inverse: float, half: int, bins: Ints, columns: npt.NDArray[np.uint32]) -> None:
+    """Count each finite value in its bin; `columns` is scratch space."""
+    zero = 2 * half + 1
+    for i in range(x.size):  # vector code: no branches, no stores but this one
+        # A power of two times a float32 is exact in float64. A negative float64 may vanish: its bin is -1.
+        scaled = np.float64(x[i]) * inverse
+        k = np.int32(np.floor(scaled)) - np.int32((scaled == 0.0) & (x[i] < 0))
+        columns[i] = np.uint32(zero + (i & (SPARE - 1)) if x[i] == 0 else k + half)
+    even, odd = bins[0], bins[1]
+    for i in range(x.size >> 2):
+        even[columns[4 * i]] += np.int32(1)
+        odd[columns[4 * i + 1]] += np.int32(1)
+        even[columns[4 * i + 2]] += np.int32(1)
+        odd[columns[4 * i + 3]] += np.int32(1)
+    for i in range(x.size & ~3, x.size):
+        even[columns[i]] += np.int32(1)
+
+
+@compiled
+def accumulate(x: Floats, bits: Ints, sample: int, log2_half: int, bins: Ints, whole: Ints, real: Floats) -> None:
+    """Add all of `x` (1-D, C-contiguous, float32 or float64; `bits` are the same bytes as integers)."""
+    half = 1 << log2_half
+    mask = (1 << (8 * x.itemsize - 1)) - 1
+    cell = np.full(1, np.inf, x.dtype)
+    word = cell.view(bits.dtype)
+    infinity = np.int64(word[0])
+    columns = np.empty(BLOCK, np.uint32)
+    for start in range(0, x.size, BLOCK):
+        block = x[start : start + BLOCK]
+        low, high = extreme_keys(bits[start : start + BLOCK], mask)
+        if high >= infinity or low <= ~infinity:
+            block = keep_finite(block, whole)
+            if block.size == 0:
+                continue
+            low, high = extreme_keys(block.view(bits.dtype), mask)
+        word[0] = low ^ ((low >> 63) & mask)
+        minimum = np.float64(cell[0]) + 0.0  # -0 becomes 0
+        word[0] = high ^ ((high >> 63) & mask)
+        maximum = np.float64(cell[0]) + 0.0
+        note_extremes(block, minimum, maximum, sample, whole, real)
+        peak = max(-minimum, maximum)
+        if peak > math.ldexp(1.0, whole[EXPONENT] + log2_half):
+            exponent = grid_exponent(peak, log2_half)
+            if whole[COUNT] > 0:
+                coarsen_bins(bins, half, exponent - whole[EXPONENT])
+            whole[EXPONENT] = exponent
+        scatter(block, math.ldexp(1.0, -whole[EXPONENT]), half, bins, columns)
+        whole[COUNT] += block.size

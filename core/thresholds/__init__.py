@@ -1,0 +1,66 @@
+"""Threshold searches: from a histogram to a range, the curve of candidates, and why (ALGORITHMS §3)."""
+
+from collections.abc import Callable
+
+from core.histogram import Histogram
+from core.quant import QuantSpec, Range
+from core.thresholds.cosine import search_cosine
+from core.thresholds.curves import Curves, curves
+from core.thresholds.error import RangeError, encoding_errors, errors_at
+from core.thresholds.kl import search_kl
+from core.thresholds.manual import search_manual
+from core.thresholds.minmax import search_minmax
+from core.thresholds.mse import search_mse
+from core.thresholds.percentile import search_percentile
+from core.thresholds.search import FLAGS, Method, Search
+
+__all__ = [
+    "FLAGS",
+    "SEARCHES",
+    "Curves",
+    "Method",
+    "RangeError",
+    "Search",
+    "curves",
+    "encoding_errors",
+    "errors_at",
+    "search",
+]
+
+# Searches that need nothing but the histogram; `percentile` has its usual share.
+SEARCHES: dict[Method, Callable[[Histogram, QuantSpec], Search]] = {
+    Method.MINMAX: search_minmax,
+    Method.PERCENTILE: search_percentile,
+    Method.MSE: search_mse,
+    Method.COSINE: search_cosine,
+    Method.KL: search_kl,
+}
+
+
+def search(
+    method: Method,
+    histogram: Histogram,
+    spec: QuantSpec,
+    *,
+    percentile: float = 99.99,
+    manual: Range | None = None,
+) -> Search:
+    """Choose a range for a tensor.
+
+    Args:
+        method: how.
+        histogram: the tensor's values.
+        spec: the type it will have.
+        percentile: share of values kept, in percent; read by `percentile` only.
+        manual: the user's range; `manual` needs it, the others do not read it.
+
+    Raises:
+        ValueError: `manual` without a range, or a percentile outside (0, 100].
+    """
+    if method is Method.MANUAL:
+        if manual is None:
+            raise ValueError("the method 'manual' needs a range")
+        return search_manual(histogram, spec, manual)
+    if method is Method.PERCENTILE:
+        return search_percentile(histogram, spec, percentile=percentile)
+    return SEARCHES[method](histogram, spec)

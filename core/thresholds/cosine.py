@@ -1,0 +1,11 @@
+"""The range with the largest cosine between the values and what becomes of them (ALGORITHMS §3, `cosine`)."""
+
+from core.histogram import Histogram
+from core.quant import QuantSpec
+from core.thresholds.least import search_least
+from core.thresholds.search import Method, Search
+
+
+def search_cosine(histogram: Histogram, spec: QuantSpec) -> Search:
+    """argmax of cos(x, x') over T, or over scale and zero point together for asymmetric types."""
+    return search_least(histogram, spec, Method.COSINE)

@@ -1,0 +1,108 @@
+"""Every error against the threshold, on one common grid, for one chart."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from core.histogram import Histogram
+from core.quant import QuantSpec, Range, encoding_from_ranges
+from core.thresholds.density import density_of
+from core.thresholds.error import errors_of
+from core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
+from core.thresholds.search import full_range, symmetric_range, widened
+
+FloatArray = npt.NDArray[np.float64]
+SideName = Literal["high", "low", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """Errors of each candidate range [lows[i], highs[i]]; all arrays are (n,), thresholds ascend.
+
+    `thresholds` are magnitudes of the end that moves: T for symmetric types; for asymmetric ones the high
+    end ("high"), the magnitude of the low end ("low"), or of the larger end while both shrink alike
+    ("both"). `kl` is NaN where a window would have fewer bins than levels, or clip most of the values.
+    """
+
+    thresholds: FloatArray
+    lows: FloatArray
+    highs: FloatArray
+    mse: FloatArray
+    clipping_mse: FloatArray
+    rounding_mse: FloatArray
+    cosine: FloatArray
+    sqnr_db: FloatArray
+    kl: FloatArray  # nats
+    clipped_share: FloatArray
+
+
+def curves(
+    histogram: Histogram,
+    spec: QuantSpec,
+    *,
+    n: int = 384,
+    side: SideName = "both",
+    fixed: Range | None = None,
+) -> Curves:
+    """All metrics on a common grid of thresholds.
+
+    Args:
+        histogram: the tensor.
+        spec: its type; symmetric types always move both ends.
+        n: number of thresholds, evenly spaced in two parts: the lower eighth of the range gets a quarter.
+        side: which end moves (asymmetric types only).
+        fixed: the range whose other end stays; min and max if not given.
+    """
+    full = full_range(histogram, spec)
+    lows, highs, thresholds = _grid(histogram, spec, n, side, fixed or full)
+    errors = errors_of(density_of(histogram), encoding_from_ranges(lows, highs, spec))
+    return Curves(
+        thresholds=thresholds,
+        lows=lows,
+        highs=highs,
+        mse=errors.mse,
+        clipping_mse=errors.clipping_mse,
+        rounding_mse=errors.rounding_mse,
+        cosine=errors.cosine,
+        sqnr_db=errors.sqnr_db,
+        kl=_kl(histogram, spec, lows, highs),
+        clipped_share=errors.clipped_share,
+    )
+
+
+def _grid(
+    histogram: Histogram, spec: QuantSpec, n: int, side: SideName, fixed: Range
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Lows, highs and thresholds of the candidates."""
+    quarter = n // 4
+    share = np.concatenate([np.linspace(0.125 / quarter, 0.125, quarter), np.linspace(0.125, 1.0, n - quarter + 1)[1:]])
+    if spec.symmetric:
+        top = histogram.abs_max * share
+        return symmetric_range(1.0, histogram, spec).low * top, top, top
+    ends = widened(histogram)
+    if side == "high":
+        return np.full(n, min(fixed.low, 0.0)), ends.high * share, ends.high * share
+    if side == "low":
+        return ends.low * share, np.full(n, max(fixed.high, 0.0)), -ends.low * share
+    return ends.low * share, ends.high * share, ends.abs_max * share
+
+
+def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:
+    """KL at the windows of bins nearest to the candidates."""
+    levels = kl_levels(spec)
+    out = np.full(lows.size, np.nan)
+    if levels >= BINS or histogram.abs_max == 0.0:
+        return out
+    if spec.symmetric:
+        counts, low, high = magnitude_bins(histogram), 0.0, histogram.abs_max
+        starts = np.zeros(lows.size, np.int64)
+    else:
+        counts, low, high = signed_bins(histogram)
+        starts = np.clip(np.rint((lows - low) * (BINS / (high - low))), 0, BINS - 1).astype(np.int64)
+    stops = np.clip(np.rint((highs - low) * (BINS / (high - low))), 1, BINS).astype(np.int64)
+    usable = stops - starts >= levels
+    loss = window_divergences(counts, starts[usable], stops[usable], levels)
+    out[usable] = np.where(np.isfinite(loss), loss, np.nan)
+    return out

@@ -1,0 +1,13 @@
+"""The range that the user set (ALGORITHMS §3, `manual`)."""
+
+from core.histogram import Histogram
+from core.quant import QuantSpec, Range
+from core.thresholds.error import errors_at
+from core.thresholds.search import Method, Search, flags_of, single
+
+
+def search_manual(histogram: Histogram, spec: QuantSpec, range_: Range) -> Search:
+    """The given range as it is, with the MSE that it costs."""
+    error = errors_at(histogram, range_, spec)
+    reason = f"Set by hand; clips {100 * error.clipped_share:.3g} % of the values."
+    return single(Method.MANUAL, range_, error.mse, "MSE", reason, flags_of(histogram, spec))

@@ -1,0 +1,14 @@
+"""The observed extremes: nothing is clipped (ALGORITHMS §3, `minmax`)."""
+
+from core.histogram import Histogram
+from core.quant import QuantSpec
+from core.thresholds.error import errors_at
+from core.thresholds.search import Method, Search, flags_of, full_range, single
+
+
+def search_minmax(histogram: Histogram, spec: QuantSpec) -> Search:
+    """[min, max], or [-T, T] with T = max|x| for symmetric types."""
+    range_ = full_range(histogram, spec)
+    reason = f"Keeps every value seen, from {histogram.min:.6g} to {histogram.max:.6g}."
+    loss = errors_at(histogram, range_, spec).mse
+    return single(Method.MINMAX, range_, loss, "MSE", reason, flags_of(histogram, spec))

@@ -1,0 +1,11 @@
+"""The range with the least mean squared error (ALGORITHMS §3, `mse`)."""
+
+from core.histogram import Histogram
+from core.quant import QuantSpec
+from core.thresholds.least import search_least
+from core.thresholds.search import Method, Search
+
+
+def search_mse(histogram: Histogram, spec: QuantSpec) -> Search:
+    """argmin of the MSE over T, or over scale and zero point together for asymmetric types."""
+    return search_least(histogram, spec, Method.MSE)
