@@ -12,9 +12,14 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
+from core.errors import QuantScopeError
 from core.progress import Progress, ProgressFn
 
 SPARSE_SECONDS = 10.0  # time between progress lines where stderr is not a terminal
+
+
+class BadInput(QuantScopeError):
+    """A command line asks for something that does not exist, or contradicts itself."""
 
 
 def plain(value: Any) -> Any:

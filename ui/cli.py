@@ -1,0 +1,372 @@
+"""The `quantscope` command: the app, and all that it does without one, for scripts and machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from core.errors import QuantScopeError
+from core.progress import Cancelled
+from ui import console
+
+# Everything heavier than this file is imported inside the commands, so that --help answers at once.
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="quantscope",
+    help="See what post-training quantization does to an ONNX model, layer by layer, and tune it.",
+    epilog="'quantscope MODEL.onnx --data PATH' is short for 'quantscope app MODEL.onnx --data PATH'.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Float ONNX model.")]
+Json = Annotated[bool, typer.Option("--json", help="Print strict JSON on stdout, and nothing else there.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="Samples: .npz, .npy, a folder, images, .zip, or your own reader (.py)."
+    ),
+]
+Random = Annotated[
+    int | None, typer.Option(metavar="N", help="Use N random samples instead; only a try-out.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of --random.")]
+Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Use the first N samples only.")]
+Labels = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Class of each sample: .npy, .npz, or for images a .csv.")
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PRESET|FILE", help="For images: imagenet-torch, imagenet-tf, 0-255, or a YAML file."
+    ),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="Worker threads; results do not depend on it.")]
+Cache = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Reuse statistics of the same model and data.")
+]
+Host = Annotated[str, typer.Option(help="Address to serve on; others than 127.0.0.1 open it to the network.")]
+Port = Annotated[int | None, typer.Option(help="Port to serve on.  [default: the first free one from 8501]")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another name this machine is reached by; repeatable."),
+]
+Symmetric = Annotated[
+    bool | None, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
+]
+Percentile = Annotated[
+    float | None, typer.Option(metavar="P", help="Share of values kept, in percent, for --method percentile.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected error happened.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """See what post-training quantization does to an ONNX model, layer by layer, and tune it."""
+    if version:
+        from importlib.metadata import PackageNotFoundError
+        from importlib.metadata import version as installed
+
+        try:
+            console.say(f"quantscope {installed('quantscope')}")
+        except PackageNotFoundError:
+            console.say("quantscope, not installed: run from its source")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    sample: Annotated[str, typer.Argument(metavar="[SAMPLE]", help="Sample network to open.")] = "",
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    no_browser: NoBrowser = False,
+    allow_host: AllowHost = None,
+) -> None:
+    """Open the app on a sample network, ready to play with."""
+    from sample_data import SAMPLES
+
+    name = sample or next(iter(SAMPLES))
+    if name not in SAMPLES:
+        raise console.BadInput(f"there is no sample '{name}'; choose from {', '.join(SAMPLES)}")
+    _serve(["--demo", name], host, port, no_browser, allow_host)
+
+
+@app.command("app")
+def open_app(
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Float ONNX model.")] = None,
+    data: Data = None,
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    no_browser: NoBrowser = False,
+    allow_host: AllowHost = None,
+) -> None:
+    """Open the app, on your model if one is named."""
+    if data is not None and model is None:
+        raise console.BadInput("--data needs a model to go with: quantscope app MODEL.onnx --data PATH")
+    arguments: list[str] = []
+    for flag, path in (("--model", model), ("--data", data)):
+        if path is not None:
+            if not path.exists():
+                raise console.BadInput(f"there is no file or folder '{path}'; check the path")
+            arguments += [flag, str(path.resolve())]
+    _serve(arguments, host, port, no_browser, allow_host)
+
+
+def _serve(
+    arguments: list[str], host: str, port: int | None, no_browser: bool, allow_host: list[str] | None
+) -> NoReturn:
+    from ui.launch import serve
+
+    code = serve(
+        arguments, host=host, port=port, browser=not no_browser, debug=_debug(), allow=allow_host or ()
+    )
+    raise typer.Exit(code)
+
+
+def _show(result: dict[str, Any], as_text: Callable[[dict[str, Any]], str], json: bool) -> None:
+    if json:
+        console.print_json(result)
+    else:
+        console.say(as_text(result))
+
+
+@app.command()
+def inspect(model: ModelPath, json: Json = False) -> None:
+    """Show a model's layers, operators and tensors, and what can be quantized."""
+    from core.model import load_model
+    from ui import listing
+    from ui.inspection import inspection
+
+    _show(inspection(load_model(model, allow_quantized=True)), listing.inspection, json)
+
+
+@app.command()
+def calibrate(
+    model: ModelPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STATS.npz", help="File to write.")],
+    data: Data = None,
+    random: Random = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    preprocess: Preprocess = None,
+    threads: Threads = None,
+    cache: Cache = True,
+    json: Json = False,
+) -> None:
+    """Run the model over samples and keep the statistics of every activation."""
+    from ui import commands, listing
+
+    feed = commands.Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
+    result = commands.calibrate(model, feed, output, threads=threads, cache=cache, quiet=json)
+    _show(result, listing.calibration, json)
+
+
+@app.command()
+def quantize(
+    model: ModelPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="File to write.")],
+    data: Data = None,
+    stats: Annotated[
+        Path | None, typer.Option(metavar="STATS.npz", help="Statistics saved by 'quantscope calibrate'.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="M", help="minmax, percentile, mse, cosine or kl.  [default: minmax]"),
+    ] = None,
+    percentile: Percentile = None,
+    symmetric: Symmetric = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
+    ] = None,
+    weight_method: Annotated[
+        str | None, typer.Option(metavar="M", help="minmax, mse or percentile.  [default: minmax]")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="int8 or int16 activations.  [default: int8]")
+    ] = None,
+    float_layer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Leave this layer in float; repeatable.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Runtime to write for.  [default: onnxruntime-cpu]")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Take all choices from a saved recipe.")
+    ] = None,
+    save_recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the choices, to repeat them with --recipe.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also compare the result with the float model.")
+    ] = False,
+    random: Random = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    labels: Labels = None,
+    preprocess: Preprocess = None,
+    threads: Threads = None,
+    cache: Cache = True,
+    json: Json = False,
+) -> None:
+    """Write the quantized model."""
+    from ui import commands, listing
+
+    feed = commands.Feed(
+        data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess
+    )
+    choices = commands.Choices(
+        method=method,
+        percentile=percentile,
+        symmetric=symmetric,
+        weights=weights,
+        weight_method=weight_method,
+        precision=precision,
+        float_layers=tuple(float_layer or ()),
+        target=target,
+        recipe=recipe,
+    )
+    result = commands.quantize(
+        model,
+        feed,
+        choices,
+        output,
+        stats=stats,
+        save_recipe=save_recipe,
+        report=report,
+        threads=threads,
+        cache=cache,
+        quiet=json,
+    )
+    _show(result, listing.quantization, json)
+
+
+@app.command()
+def compare(
+    model: Annotated[Path, typer.Argument(metavar="FLOAT.onnx", help="Float model.")],
+    quantized: Annotated[Path, typer.Argument(metavar="QUANT.onnx", help="Quantized model made from it.")],
+    data: Data = None,
+    random: Random = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    labels: Labels = None,
+    preprocess: Preprocess = None,
+    json: Json = False,
+) -> None:
+    """Measure how far a quantized model is from its float original: errors, accuracy, size, latency."""
+    from ui import commands, listing
+
+    feed = commands.Feed(
+        data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess
+    )
+    result = commands.compare(model, quantized, feed, quiet=json)
+    _show(result, listing.comparison, json)
+
+
+@app.command()
+def thresholds(
+    array: Annotated[Path, typer.Argument(metavar="ARRAY.npy", help="Values of one tensor, any shape.")],
+    type_: Annotated[
+        str, typer.Option("--type", metavar="T", help="int8, uint8, int16, uint16, int4 or uint4.")
+    ] = "int8",
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
+    ] = True,
+    percentile: Percentile = None,
+    json: Json = False,
+) -> None:
+    """Show the range, scale, zero point and error of every method on one tensor."""
+    from ui import listing, one_tensor
+
+    result = one_tensor.thresholds(array, type_, symmetric, percentile)
+    _show(result, listing.thresholds, json)
+
+
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """The command line with `app` put in where it begins with a model rather than with a command."""
+    out = list(arguments) or ["--help"]
+    known = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    first = out[0]
+    if first.startswith("-") or first in known:
+        return out
+    is_path = first.lower().endswith(".onnx") or any(c in first for c in "/\\") or Path(first).exists()
+    return ["app", *out] if is_path else out
+
+
+def _debug() -> bool:
+    return os.environ.get("QUANTSCOPE_DEBUG") == "1"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line; returns the exit code and never raises."""
+    words = list(arguments)
+    head = words[: words.index("--")] if "--" in words else words
+    if "--debug" in head:  # wherever it stands, also behind the command
+        words.remove("--debug")
+        os.environ["QUANTSCOPE_DEBUG"] = "1"
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=with_command(words), prog_name="quantscope", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
+        console.note("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # `quantscope inspect … | head`
+        # What is still buffered would fail again when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if _debug():
+            import traceback
+
+            traceback.print_exc()
+        code, message = _explain(error)
+        console.note(f"error: {message}")
+        return code
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    """Exit code and the one line that a user gets to see."""
+    if isinstance(error, QuantScopeError):
+        return BAD_INPUT, " ".join(str(error).split())
+    if hasattr(
+        error, "format_message"
+    ):  # a mistake on the command line; Typer names no public base for these
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        return BAD_INPUT, " ".join(error.format_message().split()).rstrip(".") + hint
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return BAD_INPUT, f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return FAILED, "not enough memory; try fewer --threads, or a machine with more"
+    detail = " ".join(str(error).split())
+    remedy = "run it again with --debug for the details, and report them"
+    return FAILED, f"unexpected {type(error).__name__}: {detail}; {remedy}"
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the `quantscope` command."""
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a name that the terminal's encoding lacks must not end the command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+if __name__ == "__main__":
+    main()

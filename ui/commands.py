@@ -1,0 +1,169 @@
+"""What each command does: engine calls in, plain figures out; printing is left to `cli` and `listing`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core import project
+from core.calibrate import calibrate as collect
+from core.data import Samples
+from core.errors import DataError, ModelError
+from core.evaluate import compare as measure
+from core.model import Model, load_model
+from core.qdq import quantize_model
+from core.recipe import Encodings, Recipe, resolve
+from core.statistics import Statistics
+from core.targets import Precision
+from ui.console import BadInput, note, progress_bar
+from ui.options import Choices, Feed, check_output, write
+
+Figures = dict[str, Any]
+
+
+def calibrate(
+    path: Path, feed: Feed, output: Path, *, threads: int | None, cache: bool, quiet: bool
+) -> Figures:
+    """Collect statistics and write them.
+
+    Raises:
+        QuantScopeError: model, samples or the file to write are unusable.
+    """
+    check_output(output, path, feed.data)
+    model = load_model(path)
+    samples = feed.open(model)
+    statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
+    statistics.save(output)
+    return {
+        "output": str(output),
+        "model": model.name,
+        "tensors": _ranges(statistics),
+        **_provenance(statistics),
+    }
+
+
+def quantize(
+    path: Path,
+    feed: Feed,
+    choices: Choices,
+    output: Path,
+    *,
+    stats: Path | None,
+    save_recipe: Path | None,
+    report: bool,
+    threads: int | None,
+    cache: bool,
+    quiet: bool,
+) -> Figures:
+    """Write the quantized model, and what was asked for beside it.
+
+    Raises:
+        QuantScopeError: model, samples, choices or the files to write are unusable.
+    """
+    inputs = (path, feed.data, stats, choices.recipe)
+    check_output(output, *inputs)
+    if save_recipe is not None:
+        check_output(save_recipe, path, feed.data, stats, output)
+    if stats is not None and report and feed.data is None and feed.random is None:
+        raise BadInput("--report runs both models: name samples with --data PATH too")
+    model = load_model(path)
+    recipe = choices.build(model)
+    samples = feed.open(model) if stats is None or report else None
+    if stats is not None:
+        statistics = _load_statistics(stats, model)
+    else:
+        assert samples is not None
+        statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
+    encodings = resolve(recipe, statistics, model)
+    content = quantize_model(model, encodings).SerializeToString(deterministic=True)
+    write(output, content)
+    if save_recipe is not None:
+        write(save_recipe, recipe.to_yaml().encode("utf-8"))
+    result: Figures = {
+        "output": str(output),
+        "recipe": None if save_recipe is None else str(save_recipe),
+        "target": recipe.target,
+        "size_bytes": {"float": model.size_bytes, "quantized": len(content)},
+        "layers": _layer_counts(model, recipe, encodings),
+        "calibration": _provenance(statistics),
+        "notes": list(model.notes),
+    }
+    if report:
+        assert samples is not None
+        result["comparison"] = _measured(model, content, samples, quiet)
+    return result
+
+
+def compare(path: Path, quantized: Path, feed: Feed, *, quiet: bool) -> Figures:
+    """Errors, accuracy, size and latency of a quantized model against its float original.
+
+    Raises:
+        QuantScopeError: a model or the samples are unusable, or do not belong together.
+    """
+    model = load_model(path)
+    if not quantized.is_file():
+        raise ModelError(f"there is no file '{quantized}'; check the path")
+    return _measured(model, quantized, feed.open(model), quiet)
+
+
+def _measured(model: Model, quantized: Path | bytes, samples: Samples, quiet: bool) -> Figures:
+    with progress_bar("comparing", quiet) as progress:
+        figures = measure(model, quantized, samples, progress=progress).as_dict()
+    accuracy = figures["accuracy"]
+    figures["agreement"] = None if accuracy is None else accuracy["agreement"]
+    if accuracy is not None and accuracy["float"] is None:  # no labels, so nothing was right or wrong
+        figures["accuracy"] = None
+    for warning in figures["warnings"]:
+        note(f"warning: {warning}")
+    return figures
+
+
+def _collect(model: Model, samples: Samples, *, threads: int | None, cache: bool, quiet: bool) -> Statistics:
+    with progress_bar("calibrating", quiet) as progress:
+        folder = project.cache_dir() if cache else None
+        return collect(model, samples, progress=progress, threads=threads, cache_dir=folder)
+
+
+def _load_statistics(path: Path, model: Model) -> Statistics:
+    statistics = Statistics.load(path)
+    if statistics.model_hash != model.hash:
+        raise DataError(f"{path.name} holds statistics of another model; calibrate this one")
+    if statistics.synthetic:
+        note("warning: these statistics come from random samples; thresholds found on them are guesses")
+    return statistics
+
+
+def _provenance(statistics: Statistics) -> Figures:
+    return {
+        "samples": statistics.samples,
+        "source": statistics.data_source,
+        "synthetic": statistics.synthetic,
+        "digest": statistics.digest(),
+    }
+
+
+def _ranges(statistics: Statistics) -> list[Figures]:
+    """What was seen of every tensor."""
+    return [
+        {
+            "name": name,
+            "min": h.min,
+            "max": h.max,
+            "count": h.count,
+            "zeros": h.zeros,
+            "nan_or_inf": h.nans + h.infs,
+        }
+        for name, h in statistics.histograms.items()
+    ]
+
+
+def _layer_counts(model: Model, recipe: Recipe, encodings: Encodings) -> Figures:
+    """How many layers got which precision; those that no integer kernel takes stay float."""
+    counts: dict[str, int] = {precision.value: 0 for precision in Precision}
+    quantized = set(encodings.placement.nodes)
+    for layer in model.layers:
+        if layer.kind == "compute":
+            precision = recipe.choice(layer.name).precision or Precision.INT8
+            done = quantized.intersection(layer.nodes)
+            counts[(precision if done else Precision.FLOAT).value] += 1
+    return counts

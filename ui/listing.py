@@ -1,0 +1,164 @@
+"""The figures of `commands` as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ui.console import clean, number, size, table
+
+Figures = Mapping[str, Any]
+WORST = 10  # layers that a comparison lists
+
+
+def shape(dims: list[Any] | None) -> str:
+    """Dimensions as 1x3x224x224; `?` where unknown."""
+    if dims is None:
+        return "unknown"
+    return "x".join("?" if d is None else str(d) for d in dims) or "scalar"
+
+
+def inspection(found: Figures) -> str:
+    """What `inspect` shows."""
+    lines = [
+        f"{clean(found['name'])}: opset {found['opset']}, {found['parameters']:,} parameters, "
+        f"{size(found['size_bytes'])}"
+    ]
+    for kind in ("inputs", "outputs"):
+        for info in found[kind]:
+            lines.append(
+                f"  {kind[:-1]:<6}  {clean(info['name'])}  {info['type']}  {clean(shape(info['shape']))}"
+            )
+    ops = ", ".join(f"{op} {count}" for op, count in found["ops"].items())
+    lines += [f"  ops     {clean(ops)}", ""]
+    if found["quantized"]:
+        lines += ["This model is already quantized; these are its parameters.", "", _scales(found["scales"])]
+    else:
+        lines += [_layers(found["layers"]), "", _summary(found)]
+    lines += [f"note: {clean(note)}" for note in found["notes"]]
+    return "\n".join(lines)
+
+
+def _layers(layers: list[Figures]) -> str:
+    rows = [
+        (
+            layer["name"],
+            "+".join(layer["ops"]) or layer["op"],
+            shape(layer["shape"]),
+            f"{layer['parameters']:,}" if layer["parameters"] else "",
+            "yes" if layer["quantizable"] else "float",
+        )
+        for layer in layers
+    ]
+    return table(("layer", "ops", "output", "parameters", "quantizable"), rows, numeric=("parameters",))
+
+
+def _summary(found: Figures) -> str:
+    can = found["quantizable"]
+    return (
+        f"{can['layers']} of {can['of_layers']} layers can be quantized for {found['target']}: "
+        f"{can['activations']} activations, {can['weights']} weights."
+    )
+
+
+def _scales(scales: list[Figures]) -> str:
+    rows = [
+        (
+            item["tensor"],
+            item["type"],
+            item["channels"],
+            number(item["scale"][0]) if item["scale"] else "-",
+            item["zero_point"][0] if item["zero_point"] else "-",
+        )
+        for item in scales
+    ]
+    return table(("tensor", "type", "channels", "scale", "zero point"), rows, numeric=("channels", "scale"))
+
+
+def calibration(result: Figures) -> str:
+    """What `calibrate` shows."""
+    return (
+        f"wrote {result['output']}: statistics of {len(result['tensors'])} tensors "
+        f"over {result['samples']} samples"
+    )
+
+
+def quantization(result: Figures) -> str:
+    """What `quantize` shows."""
+    sizes, layers = result["size_bytes"], result["layers"]
+    integer = sum(count for precision, count in layers.items() if precision != "float")
+    lines = [
+        f"wrote {result['output']}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
+        f"{integer} layers in integers, {layers['float']} in float"
+    ]
+    if result["recipe"]:
+        lines.append(f"wrote {result['recipe']}: repeat this with --recipe {result['recipe']}")
+    lines += [f"note: {clean(note)}" for note in result["notes"]]
+    if "comparison" in result:
+        lines += ["", comparison(result["comparison"])]
+    return "\n".join(lines)
+
+
+def comparison(result: Figures) -> str:
+    """What `compare` shows."""
+    output, sizes, latency = result["output"], result["size_bytes"], result["latency_ms"]
+    same = output.get("exact")
+    rows: list[tuple[object, ...]] = [
+        ("output cosine", "", number(output["cosine"], 6)),
+        ("output SQNR", "", "no difference" if same else number(output["sqnr_db"], 4, " dB")),
+        ("output MSE", "", number(output["mse"])),
+    ]
+    accuracy = result["accuracy"]
+    if accuracy is not None:
+        rows.append(("top-1", _percent(accuracy["float"]), _percent(accuracy["quantized"])))
+        if accuracy["float_top5"] is not None:
+            rows.append(("top-5", _percent(accuracy["float_top5"]), _percent(accuracy["quantized_top5"])))
+    if result["agreement"] is not None:
+        rows.append(("same first class", "", _percent(result["agreement"])))
+    rows.append(("size", size(sizes["float"]), size(sizes["quantized"])))
+    if latency is not None:
+        rows.append(("latency", number(latency["float"], 3, " ms"), number(latency["quantized"], 3, " ms")))
+    text = table(("", "float", "quantized"), rows, numeric=("float", "quantized"))
+    count = f"{result['samples']} samples"
+    return "\n".join(filter(None, [text, count, "", _worst(result["layers"])]))
+
+
+def _worst(layers: list[Figures]) -> str:
+    """The layers with the largest error of their own."""
+    known = [layer for layer in layers if layer["local"] and layer["local"]["sqnr_db"] is not None]
+    known.sort(key=lambda layer: float(layer["local"]["sqnr_db"]))
+    if not known:
+        return ""
+    rows = [
+        (
+            layer["name"],
+            layer["type"],
+            number(layer["local"]["sqnr_db"], 3, " dB"),
+            number((layer["cumulative"] or {}).get("cosine"), 5),
+            number((layer["cumulative"] or {}).get("sqnr_db"), 3, " dB"),
+        )
+        for layer in known[:WORST]
+    ]
+    head = ("worst layers", "type", "local SQNR", "cumulative cosine", "cumulative SQNR")
+    return table(head, rows, numeric=head[2:])
+
+
+def thresholds(result: Figures) -> str:
+    """What `thresholds` shows."""
+    rows = [
+        (
+            method,
+            number(found["low"], 6),
+            number(found["high"], 6),
+            number(found["scale"], 6),
+            found["zero_point"],
+            number(found["mse"], 4),
+        )
+        for method, found in result.items()
+    ]
+    head = ("method", "low", "high", "scale", "zero point", "mse")
+    return table(head, rows, numeric=head[1:])
+
+
+def _percent(share: float | None) -> str:
+    return number(None if share is None else 100.0 * share, 4, " %")

@@ -1,0 +1,84 @@
+"""Every threshold method on one array: what `quantscope thresholds` shows."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError
+from core.histogram import Accumulator
+from core.quant import TYPES, QuantSpec, QuantType, encoding_from_range, fake_quantize
+from core.thresholds import Method, search
+from ui.console import BadInput, note
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def read_array(path: Path) -> Floats:
+    """The finite values of a .npy file, flat; those left out are noted on stderr.
+
+    Raises:
+        DataError: it cannot be read, is not numeric, or holds no finite value.
+    """
+    try:
+        values = np.load(path, allow_pickle=False, mmap_mode="r")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise DataError(f"{path.name} is not a NumPy array of numbers; save one with numpy.save") from None
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"{path.name} holds several arrays; save the one to look at with numpy.save")
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"{path.name} holds {values.dtype}, not real numbers")
+    flat = values.reshape(-1) if values.dtype.kind == "f" else values.reshape(-1).astype(np.float64)
+    finite = np.isfinite(flat)
+    if not finite.any():
+        raise DataError(f"{path.name} holds no finite value; there is nothing to quantize")
+    dropped = flat.size - int(finite.sum())
+    if dropped:
+        note(f"warning: {dropped} of {flat.size} values are NaN or infinite and are left out")
+    return np.ascontiguousarray(flat[finite] if dropped else flat)
+
+
+def thresholds(path: Path, type_name: str, symmetric: bool, percentile: float | None) -> dict[str, Any]:
+    """Every method on the array in a .npy file.
+
+    Raises:
+        BadInput: there is no such type or percentile.
+        DataError: the array is unusable.
+    """
+    if type_name.lower() not in TYPES:
+        raise BadInput(f"--type: there is no '{type_name}'; choose from {', '.join(TYPES)}")
+    if percentile is not None and not 50.0 <= percentile <= 100.0:
+        raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {percentile}")
+    return every_method(read_array(path), TYPES[type_name.lower()], symmetric, percentile)
+
+
+def every_method(
+    values: Floats, type_: QuantType, symmetric: bool, percentile: float | None
+) -> dict[str, Any]:
+    """Range, scale, zero point and measured mean squared error of each automatic method."""
+    spec = QuantSpec(type=type_, symmetric=symmetric)
+    accumulator = Accumulator()
+    accumulator.add(values)
+    histogram = accumulator.histogram()
+    more = {} if percentile is None else {"percentile": percentile}
+    out: dict[str, Any] = {}
+    for method in Method:
+        if method is Method.MANUAL:
+            continue
+        found = search(method, histogram, spec, **more)
+        encoding = encoding_from_range(found.range, spec)
+        error = values.astype(np.float64) - fake_quantize(values, encoding)
+        out[method.value] = {
+            "low": found.range.low,
+            "high": found.range.high,
+            "scale": float(encoding.scale),
+            "zero_point": int(encoding.zero_point),
+            "mse": float(np.mean(np.square(error))),
+        }
+    return out

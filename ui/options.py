@@ -1,0 +1,214 @@
+"""What a command line names: samples, choices, files; checked before minutes are spent."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from core.data import Samples, check_samples, open_samples, preprocessing, random_samples
+from core.errors import DataError, QuantScopeError, RecipeError
+from core.files import write_atomic
+from core.model import Model
+from core.recipe import Choice, Recipe
+from core.targets import TARGETS, Granularity, Precision
+from core.thresholds import Method
+from core.weights import WeightMethod
+from ui.console import BadInput, note
+
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """The samples that a command line names."""
+
+    data: Path | None = None
+    random: int | None = None
+    seed: int = 0
+    limit: int | None = None
+    labels: Path | None = None
+    preprocess: str | None = None
+
+    def open(self, model: Model) -> Samples:
+        """The samples, checked; what is doubtful about them goes to stderr.
+
+        Raises:
+            BadInput: the options contradict each other, or name no samples.
+            DataError: the samples cannot be read, or do not fit the model.
+        """
+        if self.data is None and self.random is None:
+            raise BadInput("name samples with --data PATH, or try it out on random ones with --random 64")
+        if self.data is not None and self.random is not None:
+            raise BadInput("--data and --random contradict each other; give one of them")
+        if self.random is not None and (self.labels is not None or self.preprocess is not None):
+            raise BadInput("--labels and --preprocess go with --data, not with --random")
+        if self.random is not None:
+            if self.random < 1:
+                raise BadInput(f"--random takes a number of samples, not {self.random}")
+            samples = random_samples(model, self.random, seed=self.seed)
+            samples = samples if self.limit is None else samples.take(self.limit)
+        else:
+            how = None if self.preprocess is None else read_preprocessing(self.preprocess)
+            samples = open_samples(
+                self.data, model, preprocessing=how, labels=self.labels, limit=self.limit, allow_reader=True
+            )
+        for warning in check_samples(samples, model):
+            note(f"warning: {warning}")
+        if samples.synthetic:
+            note("warning: random samples; thresholds found on them are guesses")
+        return samples
+
+
+def read_preprocessing(text: str) -> Any:
+    """A preprocessing from a YAML file, a preset's name, or `name,key=value,…`."""
+    path = Path(text)
+    if path.suffix.lower() not in {".yaml", ".yml", ".json"}:
+        return preprocessing(text)
+    import yaml
+
+    try:
+        content = yaml.safe_load(read_text(path, DataError))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path.name} is not valid YAML: {error}") from None
+    if not isinstance(content, Mapping):
+        raise DataError(f"{path.name} should hold settings such as 'preset: imagenet-torch' and 'size: 224'")
+    return preprocessing({str(key): value for key, value in content.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """The strategy that a command line asks for."""
+
+    method: str | None = None
+    percentile: float | None = None
+    symmetric: bool | None = None
+    weights: str | None = None
+    weight_method: str | None = None
+    precision: str | None = None
+    float_layers: tuple[str, ...] = ()
+    target: str | None = None
+    recipe: Path | None = None
+
+    def build(self, model: Model) -> Recipe:
+        """The recipe.
+
+        Raises:
+            BadInput: a value that does not exist, or options that contradict each other.
+            RecipeError: the recipe file is unusable.
+        """
+        if self.recipe is not None:
+            self._alone()
+            recipe = Recipe.from_yaml(read_text(self.recipe, RecipeError))
+            if recipe.model_hash and recipe.model_hash != model.hash:
+                note(f"warning: {self.recipe.name} was made for another model; layers are matched by name")
+        else:
+            recipe = self._from_options(model)
+        names = [layer.name for layer in model.layers]
+        for name in self.float_layers:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=3) or names[:3]
+                raise BadInput(f"--float-layer: there is no layer '{name}'; did you mean {listed(near)}?")
+            recipe = recipe.with_layer(name, precision=Precision.FLOAT)
+        return recipe
+
+    def _alone(self) -> None:
+        given = {
+            "--method": self.method,
+            "--percentile": self.percentile,
+            "--symmetric/--asymmetric": self.symmetric,
+            "--weights": self.weights,
+            "--weight-method": self.weight_method,
+            "--precision": self.precision,
+            "--target": self.target,
+        }
+        both = [flag for flag, value in given.items() if value is not None]
+        if both:
+            raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe")
+
+    def _from_options(self, model: Model) -> Recipe:
+        method = pick(Method, self.method, "--method")
+        if method is Method.MANUAL:
+            raise BadInput("--method manual needs a range for each layer: write them in a --recipe file")
+        if self.percentile is not None:
+            if method not in (None, Method.PERCENTILE):
+                raise BadInput(f"--percentile goes with --method percentile, not with {method}")
+            method = Method.PERCENTILE
+        if self.target is not None and self.target not in TARGETS:
+            raise BadInput(f"--target: there is no '{self.target}'; choose from {', '.join(TARGETS)}")
+        default = Choice(
+            method=method,
+            percentile=self.percentile,
+            symmetric=self.symmetric,
+            precision=pick(Precision, self.precision, "--precision"),
+            weights=pick(Granularity, self.weights, "--weights"),
+            weight_method=pick(WeightMethod, self.weight_method, "--weight-method"),
+        )
+        target = {} if self.target is None else {"target": self.target}
+        return Recipe(default=default, model_hash=model.hash, **target)
+
+
+def pick(options: type[E], text: str | None, flag: str) -> E | None:
+    """The member that `text` names, dashes or underscores alike; None for None.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if text is None:
+        return None
+    try:
+        return options(text.lower().replace("-", "_"))
+    except ValueError:
+        names = ", ".join(member.value.replace("_", "-") for member in options)
+        raise BadInput(f"{flag}: there is no '{text}'; choose from {names}") from None
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a sentence."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def read_text(path: Path, error: type[QuantScopeError]) -> str:
+    """A text file's content, or `error` saying why there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror or problem}") from None
+    except UnicodeDecodeError:
+        raise error(f"{path} is not a text file") from None
+
+
+def check_output(path: Path, *inputs: Path | None) -> None:
+    """Make sure, before minutes are spent, that a file can be written and that it is none of the inputs.
+
+    Raises:
+        BadInput: it cannot, or it is.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder; name the file to write")
+    if not folder.is_dir():
+        raise BadInput(f"the folder {folder} does not exist; create it, or write somewhere else")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise BadInput(f"{path} cannot be written: no permission; write somewhere else")
+    for given in inputs:
+        if given is not None and path.exists() and given.exists() and path.samefile(given):
+            raise BadInput(f"{path} is an input of this command and would be lost; write to another file")
+        if given is not None and path.resolve() == given.resolve():
+            raise BadInput(f"{path} is named twice; write to another file")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a result.
+
+    Raises:
+        BadInput: the disk is full, or the folder cannot be written.
+    """
+    try:
+        write_atomic(path, content)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror or error}") from error
