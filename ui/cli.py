@@ -147,7 +147,7 @@ def inspect(model: ModelPath, json: Json = False) -> None:
     """Show a model's layers, operators and tensors, and what can be quantized."""
     from core.model import load_model
     from ui import listing
-    from ui.inspection import inspection
+    from ui.anatomy import inspection
 
     _show(inspection(load_model(model, allow_quantized=True)), listing.inspection, json)
 
