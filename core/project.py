@@ -4,7 +4,7 @@
     <home>/projects/<id>/history/000007-000006.json   step 7, made from step 6: label, time, recipe, checksum
     <home>/projects/<id>/head.json               the step that is shown (undo and redo move it)
     <home>/projects/<id>/files/                  uploaded model and data
-    <home>/cache/                                statistics by content, shared by all projects
+    <home>/projects/<id>/statistics.npz          what calibration found, written by who calibrates
 
 Steps are never rewritten or removed: undo moves the head, and an edit after an undo starts a new
 branch from there. A damaged file therefore costs at most itself.
@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from typing import Any, Literal
 import platformdirs
 
 from core.errors import QuantScopeError
+from core.files import write_atomic
 
 FORMAT = 1
 ROOT = 0  # parent of the first step
@@ -99,11 +99,6 @@ def home() -> Path:
     return Path(platformdirs.user_data_dir("quantscope", appauthor=False))
 
 
-def cache_dir() -> Path:
-    """Folder of statistics cached by content."""
-    return home() / "cache"
-
-
 def create(
     name: str, model: Source, data: Source, evaluation: Source | None = None, *, id: str | None = None
 ) -> Project:
@@ -136,7 +131,7 @@ def save(project: Project) -> None:
     """Write the sources of a project; the version before is kept beside it."""
     path = project.folder / "project.json"
     if path.exists() and _read_json(path) is not None:
-        write_atomic(path.with_suffix(".json.bak"), path.read_bytes())
+        _write(path.with_suffix(".json.bak"), path.read_bytes())
     _write_json(
         path,
         {
@@ -274,7 +269,7 @@ def read_step(project: Project, number: int | None = None) -> Step:
 def store_file(project: Project, name: str, content: bytes) -> str:
     """Keep uploaded bytes inside the project; the path to give to `Source(kind="stored")`."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "file"
-    write_atomic(project.folder / "files" / safe, content)
+    _write(project.folder / "files" / safe, content)
     return f"files/{safe}"
 
 
@@ -295,24 +290,14 @@ def resolve_path(project: Project, source: Source) -> Path:
     return path
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old bytes or the new ones and nothing between."""
+def _write(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomic(path, content)
     except OSError as error:
-        raise ProjectError(
-            f"cannot write {path}: {error.strerror or error}; check space and rights"
-        ) from error
+        reason = error.strerror or error
+        raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error
 
 
 def _folder(id: str) -> Path:
@@ -375,7 +360,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, body: Mapping[str, Any]) -> None:
-    write_atomic(path, json.dumps(body, indent=1, ensure_ascii=False).encode())
+    _write(path, json.dumps(body, indent=1, ensure_ascii=False).encode())
 
 
 def _digest(text: str) -> str:

@@ -114,14 +114,14 @@ def test_a_damaged_description_falls_back_then_speaks_clearly(tmp_path: Path) ->
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.json"
-    projects.write_atomic(path, b"old")
+    projects._write(path, b"old")
 
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ProjectError, match="No space left"):
-        projects.write_atomic(path, b"new")
+        projects._write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.glob(".*.tmp")) == []
 

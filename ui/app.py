@@ -1,0 +1,60 @@
+"""The app's router: page settings, the sidebar, and the chosen page."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+_ROOT = str(Path(__file__).resolve().parents[1])
+if _ROOT not in sys.path:  # `streamlit run ui/app.py` from a checkout that is not installed
+    sys.path.append(_ROOT)
+
+from ui import state  # noqa: E402
+from ui.views import common, export, inspector, layers, overview, sidebar, start  # noqa: E402
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line gave after `--`; unknown words are ignored."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--demo", default="")
+    try:
+        return parser.parse_known_args(sys.argv[1:])[0]
+    except (argparse.ArgumentError, SystemExit):
+        return argparse.Namespace(model="", data="", demo="")
+
+
+def main() -> None:
+    """Draw the app."""
+    st.set_page_config(page_title="QuantScope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+    st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
+    given = arguments()
+    if state.project() is None and not st.session_state.get("greeted"):
+        start.greet(model=given.model, data=given.data, demo=given.demo)
+    st.session_state["greeted"] = True
+    opened = state.project() is not None
+    views = (
+        ("open", "Open", "folder_open", start.render),
+        ("overview", "Overview", "dashboard", overview.render),
+        ("layers", "Layers", "table_rows", layers.render),
+        ("inspector", "Inspector", "tune", inspector.render),
+        ("export", "Export", "download", export.render),
+    )
+    first = "overview" if opened else "open"
+    pages = {
+        name: st.Page(
+            common.guarded(view), title=title, icon=f":material/{icon}:", url_path=name, default=name == first
+        )
+        for name, title, icon, view in views
+    }
+    st.session_state["pages"] = pages
+    chosen = st.navigation(list(pages.values()))
+    sidebar.render()
+    chosen.run()
+
+
+main()

@@ -1,0 +1,121 @@
+"""What the browser needs to draw a tensor's histogram and curves, as plain numbers."""
+
+from typing import Any
+
+import numpy as np
+
+from core.thresholds import Method
+from ui.tensor_view import AUTOMATIC, LABELS, Curve, TensorView, curve
+
+BINS = 2048  # of the histogram on screen, at most
+
+NAMES = {
+    "range": "Range kept",
+    "share": "Clipped",
+    "sqnr": "SQNR",
+    "cosine": "Cosine",
+    "mse": "MSE",
+    "kl": "KL divergence",
+}
+FORMULAS = {
+    "range": "Values in [low, high] keep their place, others are clipped.\n"
+    "q = clip(round(x / s) + z),  x\u2032 = (q − z) · s",
+    "share": "Values outside the range / all finite values of the tensor, in percent.",
+    "sqnr": "10 · log₁₀( Σ f² / Σ (f − q)² ), in dB. Higher is better; 6 dB are one bit.",
+    "cosine": "f · q / (‖f‖ ‖q‖), no unit. 1 is the same direction.",
+    "mse": "mean (f − q)², in squared units of the tensor. The sum of a clipping and a rounding part.",
+    "kl": "Σ P · ln(P / Q) over histogram bins, in nats: P the values, Q what quantizing leaves of them.",
+}
+
+
+def payload(seen: TensorView, *, seq: int, readonly: bool = False) -> dict[str, Any]:
+    """The chart's data; `seq` is the newest of its own edits that is in `seen`."""
+    h = seen.histogram
+    shown = h
+    while shown.counts.size > BINS:
+        shown = shown.coarsen(1)
+    high = curve(seen, "high") if h.max > 0.0 or seen.mode == "symmetric" else None
+    low = curve(seen, "low") if seen.mode == "asymmetric" else None
+    best = [float(np.nanmax(c.columns["sqnr"], initial=-np.inf)) for c in (high, low) if c is not None]
+    domain = _domain(seen)
+    return {
+        "rev": f"{seen.tensor}|{h.digest()[:16]}|{seen.mode}|{seen.spec.type}",
+        "seq": seq,
+        "readonly": readonly,
+        "mode": seen.mode,
+        "bins": {
+            "start": shown.first * shown.width,
+            "width": shown.width,
+            "counts": shown.counts.tolist(),
+        },
+        "zeros": h.zeros,
+        "total": h.count,
+        "range": {"low": seen.range.low, "high": seen.range.high},
+        "domain": domain,
+        "floor": domain[0],
+        "ceiling": domain[1],
+        "least": (h.abs_max or 1.0) / 1000,
+        "curves": {"high": _plain(high), "low": _plain(low)},
+        "exact": _exact(seen, high),
+        "best": {"sqnr": _finite(max(best, default=np.nan))},
+        "encoding": f"scale {float(seen.encoding.scale):.5g}, zero point {int(seen.encoding.zero_point)}, "
+        f"{seen.spec.type}",
+        "marks": [_mark(seen, method) for method in AUTOMATIC],
+        "names": NAMES,
+        "formulas": FORMULAS,
+    }
+
+
+def _domain(seen: TensorView) -> list[float]:
+    """Values at the left and right end of the axis: all that was seen, and a little room."""
+    h = seen.histogram
+    reach = max(h.abs_max, seen.range.abs_max) or 1.0
+    if seen.mode == "nonneg":
+        return [0.0, reach * 1.03]
+    if seen.mode == "symmetric":
+        return [-reach * 1.03, reach * 1.03]
+    room = 0.02 * (max(h.max, 0.0) - h.min)
+    return [min(h.min, seen.range.low) - room, max(h.max, seen.range.high) + room]
+
+
+def _exact(seen: TensorView, high: Curve | None) -> dict[str, float | None]:
+    """Figures of the range that is set; KL, which depends on a window of bins, from its curve."""
+    e = seen.error
+    kl = float(np.interp(seen.range.high, high.x, high.columns["kl"])) if high is not None else np.nan
+    figures = {
+        "share": e.clipped_share,
+        "sqnr": e.sqnr_db,
+        "cosine": e.cosine,
+        "mse": e.mse,
+        "clipping": e.clipping_mse,
+        "rounding": e.rounding_mse,
+        "kl": kl,
+    }
+    return {name: _finite(value) for name, value in figures.items()}
+
+
+def _plain(of: Curve | None) -> dict[str, list[float | None]] | None:
+    """Lists for JSON, six digits, None for what is not finite."""
+    if of is None:
+        return None
+    columns = {"x": of.x, **of.columns}
+    return {name: [_finite(float(f"{v:.6g}")) for v in values] for name, values in columns.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _mark(seen: TensorView, method: Method) -> dict[str, Any]:
+    """A method's choice, labelled at the end of the range that is farther out."""
+    range_ = seen.searches[method].range
+    label = f"{seen.choice.percentile or 99.99:g} %" if method is Method.PERCENTILE else LABELS[method]
+    on_low = seen.mode == "asymmetric" and -range_.low > range_.high
+    return {
+        "id": method.value,
+        "label": label,
+        "anchor": range_.low if on_low else range_.high,
+        "mirror": None if seen.mode == "nonneg" else range_.high if on_low else range_.low,
+        "text": f"{range_.low:.4g} … {range_.high:.4g}, SQNR {seen.errors[method].sqnr_db:.2f} dB",
+        "used": seen.choice.method is method,
+    }

@@ -1,0 +1,37 @@
+"""What all figures share: colours that read on light and dark, margins, and how names are written."""
+
+import plotly.graph_objects as go
+
+from ui.text import safe_html, short
+
+FLOAT = "#8b93a7"  # the float model, and what is left of it
+QUANTIZED = "#6d6cf0"
+GOOD, WARN, BAD = "#12a150", "#e8910c", "#e5484d"
+ACCENT = "#0e9bb8"
+# SQNR in dB from bad to good; the same in the graph and in every chart.
+SQNR_LOW, SQNR_HIGH = 5.0, 45.0
+SQNR_SCALE = ("#e5484d", "#f0883e", "#e3b341", "#86c06c", "#2da44e")
+
+SQNR_FORMULA = "SQNR = 10 log₁₀(Σf² / Σ(f−q)²)"
+COSINE_FORMULA = "cosine = f·q / (‖f‖‖q‖)"
+
+
+def layout(figure: go.Figure, *, x: str, y: str, height: int = 320, legend: bool = True) -> go.Figure:
+    """Axis titles with units, tight margins, one hover style; changes and returns `figure`."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 34 if legend else 12, "b": 8},
+        xaxis={"title": {"text": x}, "automargin": True},
+        yaxis={"title": {"text": y}, "automargin": True},
+        showlegend=legend,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        hoverlabel={"align": "left"},
+        dragmode=False,
+        bargap=0.1,
+    )
+    return figure
+
+
+def label(name: str, length: int = 28) -> str:
+    """A name from a model for an axis or a hover box."""
+    return safe_html(short(name, length))

@@ -1,0 +1,107 @@
+"""Make a project from what a user picked: a sample, uploaded files, or local paths."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from core import project as projects
+from core.errors import DataError, ModelError
+from core.project import Project, Source
+from core.recipe import Recipe
+from sample_data import SAMPLES
+
+
+def open_sample(name: str) -> Project:
+    """The project of a sample: as it was left, or a new one.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    if name not in SAMPLES:
+        raise DataError(f"there is no sample called '{name}'; the samples are: {', '.join(SAMPLES)}")
+    id = "sample-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
+    try:
+        return projects.open_project(id)
+    except projects.ProjectError:
+        source = Source(kind="sample", path=name)
+        evaluation = Source(kind="sample", path=name, options={"part": "evaluation"})
+        return _begin(projects.create(SAMPLES[name].title, source, source, evaluation, id=id))
+
+
+def open_paths(model: str, data: str | None, **more: Any) -> Project:
+    """A project of local files; without data, of random ones.
+
+    Raises:
+        ModelError, DataError: nothing is there.
+    """
+    source = model_source(model)
+    return open_sources(Path(source.path).name, source, data_source(data), **more)
+
+
+def model_source(model: str) -> Source:
+    """Where a model lies.
+
+    Raises:
+        ModelError: nothing is there.
+    """
+    path = Path(unquoted(model)).expanduser()
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file; give the path of an .onnx model on this machine")
+    return Source(kind="path", path=str(path.resolve()))
+
+
+def data_source(data: str | None, options: Mapping[str, Any] | None = None) -> Source:
+    """Where calibration data lie; None for random ones.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if data is None:
+        return Source(kind="random", options=options or {})
+    path = Path(unquoted(data)).expanduser()
+    if not path.exists():
+        raise DataError(f"{path} does not exist; give an .npz, .npy, a folder or a .zip on this machine")
+    return Source(kind="path", path=str(path.resolve()), options=options or {})
+
+
+def open_sources(
+    name: str,
+    model: Source | tuple[str, bytes],
+    data: Source | tuple[str, bytes],
+    *,
+    options: Mapping[str, Any] | None = None,
+    evaluation: Source | tuple[str, bytes] | None = None,
+) -> Project:
+    """A new project; uploaded files, given as (name, bytes), are kept inside it."""
+    nothing = Source(kind="random")
+    project = projects.create(name, nothing, nothing)
+    project = replace(
+        project,
+        model=_stored(project, "model", model, {}),
+        data=_stored(project, "data", data, options or {}),
+        evaluation=None if evaluation is None else _stored(project, "evaluation", evaluation, options or {}),
+    )
+    projects.save(project)
+    return _begin(project)
+
+
+def _stored(
+    project: Project, role: str, given: Source | tuple[str, bytes], options: Mapping[str, Any]
+) -> Source:
+    if isinstance(given, Source):
+        return replace(given, options={**given.options, **options})
+    name, content = given
+    if not content:
+        raise DataError(f"the uploaded file {name} is empty")
+    return Source(kind="stored", path=projects.store_file(project, f"{role}-{name}", content), options=options)
+
+
+def _begin(project: Project) -> Project:
+    return projects.record(project, Recipe().to_yaml(), "Defaults")
+
+
+def unquoted(path: str) -> str:
+    """A path as pasted from a file manager: without quotes and blanks around it."""
+    return path.strip().strip("\"'").strip()

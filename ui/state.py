@@ -1,0 +1,207 @@
+"""One session: which project is open, which recipe is shown, and what follows from it.
+
+The project on disk is the truth. A session keeps its id, the address bar repeats it (so a reload finds
+it again), and every edit is on disk before the page is drawn.
+"""
+
+import hashlib
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core import project as projects
+from core.errors import QuantScopeError
+from core.layers import Layer
+from core.model import Model
+from core.project import Project
+from core.recipe import Choice, Encodings, Recipe, resolve
+from ui import cached
+from ui.jobs import Job
+from ui.workspace import Workspace, prepare
+
+OPEN, LAYER, ADDRESS = "open_project", "shown_layer", "project"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An opened project with all that a page draws."""
+
+    project: Project
+    workspace: Workspace
+    recipe: Recipe
+    encodings: Encodings
+
+    @property
+    def model(self) -> Model:
+        """The float model."""
+        return self.workspace.model
+
+
+def project() -> Project | None:
+    """The open project; after a reload, the one that the address names."""
+    known: Project | None = st.session_state.get(OPEN)
+    address = st.query_params.get(ADDRESS)
+    if known is None and address:
+        try:
+            known = projects.open_project(address)
+        except QuantScopeError as error:
+            st.session_state["notice"] = str(error)
+            st.query_params.pop(ADDRESS, None)
+            return None
+        st.session_state[OPEN] = known
+    if known is not None and address != known.id:
+        st.query_params[ADDRESS] = known.id  # a change of page drops it
+    return known
+
+
+def show(opened: Project | None) -> None:
+    """Open a project in this session, or none."""
+    st.session_state.pop(LAYER, None)
+    if opened is None:
+        st.session_state.pop(OPEN, None)
+        st.query_params.pop(ADDRESS, None)
+        return
+    st.session_state[OPEN] = opened
+    st.query_params[ADDRESS] = opened.id
+
+
+def start(opened: Project) -> Job:
+    """Get an opened project ready in the background; nothing happens if that is under way or done."""
+    known = cached.registry().get(opened.id)
+    if known is not None:
+        return known
+    return restart(opened)
+
+
+def restart(opened: Project) -> Job:
+    """As `start`, and also after a failure or a cancel."""
+    cached.registry().forget(opened.id)
+    title = "Opening" if opened.calibrated else "Calibrating"
+    return cached.registry().submit(
+        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated)
+    )
+
+
+def job() -> Job | None:
+    """The job that gets the open project ready."""
+    opened = project()
+    return start(opened) if opened is not None else None
+
+
+def session() -> Session | None:
+    """The open project with its workspace, recipe and encodings; None until it is ready."""
+    opened = project()
+    if opened is None:
+        return None
+    state = start(opened)
+    workspace: Workspace | None = state.result
+    if workspace is None:
+        return None
+    recipe = _recipe(opened)
+    return Session(
+        project=opened, workspace=workspace, recipe=recipe, encodings=_encodings(opened, workspace, recipe)
+    )
+
+
+def _recipe(opened: Project) -> Recipe:
+    """The shown step's recipe."""
+    key = (opened.id, opened.head)
+    known = st.session_state.get("recipe")
+    if known is None or known[0] != key:
+        text = projects.read_step(opened).recipe if opened.head else ""
+        known = st.session_state["recipe"] = (key, Recipe.from_yaml(text) if text else Recipe())
+    recipe: Recipe = known[1]
+    return recipe
+
+
+def _encodings(opened: Project, workspace: Workspace, recipe: Recipe) -> Encodings:
+    """Scales and zero points of the shown recipe; what an edit leaves alone is taken from the last ones."""
+    place = cached.keep(("encodings", opened.id, workspace.model.hash))
+    token = recipe_token(recipe)
+    if token not in place:
+        previous = place.get("last")
+        place.pop(place.get("older", ""), None)
+        place["older"] = place.get("newer")
+        place["newer"] = token
+        place[token] = place["last"] = resolve(
+            recipe, workspace.statistics, workspace.model, previous=previous
+        )
+    encodings: Encodings = place[token]
+    return encodings
+
+
+def recipe_token(recipe: Recipe) -> str:
+    """Content digest of a recipe."""
+    return hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+
+
+def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
+    """Make a new recipe from the shown one and save it; for use in callbacks.
+
+    What a user cannot have is said on the page (`notice`), and nothing changes.
+    """
+    opened = project()
+    if opened is None:
+        return
+    try:
+        before = _recipe(opened)
+        after = change(before)
+        if after == before:
+            return
+        st.session_state[OPEN] = projects.record(opened, after.to_yaml(), label)
+    except (QuantScopeError, ValueError) as error:
+        st.session_state["notice"] = str(error)
+
+
+def edit_layer(name: str, label: str, **changes: Any) -> None:
+    """Change one layer's choice."""
+    edit(lambda recipe: recipe.with_layer(name, **changes), label)
+
+
+def undo() -> None:
+    """Show the recipe before; for use in callbacks."""
+    _move(projects.undo)
+
+
+def redo() -> None:
+    """Show the recipe after; for use in callbacks."""
+    _move(projects.redo)
+
+
+def _move(step: Callable[[Project], Project]) -> None:
+    opened = project()
+    if opened is not None:
+        try:
+            st.session_state[OPEN] = step(opened)
+            st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
+        except QuantScopeError as error:
+            st.session_state["notice"] = str(error)
+
+
+def layer(now: Session) -> Layer:
+    """The layer that the Inspector shows; the first computed one by default."""
+    names = [entry.name for entry in now.model.layers]
+    chosen = st.session_state.get(LAYER) or st.query_params.get("layer")
+    if chosen not in names:
+        computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
+        chosen = (computed or names)[0]
+    st.session_state[LAYER] = chosen
+    return now.model.layer(chosen)
+
+
+def choose_layer(name: str) -> None:
+    """Let the Inspector show a layer."""
+    st.session_state[LAYER] = name
+
+
+def own_choice(recipe: Recipe, name: str) -> Choice:
+    """What was chosen for a layer itself."""
+    return recipe.layers.get(name, Choice())
+
+
+def request(worker: str, now: Session, title: str, work: Callable[..., Any], extra: Hashable = ()) -> Job | None:
+    """Ask a background worker for what follows from the shown recipe; None until it is there."""
+    token = (now.model.hash, recipe_token(now.recipe), extra)
+    return cached.latest(worker, now.project.id).request(token, title, work)

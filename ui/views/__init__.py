@@ -1,0 +1,1 @@
+"""The pages, one a file; they arrange what the engine computed and compute nothing themselves."""

@@ -1,0 +1,137 @@
+"""What several pages need: headers, empty states, a job's progress, and errors said in words."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from core.errors import QuantScopeError
+from ui import state, text
+from ui.jobs import Job, State
+
+log = logging.getLogger("quantscope")
+
+
+def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """A page or fragment whose errors are said in words; the details go to the server's log."""
+
+    @functools.wraps(draw)
+    def page(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return draw(*args, **kwargs)
+        except QuantScopeError as error:
+            st.error(text.escape(str(error)), icon=":material/error:")
+        except Exception as error:
+            log.exception("drawing %s failed", draw.__name__)
+            st.error(
+                f"Something went wrong here ({text.escape(type(error).__name__)}: {text.escape(str(error))}). "
+                "Your recipe is saved; the server's log has the details. Undo the last change, or reload the page.",
+                icon=":material/error:",
+            )
+
+    return page
+
+
+def go(page: str) -> None:
+    """Switch to a page, keeping the project in the address."""
+    opened = state.project()
+    st.switch_page(
+        st.session_state["pages"][page], query_params={state.ADDRESS: opened.id} if opened is not None else None
+    )
+
+
+def title(name: str, help: str) -> None:
+    """A page's heading, with what the page answers below it."""
+    st.title(name, anchor=False)
+    st.caption(help)
+    notice()
+
+
+def notice() -> None:
+    """What the last action could not do."""
+    said = st.session_state.pop("notice", None)
+    if said:
+        st.error(text.escape(said), icon=":material/error:")
+
+
+def session(page: str) -> state.Session | None:
+    """The open project; where it is not there yet, the page says what to do or how far it is."""
+    opened = state.project()
+    if opened is None:
+        empty("No model is open", f"Open a sample or your own model first; {page}", "Open a model", "open")
+        return None
+    ready = state.session()
+    if ready is None:
+        preparing()
+        return None
+    if ready.workspace.statistics.synthetic:
+        st.warning(
+            "**Calibrated on random noise.** Every range, error and figure below comes from made-up inputs: "
+            "good for trying the tool, useless for judging or shipping this model. Give real samples on *Open*.",
+            icon=":material/casino:",
+        )
+    return ready
+
+
+def empty(heading: str, words: str, button: str, page: str) -> None:
+    """An empty state: what is missing and the way there."""
+    with st.container(border=True, horizontal_alignment="center", gap="small"):
+        st.subheader(heading, anchor=False, text_alignment="center")
+        st.markdown(words, text_alignment="center")
+        if st.button(button, type="primary", key=f"empty_{page}"):
+            go(page)
+
+
+def preparing() -> None:
+    """Progress of the job that gets the project ready; ends in the page, or in what went wrong."""
+    job = state.job()
+    if job is not None and job.state is State.DONE:
+        return
+    progress_panel(job.active if job else False)
+
+
+def progress_panel(active: bool) -> None:
+    """Progress, time left and Cancel; polls while the job runs, and redraws the page once when it ends."""
+    st.fragment(guarded(_progress), run_every=0.4 if active else None)()
+
+
+def _progress() -> None:
+    job = state.job()
+    if job is None:
+        return
+    if not job.active:
+        if job.state is State.DONE:
+            st.rerun(scope="app")
+        _ended(job)
+        return
+    with st.container(border=True):
+        st.markdown(f"**{text.escape(job.title)}**")
+        label = text.escape(job.progress.label or "starting")
+        if job.progress.total:
+            label += f" · {job.progress.done:,} of {job.progress.total:,}"
+        left = job.seconds_left
+        label += f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+        st.progress(job.share, label)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button("Cancel", icon=":material/stop:", on_click=job.cancel, key="cancel_job", disabled=job.stop.is_set())
+            st.caption(
+                "Stopping after the samples in work…"
+                if job.stop.is_set()
+                else "You may leave this page or reload it: the work goes on."
+            )
+
+
+def _ended(job: Job) -> None:
+    opened = state.project()
+    if job.state is State.CANCELLED:
+        st.warning(f"{job.title} was cancelled.", icon=":material/cancel:")
+    else:
+        st.error(text.escape(job.error), icon=":material/error:")
+    with st.container(horizontal=True):
+        if opened is not None:
+            st.button("Try again", icon=":material/refresh:", on_click=state.restart, args=(opened,), key="retry_job")
+        if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
+            state.show(None)
+            go("open")

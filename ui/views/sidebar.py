@@ -1,0 +1,44 @@
+"""The sidebar: what is open, undo and redo, and that everything is saved."""
+
+import streamlit as st
+
+from core import project as projects
+from core.errors import QuantScopeError
+from core.targets import target
+from ui import state, text
+from ui.views import common
+
+
+@common.guarded
+def render() -> None:
+    """Draw it below the pages' links."""
+    opened = state.project()
+    if opened is None:
+        return
+    with st.sidebar:
+        st.divider()
+        st.markdown(f"**{text.code(opened.name)}**")
+        ready = state.session()
+        if ready is not None:
+            model, statistics = ready.model, ready.workspace.statistics
+            computed = sum(layer.kind == "compute" for layer in model.layers)
+            st.caption(
+                f"Model: {text.plural(computed, 'layer')}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
+                f"Data: {text.plural(statistics.samples, 'sample')}, {text.escape(statistics.data_source)}  \n"
+                f"Target: {text.escape(target(ready.recipe.target).label)}"
+            )
+        with st.container(horizontal=True, gap="small"):
+            st.button(
+                "Undo", icon=":material/undo:", on_click=state.undo, disabled=not opened.can_undo,
+                key="undo", shortcut="mod+z", width="stretch",
+            )
+            st.button(
+                "Redo", icon=":material/redo:", on_click=state.redo, disabled=not opened.can_redo,
+                key="redo", shortcut="mod+shift+z", width="stretch",
+            )
+        try:
+            step = projects.read_step(opened) if opened.head else None
+        except QuantScopeError:
+            step = None
+        if step is not None:
+            st.caption(f":material/check_circle: Saved · step {step.number}: {text.escape(step.label)}")

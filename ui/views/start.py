@@ -1,0 +1,237 @@
+"""Open: a sample, uploaded files or local paths; then calibration, with progress; and recent projects."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import project as projects
+from core.errors import QuantScopeError
+from core.images import PRESETS
+from core.project import Project
+from sample_data import SAMPLES, Sample
+from ui import opening, state, text, workspace
+from ui.jobs import State
+from ui.views import common
+
+GUESS = "As the model suggests"
+PRESET_NAMES = {
+    GUESS: "guessed from the model's input, and said in the notes",
+    "imagenet-torch": "ImageNet, PyTorch: scale 1/255, then mean and standard deviation of ImageNet, RGB",
+    "imagenet-tf": "ImageNet, TensorFlow: −1 … 1, RGB",
+    "0-1": "0 … 1",
+    "0-255": "0 … 255, as stored",
+}
+
+
+def greet(*, model: str, data: str, demo: str) -> None:
+    """Open what the command line named, once a session."""
+    try:
+        if model:
+            if data.endswith(".py"):
+                workspace.READERS.add(data)
+            state.show(opening.open_paths(model, data or None))
+        elif demo:
+            state.show(opening.open_sample(demo))
+    except QuantScopeError as error:
+        st.session_state["notice"] = str(error)
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title("Open a model", "A float ONNX model and some calibration data go in; a tuned int8 model comes out.")
+    _running()
+    st.subheader("Try a sample", anchor=False)
+    for column, sample in zip(st.columns(len(SAMPLES)), SAMPLES.values(), strict=True):
+        with column.container(border=True, height="stretch"):
+            _sample_card(sample)
+    st.subheader("Your model", anchor=False)
+    _own()
+    _recent()
+
+
+def _running() -> None:
+    """The job of the open project, where it is not ready."""
+    job = state.job()
+    if job is None:
+        return
+    if job.state is State.DONE:
+        if st.session_state.pop("enter", False):
+            common.go("overview")
+        return
+    common.preparing()
+
+
+def _enter(opened: Project) -> None:
+    """Open a project and go to its Overview as soon as it is ready."""
+    state.show(opened)
+    state.restart(opened) if _ended_badly(opened) else state.start(opened)
+    st.session_state["enter"] = True
+
+
+def _ended_badly(opened: Project) -> bool:
+    job = state.start(opened)
+    return job.state in (State.FAILED, State.CANCELLED)
+
+
+def _attempt(make: Any, *args: Any, **kwargs: Any) -> None:
+    """Make a project and enter it; what is wrong is said on the page."""
+    try:
+        _enter(make(*args, **kwargs))
+    except QuantScopeError as error:
+        st.session_state["notice"] = str(error)
+
+
+def _sample_card(sample: Sample) -> None:
+    st.markdown(f"**{text.escape(sample.title)}**")
+    st.caption(text.escape(sample.description))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Open", key=f"sample_{sample.name}", on_click=_attempt, args=(opening.open_sample, sample.name))
+        st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
+
+
+def _own() -> None:
+    with st.container(border=True):
+        left, right = st.columns(2, gap="large")
+        with left:
+            by_path = st.segmented_control(
+                "Model", ["Local path", "Upload"], default="Local path", required=True, key="model_by",
+                help="A path is read in place: use it for large models and those with external data.",
+            ) == "Local path"
+            if by_path:
+                model: Any = st.text_input("Path of the model", key="model_path", placeholder="/models/net.onnx")
+            else:
+                model = st.file_uploader("Model file", type=["onnx"], key="model_file")
+        with right:
+            kind = st.segmented_control(
+                "Calibration data", ["Local path", "Upload", "Random"], default="Local path", required=True,
+                key="data_by", help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
+                "a folder of those, or images in a folder or .zip.",
+            )
+            data: Any = None
+            if kind == "Local path":
+                data = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration")
+            elif kind == "Upload":
+                data = st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file")
+            else:
+                st.warning(
+                    "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
+                    icon=":material/casino:",
+                )
+        options = _options(kind)
+        ready = bool(model) and (kind == "Random" or bool(data))
+        st.button(
+            "Calibrate", type="primary", icon=":material/play_arrow:", key="calibrate", disabled=not ready,
+            on_click=_submit, args=(model, kind, data, options),
+            help=None if ready else "Choose a model and calibration data first.",
+        )
+
+
+def _options(kind: str) -> dict[str, Any]:
+    """Preprocessing of images, number of samples, seed."""
+    chosen: dict[str, Any] = {}
+    with st.expander("Images, labels and number of samples"):
+        first, second, third = st.columns(3)
+        limit = first.number_input(
+            "Samples to use", min_value=1, value=None, step=1, placeholder="all (random: 32)", key="limit",
+            help="The first so many. 100 to 500 typical inputs are usually enough.",
+        )
+        if limit:
+            chosen["limit"] = int(limit)
+        if kind == "Random":
+            chosen["seed"] = int(second.number_input("Seed", min_value=0, value=0, step=1, key="seed"))
+            return chosen
+        preset = second.selectbox(
+            "Image preprocessing", list(PRESET_NAMES), key="preset", help="Only for image files. " + "; ".join(
+                f"*{name}*: {what}" for name, what in PRESET_NAMES.items()),
+        )
+        labels = third.text_input(
+            "Labels file", key="labels", placeholder="optional: .npy, .npz or .csv",
+            help="Class numbers, to measure top-1. Not needed where the data hold `labels` or sub-folders name classes.",
+        )
+        if labels:
+            chosen["labels"] = opening.unquoted(labels)
+        if preset != GUESS:
+            base = PRESETS[preset].to_dict()
+            resize = first.selectbox(
+                "Resize", ["crop", "stretch", "pad", "none"], key="resize",
+                help="*crop*: shorter side, then the centre; *stretch*: changes the aspect ratio; "
+                "*pad*: longer side, the rest grey; *none*: images already fit.",
+            )
+            order = second.selectbox("Channels", ["RGB", "BGR", "grey"], key="order")
+            layout = third.selectbox("Layout", ["the model's", "NCHW", "NHWC"], key="layout")
+            if order == "grey":
+                base |= {"mean": base["mean"][:1], "std": base["std"][:1]}
+            base |= {"resize": resize, "order": order, "layout": None if layout == "the model's" else layout}
+            chosen["preprocessing"] = base
+    return chosen
+
+
+def _submit(model: Any, kind: str, data: Any, options: dict[str, Any]) -> None:
+    """Make the project of the form; a callback."""
+
+    def make() -> Project:
+        if kind == "Upload":
+            given: Any = (data.name, data.getvalue())
+        else:
+            given = opening.data_source(data if kind == "Local path" else None)
+        if isinstance(model, str):
+            source = opening.model_source(model)
+            return opening.open_sources(Path(source.path).name, source, given, options=options)
+        return opening.open_sources(model.name, (model.name, model.getvalue()), given, options=options)
+
+    _attempt(make)
+
+
+def _recent() -> None:
+    entries = projects.list_projects()
+    if not entries:
+        return
+    st.subheader("Recent projects", anchor=False)
+    opened = state.project()
+    with st.container(border=True, gap=None):
+        for id, name, changed, readable in entries[:12]:
+            with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+                st.markdown(
+                    text.code(name) + (" :green-badge[open]" if opened is not None and opened.id == id else ""),
+                    width="stretch",
+                )
+                st.caption(_ago(changed) if readable else "damaged", width=150)
+                st.button("Open", key=f"open_{id}", on_click=_attempt, args=(projects.open_project, id), type="tertiary")
+                st.button(
+                    "", key=f"remove_{id}", icon=":material/delete:", type="tertiary", on_click=_ask_removal,
+                    args=(id,), help="Remove this project and its recipe history",
+                )
+    asked = st.session_state.pop("removal", None)
+    if asked:
+        _confirm(asked)
+
+
+def _ask_removal(id: str) -> None:
+    st.session_state["removal"] = id
+
+
+@st.dialog("Remove this project?")
+def _confirm(id: str) -> None:
+    st.markdown(
+        f"The recipe history and uploaded files of {text.code(id)} are deleted. "
+        "Models and data that were opened by path stay where they are."
+    )
+    with st.container(horizontal=True):
+        if st.button("Remove", type="primary", key="remove_now"):
+            opened = state.project()
+            projects.delete(id)
+            if opened is not None and opened.id == id:
+                state.show(None)
+            st.rerun()
+        if st.button("Keep", key="remove_not"):
+            st.rerun()
+
+
+def _ago(time: str) -> str:
+    gone = (datetime.now(UTC) - datetime.fromisoformat(time)).total_seconds()
+    for seconds, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if gone >= seconds:
+            return f"{text.plural(int(gone // seconds), noun)} ago"
+    return "just now"
