@@ -183,7 +183,9 @@ def quantize(
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(metavar="M", help="minmax, percentile, mse, cosine or kl.  [default: minmax]"),
+        typer.Option(
+            metavar="M", help="minmax, percentile, mse, cosine, kl, or auto to try them.  [default: minmax]"
+        ),
     ] = None,
     percentile: Percentile = None,
     symmetric: Symmetric = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core import project
 from core.calibrate import calibrate as collect
 from core.data import Samples
 from core.errors import DataError, ModelError
@@ -15,6 +14,7 @@ from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
 from core.statistics import Statistics
 from core.targets import Precision
+from core.tune import measured_default
 from ui.console import BadInput, note, progress_bar
 from ui.options import Choices, Feed, check_output, write
 
@@ -64,16 +64,21 @@ def quantize(
     check_output(output, *inputs)
     if save_recipe is not None:
         check_output(save_recipe, path, feed.data, stats, output)
-    if stats is not None and report and feed.data is None and feed.random is None:
-        raise BadInput("--report runs both models: name samples with --data PATH too")
+    runs = "--report" if report else "--method auto" if choices.auto else ""
+    if stats is not None and runs and feed.data is None and feed.random is None:
+        raise BadInput(f"{runs} runs the model: name samples with --data PATH too")
     model = load_model(path)
     recipe = choices.build(model)
-    samples = feed.open(model) if stats is None or report else None
+    samples = feed.open(model) if stats is None or runs else None
     if stats is not None:
         statistics = _load_statistics(stats, model)
     else:
         assert samples is not None
         statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
+    trials: list[Figures] = []
+    if choices.auto:
+        assert samples is not None
+        recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
     encodings = resolve(recipe, statistics, model)
     content = quantize_model(model, encodings).SerializeToString(deterministic=True)
     write(output, content)
@@ -84,6 +89,8 @@ def quantize(
         "recipe": None if save_recipe is None else str(save_recipe),
         "target": recipe.target,
         "size_bytes": {"float": model.size_bytes, "quantized": len(content)},
+        "default": recipe.default,
+        "trials": trials,
         "layers": _layer_counts(model, recipe, encodings),
         "calibration": _provenance(statistics),
         "notes": list(model.notes),
@@ -120,8 +127,24 @@ def _measured(model: Model, quantized: Path | bytes, samples: Samples, quiet: bo
 
 def _collect(model: Model, samples: Samples, *, threads: int | None, cache: bool, quiet: bool) -> Statistics:
     with progress_bar("calibrating", quiet) as progress:
-        folder = project.cache_dir() if cache else None
-        return collect(model, samples, progress=progress, threads=threads, cache_dir=folder)
+        return collect(model, samples, progress=progress, threads=threads, cache=cache)
+
+
+def _tuned(
+    model: Model,
+    statistics: Statistics,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    threads: int | None,
+    quiet: bool,
+) -> tuple[Recipe, list[Figures]]:
+    """The recipe with the default that measures best, and what was tried."""
+    with progress_bar("trying methods", quiet) as progress:
+        found = measured_default(model, statistics, samples, recipe, progress=progress, threads=threads)
+    return found.recipe, [
+        {"label": trial.label, "sqnr_db": trial.sqnr_db, "cosine": trial.cosine} for trial in found.trials
+    ]
 
 
 def _load_statistics(path: Path, model: Model) -> Statistics:

@@ -91,6 +91,11 @@ def quantization(result: Figures) -> str:
         f"wrote {result['output']}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
         f"{integer} layers in integers, {layers['float']} in float"
     ]
+    if result["trials"]:
+        best = max(result["trials"], key=lambda trial: float(trial["sqnr_db"]))
+        lines.append(
+            f"best of {len(result['trials'])} tried: {best['label']}, {number(best['sqnr_db'], 4, ' dB')}"
+        )
     if result["recipe"]:
         lines.append(f"wrote {result['recipe']}: repeat this with --recipe {result['recipe']}")
     lines += [f"note: {clean(note)}" for note in result["notes"]]

@@ -21,6 +21,7 @@ from core.weights import WeightMethod
 from ui.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)
+AUTO = "auto"  # not a method of one tensor: tries them all on the whole network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,11 @@ class Choices:
     target: str | None = None
     recipe: Path | None = None
 
+    @property
+    def auto(self) -> bool:
+        """Whether the methods are to be tried, and the best one taken."""
+        return self.method is not None and self.method.lower() == AUTO
+
     def build(self, model: Model) -> Recipe:
         """The recipe.
 
@@ -131,7 +137,9 @@ class Choices:
             raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe")
 
     def _from_options(self, model: Model) -> Recipe:
-        method = pick(Method, self.method, "--method")
+        method = None if self.auto else pick(Method, self.method, "--method")
+        if self.auto and (self.percentile is not None or self.weight_method is not None):
+            raise BadInput("--method auto finds the percentile and the weight method itself; leave them out")
         if method is Method.MANUAL:
             raise BadInput("--method manual needs a range for each layer: write them in a --recipe file")
         if self.percentile is not None:
