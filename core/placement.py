@@ -115,9 +115,9 @@ class _Walk:
 
     def mark_output(self, node: ir.Node, value: ir.Value, layer: str) -> None:
         """Mark an output, unless the next thing that happens to it is this layer's Relu or Clip."""
-        users = value.uses()
-        if len(users) == 1 and not value.is_graph_output() and node.op_type not in REMOVABLE:
-            user = users[0].node
+        users = value.consumers()
+        if len(value.uses()) == 1 and not value.is_graph_output() and node.op_type not in REMOVABLE:
+            user = users[0]
             if user.op_type in REMOVABLE and self.layer_of_node.get(user.name or "") == layer:
                 self.inside.add(str(value.name))
                 return

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
 )
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
+# Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
+# all of them anew would be most of the work.
+_INTEGERS: "WeakKeyDictionary[Model, dict[str, tuple[Encoding, npt.NDArray[Any]]]]" = WeakKeyDictionary()
+
 
 def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
     """The quantized model.
@@ -41,7 +46,7 @@ def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
 def quantize_ir(model: Model, encodings: Encodings) -> ir.Model:
     """As `quantize_model`, in onnx_ir's form; weights that stay float are shared with `model`, not copied."""
     quantized = model.ir.clone()
-    builder = _Builder(quantized.graph, encodings)
+    builder = _Builder(quantized.graph, encodings, _INTEGERS.setdefault(model, {}))
     builder.run()
     quantized.graph.sort()
     if builder.needs_ms_domain:
@@ -56,6 +61,7 @@ class _Builder:
 
     graph: ir.Graph
     encodings: Encodings
+    integers: dict[str, tuple[Encoding, npt.NDArray[Any]]]
     needs_ms_domain: bool = False
     taken: set[str] = field(default_factory=set)  # names in use
 
@@ -100,7 +106,7 @@ class _Builder:
                 self.graph.outputs[i] = before
         after.replace_all_uses_with(before)
         before.shape, before.type = after.shape, after.type
-        self.graph.remove(node, safe=False)
+        self.graph.remove(node, safe=True)
         before.name = name
         values[tensor] = before
 
@@ -136,7 +142,10 @@ class _Builder:
     def _weight(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding) -> None:
         value = self.graph.initializers[weight.initializer]
         name = self._free(weight.initializer, f"{weight.node}.weight")
-        dq = self._stored(name, quantize(_numpy(value), encoding), encoding)
+        known = self.integers.get(weight.node)
+        if known is None or known[0] != encoding:
+            known = self.integers[weight.node] = (encoding, quantize(_numpy(value), encoding))
+        dq = self._stored(name, known[1], encoding)
         dq.shape = value.shape
         node.replace_input_with(weight.operand, dq)
         input_encoding = self.encodings.activations.get(weight.input)
@@ -156,7 +165,7 @@ class _Builder:
         stored = self._initializer(f"{name}_quantized", quantize_bias(values, scale))
         scale_value = self._initializer(f"{name}_quantized_scale", scale)
         zero = self._initializer(f"{name}_quantized_zero_point", np.zeros(scale.shape, np.int32))
-        axis = [ir.AttrInt64("axis", 0)] if scale.ndim else []
+        axis = {"axis": 0} if scale.ndim else {}
         dq = self._append(
             "DequantizeLinear",
             [stored, scale_value, zero],
@@ -199,16 +208,18 @@ class _Builder:
         """Append a QuantizeLinear or DequantizeLinear with the channel axis, where there is one."""
         ms = encoding.type.bits > 8 and self.graph.opset_imports[""] < 21
         self.needs_ms_domain |= ms
-        axis = [ir.AttrInt64("axis", encoding.axis)] if encoding.axis is not None else []
+        axis = {} if encoding.axis is None else {"axis": encoding.axis}
         value = self._append(op, inputs, axis, name, output, MS_DOMAIN if ms else "")
-        value.dtype = inputs[2].dtype if op == "QuantizeLinear" else ir.DataType.FLOAT
+        dtype = inputs[2].dtype if op == "QuantizeLinear" else ir.DataType.FLOAT
+        assert dtype is not None
+        value.dtype = dtype
         return value
 
     def _append(
         self,
         op: str,
         inputs: list[ir.Value],
-        attributes: list[ir.Attr],
+        attributes: dict[str, int],
         name: str,
         output: str,
         domain: str = "",
@@ -233,7 +244,7 @@ class _Builder:
 
 
 def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:
-    """Whether the quantizer maps both clip bounds onto its own ends, so that clipping first changes nothing."""
+    """Whether the quantizer maps both clip bounds onto its own ends: clipping first then changes nothing."""
     if node.op_type == "Relu":
         low, high = np.float32(0.0), np.float32(np.inf)
     else:

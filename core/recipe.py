@@ -249,7 +249,7 @@ class _Resolver:
         bias = bias_vector(self._array(place_.bias) * np.float32(beta), place_, raw)
         if bias is None:
             return raw
-        empty = ~channel_rows(array, raw.axis).any(axis=1).reshape(raw.scale.shape)
+        empty = np.logical_not(channel_rows(array, raw.axis).any(axis=1).reshape(raw.scale.shape))
         return weight_with_room(raw, empty, bias, input_, place_.groups, alpha)
 
     def _automatic(self, choice: Choice) -> Choice:
@@ -259,11 +259,12 @@ class _Resolver:
         return replace(choice, method=Method.MINMAX if fallback is Method.MANUAL else fallback, range=None)
 
     def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
-        assert choice.method is not None and choice.percentile is not None
-        precision = (
-            choice.precision if choice.precision in self.placement.target.activations else Precision.INT8
-        )
-        spec = replace(self.placement.target.activations[precision], symmetric=bool(choice.symmetric))
+        assert choice.method is not None
+        assert choice.percentile is not None
+        specs = self.placement.target.activations
+        # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
+        base = specs.get(choice.precision or Precision.INT8, specs[Precision.INT8])
+        spec = replace(base, symmetric=bool(choice.symmetric))
         key = (choice.method, choice.percentile, choice.range, spec)
         if self.previous is not None and self.previous.keys.get(name) == key:
             found = self.previous.searches[name]
@@ -280,7 +281,8 @@ class _Resolver:
             histogram = self.statistics.histograms.get(self._shared_root(tensor))
         if histogram is None:
             raise DataError(
-                f"the statistics hold nothing for tensor {tensor!r}; they were made for another model: calibrate again"
+                f"the statistics hold nothing for tensor {tensor!r}; "
+                "they were made for another model: calibrate again"
             )
         return histogram
 

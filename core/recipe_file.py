@@ -43,11 +43,12 @@ def load(text: str) -> Recipe:
         ) from None
     if not isinstance(document, Mapping) or "quantscope" not in document:
         raise RecipeError(
-            "this is no recipe: it should begin with 'quantscope: 1', as files saved by QuantScope do"
+            "this is no recipe: its first line should be 'quantscope: 1', as in files saved here"
         )
     if document["quantscope"] != VERSION:
         raise RecipeError(
-            f"the recipe has version {document['quantscope']!r}; this QuantScope reads version {VERSION}: upgrade it"
+            f"the recipe has version {document['quantscope']!r}, and this QuantScope reads version {VERSION}: "
+            "upgrade QuantScope"
         )
     _known(document, {"quantscope", "target", "model", "default", "layers"}, "recipe")
     layers = document.get("layers") or {}

@@ -1,4 +1,4 @@
-"""What each runtime or chip accepts: integer types, symmetry, granularity, and how each operator treats its tensors."""
+"""What each runtime or chip accepts: integer types, symmetry, and how each operator treats its tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,7 +56,10 @@ class Target:
 
 _ROLES = {
     Role.LINEAR: ("Conv", "ConvTranspose", "Gemm", "MatMul"),
-    Role.OWN: ("Add", "Mul", "Sigmoid", "LeakyRelu", "Softmax", "Concat", "GlobalAveragePool", "ArgMax", "CumSum"),
+    Role.OWN: (
+        "Add", "Mul", "Sigmoid", "LeakyRelu", "Softmax",
+        "Concat", "GlobalAveragePool", "ArgMax", "CumSum",
+    ),
     Role.NORM: ("LayerNormalization", "InstanceNormalization", "BatchNormalization"),
     Role.ACTIVATION: ("Relu", "Clip"),
     Role.SHARE: (

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from core.jit import compiled
 from core.quant import Encoding, QuantSpec, encoding_from_ranges
 
 Float32 = npt.NDArray[np.float32]
@@ -61,10 +61,10 @@ def _least_squares_factor(rows: Float32, low: Float32, high: Float32, spec: Quan
         encoding = encoding_from_ranges(low * factor, high * factor, spec)
         zero = encoding.zero_point.astype(np.float32)
         loss[i] = _squared_error(rows, encoding.scale, zero, float(encoding.qmin), float(encoding.qmax))
-    return factors[loss.argmin(axis=0)].astype(np.float32)
+    return np.asarray(factors[loss.argmin(axis=0)], np.float32)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _squared_error(
     rows: Float32, scale: Float32, zero: Float32, qmin: float, qmax: float
 ) -> npt.NDArray[np.float64]:

@@ -1,0 +1,120 @@
+"""Choices made by measurement: the recipe whose integer model comes closest to the float one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.evaluate import FloatReference, float_reference, preview
+from core.model import Model
+from core.progress import ProgressFn, report
+from core.qdq import quantize_model
+from core.recipe import Choice, Encodings, Recipe, resolve
+from core.samples import Samples
+from core.statistics import Statistics
+from core.thresholds import Method
+from core.weights import WeightMethod
+
+SAMPLES = 32  # measured on; more hardly changes which choice wins
+ACTIVATIONS: tuple[dict[str, Any], ...] = (
+    {"method": Method.MINMAX},
+    {"method": Method.PERCENTILE, "percentile": 99.999},
+    {"method": Method.PERCENTILE, "percentile": 99.99},
+    {"method": Method.PERCENTILE, "percentile": 99.9},
+    {"method": Method.MSE},
+    {"method": Method.KL},
+)
+WEIGHTS: tuple[dict[str, Any], ...] = ({"weight_method": WeightMethod.MSE},)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One default that was tried for the whole network."""
+
+    choice: Choice  # complete
+    label: str  # for people, e.g. "percentile 99.99, weights minmax"
+    sqnr_db: float  # of all outputs, float against the integer model; -inf where it cannot be told
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredDefault:
+    """The best of the trials, and all of them in the order they were made."""
+
+    recipe: Recipe
+    trials: tuple[Trial, ...]
+    samples: int
+
+    @property
+    def best(self) -> Trial:
+        """The trial that won; the earlier of two equals."""
+        return max(self.trials, key=lambda trial: trial.sqnr_db)
+
+
+def measured_default(
+    model: Model,
+    statistics: Statistics,
+    samples: Samples,
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressFn | None = None,
+    threads: int | None = None,
+) -> MeasuredDefault:
+    """Try each method as the default of the whole network, and keep what measures best.
+
+    Every trial is the complete integer model, run by ONNX Runtime; the score is the SQNR of its outputs.
+    MinMax is among the trials, so the result is never worse than MinMax on the samples measured. Layers
+    that the recipe sets keep their choice. The samples measured are picked by content, so that the result
+    does not hang on their order.
+
+    Args:
+        model: The float model.
+        statistics: Its histograms.
+        samples: Calibration samples.
+        recipe: What to start from.
+        progress: Called after each trial; may raise `Cancelled`.
+        threads: Samples run side by side.
+    """
+    start = recipe or Recipe()
+    reference = float_reference(model, representative(samples, SAMPLES), count=SAMPLES, threads=threads)
+    total = len(ACTIVATIONS) + len(WEIGHTS)
+    trials: list[Trial] = []
+    encodings: Encodings | None = None
+    for stage in (ACTIVATIONS, WEIGHTS):
+        base = max(trials, key=lambda trial: trial.sqnr_db).choice if trials else start.default
+        for changes in stage:
+            tried = start.with_default(**_complete(base)).with_default(**changes)
+            encodings = resolve(tried, statistics, model, previous=encodings)
+            trials.append(_trial(tried, encodings, reference, threads))
+            report(progress, len(trials), total, trials[-1].label)
+    measured = MeasuredDefault(recipe=start, trials=tuple(trials), samples=len(reference))
+    return MeasuredDefault(
+        recipe=start.with_default(**_complete(measured.best.choice)),
+        trials=measured.trials,
+        samples=len(reference),
+    )
+
+
+def representative(samples: Samples, count: int) -> Samples:
+    """Up to `count` samples, the same ones in whatever order the data come."""
+    if len(samples) <= count:
+        return samples
+    digests = samples.digests()
+    chosen: Sequence[int] = sorted(range(len(samples)), key=lambda i: digests[i])[:count]
+    return samples.select(sorted(chosen))
+
+
+def _complete(choice: Choice) -> dict[str, Any]:
+    return {name: getattr(choice, name) for name in ("method", "percentile", "weight_method")}
+
+
+def _trial(recipe: Recipe, encodings: Encodings, reference: FloatReference, threads: int | None) -> Trial:
+    seen = preview(reference, quantize_model(reference.model, encodings), layers=False, threads=threads)
+    overall = seen.output.overall
+    default = recipe.default
+    share = f" {default.percentile:g}" if default.method is Method.PERCENTILE else ""
+    return Trial(
+        choice=default,
+        label=f"{default.method}{share}, weights {default.weight_method}",
+        sqnr_db=float("-inf") if overall.sqnr_db is None else overall.sqnr_db,
+        cosine=0.0 if overall.cosine is None else overall.cosine,
+    )

@@ -1,0 +1,304 @@
+"""The quantized graph: fused like onnxruntime's own, and exact in scales, biases and clipping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.model import load_model
+from core.qdq import _saturates_within, quantize_model
+from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
+from core.recipe import Recipe, resolve
+from core.targets import Granularity, Precision
+from core.thresholds import Method
+from tests.networks import NETWORKS, Net, feeds
+from tests.quantizing import executed, initializer, network, quantized, run, sqnr, statistics_of
+from tests.test_placement import onnxruntime_quantized
+
+MINMAX = Recipe().with_default(method=Method.MINMAX)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_same_integer_kernels_as_onnxruntimes_own_quantizer(name: str, tmp_path: Path) -> None:
+    model, samples = network(name), feeds(name)
+    ours, _ = quantized(model, samples, MINMAX)
+    theirs = onnxruntime_quantized(model, samples, tmp_path)
+    mine, reference = executed(ours, tmp_path), executed(theirs, tmp_path)
+    for counts in (
+        mine,
+        reference,
+    ):  # parameters of LayerNormalization: float here, integers behind a DQ there
+        del counts["DequantizeLinear"]
+    assert mine == reference
+    assert sum(n for op, n in mine.items() if op.startswith("QLinear") or op == "QGemm") > 5
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_as_close_to_float_as_onnxruntimes_minmax(name: str, tmp_path: Path) -> None:
+    model, samples = network(name), feeds(name)
+    floats = run(model.proto(), samples)
+    ours, _ = quantized(model, samples, MINMAX)
+    theirs = run(onnxruntime_quantized(model, samples, tmp_path), samples)
+    assert sqnr(floats, run(ours, samples)) >= sqnr(floats, theirs) - 0.1
+
+
+def test_activations_are_rounded_as_quantize_linear_rounds() -> None:
+    model, samples = network("mobile_cnn"), feeds("mobile_cnn", 2)
+    proto, encodings = quantized(model, samples)
+    proto.graph.output.insert(0, onnx.ValueInfoProto(name="image_DequantizeLinear_Output"))
+    for sample, seen in zip(samples, run(proto, samples, plain=True), strict=True):
+        np.testing.assert_array_equal(seen, fake_quantize(sample["image"], encodings.activations["image"]))
+
+
+def test_quantizing_leaves_the_float_model_untouched() -> None:
+    model, samples = network("shapes_cnn"), feeds("shapes_cnn", 2)
+    before = model.float_bytes()
+    quantized(model, samples)
+    assert load_model(before).hash == load_model(model.float_bytes()).hash
+    fresh = onnx.ModelProto()
+    fresh.ParseFromString(before)
+    np.testing.assert_array_equal(run(fresh, samples)[0], run(model.proto(), samples)[0])
+
+
+@given(
+    low=st.floats(-8, 0), width=st.floats(0.5, 12), bounds=st.tuples(st.floats(-4, 1), st.floats(2, 8)),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_a_clip_is_left_out_only_where_the_quantizer_does_the_same(
+    low: float, width: float, bounds: tuple[float, float], seed: int
+) -> None:
+    n = Net()
+    n.add("Clip", ["x", n.const("low", bounds[0]), n.const("high", bounds[1])], "y")
+    node = next(iter(onnx_ir_graph(n.model({"x": ["N"]}, {"y": ["N"]}))))
+    encoding = encoding_from_range(Range(low, low + width), QuantSpec(type=UINT8, symmetric=False))
+    x = np.random.default_rng(seed).uniform(-20, 20, 2000).astype(np.float32)
+    same = np.array_equal(
+        fake_quantize(x, encoding),
+        fake_quantize(np.clip(x, np.float32(bounds[0]), np.float32(bounds[1])), encoding),
+    )
+    if _saturates_within(node, encoding):
+        assert same
+    elif x.min() < bounds[0] - 0.1 and x.max() > bounds[1] + 0.1:
+        step = float(encoding.scale)
+        wider = encoding.high > bounds[1] + 2 * step or encoding.low < bounds[0] - 2 * step
+        assert not (wider and same)
+
+
+def onnx_ir_graph(model: onnx.ModelProto) -> object:
+    import onnx_ir
+
+    return onnx_ir.from_proto(model).graph
+
+
+def test_a_clip_that_still_matters_stays() -> None:
+    model, samples = network("mobile_cnn"), feeds("mobile_cnn")
+    layer = model.layer_of("stem_relu6")
+    assert layer is not None
+    wide = MINMAX.with_layer(layer.name, method=Method.MANUAL, range=Range(0.0, 9.0))
+    kept, _ = quantized(model, samples, wide)
+    dropped, _ = quantized(model, samples, MINMAX)
+    clips = [sum(n.op_type == "Clip" for n in m.graph.node) for m in (kept, dropped)]
+    assert clips == [1, 0]
+
+
+def test_bias_is_int32_at_the_product_of_the_scales() -> None:
+    model, samples = network("residual_cnn"), feeds("residual_cnn")
+    proto, encodings = quantized(model, samples)
+    scale = initializer(proto, "b0.c1.b_quantized_scale")
+    stored = initializer(proto, "b0.c1.b_quantized")
+    expected = encodings.weights["b0.c1_Conv"].scale.astype(np.float64) * float(
+        encodings.activations["pool"].scale
+    )
+    np.testing.assert_allclose(scale, expected, rtol=1e-6)
+    assert stored.dtype == np.int32
+    bias = next(onnx.numpy_helper.to_array(t) for t in model.proto().graph.initializer if t.name == "b0.c1.b")
+    assert np.abs(stored * scale.astype(np.float64) - bias).max() <= scale.max() / 2 * 1.01
+
+
+def single_gemm(weights: np.ndarray, bias: np.ndarray, **attributes: float) -> onnx.ModelProto:
+    n = Net()
+    n.add("Gemm", ["x", n.const("w", weights), n.const("b", bias)], "y", transB=1, **attributes)
+    return n.model({"x": ["N", weights.shape[1]]}, {"y": ["N", weights.shape[0]]})
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+def test_dead_channels_keep_their_bias(granularity: Granularity) -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.standard_normal((4, 8)).astype(np.float32)
+    weights[1] = 0.0  # dead
+    weights[2] *= 1e-12  # all but dead: its bias would overflow int32 at the product of the scales
+    bias = np.array([0.5, 3.21, -7.5, 0.0], np.float32)
+    model = load_model(single_gemm(weights, bias).SerializeToString())
+    samples = [{"x": rng.standard_normal((1, 8)).astype(np.float32)} for _ in range(8)]
+    proto, _ = quantized(model, samples, Recipe().with_default(weights=granularity))
+    stored = initializer(proto, "b_quantized").astype(np.float64) * initializer(proto, "b_quantized_scale")
+    step = (
+        float(np.max(initializer(proto, "b_quantized_scale")))
+        if granularity is Granularity.PER_TENSOR
+        else 1e-5
+    )
+    np.testing.assert_allclose(stored[1:3], bias[1:3], atol=step)
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 25
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (1.0, 0.5), (2.0, 1.0), (0.25, 3.0)])
+def test_gemm_factors(alpha: float, beta: float) -> None:
+    rng = np.random.default_rng(4)
+    weights, bias = rng.standard_normal((5, 8)).astype(np.float32), rng.standard_normal(5).astype(np.float32)
+    model = load_model(single_gemm(weights, bias, alpha=alpha, beta=beta).SerializeToString())
+    samples = [{"x": rng.standard_normal((1, 8)).astype(np.float32)} for _ in range(16)]
+    proto, _ = quantized(model, samples)
+    floats = run(model.proto(), samples)
+    assert sqnr(floats, run(proto, samples)) > 28
+    assert sqnr(floats, run(proto, samples, plain=True)) > 28
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1,), ()])
+def test_bias_shapes_that_broadcast(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    model = load_model(
+        single_gemm(
+            rng.standard_normal((5, 8)).astype(np.float32), rng.standard_normal(shape)
+        ).SerializeToString()
+    )
+    samples = [{"x": rng.standard_normal((1, 8)).astype(np.float32)} for _ in range(16)]
+    proto, _ = quantized(model, samples)
+    assert any(
+        t.name.endswith("_quantized") and t.data_type == onnx.TensorProto.INT32
+        for t in proto.graph.initializer
+    )
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 28
+
+
+def test_one_weight_read_by_two_nodes_is_stored_for_each() -> None:
+    n = Net()
+    w, b = n.random("w", 6, 6), n.random("b", 6)
+    x = n.add("Gemm", ["x", w, b], "h", transB=1)
+    n.add("Gemm", [x, w, b], "y")  # not transposed: another channel axis
+    model = load_model(n.model({"x": ["N", 6]}, {"y": ["N", 6]}).SerializeToString())
+    samples = [{"x": np.random.default_rng(i).standard_normal((1, 6)).astype(np.float32)} for i in range(8)]
+    proto, _ = quantized(model, samples)
+    names = [t.name for t in proto.graph.initializer]
+    assert len(names) == len(set(names))
+    assert sum(t.data_type == onnx.TensorProto.INT32 and t.dims == [6] for t in proto.graph.initializer) >= 2
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 25
+
+
+def test_names_that_are_taken_are_not_overwritten() -> None:
+    n = Net()
+    x = n.add("Mul", ["x", n.const("x_scale", [2.0, 3.0])], "x_QuantizeLinear_Output")
+    n.add("Gemm", [x, n.random("x_zero_point", 2, 2)], "y")
+    model = load_model(n.model({"x": ["N", 2]}, {"y": ["N", 2]}).SerializeToString())
+    samples = [{"x": np.random.default_rng(i).standard_normal((1, 2)).astype(np.float32)} for i in range(8)]
+    proto, _ = quantized(model, samples)
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 20
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_interface_stays(name: str) -> None:
+    model = network(name)
+    proto, _ = quantized(model, feeds(name, 2))
+    original = model.proto()
+    assert [i.name for i in proto.graph.input] == [i.name for i in original.graph.input]
+    assert [(o.name, o.type) for o in proto.graph.output] == [(o.name, o.type) for o in original.graph.output]
+
+
+@pytest.mark.parametrize(("opset", "domain"), [(17, "com.microsoft"), (21, "")])
+def test_sixteen_bit_activations(opset: int, domain: str) -> None:
+    n = Net(opset=opset)
+    n.add("Relu", [n.conv("image", "a", 3, 8)], "r")
+    n.conv("r", "y", 8, 4)
+    model = load_model(n.model({"image": ["N", 3, 16, 16]}, {"y": ["N", 4, 16, 16]}).SerializeToString())
+    samples = [{"image": s["image"][:, :, :16, :16]} for s in feeds("mobile_cnn")]
+    fine, _ = quantized(model, samples, Recipe().with_default(precision=Precision.INT16))
+    coarse, _ = quantized(model, samples)
+    assert {q.domain for q in fine.graph.node if q.op_type == "QuantizeLinear"} == {domain}
+    floats = run(model.proto(), samples)
+    assert sqnr(floats, run(fine, samples)) > sqnr(floats, run(coarse, samples)) + 1
+
+
+def test_mixed_precisions_run_and_help() -> None:
+    model, samples = network("transformer"), feeds("transformer")
+    floats = run(model.proto(), samples)
+    plain, _ = quantized(model, samples)
+    mixed_recipe = Recipe()
+    for layer in model.layers:
+        if layer.op in {"Softmax", "LayerNormalization"}:
+            mixed_recipe = mixed_recipe.with_layer(layer.name, precision=Precision.INT16)
+        if layer.name.startswith("gelu"):
+            mixed_recipe = mixed_recipe.with_layer(layer.name, precision=Precision.FLOAT)
+    mixed, _ = quantized(model, samples, mixed_recipe)
+    assert sqnr(floats, run(mixed, samples)) > sqnr(floats, run(plain, samples))
+
+
+def test_all_float_is_the_float_model() -> None:
+    model, samples = network("residual_cnn"), feeds("residual_cnn", 2)
+    proto, _ = quantized(model, samples, Recipe().with_default(precision=Precision.FLOAT))
+    assert not any(n.op_type == "QuantizeLinear" for n in proto.graph.node)
+    np.testing.assert_array_equal(run(proto, samples)[1], run(model.proto(), samples)[1])
+
+
+def test_per_tensor_weights_have_one_scale_and_more_error() -> None:
+    model, samples = network("mobile_cnn"), feeds("mobile_cnn")
+    one, encodings = quantized(model, samples, Recipe().with_default(weights=Granularity.PER_TENSOR))
+    many, _ = quantized(model, samples)
+    assert all(e.scale.ndim == 0 and e.type == INT8 for e in encodings.weights.values())
+    floats = run(model.proto(), samples)
+    assert sqnr(floats, run(one, samples)) < sqnr(floats, run(many, samples))
+
+
+def test_float16_interface_is_kept() -> None:
+    n = Net()
+    n.conv("image", "y", 3, 4)
+    proto32 = n.model({"image": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]})
+    for tensor in proto32.graph.initializer:
+        tensor.CopyFrom(
+            onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+        )
+    for info in (*proto32.graph.input, *proto32.graph.output):
+        info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    model = load_model(proto32.SerializeToString())
+    rng = np.random.default_rng(0)
+    half = [{"image": rng.standard_normal((1, 3, 8, 8)).astype(np.float16)} for _ in range(4)]
+    statistics = statistics_of(model, half)
+    proto = quantize_model(model, resolve(Recipe(), statistics, model))
+    out = run(proto, half)
+    assert out[0].dtype == np.float16
+    assert sqnr(run(proto32, half), out) > 25
+
+
+def test_edits_reuse_what_they_leave_alone() -> None:
+    model, samples = network("residual_cnn"), feeds("residual_cnn")
+    statistics = statistics_of(model, samples)
+    first = resolve(MINMAX, statistics, model)
+    layer = model.layer_of("b0.r1")
+    assert layer is not None
+    edited = MINMAX.with_layer(layer.name, method=Method.MANUAL, range=Range(0.0, 1.0))
+    second = resolve(edited, statistics, model, previous=first)
+    assert second.searches["image"] is first.searches["image"]
+    assert second.searches["b0.r1"] is not first.searches["b0.r1"]
+    fresh = resolve(edited, statistics, model)
+    assert second.activations == fresh.activations
+    assert second.weights == fresh.weights
+    assert quantize_model(model, second).SerializeToString(deterministic=True) == quantize_model(
+        model, fresh
+    ).SerializeToString(deterministic=True)
+
+
+def test_a_bias_that_does_not_fit_is_an_error_not_a_wrap() -> None:
+    from core.bias import quantize_bias
+
+    with pytest.raises(OverflowError, match="int32"):
+        quantize_bias(np.array([1.0], np.float32), np.array([1e-12], np.float32))
+    model, samples = network("residual_cnn"), feeds("residual_cnn", 2)
+    encodings = resolve(Recipe(), statistics_of(model, samples), model)
+    tiny = replace(encodings.activations["pool"], scale=np.float32(1e-30) * np.ones((), np.float32))
+    broken = replace(encodings, activations={**encodings.activations, "pool": tiny})
+    with pytest.raises(OverflowError):
+        quantize_model(model, broken)

@@ -1,0 +1,127 @@
+"""Recipes: defaults and overrides, undo by immutability, and a YAML form that explains its mistakes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import DataError, RecipeError
+from core.quant import Range
+from core.recipe import Choice, Recipe, resolve
+from core.targets import Granularity, Precision, target
+from core.thresholds import Method
+from core.weights import WeightMethod
+from tests.networks import feeds
+from tests.quantizing import network, statistics_of
+
+ranges = st.tuples(st.floats(-1e6, 1e6, width=32), st.floats(0.125, 1e6, width=32)).map(
+    lambda t: Range(t[0], t[0] + t[1] + abs(t[0]) * 1e-3)
+)
+choices = st.builds(
+    Choice,
+    method=st.sampled_from([None, Method.MINMAX, Method.MSE, Method.KL, Method.PERCENTILE]),
+    percentile=st.none() | st.floats(90, 100),
+    range=st.none() | ranges,
+    symmetric=st.none() | st.booleans(),
+    precision=st.none() | st.sampled_from(Precision),
+    weights=st.none() | st.sampled_from(Granularity),
+    weight_method=st.none() | st.sampled_from(WeightMethod),
+)
+names = st.text(min_size=1, max_size=20)
+
+
+@given(default=choices, layers=st.dictionaries(names, choices, max_size=4))
+def test_yaml_round_trip(default: Choice, layers: dict[str, Choice]) -> None:
+    recipe = Recipe(default=default, layers=layers, model_hash="ab12")
+    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+
+
+def test_a_choice_left_open_follows_the_default() -> None:
+    recipe = Recipe().with_default(method=Method.KL).with_layer("a", precision=Precision.INT16)
+    assert recipe.choice("a").method is Method.KL
+    assert recipe.choice("a").precision is Precision.INT16
+    assert recipe.choice("b").precision is Precision.INT8
+    assert recipe.without_layer("a").choice("a") == recipe.choice("b")
+
+
+def test_an_edit_leaves_the_recipe_before_it_as_it_was() -> None:
+    before = Recipe()
+    after = before.with_layer("a", method=Method.MANUAL, range=Range(-1, 1))
+    assert "a" not in before.layers
+    assert after.with_layer("a", method=Method.MSE).choice("a").range is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no recipe"),
+        ("just words", "no recipe"),
+        ("{", "not valid YAML"),
+        ("quantscope: 2", "version 2"),
+        ("quantscope: 1\ntarget: nowhere", "unknown target 'nowhere'"),
+        ("quantscope: 1\nlayers: [1]", "'layers' should map"),
+        ("quantscope: 1\nlayers: {a: minmax}", "a: expected entries"),
+        ("quantscope: 1\nlayers: {a: {method: magic}}", "a: method should be one of minmax"),
+        ("quantscope: 1\nlayers: {a: {metod: mse}}", "a: unknown entry 'metod'"),
+        ("quantscope: 1\nlayers: {a: {method: manual}}", "a: the manual method needs a range"),
+        ("quantscope: 1\nlayers: {a: {low: 1}}", "belong together"),
+        ("quantscope: 1\nlayers: {a: {low: 3, high: 1}}", "low <= high"),
+        ("quantscope: 1\nlayers: {a: {low: x, high: 1}}", "a: low should be a number"),
+        ("quantscope: 1\nlayers: {a: {low: 1, high: 1}}", "low < high"),
+        ("quantscope: 1\ndefault: {percentile: 5}", "50 to 100"),
+        ("quantscope: 1\ndefault: {symmetric: maybe}", "true or false"),
+        ("quantscope: 1\ndefalt: {}", "unknown entry 'defalt'"),
+    ],
+)
+def test_mistakes_are_named(text: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says.replace("[", r"\[")):
+        Recipe.from_yaml(text)
+
+
+def test_numbers_that_yaml_takes_for_text_are_read() -> None:
+    recipe = Recipe.from_yaml("quantscope: 1\nlayers: {a: {method: manual, low: -1e-3, high: 1e-3}}")
+    assert recipe.choice("a").range == Range(-1e-3, 1e-3)
+
+
+def test_unknown_layers_are_refused_by_name() -> None:
+    model = network("mobile_cnn")
+    statistics = statistics_of(model, feeds("mobile_cnn", 1))
+    with pytest.raises(RecipeError, match="'nope'"):
+        resolve(Recipe().with_layer("nope", method=Method.MSE), statistics, model)
+
+
+def test_statistics_of_another_model_are_refused() -> None:
+    statistics = statistics_of(network("mobile_cnn"), feeds("mobile_cnn", 1))
+    with pytest.raises(DataError, match="calibrate again"):
+        resolve(Recipe(), statistics, network("residual_cnn"))
+
+
+def test_a_manual_range_holds_for_the_layers_output() -> None:
+    model = network("transformer")
+    statistics = statistics_of(model, feeds("transformer"))
+    layer = model.layer_of("q")
+    assert layer is not None
+    encodings = resolve(
+        Recipe().with_layer(layer.name, method=Method.MANUAL, range=Range(-2.0, 3.0)), statistics, model
+    )
+    assert float(encodings.activations["q"].high) == pytest.approx(3.0, abs=0.02)
+    assert encodings.searches["q.mm"].method is not Method.MANUAL  # the product before the bias
+
+
+@pytest.mark.parametrize("method", [m for m in Method if m is not Method.MANUAL])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_every_method_resolves_every_tensor(method: Method, symmetric: bool) -> None:
+    model = network("shapes_cnn")
+    statistics = statistics_of(model, feeds("shapes_cnn", 3))
+    encodings = resolve(Recipe().with_default(method=method, symmetric=symmetric), statistics, model)
+    assert set(encodings.activations) == set(encodings.placement.tensors)
+    for tensor, encoding in encodings.activations.items():
+        assert float(encoding.scale) > 0, tensor
+        assert encoding.low <= 0 <= encoding.high
+
+
+def test_targets_are_found_by_name() -> None:
+    assert target("onnxruntime-cpu").weight.narrow_range
+    with pytest.raises(RecipeError, match="onnxruntime-cpu"):
+        target("tpu")
