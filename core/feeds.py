@@ -10,7 +10,7 @@ import numpy as np
 from core.arrays import Array, Rows
 from core.fitting import Fit, How, Slot, conversion, convert, fit
 from core.inputs import Input
-from core.samples import Load, Sample
+from core.samples import Load, Loads, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,17 +63,17 @@ class ArrayFeed:
         """The same: one row is one sample."""
         return self.count
 
-    def digest(self, index: int) -> bytes | None:
-        """Unknown: the values must be read."""
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes] | None:
+        """None: the values must be read."""
         return None
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads in the order asked for; neighbours in one file are read in one go."""
         for number, group in groupby(indices, key=lambda index: bisect_right(self.ends, index)):
             start = self.ends[number - 1] if number else 0
             yield from self._open_batch(self.batches[number], [index - start for index in group])
 
-    def _open_batch(self, batch: Batch, locals_: list[int]) -> Iterator[Load]:
+    def _open_batch(self, batch: Batch, locals_: list[int]) -> Loads:
         readers = {
             name: source.read(locals_) for name, source in batch.rows.items() if name not in batch.shared
         }

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,7 +20,7 @@ from core.arrays import Rows
 from core.errors import DataError
 from core.images import EXTENSIONS, Order, Preprocessing, apply, decode
 from core.inputs import Input
-from core.samples import Load, Sample
+from core.samples import Load, Loads, Sample
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
 
@@ -114,6 +114,7 @@ class ImageFeed:
     names: tuple[str, ...]
     info: Input
     how: Preprocessing  # settled
+    noted: dict[int, bytes] = field(default_factory=dict, repr=False)  # digests of files read so far
 
     batch = 1
 
@@ -127,19 +128,29 @@ class ImageFeed:
         """Images."""
         return len(self.names)
 
-    def digest(self, index: int) -> bytes | None:
-        """Digest of the file's bytes and the preprocessing: no decoding needed."""
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes]:
+        """Digests of the files' bytes and the preprocessing; loads that have run have noted theirs."""
+        if all(index in self.noted for index in indices):
+            yield from (self.noted[index] for index in indices)
+            return
         with self.files.reader() as read:
-            return hashlib.sha256(self.how.key() + b"|" + read(self.names[index])).digest()
+            for index in indices:
+                yield self._digest(read(self.names[index]))
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def _digest(self, data: bytes) -> bytes:
+        return hashlib.sha256(self.how.key() + b"|" + data).digest()
+
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads that decode and preprocess; the files' bytes are read on advancing."""
         with self.files.reader() as read:
             for index in indices:
-                yield self._load(self.names[index], read(self.names[index]))
+                yield self._load(index, read(self.names[index]))
 
-    def _load(self, name: str, data: bytes) -> Load:
+    def _load(self, index: int, data: bytes) -> Load:
+        name = self.names[index]
+
         def load() -> Sample:
+            self.noted[index] = self._digest(data)
             sample = apply(decode(io.BytesIO(data), name), self.how, self.info.dtype)
             _check_size(sample.shape, self.info, name)
             return {self.info.name: sample}
@@ -169,11 +180,11 @@ class PixelFeed:
         """Images."""
         return self.pixels.shape[0]
 
-    def digest(self, index: int) -> bytes | None:
-        """Unknown: the values must be read."""
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes] | None:
+        """None: the values must be read."""
         return None
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads that preprocess one image each."""
         for index, raw in zip(indices, self.pixels.read(indices), strict=True):
             yield self._load(raw, f"{self.label}, image {index}")

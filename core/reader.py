@@ -2,7 +2,7 @@
 
 import runpy
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -17,7 +17,7 @@ from core.errors import DataError
 from core.feeds import array_feed, open_batch
 from core.inputs import Input, model_inputs
 from core.model import Model
-from core.samples import Load, Samples, sample_digest
+from core.samples import Loads, Samples, sample_digest
 
 DEFAULT_LIMIT = 1024  # a reader may be endless
 
@@ -30,7 +30,7 @@ class ReaderFeed:
     make: Callable[[], Any]
     inputs: tuple[Input, ...]
     count: int
-    digests: tuple[bytes, ...]
+    known: tuple[bytes, ...]  # content digests
 
     batch = 1
 
@@ -39,11 +39,11 @@ class ReaderFeed:
         """Rows."""
         return self.count
 
-    def digest(self, index: int) -> bytes | None:
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes]:
         """As found by the pass that counted the rows."""
-        return self.digests[index]
+        return (self.known[index] for index in indices)
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads in the order asked for; the reader starts again wherever an index goes back."""
         position, loads = 0, self.everything()
         for index in indices:
@@ -62,7 +62,7 @@ class ReaderFeed:
                 )
         loads.close()
 
-    def everything(self) -> Generator[Load, None, None]:
+    def everything(self) -> Loads:
         """All rows of a fresh call of `samples()`."""
         with _blame(self.path):
             stream = iter(self.make())
@@ -96,7 +96,7 @@ def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) 
         wants_inputs = bool(signature(make).parameters)
     inputs = model_inputs(model)
     call = (lambda: make(inputs)) if wants_inputs else make
-    feed = ReaderFeed(path=path, make=call, inputs=inputs, count=0, digests=())
+    feed = ReaderFeed(path=path, make=call, inputs=inputs, count=0, known=())
     digests: list[bytes] = []
     warnings, top = [], limit or DEFAULT_LIMIT
     for load in feed.everything():
@@ -107,7 +107,7 @@ def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) 
         digests.append(sample_digest(load()))
     if not digests:
         raise DataError(f"{path.name}: samples() yielded nothing")
-    counted = ReaderFeed(path=path, make=call, inputs=inputs, count=len(digests), digests=tuple(digests))
+    counted = ReaderFeed(path=path, make=call, inputs=inputs, count=len(digests), known=tuple(digests))
     return Samples(
         names=tuple(info.name for info in inputs),
         feed=counted,

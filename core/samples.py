@@ -1,7 +1,7 @@
 """Samples: what the model is fed one run at a time, restartable, in constant memory, known by content."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 Load = Callable[[], Sample]
+Loads = Generator[Load, None, None]
 
 
 class Feed(Protocol):
@@ -28,11 +29,11 @@ class Feed(Protocol):
     def rows(self) -> int:
         """Data rows in all; the last run is padded where `batch` does not divide them."""
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """One load for each index, in the order given; loads may be called on other threads."""
 
-    def digest(self, index: int) -> bytes | None:
-        """Content digest if it is known without decoding the sample."""
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes] | None:
+        """Content digests, where they need no decoding; None where the values must be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +81,7 @@ class Samples:
         """Rows of the sample at `position` that are data rather than padding."""
         return min(self.batch, self.feed.rows - self.indices[position] * self.batch)
 
-    def loads(self) -> Iterator[Load]:
+    def loads(self) -> Loads:
         """One function a sample, in order, that decodes it; they may be called on other threads.
 
         Advancing the iterator reads (and belongs to one thread at a time); calling a load converts and
@@ -113,19 +114,22 @@ class Samples:
     def digest(self, position: int, sample: Sample | None = None) -> bytes:
         """Content digest of one sample, remembered; `sample` saves reading it again."""
         index = self.indices[position]
-        known = self._digests.get(index) or self.feed.digest(index)
-        if known is None:
-            known = sample_digest(self[position] if sample is None else sample)
-        self._digests[index] = known
-        return known
+        if index not in self._digests:
+            easy = self.feed.digests([index])
+            if easy is not None:
+                self._digests[index] = next(easy)
+            else:
+                self._digests[index] = sample_digest(self[position] if sample is None else sample)
+        return self._digests[index]
 
     def digests(self) -> list[bytes]:
         """Content digest of every sample in order; reads only those that are not known yet."""
-        missing = [p for p, i in enumerate(self.indices) if i not in self._digests]
-        unknown = [p for p in missing if self.feed.digest(self.indices[p]) is None]
-        for position, sample in zip(unknown, self.select(unknown), strict=True):
-            self.digest(position, sample)
-        return [self.digest(position) for position in range(len(self))]
+        missing = [index for index in self.indices if index not in self._digests]
+        easy = self.feed.digests(missing)
+        if easy is None:
+            easy = (sample_digest(load()) for load in self.feed.open(missing))
+        self._digests.update(zip(missing, easy, strict=True))
+        return [self._digests[index] for index in self.indices]
 
     @property
     def fingerprint(self) -> str:
@@ -177,13 +181,15 @@ class Grouped:
         """Rows of the feed underneath."""
         return self.inner.count
 
-    def digest(self, index: int) -> bytes | None:
-        """Digest of the rows' digests, where all are known."""
-        parts = [self.inner.digest(row) for row in self._members(index)]
-        known = [part for part in parts if part is not None]
-        return hashlib.sha256(b"".join(known)).digest() if len(known) == len(parts) else None
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes] | None:
+        """Digests of the rows' digests, where those are easy."""
+        parts = self.inner.digests([row for index in indices for row in self._members(index)])
+        if parts is None:
+            return None
+        groups = ([next(parts) for _ in self._members(index)] for index in indices)
+        return (hashlib.sha256(b"".join(group)).digest() for group in groups)
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads that stack the rows' arrays along the batch axis."""
         members = [row for index in indices for row in self._members(index)]
         loads = self.inner.open(members)

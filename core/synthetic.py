@@ -11,7 +11,7 @@ import numpy.typing as npt
 from core.errors import DataError
 from core.inputs import Input, model_inputs, text
 from core.model import Model
-from core.samples import Load, Sample, Samples
+from core.samples import Load, Loads, Sample, Samples
 
 Array = npt.NDArray[Any]
 
@@ -67,11 +67,11 @@ class RandomFeed:
         """Samples."""
         return self.count
 
-    def digest(self, index: int) -> bytes | None:
-        """Digest of what determines the sample."""
-        return hashlib.sha256(f"random|{self.seed}|{index}|{self.drawn}".encode()).digest()
+    def digests(self, indices: Sequence[int]) -> Iterator[bytes]:
+        """Digests of what determines the samples."""
+        return (hashlib.sha256(f"random|{self.seed}|{i}|{self.drawn}".encode()).digest() for i in indices)
 
-    def open(self, indices: Sequence[int]) -> Iterator[Load]:
+    def open(self, indices: Sequence[int]) -> Loads:
         """Loads that draw one sample each."""
         for index in indices:
             yield self._load(index)

@@ -1,0 +1,213 @@
+"""Run the float model over samples and stream what its tensors hold into histograms."""
+
+import os
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from core.errors import DataError, ModelError
+from core.histogram import Accumulator, merge
+from core.model import Model
+from core.placement import activation_tensors
+from core.progress import ProgressFn, report
+from core.samples import Sample, Samples
+from core.statcache import StatisticsCache
+from core.statistics import Statistics
+
+LABEL = "calibrating"
+MAX_THREADS = 16  # each needs room for one sample's activations
+_POLL_SECONDS = 0.2  # so that Ctrl-C is seen on systems where waiting cannot be interrupted
+_ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+    ValueError,
+)
+
+
+def calibrate(
+    model: Model,
+    samples: Samples,
+    *,
+    tensors: Sequence[str] | None = None,
+    progress: ProgressFn | None = None,
+    threads: int | None = None,
+    cache_dir: str | Path | None = None,
+    cache: bool = True,
+) -> Statistics:
+    """Histograms of `tensors` over all samples.
+
+    Every sample is one run of ONNX Runtime on one thread; worker threads take samples in turn and count into
+    histograms of their own, which are merged exactly. The result is therefore bit-identical for any number
+    of threads, any order, and any grouping of the samples into files.
+
+    Args:
+        model: The float model.
+        samples: What it is fed.
+        tensors: Float tensors of the main graph; None: all that may get a scale of their own.
+        progress: Told about each finished sample, on the calling thread; may raise `Cancelled`.
+        threads: Worker threads; None: one a processor.
+        cache_dir: Where results are kept by content; None: $QUANTSCOPE_CACHE, or the user's cache folder.
+        cache: Whether to look there, and to keep the result.
+
+    Raises:
+        DataError: a sample cannot be read, or the model cannot run on it.
+        ModelError: ONNX Runtime does not accept the model, or it lacks one of the tensors.
+    """
+    names = tuple(activation_tensors(model) if tensors is None else dict.fromkeys(tensors))
+    unknown = [name for name in names if name not in model.tensors]
+    if unknown:
+        raise ModelError(f"the model has no float tensor {unknown[0]!r} that could be calibrated")
+    if not len(samples):
+        raise DataError(f"{samples.source} holds no samples")
+    kept = StatisticsCache.open(model, names, cache_dir) if cache else None
+    found = kept.load(samples) if kept is not None else None
+    if found is None:
+        found = _Run(model, samples, names, worker_count(threads, len(samples))).collect(progress)
+        if kept is not None:
+            kept.save(found)
+    else:
+        report(progress, len(samples), len(samples), "read from the cache")
+    return found
+
+
+def worker_count(threads: int | None, samples: int) -> int:
+    """`threads`, or one a processor, but no more than there are samples."""
+    if threads is not None and threads < 1:
+        raise DataError(f"at least one thread is needed, not {threads}")
+    return min(threads or min(os.cpu_count() or 1, MAX_THREADS), samples)
+
+
+class _Run:
+    """One pass over the samples; threads share the session and the iterator, and nothing else."""
+
+    def __init__(self, model: Model, samples: Samples, names: tuple[str, ...], threads: int) -> None:
+        self.model, self.samples, self.names, self.threads = model, samples, names, threads
+        given = {info.name for info in model.inputs}
+        self.fetched = [name for name in names if name not in given]
+        self.fed = [name for name in names if name in given]
+        self.session = exposed_session(model, self.fetched)
+        self.loads = samples.loads()
+        self.taken = 0
+        self.turn = threading.Lock()
+        self.stop = threading.Event()
+        self.finished: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def collect(self, progress: ProgressFn | None) -> Statistics:
+        """Run all samples; what a worker or the progress callback raises ends the others first."""
+        total = len(self.samples)
+        report(progress, 0, total, LABEL)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="calibrate") as pool:
+            futures = [pool.submit(self._work) for _ in range(self.threads)]
+            try:
+                for done in range(1, total + 1):
+                    self._wait()
+                    report(progress, done, total, LABEL)
+            finally:
+                self.stop.set()
+            parts = [future.result() for future in futures]
+        self.loads.close()
+        return Statistics(
+            histograms={name: merge(part[name].histogram() for part in parts) for name in self.names},
+            samples=self.samples.rows,
+            model_hash=self.model.hash,
+            data_fingerprint=self.samples.fingerprint,
+            synthetic=self.samples.synthetic,
+            data_source=self.samples.source,
+        )
+
+    def _wait(self) -> None:
+        """Until one more sample is done; raises what a worker failed with."""
+        while True:
+            try:
+                error = self.finished.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            return
+
+    def _work(self) -> Mapping[str, Accumulator]:
+        """One worker: histograms of the samples that it got hold of."""
+        counts = {name: Accumulator() for name in self.names}
+        try:
+            while not self.stop.is_set():
+                with self.turn:
+                    load = next(self.loads, None)
+                    position, self.taken = self.taken, self.taken + 1
+                if load is None:
+                    break
+                self._count(position, load(), counts)
+                self.finished.put(None)
+        except BaseException as error:
+            self.stop.set()
+            self.finished.put(error)
+        return counts
+
+    def _count(self, position: int, sample: Sample, counts: Mapping[str, Accumulator]) -> None:
+        batch, valid = self.samples.batch, self.samples.valid(position)
+        for name in self.fed:
+            counts[name].add(data_rows(sample[name], batch, valid), position)
+        if self.fetched:
+            outputs = self._run(position, sample)
+            for name in self.fetched:
+                counts[name].add(data_rows(outputs.pop(name), batch, valid), position)
+        self.samples.digest(position, sample)
+
+    def _run(self, position: int, sample: Sample) -> dict[str, Any]:
+        try:
+            values = self.session.run(self.fetched, sample)
+        except _ORT_ERRORS as error:
+            raise DataError(
+                f"{self.samples.source}: the model cannot run on sample {position}: {_first_line(error)}"
+            ) from error
+        return dict(zip(self.fetched, values, strict=True))
+
+
+def data_rows(values: npt.NDArray[Any], batch: int, valid: int) -> npt.NDArray[Any]:
+    """The part of a tensor that comes from data, where the last run of a fixed batch was filled up.
+
+    Tensors whose first axis is no multiple of the batch mix rows; all of them is counted.
+    """
+    if valid == batch or values.ndim == 0 or values.shape[0] % batch:
+        return values
+    return values[: values.shape[0] // batch * valid]
+
+
+def exposed_session(model: Model, tensors: Sequence[str]) -> ort.InferenceSession:
+    """A session of the float model, one thread a run, that gives `tensors` besides the outputs.
+
+    Only they are exposed, so that everything else stays fused. `ModelError` if ONNX Runtime objects.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures are raised; a log line would say the same again
+    have = {info.name for info in model.outputs}
+    more = onnx.ModelProto()
+    for name in tensors:
+        if name not in have:
+            more.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    try:
+        # Serialized messages that follow each other are merged: no copy of the weights is made.
+        return ort.InferenceSession(
+            model.float_bytes() + more.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except _ORT_ERRORS as error:
+        raise ModelError(f"ONNX Runtime does not run the model: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """An error of ONNX Runtime without its codes, on one line."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text.split(" : ", 2)[-1].strip()[:300]
