@@ -38,8 +38,8 @@ def extreme_keys(bits: Ints, mask: int) -> tuple[int, int]:
     for i in range(bits.size):
         wide = np.int64(bits[i])
         key = wide ^ ((wide >> 63) & mask)
-        low = min(low, key)
-        high = max(high, key)
+        low = min(low, key)  # type: ignore[assignment]  # int64, as Numba sees it
+        high = max(high, key)  # type: ignore[assignment]
     return low, high
 
 
@@ -84,11 +84,11 @@ def coarsen_bins(bins: Ints, half: int, shift: int) -> None:
 
 
 @compiled
-def count_equal(x: Floats, value: float) -> int:
+def count_equal(x: Floats, value: np.floating) -> int:
     """How many elements equal `value`."""
     n = 0
     for i in range(x.size):
-        n += np.int32(x[i] == value)
+        n += int(x[i] == value)
     return n
 
 
@@ -131,7 +131,9 @@ def scatter(x: Floats, inverse: float, half: int, bins: Ints, columns: npt.NDArr
 
 
 @compiled
-def accumulate(x: Floats, bits: Ints, sample: int, log2_half: int, bins: Ints, whole: Ints, real: Floats) -> None:
+def accumulate(
+    x: Floats, bits: Ints, sample: int, log2_half: int, bins: Ints, whole: Ints, real: Floats
+) -> None:
     """Add all of `x` (1-D, C-contiguous, float32 or float64; `bits` are the same bytes as integers)."""
     half = 1 << log2_half
     mask = (1 << (8 * x.itemsize - 1)) - 1

@@ -10,7 +10,7 @@ the smallest one with max|x| <= BINS_PER_SIDE * 2**exponent.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -54,12 +54,14 @@ class Histogram:
     @property
     def edges(self) -> npt.NDArray[np.float64]:
         """Bin borders, (len(counts) + 1,)."""
-        return np.ldexp(np.arange(self.first, self.first + self.counts.size + 1, dtype=np.float64), self.exponent)
+        last = self.first + self.counts.size
+        return np.ldexp(np.arange(self.first, last + 1, dtype=np.float64), self.exponent)
 
     @property
     def centers(self) -> npt.NDArray[np.float64]:
         """Bin centres, (len(counts),)."""
-        return np.ldexp(np.arange(self.counts.size) + (self.first + 0.5), self.exponent)
+        middles = np.arange(self.counts.size, dtype=np.float64) + (self.first + 0.5)
+        return np.asarray(np.ldexp(middles, self.exponent), np.float64)
 
     @property
     def abs_max(self) -> float:
@@ -83,11 +85,9 @@ class Histogram:
         exponent = max(self.exponent, other.exponent)
         a, b = self.coarsen(exponent - self.exponent), other.coarsen(exponent - other.exponent)
         first, counts = _add_counts(a, b)
-        empty_a, empty_b = a.count == 0, b.count == 0
-        low = min((h for h in (a, b) if h.count), key=lambda h: h.min, default=a)
-        high = max((h for h in (a, b) if h.count), key=lambda h: h.max, default=a)
-        either_min = not empty_a and not empty_b and a.min == b.min
-        either_max = not empty_a and not empty_b and a.max == b.max
+        filled = [h for h in (a, b) if h.count]
+        low, at_min, min_sample = _extreme(min, [(h.min, h.at_min, h.min_sample) for h in filled])
+        high, at_max, max_sample = _extreme(max, [(h.max, h.at_max, h.max_sample) for h in filled])
         return Histogram(
             exponent=exponent,
             first=first,
@@ -96,13 +96,18 @@ class Histogram:
             zeros=a.zeros + b.zeros,
             nans=a.nans + b.nans,
             infs=a.infs + b.infs,
-            min=low.min,
-            max=high.max,
-            at_min=a.at_min + b.at_min if either_min else low.at_min,
-            at_max=a.at_max + b.at_max if either_max else high.at_max,
-            min_sample=_first_sample(a.min_sample, b.min_sample) if either_min else low.min_sample,
-            max_sample=_first_sample(a.max_sample, b.max_sample) if either_max else high.max_sample,
+            min=low,
+            max=high,
+            at_min=at_min,
+            at_max=at_max,
+            min_sample=min_sample,
+            max_sample=max_sample,
         )
+
+    def __post_init__(self) -> None:
+        counts = self.counts.view()
+        counts.flags.writeable = False  # histograms are shared between threads and caches
+        object.__setattr__(self, "counts", counts)
 
     def _content(self) -> tuple[object, ...]:
         numbers = (self.exponent, self.first, self.count, self.zeros, self.nans, self.infs)
@@ -121,8 +126,15 @@ class Histogram:
         return hashlib.sha256(head.encode() + b"\n" + self.counts.astype("<i8").tobytes()).hexdigest()
 
 
-def _first_sample(a: int, b: int) -> int:
-    return max(a, b) if min(a, b) < 0 else min(a, b)
+def _extreme(
+    pick: Callable[[Iterable[float]], float], ends: list[tuple[float, int, int]]
+) -> tuple[float, int, int]:
+    """The extreme of some (value, how often, sample): the value, how often in all, the first sample."""
+    if not ends:
+        return 0.0, 0, -1
+    value = pick(end for end, _, _ in ends)
+    times = sum(times for end, times, _ in ends if end == value)
+    return value, times, min((sample for end, _, sample in ends if end == value and sample >= 0), default=-1)
 
 
 def _add_counts(a: Histogram, b: Histogram) -> tuple[int, npt.NDArray[np.int64]]:
@@ -191,7 +203,7 @@ class Accumulator:
             TypeError: `x` does not hold floating-point numbers.
         """
         flat = _as_plain(x)
-        bits = flat.view(np.int32 if flat.itemsize == 4 else np.int64)
+        bits: npt.NDArray[np.signedinteger] = flat.view(np.int32 if flat.itemsize == 4 else np.int64)
         for start in range(0, flat.size, _CHUNK):
             size = min(_CHUNK, flat.size - start)
             if self._pending + size > _CHUNK:
@@ -208,37 +220,44 @@ class Accumulator:
         if self._pending == 0:
             return self._done
         used = 2 * BINS_PER_SIDE + 1
-        counts = self._bins[0, :used].astype(np.int64) + self._bins[1, :used]
+        first, counts = _trimmed(self._bins[0, :used].astype(np.int64) + self._bins[1, :used])
         zeros = int(self._bins[:, used:].sum(dtype=np.int64))
-        occupied = np.flatnonzero(counts)
-        start, stop = (int(occupied[0]), int(occupied[-1]) + 1) if occupied.size else (BINS_PER_SIDE, BINS_PER_SIDE)
-        whole = [int(v) for v in self._whole]
-        low, high = (float(v) for v in self._real) if whole[binning.COUNT] else (0.0, 0.0)
+        exponent, count, nans, infs, at_min, at_max, min_sample, max_sample = self._whole.tolist()
+        low, high = self._real.tolist() if count else (0.0, 0.0)
         fresh = Histogram(
-            exponent=whole[binning.EXPONENT],
-            first=start - BINS_PER_SIDE,
-            counts=counts[start:stop].copy(),
-            count=whole[binning.COUNT],
+            exponent=exponent,
+            first=first,
+            counts=counts,
+            count=count,
             zeros=zeros,
-            nans=whole[binning.NANS],
-            infs=whole[binning.INFS],
+            nans=nans,
+            infs=infs,
             min=low,
             max=high,
-            at_min=zeros if low == 0.0 else whole[binning.AT_MIN],
-            at_max=zeros if high == 0.0 else whole[binning.AT_MAX],
-            min_sample=whole[binning.MIN_SAMPLE] if whole[binning.COUNT] else -1,
-            max_sample=whole[binning.MAX_SAMPLE] if whole[binning.COUNT] else -1,
+            at_min=at_min if low else zeros,
+            at_max=at_max if high else zeros,
+            min_sample=min_sample if count else -1,
+            max_sample=max_sample if count else -1,
         )
         return self._done.merge(fresh)
 
 
+def _trimmed(bins: npt.NDArray[np.int64]) -> tuple[int, npt.NDArray[np.int64]]:
+    """Grid index of the first occupied bin, and the counts up to the last one."""
+    occupied = np.flatnonzero(bins)
+    if occupied.size == 0:
+        return 0, np.zeros(0, np.int64)
+    start, stop = int(occupied[0]), int(occupied[-1]) + 1
+    return start - BINS_PER_SIDE, bins[start:stop].copy()
+
+
 def _as_plain(x: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:
-    """`x` flat as native, aligned, writable float32 or float64 (one compiled version serves all)."""
+    """`x` flat, as native, aligned, writable float32 or float64, so that one compiled version serves all."""
     x = np.asarray(x)
-    if x.dtype == np.float32 or x.dtype == np.float64:
-        plain = x if x.flags.carray and x.dtype.isnative else np.array(x, x.dtype.newbyteorder("="), order="C")
-    elif x.dtype == np.float16:
-        plain = x.astype(np.float32, order="C")
-    else:
+    if x.dtype.type not in (np.float16, np.float32, np.float64):
         raise TypeError(f"a histogram counts float16, float32 or float64 values, not {x.dtype}")
-    return plain.reshape(-1)
+    if x.flags.carray and x.dtype in (np.float32, np.float64) and x.dtype.isnative:
+        return x.reshape(-1)  # type: ignore[return-value]  # the dtype was looked at
+    wide = np.float64 if x.dtype.type is np.float64 else np.float32
+    copy: npt.NDArray[np.floating] = np.array(x, wide, order="C")
+    return copy.reshape(-1)

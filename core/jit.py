@@ -1,7 +1,7 @@
 """Compile a hot loop with Numba: GIL released, result cached on disk where a place for it can be written."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -14,8 +14,9 @@ def compiled(function: F) -> F:
     Numba keeps the machine code beside the source, or in the user's cache directory (NUMBA_CACHE_DIR
     overrides both); where none of them can be written, it is compiled anew in each process.
     """
+    njit: Any = numba.njit
     try:
-        result = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        result = njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # "no locator available": neither directory is writable
-        result = numba.njit(nogil=True, error_model="numpy")(function)
-    return result  # type: ignore[no-any-return]
+        result = njit(nogil=True, error_model="numpy")(function)
+    return cast(F, result)

@@ -7,33 +7,40 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-_LINEAR = 384
-_PER_OCTAVE = 24
-_OCTAVES = 12
+LOSS, LOW, HIGH = range(3)  # columns of a table of candidates
+
+_LINEAR = 256
+_PER_OCTAVE, _OCTAVES = 8, 12
 _WIDEST = 1.05  # a little wider than the data can be better: rounding borders move
-_MINIMA, _ZOOM = 4, 33
+_MINIMA, _NEW = 4, 32
 
 
 def candidate_factors() -> FloatArray:
-    """Shares of the full range, from 2**-12 to 1.05: evenly spaced and, for heavy tails, geometric."""
+    """Shares of the full range, 2**-12 to 1.05: evenly spaced and, for heavy tails, geometric too."""
     linear = np.linspace(_WIDEST / _LINEAR, _WIDEST, _LINEAR)
     geometric = 2.0 ** -np.arange(0, _OCTAVES, 1 / _PER_OCTAVE)
     return np.unique(np.concatenate([linear, geometric]))
 
 
-def minimize(loss: Callable[[FloatArray], FloatArray], factors: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """All candidates tried, sorted, and their losses.
+def minimize(table_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Try candidates from narrow to wide, then more around the best ones.
 
-    The loss is jagged (rounding borders pass over the data), so the surroundings of the few best local
-    minima are all searched, twice, each time on a finer grid.
+    The loss is jagged (rounding borders pass over the data), so the surroundings of the few lowest
+    local minima are searched, twice, each time on a finer grid.
+
+    Args:
+        table_of: makes the (n, 3) table of LOSS, LOW, HIGH for n factors.
+
+    Returns:
+        The table of all candidates tried, by ascending factor.
     """
-    tried, losses = factors, loss(factors)
+    factors = candidate_factors()
+    table = table_of(factors)
     for _ in range(2):
-        more = np.concatenate([_between(tried, i) for i in _best_minima(losses)])
-        tried, losses = np.concatenate([tried, more]), np.concatenate([losses, loss(more)])
-        tried, keep = np.unique(tried, return_index=True)
-        losses = losses[keep]
-    return tried, losses
+        more = np.concatenate([_between(factors, i) for i in _best_minima(table[:, LOSS])])
+        factors, keep = np.unique(np.concatenate([factors, more]), return_index=True)
+        table = np.concatenate([table, table_of(more)])[keep]
+    return table
 
 
 def _best_minima(losses: FloatArray) -> npt.NDArray[np.intp]:
@@ -46,4 +53,4 @@ def _best_minima(losses: FloatArray) -> npt.NDArray[np.intp]:
 def _between(points: FloatArray, i: int) -> FloatArray:
     """New points on both sides of point i, up to its neighbours."""
     low, high = points[max(i - 1, 0)], points[min(i + 1, points.size - 1)]
-    return np.linspace(low, high, 2 * _ZOOM + 1)[1:-1]
+    return np.linspace(low, high, _NEW + 2)[1:-1]

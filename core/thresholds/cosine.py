@@ -7,5 +7,5 @@ from core.thresholds.search import Method, Search
 
 
 def search_cosine(histogram: Histogram, spec: QuantSpec) -> Search:
-    """argmax of cos(x, x') over T, or over scale and zero point together for asymmetric types."""
+    """Largest cos(x, x') over T, or over scale and zero point together for asymmetric types."""
     return search_least(histogram, spec, Method.COSINE)

@@ -77,7 +77,8 @@ def _grid(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Lows, highs and thresholds of the candidates."""
     quarter = n // 4
-    share = np.concatenate([np.linspace(0.125 / quarter, 0.125, quarter), np.linspace(0.125, 1.0, n - quarter + 1)[1:]])
+    near, far = np.linspace(0.0, 0.125, quarter + 1)[1:], np.linspace(0.125, 1.0, n - quarter + 1)[1:]
+    share = np.concatenate([near, far])
     if spec.symmetric:
         top = histogram.abs_max * share
         return symmetric_range(1.0, histogram, spec).low * top, top, top
@@ -92,17 +93,15 @@ def _grid(
 def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:
     """KL at the windows of bins nearest to the candidates."""
     levels = kl_levels(spec)
-    out = np.full(lows.size, np.nan)
     if levels >= BINS or histogram.abs_max == 0.0:
-        return out
+        return np.full(lows.size, np.nan)
     if spec.symmetric:
-        counts, low, high = magnitude_bins(histogram), 0.0, histogram.abs_max
-        starts = np.zeros(lows.size, np.int64)
+        counts, ends = magnitude_bins(histogram), Range(0.0, histogram.abs_max)
+        lows = np.zeros(lows.size)
     else:
-        counts, low, high = signed_bins(histogram)
-        starts = np.clip(np.rint((lows - low) * (BINS / (high - low))), 0, BINS - 1).astype(np.int64)
-    stops = np.clip(np.rint((highs - low) * (BINS / (high - low))), 1, BINS).astype(np.int64)
-    usable = stops - starts >= levels
-    loss = window_divergences(counts, starts[usable], stops[usable], levels)
-    out[usable] = np.where(np.isfinite(loss), loss, np.nan)
-    return out
+        counts, ends = signed_bins(histogram), widened(histogram)
+    bins_per_unit = BINS / (ends.high - ends.low)
+    starts = np.clip(np.rint((lows - ends.low) * bins_per_unit), 0, BINS - 1).astype(np.int64)
+    stops = np.clip(np.rint((highs - ends.low) * bins_per_unit), 1, BINS).astype(np.int64)
+    loss = window_divergences(counts, starts, stops, levels.bit_length() - 1)
+    return np.where(np.isfinite(loss), loss, np.nan)

@@ -40,6 +40,11 @@ class Side:
     atoms: FloatArray
     energy: float  # sum of x**2, atoms included
 
+    @property
+    def parts(self) -> tuple[FloatArray, float, FloatArray, float]:
+        """The fields in order, as compiled code takes them."""
+        return self.table, self.extent, self.atoms, self.energy
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
@@ -110,16 +115,21 @@ def _side(histogram: Histogram, *, sign: int) -> Side:
         atoms[1] = nearest, at_low
     table = fill_table(counts, extent)
     length = min(1.0, extent)
-    mass, first, second, inside = table[0, ABOVE], table[0, FIRST], table[0, SECOND], table[0, DENSITY] * length
+    mass, first, second = table[0, ABOVE], table[0, FIRST], table[0, SECOND]
+    inside = table[0, DENSITY] * length
     energy = second + length * (2.0 * first + length * (mass + inside / 3.0))
     energy += float((atoms[:, 0] ** 2 * atoms[:, 1]).sum())
     return Side(table=table, extent=extent, atoms=atoms, energy=float(energy))
 
 
 @compiled
-def side_sums(table: FloatArray, extent: float, atoms: FloatArray, energy: float, step: float, levels: int):  # type: ignore[no-untyped-def]
-    """(ERROR, ENERGY, OUTSIDE, CLIPPING) of one side: sums of squared error, of x'**2, of the values
-    beyond the last level, and of their squared error; all in bins."""
+def side_sums(
+    table: FloatArray, extent: float, atoms: FloatArray, energy: float, step: float, levels: int
+) -> tuple[float, float, float, float]:
+    """(ERROR, ENERGY, OUTSIDE, CLIPPING) of one side, lengths in bins.
+
+    Sums of the squared error, of x'**2, of the values beyond the last level, and of their squared error.
+    """
     limit = step * levels
     last = table.shape[0] - 2  # index of the bin that holds the extreme
     outside, clipping, beyond = 0.0, 0.0, 0.0
@@ -129,10 +139,10 @@ def side_sums(table: FloatArray, extent: float, atoms: FloatArray, energy: float
         outside = table[j, 1] + table[j, 0] * x
         beyond = table[j, 2] + x * (table[j, 1] + 0.5 * table[j, 0] * x)
         clipping = table[j, 3] + x * (2.0 * table[j, 2] + x * (table[j, 1] + table[j, 0] * x / 3.0))
-    error, square = energy, 0.0
+    body = energy - atoms[0, 0] ** 2 * atoms[0, 1] - atoms[1, 0] ** 2 * atoms[1, 1]
     if step >= 1.0:
         heights, moments = 0.0, 0.0
-        borders = min(levels, int(math.ceil(extent / step - 0.5)))
+        borders = min(levels, int(math.ceil(extent / step - 0.5)))  # noqa: RUF046  # a float to Numba
         for i in range(borders):
             b = (i + 0.5) * step
             j = min(int(b), last)
@@ -140,17 +150,11 @@ def side_sums(table: FloatArray, extent: float, atoms: FloatArray, energy: float
             d, m = table[j, 0], table[j, 1]
             heights += table[j, 2] + x * (m + 0.5 * d * x)
             moments += b * (m + d * x)
-        error -= 2.0 * step * heights
-        square = 2.0 * step * moments
-        for a in range(2):
-            error -= atoms[a, 0] * atoms[a, 0] * atoms[a, 1]
-    elif extent > 0.0:
-        whole = table[0, 1] + table[0, 0] * min(1.0, extent)
-        body = energy - atoms[0, 0] ** 2 * atoms[0, 1] - atoms[1, 0] ** 2 * atoms[1, 1]
-        fine = step * step / 12.0 * (whole - outside)
-        error = clipping + fine
-        # Mass beyond keeps its place minus its distance to the limit: x'**2 = (x - (x - limit))**2.
-        square = body - clipping - 2.0 * limit * beyond + fine
+        error, square = body - 2.0 * step * heights, 2.0 * step * moments
+    else:
+        fine = step * step / 12.0 * (table[0, 1] + table[0, 0] * min(1.0, extent) - outside)
+        # What is clipped counts as limit**2 = x**2 - (x - limit)**2 - 2 limit (x - limit).
+        error, square = clipping + fine, body - clipping - 2.0 * limit * beyond + fine
     for a in range(2):
         value, count = atoms[a, 0], atoms[a, 1]
         if count > 0.0:
@@ -164,16 +168,20 @@ def side_sums(table: FloatArray, extent: float, atoms: FloatArray, energy: float
 
 
 @compiled
-def sweep_sides(  # type: ignore[no-untyped-def]
-    neg_table, neg_extent, neg_atoms, neg_energy, pos_table, pos_extent, pos_atoms, pos_energy, steps, below, above
-):
+def sweep_sides(
+    negative: tuple[FloatArray, float, FloatArray, float],
+    positive: tuple[FloatArray, float, FloatArray, float],
+    steps: FloatArray,
+    below: IntArray,
+    above: IntArray,
+) -> FloatArray:
     """`side_sums` of both sides, added, for each candidate: (candidates, 4)."""
     out = np.empty((steps.size, 4))
     for i in range(steps.size):
-        a = side_sums(neg_table, neg_extent, neg_atoms, neg_energy, steps[i], below[i])
-        b = side_sums(pos_table, pos_extent, pos_atoms, pos_energy, steps[i], above[i])
-        for c in range(4):
-            out[i, c] = a[c] + b[c]
+        a = side_sums(negative[0], negative[1], negative[2], negative[3], steps[i], below[i])
+        b = side_sums(positive[0], positive[1], positive[2], positive[3], steps[i], above[i])
+        out[i, 0], out[i, 1] = a[0] + b[0], a[1] + b[1]
+        out[i, 2], out[i, 3] = a[2] + b[2], a[3] + b[3]
     return out
 
 
@@ -190,9 +198,6 @@ def sweep(density: Density, encoding: Encoding) -> FloatArray:
     """
     zero = np.atleast_1d(encoding.zero_point).astype(np.int64)
     steps = np.atleast_1d(encoding.scale).astype(np.float64) / density.width
-    n, p = density.negative, density.positive
-    result: FloatArray = sweep_sides(
-        n.table, n.extent, n.atoms, n.energy, p.table, p.extent, p.atoms, p.energy,
-        steps, zero - encoding.qmin, encoding.qmax - zero,
-    )  # fmt: skip
-    return result
+    return sweep_sides(
+        density.negative.parts, density.positive.parts, steps, zero - encoding.qmin, encoding.qmax - zero
+    )

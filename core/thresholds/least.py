@@ -1,85 +1,116 @@
 """The search that `mse` and `cosine` share: the candidate with the least loss, exact from the histogram."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from core.histogram import Histogram
 from core.quant import QuantSpec, Range, encoding_from_ranges
-from core.thresholds.candidates import candidate_factors, minimize
+from core.thresholds.candidates import HIGH, LOSS, LOW, minimize
 from core.thresholds.density import ERROR, Density, density_of, sweep
 from core.thresholds.error import cosine_loss, errors_at
-from core.thresholds.search import Method, Search, flags_of, full_range, single, symmetric_range
+from core.thresholds.search import Method, Search, flags_of, full_range, single, symmetric_range, widened
 from core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]
+RangeLoss = Callable[[FloatArray, FloatArray], FloatArray]  # of lows and highs
 
 _LABELS = {Method.MSE: "MSE", Method.COSINE: "1 - cosine"}
+_SPLIT_LEVELS = 1023  # beyond, both ends move in turn: all zero points of a 16-bit type are too many
+_TURNS = 6
 
 
 def search_least(histogram: Histogram, spec: QuantSpec, method: Method) -> Search:
     """The range with the least MSE or the largest cosine."""
-    full = full_range(histogram, spec)
-    flags = flags_of(histogram, spec)
+    full, flags = full_range(histogram, spec), flags_of(histogram, spec)
     if full.abs_max == 0.0 or "near_zero" in flags:
         reason = "There is nothing to choose: the values are all (nearly) zero."
         return single(method, full, errors_at(histogram, full, spec).mse, _LABELS[method], reason, flags)
     density = density_of(histogram)
-    find = _symmetric if spec.symmetric else _asymmetric
-    lows, highs, loss = find(histogram, density, spec, method)
-    best = int(np.argmin(loss))
-    chosen = Range(float(lows[best]), float(highs[best]))
-    return Search(
-        method=method,
-        range=chosen,
-        lows=lows,
-        highs=highs,
-        loss=loss,
-        loss_label=_LABELS[method],
-        reason=_reason(histogram, chosen, spec, method, loss.size),
-        flags=flags,
-    )
+    by_cosine = method is Method.COSINE
+
+    def loss(lows: FloatArray, highs: FloatArray) -> FloatArray:
+        sums = sweep(density, encoding_from_ranges(lows, highs, spec))
+        return cosine_loss(density.energy, sums) if by_cosine else sums[:, ERROR]
+
+    ends = widened(histogram)
+    if spec.symmetric:
+        table = _one_end(loss, Range(symmetric_range(1.0, histogram, spec).low * full.high, full.high))
+    elif ends.low == 0.0 or ends.high == 0.0:
+        table = _one_end(loss, ends)
+    elif spec.qmax - spec.qmin <= _SPLIT_LEVELS:
+        table = _both_ends(density, ends, spec.qmax - spec.qmin, by_cosine)
+    else:
+        table = _ends_in_turn(loss, ends)
+    return _result(histogram, spec, method, table, 1.0 if by_cosine else density.width**2 / density.count)
 
 
-def _symmetric(
-    histogram: Histogram, density: Density, spec: QuantSpec, method: Method
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Candidates [-T, T] (or [0, T]) and their losses."""
-    peak = histogram.abs_max
-    negative = symmetric_range(1.0, histogram, spec).low
+def _one_end(loss: RangeLoss, full: Range) -> FloatArray:
+    """Candidates that are shares of a range: [-T, T], [0, T], or [-T, 0]."""
 
-    def loss(factors: FloatArray) -> FloatArray:
-        sums = sweep(density, encoding_from_ranges(negative * factors * peak, factors * peak, spec))
-        return cosine_loss(density.energy, sums) if method is Method.COSINE else sums[:, ERROR]
+    def table_of(factors: FloatArray) -> FloatArray:
+        lows, highs = full.low * factors, full.high * factors
+        return np.column_stack([loss(lows, highs), lows, highs])
 
-    factors, losses = minimize(loss, candidate_factors())
-    return negative * factors * peak, factors * peak, _scaled(losses, density, method)
+    return minimize(table_of)
 
 
-def _asymmetric(
-    histogram: Histogram, density: Density, spec: QuantSpec, method: Method
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Candidates by scale, each with its best zero point, and their losses."""
-    levels = spec.qmax - spec.qmin
-    full = full_range(histogram, spec)
-    widest = (full.high - full.low) / levels
+def _both_ends(density: Density, full: Range, levels: int, by_cosine: bool) -> FloatArray:
+    """Candidates by scale, each with its best zero point: scale and zero point together."""
 
-    def loss(factors: FloatArray) -> FloatArray:
-        steps = factors * widest / density.width
-        return best_splits(density, steps, levels, by_cosine=method is Method.COSINE)[0]
+    def table_of(factors: FloatArray) -> FloatArray:
+        steps = factors * ((full.high - full.low) / levels)
+        losses, above = best_splits(density, steps / density.width, levels, by_cosine=by_cosine)
+        return np.column_stack([losses, (above - levels) * steps, above * steps])
 
-    factors, losses = minimize(loss, candidate_factors())
-    steps = factors * widest
-    _, above = best_splits(density, steps / density.width, levels, by_cosine=method is Method.COSINE)
-    return -(levels - above) * steps, above * steps, _scaled(losses, density, method)
+    return minimize(table_of)
 
 
-def _scaled(losses: FloatArray, density: Density, method: Method) -> FloatArray:
-    """Summed squared errors in bins squared as a mean in the tensor's own unit."""
-    return losses if method is Method.COSINE else losses / density.count * density.width * density.width
+def _ends_in_turn(loss: RangeLoss, full: Range) -> FloatArray:
+    """Candidates with the high end moved, then the low end, until neither helps; widths ascend."""
+    low, high = full.low, full.high
+    tables: list[FloatArray] = []
+    for turn in range(_TURNS):
+        table = minimize(_moving(loss, full, Range(low, high), high_end=turn % 2 == 0))
+        best = table[np.argmin(table[:, LOSS])]
+        settled = bool(tables) and best[LOSS] >= min(t[:, LOSS].min() for t in tables) * (1.0 - 1e-6)
+        tables.append(table)
+        if settled:
+            break
+        low, high = float(best[LOW]), float(best[HIGH])
+    table = np.concatenate(tables)
+    return table[np.argsort(table[:, HIGH] - table[:, LOW], kind="stable")]
 
 
-def _reason(histogram: Histogram, chosen: Range, spec: QuantSpec, method: Method, tried: int) -> str:
+def _moving(
+    loss: RangeLoss, full: Range, now: Range, *, high_end: bool
+) -> Callable[[FloatArray], FloatArray]:
+    """Tables in which one end takes shares of the full range and the other stays."""
+
+    def table_of(factors: FloatArray) -> FloatArray:
+        still = np.ones(factors.size)
+        lows = now.low * still if high_end else full.low * factors
+        highs = full.high * factors if high_end else now.high * still
+        return np.column_stack([loss(lows, highs), lows, highs])
+
+    return table_of
+
+
+def _result(histogram: Histogram, spec: QuantSpec, method: Method, table: FloatArray, unit: float) -> Search:
+    """The best row of a table of candidates, whose losses are in `unit`."""
+    best = table[np.argmin(table[:, LOSS])]
+    chosen = Range(min(float(best[LOW]), 0.0), float(best[HIGH]))
     error = errors_at(histogram, chosen, spec)
     share = 0.0 if error.mse == 0.0 else error.clipping_mse / error.mse
     what = "least mean squared error" if method is Method.MSE else "largest cosine"
-    return f"The {what} of {tried} candidates; {100 * share:.3g} % of the error comes from clipping."
+    return Search(
+        method=method,
+        range=chosen,
+        lows=table[:, LOW],
+        highs=table[:, HIGH],
+        loss=table[:, LOSS] * unit,
+        loss_label=_LABELS[method],
+        reason=f"The {what} of {len(table)} candidates; {100 * share:.3g} % of the error is clipping.",
+        flags=flags_of(histogram, spec),
+    )

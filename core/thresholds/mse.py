@@ -7,5 +7,5 @@ from core.thresholds.search import Method, Search
 
 
 def search_mse(histogram: Histogram, spec: QuantSpec) -> Search:
-    """argmin of the MSE over T, or over scale and zero point together for asymmetric types."""
+    """Least MSE over T, or over scale and zero point together for asymmetric types."""
     return search_least(histogram, spec, Method.MSE)

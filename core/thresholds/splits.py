@@ -10,31 +10,46 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.thresholds.density import Density, side_sums
+from core.thresholds.density import Density
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 @compiled
-def side_prefix(table, extent, atoms, energy, step, error, square):  # type: ignore[no-untyped-def]
+def side_prefix(
+    table: FloatArray,
+    extent: float,
+    atoms: FloatArray,
+    energy: float,
+    step: float,
+    error: FloatArray,
+    square: FloatArray,
+) -> None:
     """Squared error and squared quantized values of one side for 0, 1, … error.size - 1 steps."""
-    last = table.shape[0] - 2
-    levels = error.size - 1
-    if step < 1.0 or extent == 0.0:
-        for n in range(levels + 1):
-            error[n], square[n], _, _ = side_sums(table, extent, atoms, energy, step, n)
-        return
-    e, v = energy - atoms[0, 0] ** 2 * atoms[0, 1] - atoms[1, 0] ** 2 * atoms[1, 1], 0.0
-    error[0], square[0] = e, v
-    for n in range(1, levels + 1):
-        b = (n - 0.5) * step
-        if b < extent:
-            j = min(int(b), last)
-            x = min(j + 1.0, extent) - b
+    last, levels = table.shape[0] - 2, error.size - 1
+    body = energy - atoms[0, 0] ** 2 * atoms[0, 1] - atoms[1, 0] ** 2 * atoms[1, 1]
+    fine = step < 1.0  # the two cases of `side_sums`
+    whole = table[0, 1] + table[0, 0] * min(1.0, extent)
+    e, v = body, 0.0
+    for n in range(levels + 1):
+        t = n * step if fine else (n - 0.5) * step
+        if 0.0 <= t < extent:
+            j = min(int(t), last)
+            x = min(j + 1.0, extent) - t
             d, m = table[j, 0], table[j, 1]
-            e -= 2.0 * step * (table[j, 2] + x * (m + 0.5 * d * x))
-            v += 2.0 * step * b * (m + d * x)
+            mass, height = m + d * x, table[j, 2] + x * (m + 0.5 * d * x)
+            if fine:
+                clipping = table[j, 3] + x * (2.0 * table[j, 2] + x * (m + d * x / 3.0))
+                inside = step * step / 12.0 * (whole - mass)
+                e = clipping + inside
+                v = body - clipping - 2.0 * t * height + inside
+            else:
+                e -= 2.0 * step * height
+                v += 2.0 * step * t * mass
+        elif fine and t >= extent:
+            e = step * step / 12.0 * whole
+            v = body + e
         error[n], square[n] = e, v
     for a in range(2):
         value, count = atoms[a, 0], atoms[a, 1]
@@ -47,20 +62,23 @@ def side_prefix(table, extent, atoms, energy, step, error, square):  # type: ign
 
 
 @compiled
-def split_steps(  # type: ignore[no-untyped-def]
-    neg_table, neg_extent, neg_atoms, neg_energy, pos_table, pos_extent, pos_atoms, pos_energy,
-    steps, levels, fewest, most, by_cosine,
-):  # fmt: skip
-    """For each step the best number of positive steps in [fewest, most]: its loss, and the number."""
+def split_steps(
+    negative: tuple[FloatArray, float, FloatArray, float],
+    positive: tuple[FloatArray, float, FloatArray, float],
+    steps: FloatArray,
+    levels: int,
+    by_cosine: bool,
+) -> tuple[FloatArray, IntArray]:
+    """For each step the number of positive steps, 0 to `levels`, with the least loss: loss, number."""
     error_n, square_n = np.empty(levels + 1), np.empty(levels + 1)
     error_p, square_p = np.empty(levels + 1), np.empty(levels + 1)
     losses, above = np.empty(steps.size), np.empty(steps.size, np.int64)
-    length = np.sqrt(neg_energy + pos_energy)
+    length = np.sqrt(negative[3] + positive[3])
     for i in range(steps.size):
-        side_prefix(neg_table, neg_extent, neg_atoms, neg_energy, steps[i], error_n, square_n)
-        side_prefix(pos_table, pos_extent, pos_atoms, pos_energy, steps[i], error_p, square_p)
-        best, where = np.inf, most
-        for n in range(most, fewest - 1, -1):
+        side_prefix(negative[0], negative[1], negative[2], negative[3], steps[i], error_n, square_n)
+        side_prefix(positive[0], positive[1], positive[2], positive[3], steps[i], error_p, square_p)
+        best, where = np.inf, 0
+        for n in range(levels + 1):
             loss = error_p[n] + error_n[levels - n]
             if by_cosine:
                 quantized = np.sqrt(square_p[n] + square_n[levels - n])
@@ -80,21 +98,13 @@ def best_splits(
     """The best zero point for each step.
 
     Args:
-        density: the tensor's values.
+        density: the tensor's values, some on each side of 0.
         steps: (candidates,), in bins.
         levels: steps of the whole range, qmax - qmin.
         by_cosine: minimize 1 - cosine instead of the squared error.
 
     Returns:
         losses (candidates,): 1 - cosine, or the summed squared error in bins squared; and how many of
-        the `levels` steps lie above 0. They all do where nothing is negative, and none where nothing
-        is positive.
+        the `levels` steps lie above 0.
     """
-    n, p = density.negative, density.positive
-    fewest = levels if n.extent == 0.0 else 0
-    most = 0 if p.extent == 0.0 and n.extent > 0.0 else levels
-    losses, above = split_steps(
-        n.table, n.extent, n.atoms, n.energy, p.table, p.extent, p.atoms, p.energy,
-        steps, levels, fewest, most, by_cosine,
-    )  # fmt: skip
-    return losses, above
+    return split_steps(density.negative.parts, density.positive.parts, steps, levels, by_cosine)
