@@ -143,11 +143,10 @@ def compare(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
-    source = float_source(model)
-    totals = _outputs(
-        source.session(), quantized_session(file, simulate=simulate), samples, workers, progress
-    )
-    outputs = totals.result()
+    with float_source(model) as source:
+        pair = source.session(), quantized_session(file, simulate=simulate)
+        outputs = _outputs(*pair, samples, workers, progress).result()
+        time = _latency(source, file, samples, latency_threads) if latency else None
     shown: tuple[LayerError, ...] = ()
     few = samples if layer_samples is None else samples.take(layer_samples)
     if layers:
@@ -161,7 +160,6 @@ def compare(
             max_bytes=max_bytes,
             progress=progress,
         )
-    time = _latency(source, file, samples, latency_threads) if latency else None
     return Comparison(
         output=outputs.overall,
         outputs=outputs.outputs,

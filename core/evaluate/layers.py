@@ -82,22 +82,21 @@ def layer_errors(
     all_probes = probes(model, seen)
     sizes = _output_bytes(model, next(iter(samples)))
     groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))
-    floats = float_source(model)
     results: dict[str, LayerError] = {}
-    for number, group in enumerate(groups, 1):
-        label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
-        run = _GroupRun(floats, quantized, seen, group, local, simulate)
-        cumulative = {p.layer.name: ErrorTotal() for p in group}
-        alone = {name: ErrorTotal() for name in run.alone_names}
-        for sums, alone_sums in parallel_map(
-            run, samples.loads(), total=len(samples), threads=threads, progress=progress, label=label
-        ):
-            _accumulate(cumulative, sums)
-            _accumulate(alone, alone_sums)
-        for probe in group:
-            results[probe.layer.name] = layer_error(
-                probe, cumulative.get(probe.layer.name), alone.get(probe.layer.name)
-            )
+    with float_source(model) as floats:
+        for number, group in enumerate(groups, 1):
+            label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
+            run = _GroupRun(floats, quantized, seen, group, local, simulate)
+            cumulative = {p.layer.name: ErrorTotal() for p in group}
+            alone = {name: ErrorTotal() for name in run.alone_names}
+            for sums, alone_sums in parallel_map(
+                run, samples.loads(), total=len(samples), threads=threads, progress=progress, label=label
+            ):
+                _accumulate(cumulative, sums)
+                _accumulate(alone, alone_sums)
+            for probe in group:
+                name = probe.layer.name
+                results[name] = layer_error(probe, cumulative.get(name), alone.get(name))
     return tuple(results.get(p.layer.name) or layer_error(p, None, None) for p in all_probes)
 
 

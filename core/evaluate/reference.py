@@ -20,12 +20,12 @@ from core.evaluate.layers import (
 )
 from core.evaluate.outputs import OutputComparison, OutputTotals, ScoresSpec, compare_run, scores_spec
 from core.evaluate.runtime import Arrays, parallel_map, thread_count
-from core.evaluate.source import float_source
+from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import ErrorTotal
 from core.evaluate.view import QuantizedFile, check_interface, read_quantized, view
 from core.model import Model
 from core.progress import ProgressFn
-from core.samples import Sample, Samples
+from core.samples import Load, Sample, Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,28 +66,31 @@ def float_reference(
     if not len(chosen):
         raise DataError("there are no samples to run the model on")
     workers = thread_count(threads)
-    graph = model.proto().graph
-    outputs = [v.name for v in graph.output]
-    given = {v.name for v in graph.input}
+    with float_source(model) as source:
+        return _run_reference(source, chosen, max_bytes, workers, progress)
+
+
+def _run_reference(
+    source: FloatSource, chosen: Samples, max_bytes: int, workers: int, progress: ProgressFn | None
+) -> FloatReference:
+    model = source.model
+    given = {v.name for v in model.proto().graph.input}
     names = [layer.output for layer in model.layers if layer.output not in given]
-    source = float_source(model)
     plain, exposed = source.session(), source.session(names)
-    first = next(iter(chosen))
-    sizes = {name: array.nbytes for name, array in exposed.run(first, names).items()}
+    sizes = {name: array.nbytes for name, array in exposed.run(next(iter(chosen)), names).items()}
     left_out = _too_much(sizes, max_bytes)
     kept = [name for name in names if name not in left_out]
     each = sum(sizes[name] for name in kept)
     if each:
         chosen = chosen.take(max(1, min(len(chosen), max_bytes // each)))
 
-    def work(load: Any) -> tuple[Sample, Arrays, Arrays]:
+    def work(load: Load) -> tuple[Sample, Arrays, Arrays]:
         sample = load()
-        return sample, plain.run(sample, outputs), exposed.run(sample, kept) if kept else {}
+        return sample, plain.run(sample), exposed.run(sample, kept) if kept else {}
 
+    loads, total = chosen.loads(), len(chosen)
     runs = list(
-        parallel_map(
-            work, chosen.loads(), total=len(chosen), threads=workers, progress=progress, label="float model"
-        )
+        parallel_map(work, loads, total=total, threads=workers, progress=progress, label="float model")
     )
     return FloatReference(
         model=model,

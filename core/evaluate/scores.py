@@ -54,7 +54,7 @@ def ranks(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Counts:
     index = np.arange(scores.shape[1])
     before = (scores > own) | ((scores == own) & (index < labels[:, None]))
     placed = before.sum(axis=1, dtype=np.int64)
-    return np.asarray(np.where(np.isnan(scores).any(axis=1), scores.shape[1], placed), np.int64)
+    return np.asarray(np.where(np.isnan(scores).any(axis=1), np.iinfo(np.int64).max, placed), np.int64)
 
 
 def count_rows(

@@ -1,8 +1,9 @@
 """A float model in the form that sessions are made from, whatever its size."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -17,12 +18,11 @@ LARGE = 1 << 30  # bytes of weights from which on they are kept out of the proto
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FloatSource:
-    """The cleaned float model, serialized; large weights lie in a scratch folder as long as this lives."""
+    """The cleaned float model, serialized; large weights lie in a scratch folder."""
 
     model: Model
     data: bytes
     folder: Path | None
-    _scratch: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def session(self, tensors: Iterable[str] = (), threads: int = 1) -> Session:
         """A session that gives `tensors` beside the outputs."""
@@ -33,14 +33,15 @@ class FloatSource:
         return Session(data, folder=self.folder, threads=threads, what="the float model")
 
 
-def float_source(model: Model) -> FloatSource:
-    """Serialize the float model once for several sessions."""
+@contextmanager
+def float_source(model: Model) -> Iterator[FloatSource]:
+    """Serialize the float model once for several sessions; they are to be used inside the `with` block."""
     weights = (v.const_value for v in model.ir.graph.initializers.values())
     if sum(tensor.nbytes for tensor in weights if tensor is not None) < LARGE:
-        return FloatSource(model=model, data=model.float_bytes(), folder=None)
-    scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
-    folder = Path(scratch.name).resolve()
-    onnx_ir.save(model.ir, folder / "model.onnx", external_data="weights.bin")
-    return FloatSource(
-        model=model, data=(folder / "model.onnx").read_bytes(), folder=folder, _scratch=scratch
-    )
+        yield FloatSource(model=model, data=model.float_bytes(), folder=None)
+        return
+    # On Windows a file that a session still maps cannot be removed.
+    with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch).resolve()
+        onnx_ir.save(model.ir, folder / "model.onnx", external_data="weights.bin")
+        yield FloatSource(model=model, data=(folder / "model.onnx").read_bytes(), folder=folder)
