@@ -96,4 +96,4 @@ def integer_layers(report: FusionReport, model: Model) -> frozenset[str]:
     ONNX Runtime names a fused node after the node it replaces, with a suffix if it changes the layout.
     """
     running = {_LAYOUT_SUFFIX.sub("", name) for name, op in report.nodes.items() if is_integer_kernel(op)}
-    return frozenset(layer.name for layer in model.layers if running.intersection(layer.nodes))
+    return frozenset(layer.name for layer in model.layers if layer.name in running)
