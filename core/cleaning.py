@@ -1,94 +1,274 @@
-"""Bring a model into the one form the engine works on: current opset, float32, folded, named, typed."""
+"""Bring a model into the one form the engine works on: current opset, float32, folded, named and typed."""
 
+import re
 import tempfile
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
 from core.errors import ModelError
+from core.layers import STANDARD_DOMAINS, is_float
+from core.modelcheck import check_inference, check_not_quantized, check_operators, quantized_operators
+from core.modelfile import ModelFile
+from core.ortgraph import (
+    external_values,
+    fold,
+    infer_shapes,
+    probe_types,
+    read_weights,
+    short_reason,
+    weight_bytes,
+)
+from core.precision import widen
+from core.upgrade import opset_of, rewrite_removed, upgrade
 
-MIN_OPSET = 13  # first with per-channel QuantizeLinear
-MIN_IR = 8
-
-
-def optimize(model: ir.Model) -> ir.Model:
-    """ONNX Runtime's own folding: constants, BatchNormalization, Identity, Dropout, MatMul + Add."""
-    with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as folder:
-        out = Path(folder) / "optimized.onnx"
-        options = session_options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(out)
-        data = ir.to_proto(model).SerializeToString()
-        # ConstantSharing renames scalars for no gain here.
-        session = ort.InferenceSession(
-            data, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantSharing"]
-        )
-        del session
-        proto = onnx.load(str(out))
-    return ir.from_proto(proto)
+IN_MEMORY = 1_500_000_000  # bytes of weights; models with more keep them in a file, memory-mapped
+_IR_VERSIONS = (9, 10)  # what every ONNX Runtime in use reads; newer ones differ in metadata only
 
 
-def session_options() -> ort.SessionOptions:
-    """Quiet and light."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return options
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaned:
+    """A model ready for quantization."""
+
+    model: ir.Model
+    notes: tuple[str, ...]  # what was done, and what stays float
+    quantized: bool
+    folder: "tempfile.TemporaryDirectory[str] | None"  # holds the weights of a large model while it is in use
 
 
-def upgrade(model: ir.Model) -> tuple[ir.Model, str | None]:
-    """At least opset 13."""
-    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", MIN_OPSET))
-    if opset >= MIN_OPSET:
-        return model, None
+def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
+    """Check and clean; inputs and outputs keep their names, and so do the nodes and tensors that live on.
+
+    Raises:
+        ModelError: the model is of a kind that cannot be quantized, or ONNX Runtime cannot load it.
+    """
+    model = decode(file)
+    check_operators(model, file.shown)
+    check_inference(model, file.shown)
+    quantized = bool(quantized_operators(model))
+    if quantized and not allow_quantized:
+        check_not_quantized(model, file.shown)
+    folder = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
+    notes: list[str] = []
     try:
-        proto = onnx.version_converter.convert_version(ir.to_proto(model), MIN_OPSET)
-    except Exception as error:
-        return model, f"Stays at opset {opset}: {error}"
-    return ir.from_proto(proto), f"Upgraded from opset {opset} to {MIN_OPSET}."
+        if quantized:
+            result = _look(model, file)
+            notes.append("The model is already quantized: it can be looked at, not quantized again.")
+        else:
+            result = _transform(model, file, Path(folder.name), notes)
+    except BaseException:
+        folder.cleanup()
+        raise
+    _tidy(result)
+    notes.extend(_stays_float(result))
+    if not external_values(result):
+        folder.cleanup()
+        return Cleaned(model=result, notes=tuple(notes), quantized=quantized, folder=None)
+    return Cleaned(model=result, notes=tuple(notes), quantized=quantized, folder=folder)
+
+
+def decode(file: ModelFile) -> ir.Model:
+    """The file's graph as it is, but with functions inlined and no initializer listed as an input."""
+    proto = file.proto
+    _densify(proto.graph)
+    try:
+        model = ir.from_proto(proto)
+        if file.path is not None and file.external:
+            ir.external_data.set_base_dir(model.graph, file.path.resolve().parent)
+        passes.RemoveInitializersFromInputsPass()(model)
+        if not model.graph.outputs:
+            raise ModelError(
+                f"'{file.shown}' has no outputs, so there is nothing to measure. Export it again."
+            )
+        passes.TopologicalSortPass()(model)
+        if model.functions:
+            passes.InlinePass()(model)
+    except ModelError:
+        raise
+    except Exception as error:  # onnx_ir raises many types for malformed graphs
+        raise ModelError(
+            f"'{file.shown}' has a malformed graph ({short_reason(error)}). Export it again."
+        ) from error
+    model.ir_version = min(max(model.ir_version, _IR_VERSIONS[0]), _IR_VERSIONS[1])
+    return model
+
+
+def _densify(graph: onnx.GraphProto) -> None:
+    """Sparse initializers become ordinary ones."""
+    for sparse in graph.sparse_initializer:
+        values = onnx.numpy_helper.to_array(sparse.values)
+        places = onnx.numpy_helper.to_array(sparse.indices)
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        if places.ndim == 1:
+            dense.reshape(-1)[places] = values
+        else:
+            dense[tuple(places.T)] = values
+        graph.initializer.append(onnx.numpy_helper.from_array(dense, sparse.values.name))
+    del graph.sparse_initializer[:]
+
+
+def _transform(model: ir.Model, file: ModelFile, folder: Path, notes: list[str]) -> ir.Model:
+    """Upgrade, widen, fold. Where ONNX Runtime dislikes the result but runs the original, do less."""
+    done: list[str] = []
+    try:
+        result = _fold(_prepare(model, done), folder, done)
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        notes.append(f"Not brought to a current opset and to float32: {short_reason(error)}")
+    else:
+        notes.extend(done)
+        return result
+    for basic in (True, False):
+        original = decode(file)
+        name_nodes(original)
+        try:
+            return _fold(original, folder, notes, basic=basic)
+        except Exception as error:
+            if not basic:
+                raise ModelError(_refusal(file.shown, error)) from error
+            notes.append(f"Not folded: {short_reason(error)}")
+    raise AssertionError("unreachable")
+
+
+def _prepare(model: ir.Model, notes: list[str]) -> ir.Model:
+    passes.LiftConstantsToInitializersPass(size_limit=64)(model)
+    infer_shapes(model)
+    for step in (rewrite_removed, upgrade, widen):
+        note = step(model)
+        if note:
+            notes.append(note)
+            infer_shapes(model)
+    name_nodes(model)
+    return model
+
+
+def _fold(model: ir.Model, folder: Path, notes: list[str], *, basic: bool = True) -> ir.Model:
+    weights = set(model.graph.initializers)
+    before = Counter(node.op_type for node in model.graph)
+    result = fold(model, folder, basic=basic)
+    if weight_bytes(result) <= IN_MEMORY:
+        read_weights(result)
+    _restore_names(result, weights)
+    after = Counter(node.op_type for node in result.graph)
+    folded = before["BatchNormalization"] - after["BatchNormalization"]
+    if folded > 0:
+        notes.append(f"{_count(folded, 'BatchNormalization node')} folded into the operators before them.")
+    for op in ("LayerNormalization", "Gelu"):
+        if after[op] > before[op]:
+            notes.append(f"{_count(after[op] - before[op], op)} recognized in several nodes each, now one.")
+    return result
+
+
+def _look(model: ir.Model, file: ModelFile) -> ir.Model:
+    """A quantized model as it is; only checked to load."""
+    name_nodes(model)
+    with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as scratch:
+        try:
+            fold(model, Path(scratch), basic=False)
+        except Exception as refusal:
+            raise ModelError(_refusal(file.shown, refusal)) from refusal
+    return model
+
+
+def _refusal(name: str, error: Exception) -> str:
+    reason = short_reason(error)
+    remedy = "Export the model again, or check it with onnx.checker."
+    if "opset" in reason.lower() and "under development" in reason.lower():
+        remedy = "Export it with a lower opset version, or install a newer onnxruntime."
+    elif "NOT_IMPLEMENTED" in str(error) or "Could not find an implementation" in reason:
+        remedy = "Its CPU build lacks that operator for these types; export with other types or operators."
+    return f"ONNX Runtime cannot load '{name}': {reason.rstrip('.')}. {remedy}"
+
+
+_FUSION_PREFIX = re.compile(r"^(?:Conv(?:Bn|Mul|Add)Fusion_(?:W|B|BN_B|Mul_B|Add_B|Mul_W)_)+")
+_FUSION_SUFFIX = re.compile(r"(?:/MatMulAddFusion|/LayerNormFusion|/GeluFusion)+/?$")
+
+
+def _restore_names(model: ir.Model, before: set[str]) -> None:
+    """Give folded weights and fused nodes the names of what they were made from, where these are free."""
+    graph = model.graph
+    taken = set(graph.initializers) | {str(v.name) for v in graph.inputs}
+    taken.update(str(v.name) for node in graph.all_nodes() for v in node.outputs)
+    for name, value in list(graph.initializers.items()):
+        plain = _FUSION_PREFIX.sub("", name)
+        if name not in before and plain != name and plain not in taken and not value.is_graph_output():
+            value.name = plain
+            taken.add(plain)
+    names = {node.name for node in graph.all_nodes()}
+    for node in graph:
+        plain = _FUSION_SUFFIX.sub("", node.name or "")
+        if plain and plain not in names:
+            node.name = plain
+            names.add(plain)
 
 
 def name_nodes(model: ir.Model) -> None:
-    """Give every node a unique, non-empty name."""
-    taken: set[str] = set()
+    """Give every node a unique name: its own, or operator and position in the file; never one of an input."""
     nodes = list(model.graph.all_nodes())
-    named = {n.name for n in nodes if n.name}
-    for index, node in enumerate(nodes):
-        name = node.name or f"{node.op_type}_{index}"
-        if name in taken or (not node.name and name in named):
-            number = 2
-            while f"{name}_{number}" in taken or f"{name}_{number}" in named:
-                number += 1
-            name = f"{name}_{number}"
+    given = {node.name for node in nodes if node.name}
+    taken = {str(v.name) for v in model.graph.inputs}
+    for position, node in enumerate(nodes):
+        name = base = node.name or f"{node.op_type}_{position}"
+        number = 2
+        while name in taken or (name != node.name and name in given):
+            name, number = f"{base}_{number}", number + 1
         taken.add(name)
         node.name = name
 
 
-def clean(proto: onnx.ModelProto) -> tuple[ir.Model, tuple[str, ...]]:
-    """The cleaned model, and what was done to it."""
-    notes: list[str] = []
-    model = ir.from_proto(proto)
-    passes.RemoveInitializersFromInputsPass()(model)
-    model.ir_version = max(model.ir_version, MIN_IR)  # older ones list initializers as inputs
-    if model.functions:
-        passes.InlinePass()(model)
-    model, note = upgrade(model)
-    notes.extend([note] if note else [])
-    from core.precision import widen
-
-    note = widen(model)
-    notes.extend([note] if note else [])
-    name_nodes(model)
-    try:
-        model = optimize(model)
-    except Exception as error:
-        raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
-    name_nodes(model)
+def _tidy(model: ir.Model) -> None:
     passes.RemoveUnusedOpsetsPass()(model)
-    passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    model.ir_version = max(model.ir_version, MIN_IR)
-    return model, tuple(notes)
+    model.opset_imports.setdefault("", opset_of(model))
+    model.ir_version = min(max(model.ir_version, _IR_VERSIONS[0]), _IR_VERSIONS[1])
+    name_nodes(model)
+    for graph in model.graphs():  # ONNX Runtime writes them in the order of a hash table
+        for name in sorted(graph.initializers):
+            graph.initializers[name] = graph.initializers.pop(name)
+    infer_shapes(model)
+    try:
+        probe_types(model)
+    except Exception:  # types stay unknown, and those tensors float
+        return
+
+
+def _stays_float(model: ir.Model) -> list[str]:
+    """Sentences about what no recipe can quantize."""
+    notes: list[str] = []
+    for node in model.graph:
+        inner = sum(1 for g in _subgraphs(node) for _ in g.all_nodes())
+        if inner:
+            notes.append(f"{_count(inner, 'node')} inside {node.op_type} '{node.name}' stay float.")
+    foreign = Counter(n.op_type for n in model.graph if n.domain not in STANDARD_DOMAINS)
+    if foreign:
+        listed = ", ".join(f"{count} {op}" for op, count in foreign.most_common(4))
+        notes.append(f"Operators outside the ONNX standard stay float: {listed}.")
+    double = sum(1 for n in model.graph for v in n.outputs if v.dtype == ir.DataType.DOUBLE)
+    if double:
+        notes.append(f"{_count(double, 'tensor')} of type float64 stay as they are.")
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if not isinstance(value.type, ir.TensorType) or value.dtype == ir.DataType.STRING:
+            role = "Input" if value.is_graph_input() else "Output"
+            notes.append(
+                f"{role} '{value.name}' is no numeric tensor ({value.type}); it passes through untouched."
+            )
+    if not any(is_float(v) for node in model.graph for v in node.outputs):
+        notes.append("No operator of the main graph computes in float, so nothing can be quantized.")
+    return notes
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _subgraphs(node: ir.Node) -> list[ir.Graph]:
+    graphs: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
+            graphs.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS and not attribute.is_ref():
+            graphs.extend(attribute.as_graphs())
+    return graphs

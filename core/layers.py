@@ -37,13 +37,16 @@ class Layer:
     ops: tuple[str, ...]  # operators of all its nodes
     nodes: tuple[str, ...]  # node names, in order
     inputs: tuple[str, ...]  # activation tensors it reads
-    output: str  # the tensor that later layers read
+    output: str  # the tensor that later layers read; the first one where there are several
+    outputs: tuple[str, ...] = ()  # all its float outputs (Split, LSTM); `output` first
     inner: tuple[str, ...] = ()  # float tensors between its nodes
     weight: str | None = None  # constant operand of the main node (Conv, ConvTranspose, Gemm, MatMul, Gather)
     bias: str | None = None  # constant bias: operand of the main node, or of the Add behind it
     shape: tuple[Dim, ...] | None = None  # of the output
     parameters: int = 0  # elements in its constant operands
-    macs: int | None = None  # multiply-accumulates for one sample; None where shapes are unknown or none occur
+    macs: int | None = (
+        None  # multiply-accumulates for one sample; None where shapes are unknown or none occur
+    )
 
 
 def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
@@ -64,9 +67,7 @@ def is_float(value: ir.Value | None) -> bool:
     return value is not None and isinstance(value.type, ir.TensorType) and value.type.dtype in _FLOATS
 
 
-_FLOATS = frozenset(
-    {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
-)
+_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def shape_of(value: ir.Value) -> tuple[Dim, ...] | None:
@@ -92,6 +93,7 @@ def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer:
         nodes=tuple(nodes),
         inputs=(),
         output=str(output.name),
+        outputs=(str(output.name),),
         shape=shape_of(output),
     )
 
@@ -116,7 +118,7 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
     inputs.extend(_captured(main))
     constants = {v for n in nodes for v in n.inputs if v is not None and v.const_value is not None}
     weight = _weight(main)
-    output = next(v for v in nodes[-1].outputs if v.name and is_float(v))
+    outputs = [v for v in nodes[-1].outputs if v.name and is_float(v)]
     return Layer(
         name=str(main.name),
         kind="compute",
@@ -124,11 +126,12 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
         ops=tuple(n.op_type for n in nodes),
         nodes=tuple(str(n.name) for n in nodes),
         inputs=tuple(dict.fromkeys(str(v.name) for v in inputs)),
-        output=str(output.name),
+        output=str(outputs[0].name),
+        outputs=tuple(str(v.name) for v in outputs),
         inner=tuple(str(v.name) for n in nodes[:-1] for v in n.outputs if v.name),
         weight=str(weight.name) if weight is not None else None,
         bias=str(bias.name) if bias is not None else None,
-        shape=shape_of(output),
+        shape=shape_of(outputs[0]),
         parameters=sum(_elements(v) for v in constants if is_float(v)),
         macs=_macs(main, weight),
     )
@@ -220,7 +223,7 @@ def _macs(node: ir.Node, weight: ir.Value | None) -> int | None:
         shape = shape_of(left) if left is not None else None
         if positions is None or not shape:
             return None
-        transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0)
+        transposed = node.op_type == "Gemm" and node.attributes.get_int("transA", 0) == 1
         inner = shape[0] if transposed else shape[-1]
         return positions * inner if isinstance(inner, int) else None
     return None
@@ -243,12 +246,18 @@ def float_tensors(graph: ir.Graph) -> Mapping[str, TensorInfo]:
     """Every float32 activation of the main graph, in topological order."""
     values = [v for v in graph.inputs if not v.is_initializer()]
     values.extend(v for node in graph for v in node.outputs)
-    return {str(v.name): tensor_info(v) for v in values if v.name and v.dtype == ir.DataType.FLOAT and is_float(v)}
+    return {
+        str(v.name): tensor_info(v) for v in values if v.name and v.dtype == ir.DataType.FLOAT and is_float(v)
+    }
 
 
 def tensor_info(value: ir.Value) -> TensorInfo:
     """`TensorInfo` of a graph value; `object` for strings, sequences and maps."""
     dtype = np.dtype(object)
-    if isinstance(value.type, ir.TensorType) and value.dtype not in (None, ir.DataType.STRING, ir.DataType.UNDEFINED):
-        dtype = np.dtype(value.dtype.numpy())  # type: ignore[union-attr]
+    if isinstance(value.type, ir.TensorType) and value.dtype not in (
+        None,
+        ir.DataType.STRING,
+        ir.DataType.UNDEFINED,
+    ):
+        dtype = np.dtype(value.dtype.numpy())
     return TensorInfo(name=str(value.name), dtype=dtype, shape=shape_of(value))

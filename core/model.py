@@ -1,6 +1,6 @@
 """Load a float ONNX model: check it, clean it, and show it as layers and tensors."""
 
-import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +11,11 @@ import onnx
 import onnx_ir
 
 from core.cleaning import clean
-from core.errors import ModelError
+from core.errors import ExportError, ModelError
+from core.graphhash import graph_hash
 from core.layers import Layer, TensorInfo, build_layers, float_tensors, tensor_info
 from core.modelfile import read_model_file
+from core.ortgraph import external_values, serialize, weight_bytes
 
 __all__ = ["Layer", "Model", "TensorInfo", "load_model"]
 
@@ -24,18 +26,21 @@ class Model:
 
     name: str
     path: Path | None
-    ir: onnx_ir.Model = field(repr=False)
+    ir: onnx_ir.Model = field(
+        repr=False
+    )  # float32, opset >= 13 where possible; node names unique, never empty
     source_hash: str  # sha256 of the file and its external data
-    hash: str  # sha256 of the cleaned graph: names, attributes and weights
+    hash: str  # sha256 of the cleaned graph: names, attributes and weights; the same in every process
     opset: int
     ir_version: int
-    inputs: tuple[TensorInfo, ...]  # as in the user's file
+    inputs: tuple[TensorInfo, ...]  # as in the user's file (float16 stays float16)
     outputs: tuple[TensorInfo, ...]
-    layers: tuple[Layer, ...]  # graph inputs first, then in topological order
-    tensors: Mapping[str, TensorInfo]  # float32 activations of the main graph
+    layers: tuple[Layer, ...] = field(repr=False)  # float graph inputs first, then in topological order
+    tensors: Mapping[str, TensorInfo] = field(repr=False)  # float32 activations of the main graph
     notes: tuple[str, ...]  # what was changed, and what stays float and why
     size_bytes: int  # of the file, external data included
     quantized: bool = False  # already quantized: to look at only
+    _folder: "tempfile.TemporaryDirectory[str] | None" = field(default=None, repr=False)
 
     @cached_property
     def _layers_by_name(self) -> Mapping[str, Layer]:
@@ -43,7 +48,9 @@ class Model:
 
     @cached_property
     def _layers_by_tensor(self) -> Mapping[str, Layer]:
-        return {t: layer for layer in self.layers for t in (*layer.inner, layer.output)}
+        by_tensor = {t: layer for layer in self.layers for t in (*layer.inner, *layer.outputs)}
+        by_tensor.update((layer.name, layer) for layer in self.layers if layer.kind == "input")
+        return by_tensor
 
     @cached_property
     def _proto(self) -> onnx.ModelProto:
@@ -56,16 +63,69 @@ class Model:
 
     @cached_property
     def parameters(self) -> int:
-        """Elements in all weights."""
-        return sum(v.const_value.size for v in self.ir.graph.initializers.values() if v.const_value is not None)
+        """Elements of all floating-point weights."""
+        values = self.ir.graph.initializers.values()
+        tensors = [v.const_value for v in values if v.const_value is not None]
+        return sum(int(t.size) for t in tensors if t.dtype.is_floating_point())
+
+    @cached_property
+    def macs(self) -> int | None:
+        """Multiply-accumulates of all layers for one sample; None where a shape is unknown."""
+        counted = [
+            layer.macs for layer in self.layers if layer.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        ]
+        known = [macs for macs in counted if macs is not None]
+        return sum(known) if len(known) == len(counted) else None
+
+    @property
+    def external_folder(self) -> Path | None:
+        """Where the external data of `proto()` lie; None when all weights are inside.
+
+        ONNX Runtime finds them when this is given as the session configuration
+        `session.model_external_initializers_file_folder_path`.
+        """
+        for value in external_values(self.ir):
+            assert isinstance(value.const_value, onnx_ir.ExternalTensor)
+            return Path(value.const_value.base_dir)
+        return None
 
     def proto(self) -> onnx.ModelProto:
-        """The cleaned float model; made once, not to be changed."""
+        """The cleaned float model, made once, not to be changed; inputs and outputs keep their types.
+
+        Weights of a model too large for memory stay external, see `external_folder`.
+        """
         return self._proto
 
     def float_bytes(self) -> bytes:
-        """`proto()`, serialized."""
-        return bytes(self.proto().SerializeToString(deterministic=True))
+        """The cleaned float model, serialized with all weights inside.
+
+        Raises:
+            ModelError: it is larger than protobuf's 2 GB; use `save`.
+        """
+        if self.external_folder is not None:
+            raise ModelError(
+                f"'{self.name}' has {weight_bytes(self.ir):,} bytes of weights, too many for one piece. "
+                "Write it with save(), which puts them in a file of their own."
+            )
+        return serialize(self.ir)
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the cleaned float model; weights too large for one file go to `<name>.data` beside it.
+
+        Returns:
+            The files written.
+
+        Raises:
+            ExportError: the file cannot be written.
+        """
+        path = Path(path)
+        data = path.with_name(f"{path.name}.data")
+        external = self.external_folder is not None
+        try:
+            onnx_ir.save(self.ir, path, external_data=data.name if external else None)
+        except OSError as error:
+            raise ExportError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+        return (path, data) if external else (path,)
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; KeyError if there is none."""
@@ -76,7 +136,9 @@ class Model:
         return self._layers_by_tensor.get(tensor)
 
 
-def load_model(source: str | Path | bytes, *, name: str | None = None, allow_quantized: bool = False) -> Model:
+def load_model(
+    source: str | Path | bytes, *, name: str | None = None, allow_quantized: bool = False
+) -> Model:
     """Open an ONNX model from a path or from bytes.
 
     Args:
@@ -88,44 +150,37 @@ def load_model(source: str | Path | bytes, *, name: str | None = None, allow_qua
         ModelError: the file is missing, broken, not ONNX, or of a kind that cannot be quantized.
     """
     file = read_model_file(source, name)
-    quantized = any(_is_quantized_op(n.op_type) for n in file.proto.graph.node)
-    if quantized and not allow_quantized:
-        raise ModelError(f"'{file.name}' is already quantized. Open the float model it was made from.")
-    inputs, outputs = _interface(file.proto)
-    model, notes = clean(file.proto)
+    inputs, outputs = _interface(file.proto, file.shown)
+    cleaned = clean(file, allow_quantized=allow_quantized)
+    graph = cleaned.model.graph
     return Model(
         name=file.name,
         path=file.path,
-        ir=model,
+        ir=cleaned.model,
         source_hash=file.source_hash,
-        hash=content_hash(model),
-        opset=model.opset_imports.get("", 0),
-        ir_version=model.ir_version,
+        hash=graph_hash(cleaned.model),
+        opset=cleaned.model.opset_imports[""],
+        ir_version=cleaned.model.ir_version,
         inputs=inputs,
         outputs=outputs,
-        layers=build_layers(model.graph),
-        tensors=float_tensors(model.graph),
-        notes=notes,
+        layers=build_layers(graph),
+        tensors=float_tensors(graph),
+        notes=cleaned.notes,
         size_bytes=file.size_bytes,
-        quantized=quantized,
+        quantized=cleaned.quantized,
+        _folder=cleaned.folder,
     )
 
 
-def _is_quantized_op(op: str) -> bool:
-    return op in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear") or op.startswith("QLinear")
-
-
-def _interface(proto: onnx.ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def _interface(proto: onnx.ModelProto, shown: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs (without those that are really weights) and outputs, as the user's file declares them."""
     graph = proto.graph
-    constants = {t.name for t in graph.initializer}
-    inputs = [onnx_ir.from_proto(v) for v in graph.input if v.name not in constants]
-    outputs = [onnx_ir.from_proto(v) for v in graph.output]
-    return tuple(map(tensor_info, inputs)), tuple(map(tensor_info, outputs))
-
-
-def content_hash(model: onnx_ir.Model) -> str:
-    """sha256 of the graph's names, structure, attributes and weights; the same in every process."""
-    digest = hashlib.sha256()
-    light = onnx_ir.to_proto(model)
-    digest.update(light.SerializeToString(deterministic=True))
-    return digest.hexdigest()
+    constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    try:
+        inputs = [tensor_info(onnx_ir.from_proto(v)) for v in graph.input if v.name not in constants]
+        outputs = [tensor_info(onnx_ir.from_proto(v)) for v in graph.output]
+    except Exception as error:  # onnx_ir raises many types for malformed declarations
+        raise ModelError(
+            f"'{shown}' declares inputs or outputs that make no sense: {error}. Export it again."
+        ) from error
+    return tuple(inputs), tuple(outputs)

@@ -34,7 +34,7 @@ def widen(model: ir.Model) -> str | None:
         for node in graph:
             _retype_attributes(node, types)
     names = " and ".join(sorted(t.name.lower() for t in types))
-    return f"Computed in float32: {count} {names} weight tensors were converted; inputs and outputs keep their type."
+    return f"Computed in float32: {count} {names} weights were converted; inputs and outputs keep their type."
 
 
 def _graphs(model: ir.Model) -> Iterator[ir.Graph]:
@@ -57,7 +57,9 @@ def _types_to_change(model: ir.Model) -> set[ir.DataType]:
                 present.add(value.dtype)
         for value in graph.initializers.values():
             if value.const_value is not None:
-                sizes[value.const_value.dtype] = sizes.get(value.const_value.dtype, 0) + value.const_value.nbytes
+                sizes[value.const_value.dtype] = (
+                    sizes.get(value.const_value.dtype, 0) + value.const_value.nbytes
+                )
         for node in graph:
             for tensor in _tensors(node):
                 present.add(tensor.dtype)
@@ -90,7 +92,9 @@ def _cast(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
         with np.errstate(over="ignore"):
             return ir.Tensor(np.asarray(tensor.numpy(), np.float32), name=tensor.name)
 
-    return ir.LazyTensor(evaluate, dtype=ir.DataType.FLOAT, shape=tensor.shape, name=tensor.name)
+    return ir.LazyTensor(
+        evaluate, dtype=ir.DataType.FLOAT, shape=ir.Shape(tensor.shape.numpy()), name=tensor.name
+    )
 
 
 def _retype(value: ir.Value, types: set[ir.DataType]) -> None:
@@ -104,7 +108,11 @@ def _retype_attributes(node: ir.Node, types: set[ir.DataType]) -> None:
     for name, attribute in list(node.attributes.items()):
         if attribute.is_ref():
             continue
-        if attribute.type == ir.AttributeType.INT and name in _TYPE_ATTRIBUTES and attribute.as_int() in types:
+        if (
+            attribute.type == ir.AttributeType.INT
+            and name in _TYPE_ATTRIBUTES
+            and attribute.as_int() in types
+        ):
             node.attributes[name] = ir.AttrInt64(name, _FLOAT)
         elif attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in types:
             node.attributes[name] = ir.AttrTensor(name, _cast(attribute.as_tensor()))

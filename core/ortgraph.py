@@ -1,0 +1,219 @@
+"""Let ONNX and ONNX Runtime work on a graph without pushing its weights through protobuf."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+
+from core.errors import ModelError
+from core.modelfile import PROTOBUF_LIMIT
+
+_LIGHT = 1024  # bytes; larger initializers are kept out of serialized graphs (ONNX Runtime's own limit, too)
+_OPTIMIZED, _WEIGHTS = "model.onnx", "model.onnx.data"
+
+
+@contextlib.contextmanager
+def weights_aside(model: ir.Model) -> Iterator[dict[str, ir.TensorProtocol]]:
+    """Inside, large initializers of the main graph are mere references; yields their contents by name."""
+    aside: dict[str, ir.TensorProtocol] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= _LIGHT or tensor.dtype == ir.DataType.STRING:
+            continue
+        aside[name] = tensor
+        value.const_value = ir.ExternalTensor(
+            "absent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name
+        )
+    try:
+        yield aside
+    finally:
+        for name, tensor in aside.items():
+            model.graph.initializers[name].const_value = tensor
+
+
+def serialize(model: ir.Model) -> bytes:
+    """Protobuf bytes.
+
+    Raises:
+        ModelError: they would exceed 2 GB (only weights nested in subgraphs can be that large here).
+    """
+    proto = ir.to_proto(model)
+    try:
+        return bytes(proto.SerializeToString())
+    except Exception as error:  # upb's EncodeError and ValueError have no common base
+        raise ModelError(
+            f"the graph is larger than the {PROTOBUF_LIMIT:,} bytes that protobuf allows ({error}). Save its "
+            "weights as initializers with external data, outside of subgraphs."
+        ) from error
+
+
+def session_options() -> ort.SessionOptions:
+    """One thread and no messages; for sessions that only look at a graph."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
+    """What ONNX Runtime's basic optimizations make of a model; they use standard operators only.
+
+    They fold constants and BatchNormalization, turn MatMul + Add into Gemm, and remove Identity, Dropout
+    and no-ops. The large weights of the result lie in `folder`, memory-mapped; see `read_weights`.
+
+    Raises:
+        Exception: of ONNX Runtime, when it cannot load the model.
+    """
+    options = session_options()
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_BASIC if basic else level.ORT_DISABLE_ALL
+    options.optimized_model_filepath = str(folder / _OPTIMIZED)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+    with weights_aside(model) as weights:
+        light = serialize(model)
+        values = _give_weights(options, weights)
+        # ConstantSharing would only rename scalars.
+        session = ort.InferenceSession(
+            light, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantSharing"]
+        )
+        del session, values
+    return ir.load(folder / _OPTIMIZED)
+
+
+def _give_weights(options: ort.SessionOptions, weights: dict[str, ir.TensorProtocol]) -> list[ort.OrtValue]:
+    """Hand weights to a session in memory; the result must outlive the session."""
+    values = [
+        ort.OrtValue.ortvalue_from_numpy_with_onnx_type(_storage(tensor), int(tensor.dtype))
+        for tensor in weights.values()
+    ]
+    options.add_external_initializers(list(weights), values)
+    return values
+
+
+def _storage(tensor: ir.TensorProtocol) -> npt.NDArray[np.generic]:
+    array = tensor.numpy()
+    if array.dtype.kind == "V" or array.dtype.name.startswith(("bfloat", "float8", "int4", "uint4")):
+        unsigned = {1: np.uint8, 2: np.uint16}[array.dtype.itemsize]
+        array = array.view(unsigned)
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+def read_weights(model: ir.Model) -> None:
+    """Read memory-mapped initializers into memory, so that their file is no longer needed."""
+    for value in external_values(model):
+        tensor = value.const_value
+        assert isinstance(tensor, ir.ExternalTensor)
+        raw = np.fromfile(
+            tensor.path, np.uint8, count=int(tensor.length or tensor.nbytes), offset=tensor.offset or 0
+        )
+        array = raw.view(tensor.dtype.numpy()) if tensor.dtype.bitwidth >= 8 else None
+        if array is None:
+            array = np.array(tensor.numpy())
+        value.const_value = ir.Tensor(
+            array.reshape(tensor.shape.numpy()), dtype=tensor.dtype, name=tensor.name
+        )
+
+
+def external_values(model: ir.Model) -> list[ir.Value]:
+    """Initializers, in all graphs, whose data lie in another file."""
+    values = (v for g in model.graphs() for v in g.initializers.values())
+    return [v for v in values if isinstance(v.const_value, ir.ExternalTensor)]
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initializers, subgraphs included."""
+    tensors = (v.const_value for g in model.graphs() for v in g.initializers.values())
+    return sum(t.nbytes for t in tensors if t is not None)
+
+
+def infer_shapes(model: ir.Model) -> None:
+    """Fill in types and shapes by ONNX's inference, in place; what it cannot tell stays as it was."""
+    with weights_aside(model):
+        proto = ir.to_proto(model)
+    try:
+        inferred = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    except Exception:  # an operator that ONNX objects to; ONNX Runtime has the last word
+        return
+    for graph, twin in zip(model.graphs(), inferred.graphs(), strict=False):
+        for node, other in zip(graph, twin, strict=False):
+            for value, found in zip(node.outputs, other.outputs, strict=False):
+                _merge(value, found)
+
+
+def _merge(value: ir.Value, found: ir.Value) -> None:
+    if value.type is None:
+        value.type = found.type
+    if found.shape is None:
+        return
+    if value.shape is None or len(value.shape) != len(found.shape):
+        value.shape = found.shape
+        return
+    dims = [
+        b if not isinstance(a, int) and isinstance(b, int) else a
+        for a, b in zip(value.shape, found.shape, strict=True)
+    ]
+    if list(value.shape) != dims:
+        value.shape = ir.Shape(dims)
+
+
+_TENSOR_TYPE = re.compile(r"tensor\((\w+)\)")
+
+
+def probe_types(model: ir.Model) -> None:
+    """Ask ONNX Runtime for the element types that ONNX could not infer (operators of other domains)."""
+    unknown = [v for node in model.graph for v in node.outputs if v.name and v.type is None]
+    if not unknown:
+        return
+    names = {str(v.name) for v in unknown} - {str(v.name) for v in model.graph.outputs}
+    options = session_options()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    with weights_aside(model) as weights:
+        proto = ir.to_proto(model)
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
+        values = _give_weights(options, weights)
+        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        found = {out.name: out for out in session.get_outputs()}
+        del session, values
+    for value in unknown:
+        out = found.get(str(value.name))
+        match = _TENSOR_TYPE.fullmatch(out.type) if out is not None else None
+        if out is None or match is None:
+            continue
+        value.type = ir.TensorType(_ORT_TYPES.get(match[1], ir.DataType.UNDEFINED))
+        if value.shape is None and out.shape:
+            value.shape = ir.Shape(out.shape)
+
+
+_ORT_TYPES = {
+    "float": ir.DataType.FLOAT,
+    "double": ir.DataType.DOUBLE,
+    "float16": ir.DataType.FLOAT16,
+    "bfloat16": ir.DataType.BFLOAT16,
+    "string": ir.DataType.STRING,
+    "bool": ir.DataType.BOOL,
+    **{
+        f"{sign}int{bits}": ir.DataType[f"{sign}INT{bits}".upper()]
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+}
+
+
+def short_reason(error: BaseException) -> str:
+    """ONNX Runtime's message as one readable line: without codes, paths of its sources, and stack traces."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"Load model from \S* ?failed: ?", "", text)
+    text = re.sub(r"Exception during initialization: |Exception caught: |Fatal error: ", "", text)
+    # "<file>:<line> <signature> <message>": only the message is for readers.
+    text = re.sub(r"\S*?[/\\]\S+\.(?:cc|h|cpp|hpp)\S*:\d+ .*?\) (?:const )?(?=\S)", "", text)
+    text = re.sub(r"Status Message: ", "", text).strip()
+    return text if len(text) <= 300 else f"{text[:297]}…"
