@@ -43,8 +43,9 @@ class Scene:
 
     size: int
     stuck_pixel_share: float = 0.0
-    """Share of the images in which one pixel of the sensor is stuck at `stuck_pixel_value`."""
-    stuck_pixel_value: float = 8.0
+    """Share of the images in which one pixel reads `stuck_pixel_value`."""
+    stuck_pixel_value: float = 64.0
+    """Full scale of a 16-bit sensor on which white paper reads 1023, and 1023 stands for 1."""
     rotation_degrees: float = 15.0
     scale_low: float = 0.75
     scale_high: float = 1.05

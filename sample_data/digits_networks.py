@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sample_data.graph_writer import GraphWriter
@@ -50,9 +52,7 @@ class ConvNorm(nn.Module):
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, relu6: bool = True
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False
-        )
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self.relu6 = relu6
 
@@ -181,8 +181,8 @@ class Attention(nn.Module):
 
     def write(self, writer: GraphWriter, name: str, x: str, tokens: int) -> str:
         width = self.query.in_features
-        split = writer.constant("heads.shape", [0, tokens, self.heads, width // self.heads], int)
-        merge = writer.constant("tokens.shape", [0, tokens, width], int)
+        split = writer.constant("heads.shape", [0, tokens, self.heads, width // self.heads], np.int64)
+        merge = writer.constant("tokens.shape", [0, tokens, width], np.int64)
         scale = writer.constant("attention.scale", (width // self.heads) ** -0.5)
         parts = []
         # The key is transposed to (N, heads, depth, tokens) at once, for query x key.
@@ -232,7 +232,7 @@ class Block(nn.Module):
 
 
 def _write_gelu(writer: GraphWriter, name: str, x: str) -> str:
-    """x / 2 * (1 + erf(x / sqrt 2)), in the form PyTorch exports before opset 20."""
+    """GELU as x / 2 * (1 + erf(x / sqrt 2)), the form PyTorch exports before opset 20."""
     root = writer.constant("gelu.sqrt2", math.sqrt(2.0))
     one, half = writer.constant("gelu.one", 1.0), writer.constant("gelu.half", 0.5)
     y = writer.node("Erf", f"{name}.erf", writer.node("Div", f"{name}.div", x, root))
@@ -247,8 +247,7 @@ class DigitsVit(nn.Module):
         super().__init__()
         self.tokens = (size // patch) ** 2
         self.patch_embed = nn.Conv2d(1, width, patch, stride=patch)
-        self.position = nn.Parameter(nn.init.trunc_normal_(self.patch_embed.weight.new_empty(
-            1, self.tokens, width), std=0.02))
+        self.position = nn.Parameter(torch.randn(1, self.tokens, width) * 0.02)
         self.blocks = nn.ModuleList([Block(width, heads, 2 * width) for _ in range(2)])
         self.norm = nn.LayerNorm(width, eps=LAYER_NORM_EPSILON)
         self.classifier = nn.Linear(width, CLASSES)
@@ -270,7 +269,7 @@ class DigitsVit(nn.Module):
             kernel_shape=list(embed.kernel_size),
             strides=list(embed.stride),
         )
-        shape = writer.constant("patch_embed.shape", [0, embed.out_channels, self.tokens], int)
+        shape = writer.constant("patch_embed.shape", [0, embed.out_channels, self.tokens], np.int64)
         x = writer.node("Reshape", "patch_embed.flatten", x, shape)
         x = writer.node("Transpose", "patch_embed.transpose", x, perm=[0, 2, 1])
         x = writer.node("Add", "position", x, writer.constant("position.weight", _values(self.position)))
