@@ -36,10 +36,11 @@ FORMULAS = {
 def cosine(f: Values, q: Values) -> float:
     """f·q / (|f| |q|), in [-1, 1]; both all zero: 1; one of them: 0."""
     x, y = _pair(f, q)
-    with np.errstate(invalid="ignore", over="ignore"):
-        # Scaled first, so that squares of 1e-30 or 1e30 neither vanish nor overflow.
-        x, y = _unit(x), _unit(y)
+    with np.errstate(all="ignore"):
         xx, yy = _dot(x, x), _dot(y, y)
+        if not (_is_safe(xx) and _is_safe(yy)):  # squares may have vanished or overflowed
+            x, y = _unit(x), _unit(y)
+            xx, yy = _dot(x, x), _dot(y, y)
         if xx == 0.0 or yy == 0.0:
             return 1.0 if xx == yy else float(0.0 * (xx + yy))
         return float(np.clip(_dot(x, y) / np.sqrt(xx * yy), -1.0, 1.0))
@@ -62,10 +63,11 @@ def nmse(f: Values, q: Values) -> float:
     """|f - q|² / |f|²; 0 if both are all zero, inf if only f is."""
     x, y = _pair(f, q)
     with np.errstate(invalid="ignore", over="ignore"):
-        peak = float(max(np.max(np.abs(x), initial=0.0), np.max(np.abs(y), initial=0.0)))
-        if 0.0 < peak < np.inf:
-            x, y = x / peak, y / peak
         error, energy = _energy(x, y), _dot(x, x)
+        if not (_is_safe(energy) and (error == 0.0 or _is_safe(error))):
+            peak = float(max(np.max(np.abs(x), initial=0.0), np.max(np.abs(y), initial=0.0)))
+            if 0.0 < peak < np.inf:
+                error, energy = _energy(x / peak, y / peak), _dot(x / peak, x / peak)
     if energy == 0.0:
         return 0.0 if error == 0.0 else float("inf") * error
     return error / energy
@@ -178,6 +180,11 @@ def _pair(f: Values, q: Values) -> tuple[FloatArray, FloatArray]:
     if x.size != y.size:
         raise ValueError(f"arrays of {x.size} and {y.size} elements cannot be compared")
     return x, y
+
+
+def _is_safe(square: float) -> bool:
+    """Whether a sum of squares lost nothing that matters to underflow or overflow."""
+    return 1e-150 < square < 1e150
 
 
 def _unit(x: FloatArray) -> FloatArray:
