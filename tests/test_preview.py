@@ -47,6 +47,17 @@ def test_preview_and_compare_say_the_same(name: str) -> None:
         assert quick.size_bytes == whole.quantized_bytes
 
 
+def test_an_input_that_stays_float_has_no_error() -> None:
+    model, _, items = case("residual_cnn")
+    quantized = static_quantized(model, items, op_types_to_quantize=["Gemm"])
+    samples = list_samples(items)
+    whole = compare(model, quantized, samples, latency=False)
+    quick = preview(float_reference(model, samples), quantized)
+    first = whole.layers[0]
+    assert (first.layer, first.type, first.cumulative, first.local) == ("image", "", None, None)
+    assert [e.cumulative for e in quick.layers] == [e.cumulative for e in whole.layers]
+
+
 def test_layers_can_be_left_out() -> None:
     model, quantized, items = case("residual_cnn")
     reference = float_reference(model, list_samples(items))

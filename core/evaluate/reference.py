@@ -171,7 +171,7 @@ def preview(
         exposed = making.result() if making is not None else None
     outputs = [v.name for v in file.proto.graph.output]
     totals = OutputTotals(names=list(reference.outputs[0]), spec=reference.scores)
-    cumulative = {p.layer.name: ErrorTotal() for p in group}
+    cumulative = {p.layer.name: ErrorTotal() for p in group if p.counterpart is not None}
 
     def work(position: int) -> None:
         sample = reference.inputs[position]
