@@ -2,13 +2,15 @@
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to a new file beside `path`, flush it to disk, and rename it into place.
+def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write to a new file beside `path`, flush it to disk, and rename it into place.
 
-    The file gets the permissions that any new file of this user gets.
+    `content` may come in parts, which are written one after another. The file gets the permissions that
+    any new file of this user gets.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full; `path` is then as it was.
@@ -16,7 +18,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import BROWSER_ARGS, ROOT, App, browser_path
+from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env
+from ui import cli
 
 REQUIRE_BROWSER = os.environ.get("QUANTSCOPE_REQUIRE_BROWSER") == "1"
 
@@ -28,6 +29,22 @@ def shared() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip("no ../shared folder with reference models beside the checkout")
     return folder
+
+
+@pytest.fixture
+def quantscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line in this process, with a cache of its own."""
+    for name, value in command_env(tmp_path).items():
+        if name.startswith("QUANTSCOPE_"):
+            monkeypatch.setenv(name, value)
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
 
 
 @pytest.fixture(scope="session")

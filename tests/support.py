@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,6 +56,40 @@ def command_env(home: Path, **extra: str) -> dict[str, str]:
         "PYTHONIOENCODING": "utf-8",
         **extra,
     }
+
+
+class Outcome:
+    """Exit code and output of one command line."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        """Stdout, which must be one strict JSON document."""
+
+        def refuse(constant: str) -> None:
+            raise AssertionError(f"{constant} is not JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+
+Run = Callable[..., Outcome]
+
+
+def process(*arguments: object, home: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command line as users do, as a process of its own."""
+    command = [sys.executable, "-m", "ui.cli", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=command_env(home),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **more,
+    )
 
 
 class App:

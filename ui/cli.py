@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +18,7 @@ from ui import console
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 
 app = typer.Typer(
     name="quantscope",
@@ -130,7 +132,7 @@ def _serve(
     from ui.launch import serve
 
     code = serve(
-        arguments, host=host, port=port, browser=not no_browser, debug=_debug(), allow=allow_host or ()
+        arguments, host=host, port=port, browser=not no_browser, debug=DEBUG.get(), allow=allow_host or ()
     )
     raise typer.Exit(code)
 
@@ -167,8 +169,9 @@ def calibrate(
 ) -> None:
     """Run the model over samples and keep the statistics of every activation."""
     from ui import commands, listing
+    from ui.options import Feed
 
-    feed = commands.Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
+    feed = Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
     result = commands.calibrate(model, feed, output, threads=threads, cache=cache, quiet=json)
     _show(result, listing.calibration, json)
 
@@ -224,11 +227,10 @@ def quantize(
 ) -> None:
     """Write the quantized model."""
     from ui import commands, listing
+    from ui.options import Choices, Feed
 
-    feed = commands.Feed(
-        data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess
-    )
-    choices = commands.Choices(
+    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
+    choices = Choices(
         method=method,
         percentile=percentile,
         symmetric=symmetric,
@@ -268,10 +270,9 @@ def compare(
 ) -> None:
     """Measure how far a quantized model is from its float original: errors, accuracy, size, latency."""
     from ui import commands, listing
+    from ui.options import Feed
 
-    feed = commands.Feed(
-        data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess
-    )
+    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
     result = commands.compare(model, quantized, feed, quiet=json)
     _show(result, listing.comparison, json)
 
@@ -306,21 +307,20 @@ def with_command(arguments: Sequence[str]) -> list[str]:
     return ["app", *out] if is_path else out
 
 
-def _debug() -> bool:
-    return os.environ.get("QUANTSCOPE_DEBUG") == "1"
-
-
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; returns the exit code and never raises."""
     words = list(arguments)
     head = words[: words.index("--")] if "--" in words else words
-    if "--debug" in head:  # wherever it stands, also behind the command
+    debug = "--debug" in head  # wherever it stands, also behind the command
+    if debug:
         words.remove("--debug")
-        os.environ["QUANTSCOPE_DEBUG"] = "1"
+    token = DEBUG.set(debug)
     try:
         command = typer.main.get_command(app)
         code = command.main(args=with_command(words), prog_name="quantscope", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # newer Typer turns Ctrl-C into this code, older raise Abort
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         console.note("interrupted")
@@ -330,13 +330,15 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        if _debug():
+        if DEBUG.get():
             import traceback
 
             traceback.print_exc()
         code, message = _explain(error)
         console.note(f"error: {message}")
         return code
+    finally:
+        DEBUG.reset(token)
 
 
 def _explain(error: Exception) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from core.calibrate import calibrate as collect
 from core.data import Samples
 from core.errors import DataError, ModelError
 from core.evaluate import compare as measure
+from core.export.onnx_file import write_onnx
 from core.model import Model, load_model
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
@@ -29,7 +30,7 @@ def calibrate(
     Raises:
         QuantScopeError: model, samples or the file to write are unusable.
     """
-    check_output(output, path, feed.data)
+    check_output(output, (".npz",), path, feed.data)
     model = load_model(path)
     samples = feed.open(model)
     statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
@@ -61,9 +62,9 @@ def quantize(
         QuantScopeError: model, samples, choices or the files to write are unusable.
     """
     inputs = (path, feed.data, stats, choices.recipe)
-    check_output(output, *inputs)
+    check_output(output, (".onnx",), *inputs)
     if save_recipe is not None:
-        check_output(save_recipe, path, feed.data, stats, output)
+        check_output(save_recipe, (".yaml", ".yml"), path, feed.data, stats, output)
     runs = "--report" if report else "--method auto" if choices.auto else ""
     if stats is not None and runs and feed.data is None and feed.random is None:
         raise BadInput(f"{runs} runs the model: name samples with --data PATH too")
@@ -80,15 +81,14 @@ def quantize(
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
     encodings = resolve(recipe, statistics, model)
-    content = quantize_model(model, encodings).SerializeToString(deterministic=True)
-    write(output, content)
+    written = write_onnx(quantize_model(model, encodings), output)
     if save_recipe is not None:
         write(save_recipe, recipe.to_yaml().encode("utf-8"))
     result: Figures = {
         "output": str(output),
         "recipe": None if save_recipe is None else str(save_recipe),
         "target": recipe.target,
-        "size_bytes": {"float": model.size_bytes, "quantized": len(content)},
+        "size_bytes": {"float": model.size_bytes, "quantized": written},
         "default": recipe.default,
         "trials": trials,
         "layers": _layer_counts(model, recipe, encodings),
@@ -97,7 +97,7 @@ def quantize(
     }
     if report:
         assert samples is not None
-        result["comparison"] = _measured(model, content, samples, quiet)
+        result["comparison"] = _measured(model, output, samples, quiet)
     return result
 
 
@@ -113,7 +113,7 @@ def compare(path: Path, quantized: Path, feed: Feed, *, quiet: bool) -> Figures:
     return _measured(model, quantized, feed.open(model), quiet)
 
 
-def _measured(model: Model, quantized: Path | bytes, samples: Samples, quiet: bool) -> Figures:
+def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> Figures:
     with progress_bar("comparing", quiet) as progress:
         figures = measure(model, quantized, samples, progress=progress).as_dict()
     accuracy = figures["accuracy"]

@@ -15,6 +15,7 @@ from core.quant import TYPES, QuantSpec, QuantType, encoding_from_range, fake_qu
 from core.thresholds import Method, search
 from ui.console import BadInput, note
 
+SHARE = 99.99  # percent kept by the percentile method
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -66,12 +67,11 @@ def every_method(
     accumulator = Accumulator()
     accumulator.add(values)
     histogram = accumulator.histogram()
-    more = {} if percentile is None else {"percentile": percentile}
     out: dict[str, Any] = {}
     for method in Method:
         if method is Method.MANUAL:
             continue
-        found = search(method, histogram, spec, **more)
+        found = search(method, histogram, spec, percentile=percentile or SHARE)
         encoding = encoding_from_range(found.range, spec)
         error = values.astype(np.float64) - fake_quantize(values, encoding)
         out[method.value] = {

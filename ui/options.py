@@ -60,8 +60,6 @@ class Feed:
             )
         for warning in check_samples(samples, model):
             note(f"warning: {warning}")
-        if samples.synthetic:
-            note("warning: random samples; thresholds found on them are guesses")
         return samples
 
 
@@ -156,8 +154,7 @@ class Choices:
             weights=pick(Granularity, self.weights, "--weights"),
             weight_method=pick(WeightMethod, self.weight_method, "--weight-method"),
         )
-        target = {} if self.target is None else {"target": self.target}
-        return Recipe(default=default, model_hash=model.hash, **target)
+        return Recipe(default=default, model_hash=model.hash, target=self.target or Recipe().target)
 
 
 def pick(options: type[E], text: str | None, flag: str) -> E | None:
@@ -190,13 +187,17 @@ def read_text(path: Path, error: type[QuantScopeError]) -> str:
         raise error(f"{path} is not a text file") from None
 
 
-def check_output(path: Path, *inputs: Path | None) -> None:
+def check_output(path: Path, suffixes: tuple[str, ...], *inputs: Path | None) -> None:
     """Make sure, before minutes are spent, that a file can be written and that it is none of the inputs.
+
+    The suffix is insisted on: weights that lie beside a model would be lost under any other name.
 
     Raises:
         BadInput: it cannot, or it is.
     """
     folder = path.parent
+    if path.suffix.lower() not in suffixes:
+        raise BadInput(f"{path} should end in {' or '.join(suffixes)}, since that is what will be in it")
     if path.is_dir():
         raise BadInput(f"{path} is a folder; name the file to write")
     if not folder.is_dir():

@@ -1,0 +1,1 @@
+"""Writers of quantized models, one file a format."""

@@ -1,0 +1,249 @@
+"""The `quantscope` command: what it prints, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from core.quant import TYPES
+from core.thresholds import Method
+from sample_data import SAMPLES
+from tests.support import Run, process
+from ui import cli, console
+
+MLP = SAMPLES["digits_mlp"]
+
+
+# Help
+
+
+def test_help_names_every_command_and_answers_at_once(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    done = process("--help", home=tmp_path)
+    seconds = time.perf_counter() - begin
+    assert done.returncode == 0
+    for command in ("demo", "app", "inspect", "calibrate", "quantize", "compare", "thresholds"):
+        assert command in done.stdout
+    assert seconds < 3  # 0.1 s on a quiet machine; engines loaded at import would take more than this
+
+
+def test_help_names_every_method_and_type(quantscope: Run) -> None:
+    text = " ".join(quantscope("quantize", "--help").out.split())
+    assert all(method.value in text for method in Method if method is not Method.MANUAL)
+    text = " ".join(quantscope("thresholds", "--help").out.split())
+    assert all(name in text for name in TYPES)
+
+
+def test_no_arguments_show_the_help(quantscope: Run) -> None:
+    done = quantscope()
+    assert done.code == 0
+    assert "Usage: quantscope" in done.out
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["net.onnx", "--data", "d"], ["app", "net.onnx", "--data", "d"]),
+        (["./net", "--data", "d"], ["app", "./net", "--data", "d"]),
+        (["C:\\nets\\a.ONNX"], ["app", "C:\\nets\\a.ONNX"]),
+        (["inspect", "net.onnx"], ["inspect", "net.onnx"]),
+        (["--version"], ["--version"]),
+        (["inspekt"], ["inspekt"]),
+        ([], ["--help"]),
+    ],
+)
+def test_a_model_alone_opens_the_app(given: list[str], expected: list[str]) -> None:
+    assert cli.with_command(given) == expected
+
+
+# The whole path
+
+
+def test_the_whole_path(quantscope: Run, tmp_path: Path) -> None:
+    """calibrate → quantize from statistics → quantize from the saved recipe and data: the same file."""
+    stats, first, second, recipe = (tmp_path / n for n in ("s.npz", "a.onnx", "b.onnx", "recipe.yaml"))
+    calibrated = quantscope("calibrate", MLP.model, "--data", MLP.calibration, "-o", stats, "--json")
+    assert calibrated.code == 0, calibrated.err
+    assert calibrated.json["samples"] > 0
+    assert {t["name"] for t in calibrated.json["tensors"]}
+
+    more = ("--method", "mse", "--weights", "per-tensor", "--save-recipe", recipe)
+    assert quantscope("quantize", MLP.model, "--stats", stats, "-o", first, *more).code == 0
+    again = quantscope(
+        "quantize", MLP.model, "--data", MLP.calibration, "-o", second, "--recipe", recipe, "--json"
+    )
+    assert again.code == 0, again.err
+    assert again.json["default"]["method"] == "mse"
+    assert again.json["size_bytes"]["quantized"] == second.stat().st_size
+    assert first.read_bytes() == second.read_bytes()
+
+    session = ort.InferenceSession(first, providers=["CPUExecutionProvider"])
+    data = np.load(MLP.evaluation)
+    name = session.get_inputs()[0].name
+    right = np.mean([session.run(None, {name: x[None]})[0].argmax() for x in data[name]] == data["labels"])
+    assert right > MLP.float_accuracy - 0.05
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "a.onnx",
+        "b.onnx",
+        "recipe.yaml",
+        "s.npz",
+    ]
+
+
+def test_compare_gives_the_figures_of_a_plain_run(quantscope: Run, tmp_path: Path) -> None:
+    out = tmp_path / "q.onnx"
+    assert quantscope("quantize", MLP.model, "--data", MLP.calibration, "-o", out).code == 0
+    done = quantscope("compare", MLP.model, out, "--data", MLP.evaluation, "--json")
+    assert done.code == 0, done.err
+    found = done.json
+
+    data = np.load(MLP.evaluation)
+    sessions = [ort.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (MLP.model, out)]
+    name = sessions[0].get_inputs()[0].name
+    f, q = (
+        np.concatenate([s.run(None, {name: x[None]})[0] for x in data[name]]).astype(float) for s in sessions
+    )
+    assert found["output"]["cosine"] == pytest.approx(
+        np.vdot(f, q) / np.linalg.norm(f) / np.linalg.norm(q), abs=1e-9
+    )
+    assert found["output"]["sqnr_db"] == pytest.approx(
+        10 * np.log10((f**2).sum() / ((f - q) ** 2).sum()), abs=1e-3
+    )
+    assert found["accuracy"]["float"] == pytest.approx((f.argmax(1) == data["labels"]).mean())
+    assert found["accuracy"]["quantized"] == pytest.approx((q.argmax(1) == data["labels"]).mean())
+    assert found["accuracy"]["agreement"] == pytest.approx((f.argmax(1) == q.argmax(1)).mean())
+    assert found["size_bytes"] == {"float": MLP.model.stat().st_size, "quantized": out.stat().st_size}
+    assert found["latency_ms"]["float"] > 0 < found["latency_ms"]["quantized"]
+    assert {"name", "cumulative", "local"} <= set(found["layers"][0])
+
+
+def test_accuracy_is_null_without_labels(quantscope: Run, tmp_path: Path) -> None:
+    out, data = tmp_path / "q.onnx", tmp_path / "x.npz"
+    arrays = np.load(MLP.calibration)
+    np.savez(data, **{name: arrays[name][:8] for name in arrays.files if name != "labels"})
+    assert quantscope("quantize", MLP.model, "--data", data, "-o", out).code == 0
+    found = quantscope("compare", MLP.model, out, "--data", data, "--json").json
+    assert found["accuracy"] is None
+    assert 0 <= found["agreement"] <= 1
+
+
+def test_a_model_compared_with_itself_is_strict_json(quantscope: Run) -> None:
+    """No difference means an infinite SQNR, which JSON cannot say: null, beside `exact`."""
+    found = quantscope("compare", MLP.model, MLP.model, "--data", MLP.evaluation, "--limit", 4, "--json").json
+    assert found["output"]["sqnr_db"] is None
+    assert found["output"]["exact"] is True
+
+
+def test_auto_is_never_worse_than_minmax(quantscope: Run, tmp_path: Path) -> None:
+    out = tmp_path / "q.onnx"
+    done = quantscope(
+        "quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--method", "auto", "--json"
+    )
+    assert done.code == 0, done.err
+    scores = {trial["label"]: trial["sqnr_db"] for trial in done.json["trials"]}
+    assert max(scores.values()) >= next(score for label, score in scores.items() if "minmax" in label)
+
+
+def test_float_layer_stays_float(quantscope: Run, tmp_path: Path) -> None:
+    layers = [
+        x["name"] for x in quantscope("inspect", MLP.model, "--json").json["layers"] if x["quantizable"]
+    ]
+    counts = [
+        quantscope("quantize", MLP.model, "--random", 4, "-o", tmp_path / "q.onnx", "--json", *more).json[
+            "layers"
+        ]
+        for more in ((), ("--float-layer", layers[-1]))
+    ]
+    assert counts[1]["float"] == counts[0]["float"] + 1
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_inspect_shows_what_can_be_quantized(quantscope: Run, name: str) -> None:
+    found = quantscope("inspect", SAMPLES[name].model, "--json").json
+    assert found["quantizable"]["layers"] > 0
+    text = quantscope("inspect", SAMPLES[name].model)
+    assert text.code == 0
+    assert all(layer["name"] in text.out for layer in found["layers"])
+
+
+def test_a_quantized_model_can_be_looked_at(quantscope: Run, tmp_path: Path) -> None:
+    out = tmp_path / "q.onnx"
+    quantscope("quantize", MLP.model, "--random", 4, "-o", out)
+    found = quantscope("inspect", out, "--json").json
+    assert found["quantized"] is True
+    assert all(item["scale"][0] > 0 for item in found["scales"])
+    assert quantscope("inspect", out).code == 0
+
+
+# Thresholds
+
+
+@pytest.mark.parametrize(
+    ("type_", "symmetric"), [("int8", True), ("uint8", False), ("int16", True), ("int8", False)]
+)
+def test_thresholds_are_those_of_the_definition(
+    quantscope: Run, tmp_path: Path, type_: str, symmetric: bool
+) -> None:
+    x = np.random.default_rng(0).laplace(0.3, 1.0, (37, 11, 5)).astype(np.float32)
+    path = tmp_path / "x.npy"
+    np.save(path, x)
+    flag = "--symmetric" if symmetric else "--asymmetric"
+    found = quantscope("thresholds", path, "--type", type_, flag, "--json").json
+    assert set(found) == {method.value for method in Method if method is not Method.MANUAL}
+    signed, bits = not type_.startswith("u"), int(type_.lstrip("uint"))
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    peak = np.abs(x).max()
+    scale = peak / high if symmetric else (x.max() - x.min()) / (high - low)
+    assert found["minmax"]["scale"] == pytest.approx(scale, rel=1e-6)
+    for entry in found.values():
+        assert set(entry) == {"low", "high", "scale", "zero_point", "mse"}
+        q = np.clip(np.rint(x / np.float32(entry["scale"])) + entry["zero_point"], low, high)
+        back = (q - entry["zero_point"]) * entry["scale"]
+        assert entry["mse"] == pytest.approx(np.mean((x - back) ** 2), rel=1e-4)
+    assert found["mse"]["mse"] <= min(entry["mse"] for entry in found.values()) * 1.02
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros(5), np.float32(3.0), np.array([1.0, np.nan, np.inf, -2.0]), np.arange(12), np.full(9, -1e-30)],
+    ids=["zeros", "scalar", "not finite", "integers", "tiny"],
+)
+def test_odd_arrays_give_strict_json(quantscope: Run, tmp_path: Path, array: np.ndarray[Any, Any]) -> None:
+    np.save(tmp_path / "x.npy", array)
+    done = quantscope("thresholds", tmp_path / "x.npy", "--json")
+    assert done.code == 0, done.err
+    assert all(entry["scale"] > 0 for entry in done.json.values())
+
+
+# Printing
+
+
+def test_json_is_plain_and_strict(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json(
+        {"a": np.float32("nan"), "b": float("-inf"), "c": np.arange(2), 3: (Path("x"), Method.KL, None)}
+    )
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"a": None, "b": None, "c": [0, 1], "3": ["x", "kl", None]}
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    text = console.table(("name",), [("\x1b[2Jevil\nname",)])
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 3
+
+
+def test_progress_without_a_terminal_is_sparse(capsys: pytest.CaptureFixture[str]) -> None:
+    from core.progress import Progress
+
+    now = 0.0
+    report = console._sparse("calibrating", clock=lambda: now)
+    for step in range(1, 101):
+        now = step * 0.5
+        report(Progress(done=step, total=100))
+    assert len(capsys.readouterr().err.splitlines()) == 5

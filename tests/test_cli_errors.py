@@ -1,0 +1,243 @@
+"""How the `quantscope` command fails: one line that says what to do, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from sample_data import SAMPLES
+from tests.support import ROOT, Run, command_env, process
+
+MLP = SAMPLES["digits_mlp"]
+
+
+@pytest.fixture
+def bad_files(tmp_path: Path) -> Path:
+    """Files that are not what they seem."""
+    (tmp_path / "text.onnx").write_text("hello", encoding="utf-8")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "cut.onnx").write_bytes(MLP.model.read_bytes()[:3000])
+    (tmp_path / "text.npz").write_text("hello", encoding="utf-8")
+    (tmp_path / "text.npy").write_text("hello", encoding="utf-8")
+    (tmp_path / "recipe.yaml").write_text("{a: [", encoding="utf-8")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "model.onnx").write_bytes(MLP.model.read_bytes())
+    np.savez(tmp_path / "wrong.npz", other=np.zeros((4, 3), np.float32))
+    np.save(tmp_path / "words.npy", np.array(["a"]))
+    np.save(tmp_path / "none.npy", np.zeros(0))
+    np.save(tmp_path / "nan.npy", np.full(3, np.nan))
+    np.save(tmp_path / "x.npy", np.arange(5.0))
+    return tmp_path
+
+
+DATA = ("--data", str(MLP.calibration))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("inspect missing.onnx", "missing.onnx"),
+        ("inspect text.onnx", "text.onnx"),
+        ("inspect empty.onnx", "empty"),
+        ("inspect cut.onnx", "cut.onnx"),
+        ("inspect folder.onnx", "folder"),
+        ("inspect", "MODEL"),
+        ("inspekt model.onnx", "inspekt"),
+        ("inspect model.onnx --nope", "--nope"),
+        ("missing.onnx", "missing.onnx"),
+        ("app --data x.npy", "model"),
+        ("demo nothing", "digits_mlp"),
+        ("app --port 0", "--port"),
+        ("app --port x", "--port"),
+        ("app --host 203.0.113.7", "--host"),
+        ("quantize model.onnx -o out.onnx", "--data"),
+        ("quantize model.onnx -o out.onnx --random 0", "--random"),
+        ("quantize model.onnx -o out.onnx --random 4 DATA", "--random"),
+        ("quantize model.onnx -o out.onnx --random 4 --labels x.npy", "--labels"),
+        ("quantize model.onnx -o out.onnx --data missing.npz", "missing.npz"),
+        ("quantize model.onnx -o out.onnx --data text.npz", "text.npz"),
+        ("quantize model.onnx -o out.onnx --data wrong.npz", "wrong.npz"),
+        ("quantize model.onnx -o out.onnx DATA --limit 0", "--limit"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess nope", "nope"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess recipe.yaml", "YAML"),
+        ("quantize model.onnx -o out.onnx DATA --method nope", "minmax"),
+        ("quantize model.onnx -o out.onnx DATA --method manual", "--recipe"),
+        ("quantize model.onnx -o out.onnx DATA --method kl --percentile 99", "--percentile"),
+        ("quantize model.onnx -o out.onnx DATA --method auto --percentile 99", "auto"),
+        ("quantize model.onnx -o out.onnx DATA --percentile 20", "percentile"),
+        ("quantize model.onnx -o out.onnx DATA --precision int2", "int8"),
+        ("quantize model.onnx -o out.onnx DATA --weights per-row", "per-channel"),
+        ("quantize model.onnx -o out.onnx DATA --weight-method kl", "mse"),
+        ("quantize model.onnx -o out.onnx DATA --target toaster", "onnxruntime-cpu"),
+        ("quantize model.onnx -o out.onnx DATA --float-layer nope", "nope"),
+        ("quantize model.onnx -o out.onnx DATA --recipe missing.yaml", "missing.yaml"),
+        ("quantize model.onnx -o out.onnx DATA --recipe recipe.yaml", "YAML"),
+        ("quantize model.onnx -o out.onnx DATA --recipe binary.yaml", "binary.yaml"),
+        ("quantize model.onnx -o out.onnx DATA --recipe recipe.yaml --method kl", "--method"),
+        ("quantize model.onnx -o out.onnx --stats text.npz", "text.npz"),
+        ("quantize model.onnx -o out.onnx --stats missing.npz", "missing.npz"),
+        ("quantize model.onnx -o out.onnx --stats wrong.npz", "wrong.npz"),
+        ("quantize model.onnx -o model.onnx DATA", "model.onnx"),
+        ("quantize model.onnx -o no/such/folder/out.onnx DATA", "folder"),
+        ("quantize model.onnx -o folder.onnx DATA", "folder"),
+        ("quantize model.onnx -o out.data DATA", ".onnx"),
+        ("quantize model.onnx -o out.onnx DATA --save-recipe out.onnx", ".yaml"),
+        ("calibrate model.onnx -o out.onnx DATA", ".npz"),
+        ("calibrate model.onnx DATA", "--output"),
+        ("compare model.onnx missing.onnx DATA", "missing.onnx"),
+        ("compare model.onnx text.onnx DATA", "text.onnx"),
+        ("compare model.onnx model.onnx", "--data"),
+        ("thresholds missing.npy", "missing.npy"),
+        ("thresholds text.npy", "text.npy"),
+        ("thresholds words.npy", "words.npy"),
+        ("thresholds none.npy", "none.npy"),
+        ("thresholds nan.npy", "nan.npy"),
+        ("thresholds wrong.npz", "wrong.npz"),
+        ("thresholds x.npy --type int7", "uint8"),
+        ("thresholds x.npy --percentile 101", "--percentile"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    quantscope: Run, bad_files: Path, monkeypatch: pytest.MonkeyPatch, line: str, says: str
+) -> None:
+    monkeypatch.chdir(bad_files)
+    before = sorted(bad_files.iterdir())
+    words = [part for word in line.split() for part in (DATA if word == "DATA" else (word,))]
+    done = quantscope(*words)
+    assert done.code == 2, done.err
+    assert done.out == ""
+    errors = [text for text in done.err.splitlines() if not text.startswith("warning: ")]
+    assert len(errors) == 1, done.err
+    assert errors[0].startswith("error: ")
+    assert says in errors[0]
+    assert "Traceback" not in done.err
+    assert [path for path in sorted(bad_files.iterdir()) if path.suffix == ".onnx"] == [
+        path for path in before if path.suffix == ".onnx"
+    ]
+
+
+def test_nothing_but_the_error_reaches_a_terminal(tmp_path: Path) -> None:
+    """Also ONNX Runtime, which logs from C++, keeps quiet."""
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(MLP.model.read_bytes()[:-2000])
+    done = process("inspect", broken, home=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unwritable_folder_is_noticed_before_any_work(
+    quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    done = quantscope("quantize", tmp_path / "not even there.onnx", *DATA, "-o", tmp_path / "q.onnx")
+    assert done.code == 2
+    assert "permission" in done.err
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(
+    quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "q.onnx"
+    out.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = quantscope("quantize", MLP.model, "--random", 2, "-o", out, "--no-cache")
+    assert done.code == 2
+    assert "No space left on device" in done.err
+    assert out.read_bytes() == b"old"
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_the_unexpected_is_one_line_and_code_1(quantscope: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by\nsurprise")
+
+    monkeypatch.setattr("ui.anatomy.inspection", fail)
+    done = quantscope("inspect", MLP.model)
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert done.err.startswith("error: unexpected ZeroDivisionError: by surprise; run it again with --debug")
+    shown = quantscope("inspect", MLP.model, "--debug")
+    assert shown.code == 1
+    assert "Traceback" in shown.err
+
+
+def test_control_c_ends_quietly_and_writes_nothing(
+    quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ui.commands.collect", interrupt)
+    done = quantscope("quantize", MLP.model, *DATA, "-o", tmp_path / "q.onnx")
+    assert (done.code, done.err) == (130, "interrupted\n")
+    assert not (tmp_path / "q.onnx").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+def test_control_c_in_a_real_process(tmp_path: Path) -> None:
+    reader = tmp_path / "slow.py"
+    reader.write_text(
+        "import time, numpy as np\n"
+        "def samples():\n"
+        "    for i in range(10_000):\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(0.05)\n"
+        f"        yield {{'{input_name()}': np.zeros({input_shape()}, np.float32)}}\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "ui.cli", "quantize", str(MLP.model), "--data", str(reader)]
+    command += ["-o", str(tmp_path / "q.onnx"), "--no-cache"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=command_env(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "interrupted"
+    assert not (tmp_path / "q.onnx").exists()
+
+
+def input_name() -> str:
+    return str(ort.InferenceSession(MLP.model, providers=["CPUExecutionProvider"]).get_inputs()[0].name)
+
+
+def input_shape() -> tuple[int, ...]:
+    return tuple(int(n) for n in np.load(MLP.calibration)[input_name()].shape[1:])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    line = f'"{sys.executable}" -m ui.cli inspect "{SAMPLES["digits_vit"].model}" | head -n 1'
+    done = subprocess.run(
+        line,
+        shell=True,
+        cwd=ROOT,
+        env=command_env(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
