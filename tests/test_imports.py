@@ -12,36 +12,34 @@ import pytest
 
 # Lowest level first, an empty line between levels; a module may import from its own level and from those
 # before it, never in a circle. A name stands for the module and everything inside it.
-LEVELS = tuple(
-    tuple(block.split())
-    for block in """
-        core.errors core.files core.jit core.progress
+LAYOUT = """
+    core.errors core.files core.jit core.progress
 
-        core.binning core.histogram core.quant
+    core.binning core.histogram core.quant
 
-        core.metrics core.thresholds
+    core.metrics core.thresholds
 
-        core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
-        core.graphhash core.layers core.oldops core.ortgraph core.upgrade
-        core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-        core.samples core.statcache core.statistics core.synthetic
-        core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
+    core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
+    core.graphhash core.layers core.oldops core.ortgraph core.upgrade
+    core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
+    core.samples core.statcache core.statistics core.synthetic
+    core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
-        core.calibrate core.export core.halves core.passes core.qdq
+    core.calibrate core.export core.halves core.passes core.qdq
 
-        core.evaluate core.lint core.project core.sensitivity core.tune
+    core.evaluate core.lint core.project core.sensitivity core.tune
 
-        sample_data
+    sample_data
 
-        ui.cached ui.components ui.figures ui.state
-        ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
-        ui.workspace
+    ui.cached ui.components ui.figures ui.state
+    ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
+    ui.workspace
 
-        ui.views
+    ui.views
 
-        ui.app ui.anatomy ui.cli ui.commands ui.launch ui.listing ui.one_tensor ui.options
-    """.split("\n\n")
-)
+    ui.app ui.anatomy ui.cli ui.commands ui.launch ui.listing ui.one_tensor ui.options
+"""
+LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")
 # Packages that a part of the project may not import, and why.
 FORBIDDEN: tuple[tuple[str, frozenset[str], str], ...] = (
