@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Draw the app."""
     st.set_page_config(page_title="QuantScope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+    st.html(ASSETS / "page.css")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
     given = arguments()
     if state.project() is None and not st.session_state.get("greeted"):
@@ -53,6 +54,8 @@ def main() -> None:
     }
     st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()))
+    if (wanted := st.session_state.pop("go", None)) is not None:
+        common.go(wanted)
     sidebar.render()
     chosen.run()
 

@@ -159,9 +159,10 @@ class Newest:
         """The finished job of `token`, without asking for it."""
         return self._results.get(token)
 
-    def current(self) -> Job | None:
-        """The job in work, for its progress."""
-        return self._current[1] if self._current else None
+    @property
+    def busy(self) -> bool:
+        """True while a request waits or is in work."""
+        return self._current is not None
 
     def _serve(self) -> None:
         while True:

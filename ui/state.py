@@ -5,7 +5,7 @@ it again), and every edit is on disk before the page is drawn.
 """
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,13 @@ from core import project as projects
 from core.errors import QuantScopeError
 from core.layers import Layer
 from core.model import Model
+from core.progress import ProgressFn
 from core.project import Project
 from core.recipe import Choice, Encodings, Recipe, resolve
-from ui import cached
+from core.samples import Samples
+from ui import cached, exporting, measure
 from ui.jobs import Job
+from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
 
 OPEN, LAYER, ADDRESS = "open_project", "shown_layer", "project"
@@ -196,12 +199,91 @@ def choose_layer(name: str) -> None:
     st.session_state[LAYER] = name
 
 
+def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
+    """The layer table with what has been measured so far, and whether more is on its way."""
+    outcome = effect(now)
+    alone = local(now) if with_local else Live()
+    errors = cached.keep(("range errors", now.project.id, now.model.hash))
+    found = layer_rows(
+        now.model,
+        now.workspace.statistics,
+        now.recipe,
+        now.encodings,
+        cumulative=outcome.value.layers if outcome.value is not None else (),
+        local=alone.value,
+        cache=errors,
+    )
+    return found, outcome.running or alone.running
+
+
 def own_choice(recipe: Recipe, name: str) -> Choice:
     """What was chosen for a layer itself."""
     return recipe.layers.get(name, Choice())
 
 
-def request(worker: str, now: Session, title: str, work: Callable[..., Any], extra: Hashable = ()) -> Job | None:
-    """Ask a background worker for what follows from the shown recipe; None until it is there."""
-    token = (now.model.hash, recipe_token(now.recipe), extra)
-    return cached.latest(worker, now.project.id).request(token, title, work)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """A measured figure: there, on its way, or not to be had. Never the figure of another recipe."""
+
+    value: Any = None
+    running: bool = False
+    error: str = ""
+
+
+def effect(now: Session) -> Live:
+    """Outputs and cumulative layer errors of the shown recipe, on a few samples (`Preview`)."""
+    return _measured("effect", now, measure.effect)
+
+
+def local(now: Session) -> Live:
+    """Errors of every layer quantized alone (`dict` of `LayerError` by layer)."""
+    return _measured(
+        "local", now, lambda _place, model, encodings, few, tell: measure.local_errors(model, encodings, few, tell)
+    )
+
+
+def whole(now: Session) -> Live:
+    """Accuracy, latency and the halves of the loss (`Whole`), over the evaluation data."""
+    samples = now.workspace.judged
+    return _measured(
+        "whole",
+        now,
+        lambda place, model, encodings, few, tell: measure.whole(place, model, encodings, samples, few, tell),
+    )
+
+
+def verified(now: Session) -> Live:
+    """The exported bytes, loaded again and compared with the preview (`Verified`)."""
+
+    def work(place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn) -> Any:
+        return exporting.verify(model, encodings, measure.reference(place, model, few, tell), tell)
+
+    return _measured("verified", now, work)
+
+
+WORKERS = ("effect", "local", "whole", "verified")
+
+
+def ready(now: Session) -> frozenset[str]:
+    """The workers that have finished with the shown recipe."""
+    token = (now.model.hash, recipe_token(now.recipe))
+    return frozenset(w for w in WORKERS if cached.latest(w, now.project.id).peek(token) is not None)
+
+
+def busy(now: Session) -> bool:
+    """True while a worker of the project has something to do."""
+    return any(cached.latest(w, now.project.id).busy for w in WORKERS)
+
+
+def _measured(worker: str, now: Session, work: Callable[..., Any]) -> Live:
+    """Ask a background worker for what follows from the shown recipe."""
+    few = now.workspace.preview
+    if few is None:
+        return Live(error="there are no data to measure on; give calibration data on the Open page")
+    place = cached.keep(("reference", now.project.id, now.model.hash))
+    token = (now.model.hash, recipe_token(now.recipe))
+    queue = cached.latest(worker, now.project.id)
+    job = queue.request(token, worker, lambda tell: work(place, now.model, now.encodings, few, tell))
+    if job is None:
+        return Live(running=True)
+    return Live(value=job.result, error=job.error)

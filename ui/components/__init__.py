@@ -1,5 +1,6 @@
-"""Interactive elements that Streamlit does not have: the histogram with draggable clip lines."""
+"""Interactive elements that Streamlit does not have: a histogram with draggable clip lines, figure cards."""
 
+from ui.components.cards import Card, cards
 from ui.components.threshold import threshold_chart
 
-__all__ = ["threshold_chart"]
+__all__ = ["Card", "cards", "threshold_chart"]

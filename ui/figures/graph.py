@@ -6,10 +6,10 @@ from typing import Any
 
 from ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
 from ui.rows import Row
-from ui.text import decibel, plain, short
+from ui.text import decibel, plain
 
-NODE_W, NODE_H = 88, 34
-STEP_X, STEP_Y, FOLD_GAP = 112, 52, 34
+NODE_W, NODE_H = 96, 36
+STEP_X, STEP_Y, FOLD_GAP = 118, 54, 26
 UNKNOWN = "#a3a9b8"
 
 
@@ -54,13 +54,14 @@ def positions(
     row_height = tallest * STEP_Y + FOLD_GAP
     per_row = max(8, round((aspect * count * row_height / STEP_X) ** 0.5))
     per_row = -(-count // max(1, round(count / per_row))) if count else 1  # rows of about equal length
-    placed, y = {}, 0.0
+    placed: dict[str, tuple[float, float]] = {}
+    y = 0.0
     for start in range(0, count, per_row):
         rows = [columns[c] for c in range(start, min(start + per_row, count))]
         height = max(len(nodes) for nodes in rows) * STEP_Y
         for c, nodes in enumerate(rows):
             for name in nodes:
-                placed[name] = (c * STEP_X, y + height / 2 + lane[name] * STEP_Y)
+                placed[name] = (float(c * STEP_X), y + height / 2 + lane[name] * STEP_Y)
         y += height + FOLD_GAP
     return placed
 
@@ -106,8 +107,8 @@ def graph_spec(
                 "scaleLimit": {"min": 0.5, "max": 12},
                 "left": 50,
                 "right": 50,
-                "top": 26,
-                "bottom": 62,
+                "top": 40,
+                "bottom": 64,
                 "selectedMode": "single",
                 "select": {"itemStyle": {"borderColor": "#6d6cf0", "borderWidth": 3}},
                 "emphasis": {"focus": "adjacency", "label": {"show": True}},
@@ -115,7 +116,7 @@ def graph_spec(
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 6,
                 "lineStyle": {"color": "#9aa1b3", "width": 1.2, "opacity": 0.8},
-                "label": {"show": True, "fontSize": 8 if dense else 10, "color": "#16181f"},
+                "label": {"show": True, "fontSize": 9 if dense else 11, "lineHeight": 14, "color": "#16181f"},
                 "data": nodes,
                 "links": [
                     {"source": index[a], "target": index[b], **_bend(at[a], at[b])}
@@ -131,7 +132,7 @@ def graph_spec(
 def _node(row: Row, at: tuple[float, float], selected: bool, dense: bool) -> dict[str, Any]:
     sqnr = row.cumulative_sqnr
     figure = decibel(sqnr) if sqnr is not None else ("float" if row.precision == "float" else "–")
-    name = short(row.op, 9 if dense else 14)
+    name = _cut(row.op.replace(" + ", "+"), 8 if dense else 13)
     node: dict[str, Any] = {
         "name": plain(row.name),
         "x": at[0],
@@ -147,6 +148,11 @@ def _node(row: Row, at: tuple[float, float], selected: bool, dense: bool) -> dic
     if row.flag:
         node["itemStyle"] = {**node.get("itemStyle", {}), "borderColor": "#e5484d", "borderWidth": 2}
     return node
+
+
+def _cut(name: str, length: int) -> str:
+    name = plain(name).replace("{", "(").replace("}", ")")
+    return name if len(name) <= length else name[: length - 1] + "…"
 
 
 def _text(name: str) -> str:

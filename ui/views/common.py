@@ -135,3 +135,17 @@ def _ended(job: Job) -> None:
         if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
             state.show(None)
             go("open")
+
+
+def polling(active: bool) -> None:
+    """Redraw the page whenever a background measurement ends, as long as one is under way."""
+    now = state.session()
+    if active and now is not None:
+        st.fragment(_poll, run_every=0.25)(state.recipe_token(now.recipe), state.ready(now))
+
+
+def _poll(token: str, before: frozenset[str]) -> None:
+    now = state.session()
+    if now is not None and state.recipe_token(now.recipe) == token:
+        if state.ready(now) != before or not state.busy(now):
+            st.rerun(scope="app")

@@ -16,8 +16,7 @@ def render() -> None:
     if opened is None:
         return
     with st.sidebar:
-        st.divider()
-        st.markdown(f"**{text.code(opened.name)}**")
+        st.markdown(f"**{text.escape(opened.name)}**")
         ready = state.session()
         if ready is not None:
             model, statistics = ready.model, ready.workspace.statistics
@@ -29,12 +28,12 @@ def render() -> None:
             )
         with st.container(horizontal=True, gap="small"):
             st.button(
-                "Undo", icon=":material/undo:", on_click=state.undo, disabled=not opened.can_undo,
-                key="undo", shortcut="mod+z", width="stretch",
+                "", icon=":material/undo:", on_click=state.undo, disabled=not opened.can_undo,
+                key="undo", shortcut="mod+z", width="stretch", help="Undo",
             )
             st.button(
-                "Redo", icon=":material/redo:", on_click=state.redo, disabled=not opened.can_redo,
-                key="redo", shortcut="mod+shift+z", width="stretch",
+                "", icon=":material/redo:", on_click=state.redo, disabled=not opened.can_redo,
+                key="redo", shortcut="mod+y", width="stretch", help="Redo",
             )
         try:
             step = projects.read_step(opened) if opened.head else None

@@ -1,0 +1,35 @@
+"""Cards with one figure each, the formula on hover or focus; they wrap instead of cutting text off."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import streamlit as st
+
+_FOLDER = Path(__file__).parent
+
+_cards = st.components.v2.component(
+    "quantscope_cards",
+    html='<div id="cards"></div>',
+    css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One figure."""
+
+    name: str
+    value: str
+    note: str = ""
+    change: str = ""  # against float
+    tone: str = ""  # of the change: "good", "bad" or ""
+    tip: str = ""  # formula, unit, where it was measured
+    waiting: bool = False  # the figure is being measured; an old one is never shown
+
+
+def cards(items: Sequence[Card], *, key: str, least: int = 150, columns: int = 0, flat: bool = False) -> None:
+    """Draw cards side by side; with `columns` 0 as many as fit with `least` pixels each."""
+    data = {"items": [asdict(item) for item in items], "least": least, "columns": columns, "flat": flat}
+    _cards(key=key, data=data)

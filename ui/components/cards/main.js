@@ -1,0 +1,32 @@
+// Cards with one figure each: name, value, how it changed, and the formula on hover or focus.
+
+export default function (component) {
+  const { data, parentElement } = component;
+  const root = parentElement.querySelector("#cards");
+  root.style.gridTemplateColumns = data.columns ? `repeat(${data.columns}, minmax(0, 1fr))` : `repeat(auto-fit, minmax(${data.least}px, 1fr))`;
+  root.replaceChildren(...data.items.map((item, place) => {
+    const card = document.createElement("div");
+    const end = place >= data.items.length - 2;
+    card.className = `card${data.flat ? " flat" : ""}${item.waiting ? " waiting" : ""}${end ? " end" : ""}`;
+    card.dataset.card = item.name;
+    const add = (cls, text, parent = card) => {
+      const node = document.createElement("span");
+      node.className = cls;
+      node.textContent = text;
+      parent.appendChild(node);
+      return node;
+    };
+    add("name", item.name);
+    add("value", item.value);
+    const note = add("note", "");
+    if (item.change) add(`tone ${item.tone || "plain"}`, item.change, note);
+    note.append(item.note || "");
+    if (item.tip) {
+      card.dataset.tip = "1";
+      card.tabIndex = 0;
+      card.setAttribute("aria-label", `${item.name}: ${item.value}. ${item.change || ""} ${item.note || ""}. ${item.tip}`);
+      add("tip", item.tip);
+    }
+    return card;
+  }));
+}

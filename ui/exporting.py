@@ -1,0 +1,121 @@
+"""What leaves the app: the verified file, the layer table, the command line, and what stays float."""
+
+import csv
+import hashlib
+import io
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from core.evaluate import FloatReference
+from core.evaluate.runtime import Session
+from core.model import Model
+from core.progress import ProgressFn, report
+from core.project import Project
+from core.recipe import Encodings, Recipe
+from core.targets import Precision, target
+from ui.measure import quantized_bytes
+from ui.rows import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The exported bytes, and whether running them gives what the preview gave."""
+
+    data: bytes
+    sha256: str
+    identical: bool
+    difference: float  # largest absolute difference of any output
+    samples: int
+    runtime: str  # version of ONNX Runtime
+
+
+def verify(model: Model, encodings: Encodings, floats: FloatReference, progress: ProgressFn) -> Verified:
+    """Quantize twice: once as the preview does, once as a file that is loaded again; compare all outputs."""
+    data = quantized_bytes(model, encodings)
+    previewed = Session(quantized_bytes(model, encodings), what="the preview")
+    loaded = Session(bytes(data), what="the exported file")
+    largest, same = 0.0, True
+    for done, sample in enumerate(floats.inputs, 1):
+        ours, theirs = previewed.run(sample), loaded.run(sample)
+        for name, value in ours.items():
+            other = theirs[name]
+            same = same and value.dtype == other.dtype and np.array_equal(value, other, equal_nan=value.dtype.kind == "f")
+            if value.dtype.kind == "f" and value.size:
+                largest = max(largest, float(np.nanmax(np.abs(value - other), initial=0.0)))
+        report(progress, done, len(floats.inputs), "comparing")
+    return Verified(
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        identical=same,
+        difference=largest,
+        samples=len(floats.inputs),
+        runtime=str(ort.__version__),
+    )
+
+
+def stem(name: str) -> str:
+    """A model's name as the start of file names."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._") or "model"
+
+
+def target_label(recipe: Recipe) -> str:
+    """The target's name for people."""
+    return target(recipe.target).label
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """The layer table; SQNR in dB, clipped as a share.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    fields = [name for name in Row.__slots__ if name != "own"]
+    writer.writerow(fields)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, name)) for name in fields])
+    return sheet.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def command(project: Project, recipe: Recipe, name: str) -> str:
+    """The command line that makes the same file from the downloaded recipe."""
+    model = project.model.path if project.model.kind == "path" else f"{name}.onnx"
+    data = project.data.path if project.data.kind == "path" else ""
+    words = ["quantscope", "quantize", model]
+    if data:
+        words += ["--data", data]
+    elif project.data.kind == "random":
+        words += ["--random"]
+    else:
+        words += ["--data", "CALIBRATION.npz"]
+    words += ["-o", f"{name}_int8.onnx", "--recipe", f"{name}_recipe.yaml"]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tuple[str, str]]:
+    """Layers that compute in float, each with the reason."""
+    computing = encodings.placement.nodes
+    found = []
+    for layer in model.layers:
+        if layer.kind != "compute" or computing.intersection(layer.nodes):
+            continue
+        if recipe.choice(layer.name).precision is Precision.FLOAT:
+            why = "set to float in the recipe"
+        elif layer.op not in encodings.placement.target.roles:
+            why = f"{encodings.placement.target.label} has no integer kernel for {layer.op}"
+        else:
+            why = f"its inputs are not quantized, or its {layer.op} has no constant weight"
+        found.append((layer.name, why))
+    return found

@@ -1,0 +1,55 @@
+"""What the shown recipe does to the whole network in int8; follows an edit without holding up the page."""
+
+import streamlit as st
+
+from core.evaluate import Preview
+from core.layers import Layer
+from ui import state, text
+from ui.components import Card, cards
+from ui.views import common
+
+
+def render(now: state.Session, layer: Layer) -> None:
+    """Draw it, and again by itself when the figures are there."""
+    live = state.effect(now)
+    st.fragment(common.guarded(_panel), run_every=0.15 if live.running else None)(layer.name, live.running)
+
+
+def _panel(name: str, waited: bool) -> None:
+    now = state.session()
+    if now is None:
+        return
+    live = state.effect(now)
+    if waited and not live.running:
+        st.session_state["effect_before"] = None
+        st.rerun(scope="app")  # once: ends the polling
+    if live.error:
+        st.error(text.escape(live.error), icon=":material/error:")
+        return
+    result: Preview | None = live.value
+    few = now.workspace.preview
+    samples = text.plural(len(few) if few is not None else 0, "sample")
+    cards(_cards(result, name, samples, live.running), key="effect", least=130)
+
+
+def _cards(result: Preview | None, name: str, samples: str, running: bool) -> list[Card]:
+    """The network's figures; while they are measured, none are shown."""
+    where = f"Exported int8 model against float, run by ONNX Runtime on {samples}."
+    output = result.output.overall if result is not None else None
+    scores = result.output.accuracy if result is not None else None
+    own = next((e.cumulative for e in result.layers if e.layer == name), None) if result is not None else None
+    note = "updating…" if running else f"network, {samples}"
+    kind = "Top-1" if scores is not None and scores.quantized_top1 is not None else "Agreement"
+    share = None if scores is None else scores.quantized_top1 if kind == "Top-1" else scores.agreement
+    entries = (
+        ("Output SQNR", text.decibel(output.sqnr_db if output else None), f"10 log₁₀(Σf² / Σ(f−q)²), dB. {where}"),
+        ("Output cosine", text.cosine(output.cosine if output else None), f"f·q / (‖f‖‖q‖). {where}"),
+        (kind, text.percent(share, 0), f"Share of samples with the {'right' if kind == 'Top-1' else 'same'} class first. {where}"),
+        ("This layer", text.decibel(own.sqnr_db if own else None), f"Cumulative SQNR of this layer's output. {where}"),
+        ("This layer, cosine", text.cosine(own.cosine if own else None), f"Cumulative cosine of its output. {where}"),
+    )
+    notes = {"This layer": "cumulative", "This layer, cosine": "cumulative"}
+    return [
+        Card(name=title, value=value, tip=tip, waiting=running, note="updating…" if running else notes.get(title, note))
+        for title, value, tip in entries
+    ]

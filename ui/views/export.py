@@ -1,0 +1,80 @@
+"""Export: the quantized model, verified by loading it again, with recipe, table and the command to repeat it."""
+
+import streamlit as st
+
+from ui import exporting, state, text
+from ui.exporting import Verified
+from ui.views import common
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title("Export", "The file that every figure came from, checked by running it once more.")
+    now = common.session("then the quantized model can be downloaded here.")
+    if now is None:
+        return
+    live = state.verified(now)
+    common.polling(live.running)
+    _verification(live)
+    stem = exporting.stem(now.model.name)
+    ready: Verified | None = live.value if not live.error else None
+    with st.container(border=True):
+        st.markdown("**Files**")
+        with st.container(horizontal=True):
+            st.download_button(
+                f"Model, {text.size(len(ready.data))}" if ready else "Model",
+                data=ready.data if ready else b"", file_name=f"{stem}_int8.onnx", mime="application/octet-stream",
+                type="primary", icon=":material/download:", disabled=ready is None, on_click="ignore", key="get_model",
+            )
+            st.download_button(
+                "Recipe", data=now.recipe.to_yaml(), file_name=f"{stem}_recipe.yaml", mime="application/yaml",
+                icon=":material/description:", on_click="ignore", key="get_recipe",
+                help="All choices as text: review it, keep it in version control, replay it without the app.",
+            )
+            rows, _running = state.rows(now)
+            st.download_button(
+                "Layer table", data=exporting.table_csv(rows), file_name=f"{stem}_layers.csv", mime="text/csv",
+                icon=":material/table:", on_click="ignore", key="get_table",
+            )
+        st.caption(
+            f"ONNX with QuantizeLinear / DequantizeLinear pairs for {text.escape(exporting.target_label(now.recipe))}; "
+            "the model's inputs and outputs are as in your file."
+        )
+    with st.container(border=True):
+        st.markdown("**Repeat it without the app**")
+        st.code(exporting.command(now.project, now.recipe, stem), language="bash", wrap_lines=True)
+    _stays_float(now)
+
+
+def _verification(live: state.Live) -> None:
+    found: Verified | None = live.value
+    with st.container(border=True):
+        if live.error:
+            st.markdown(f":red[:material/error:] **The file could not be verified:** {text.escape(live.error)}")
+        elif found is None:
+            st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")
+        elif found.identical:
+            st.markdown(
+                f":green[:material/verified:] **Verified.** The {text.size(len(found.data))} were loaded again by ONNX Runtime "
+                f"{text.escape(found.runtime)} and run on {text.plural(found.samples, 'sample')}: outputs are identical, "
+                "bit for bit, to the ones behind the figures on the other pages."
+            )
+        else:
+            st.markdown(
+                f":red[:material/error:] **Not identical.** Outputs of the loaded file differ by up to "
+                f"{text.number(found.difference)} from the preview; do not ship it, and report this."
+            )
+        if found is not None:
+            st.caption(f"SHA-256 {found.sha256}")
+
+
+def _stays_float(now: state.Session) -> None:
+    entries = exporting.stays_float(now.model, now.recipe, now.encodings)
+    with st.container(border=True):
+        st.markdown("**What stays float, and why**")
+        if not entries:
+            st.markdown("Nothing: every layer computes on integers.")
+        for name, why in entries[:200]:
+            st.markdown(f"- {text.code(name)}: {text.escape(why)}")
+        for note in now.model.notes:
+            st.markdown(f"- {text.escape(note)}")

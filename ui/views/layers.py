@@ -1,0 +1,216 @@
+"""Layers: one row a layer, what is set and what it costs; edit one, or all that a filter leaves."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.recipe import Recipe
+from core.targets import Granularity, Precision, target
+from core.thresholds import Method
+from ui import state, text
+from ui.figures.errors import error_figure
+from ui.rows import Row
+from ui.tensor_view import AUTOMATIC, LABELS
+from ui.views import common
+
+METHODS = {label: method for method, label in LABELS.items()}
+GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
+NAMES = {granularity.value: name for name, granularity in GRANULARITY.items()}
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title("Layers", "What is set for every layer and what it costs; every edit is saved and can be undone.")
+    now = common.session("then every layer is listed here with its strategy and its error.")
+    if now is None:
+        return
+    rows, running = state.rows(now)
+    common.polling(running)
+    shown = _filtered(rows)
+    _bulk(now, shown)
+    if not shown:
+        st.info("No layer matches the filter.", icon=":material/filter_alt_off:")
+    else:
+        _table(now, shown)
+    st.caption(
+        f"{len(shown)} of {text.plural(len(rows), 'layer')} · *alone*: only that layer is quantized · "
+        "*cumulative*: everything before it too" + (" · **measuring…**" if running else "")
+    )
+    with st.container(border=True):
+        st.markdown("**Error of the layers shown** — higher is better")
+        st.plotly_chart(error_figure(shown), key="layer_errors", config={"displayModeBar": False})
+
+
+def _filtered(rows: list[Row]) -> list[Row]:
+    name, op, flag = st.columns([3, 2, 2], vertical_alignment="bottom")
+    part = name.text_input("Name contains", key="filter_name", placeholder="any part of a layer's name", live=True)
+    ops = op.multiselect("Operator", sorted({row.op.split(" + ")[0] for row in rows}), key="filter_op")
+    kind = flag.segmented_control("Show", ["All", "Flagged", "Changed"], default="All", required=True, key="filter_flag")
+    return [
+        row
+        for row in rows
+        if (part or "").lower() in row.name.lower()
+        and (not ops or row.op.split(" + ")[0] in ops)
+        and (kind == "All" or (kind == "Flagged" and row.flag) or (kind == "Changed" and row.own))
+    ]
+
+
+def _bulk(now: state.Session, shown: list[Row]) -> None:
+    """Set something for all rows that are shown."""
+    names = tuple(row.name for row in shown)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key="bulk_method", width=150)
+        st.button(
+            f"Set for {text.plural(len(names), 'layer')}", key="bulk_set", disabled=not names,
+            on_click=_set_method, args=(names,),
+        )
+        st.selectbox("Precision", list(target(now.recipe.target).precisions), key="bulk_precision", width=120)
+        st.button("Set", key="bulk_set_precision", disabled=not names, on_click=_set_precision, args=(names,))
+        st.selectbox("Weights", list(GRANULARITY), key="bulk_weights", width=150)
+        st.button("Set", key="bulk_set_weights", disabled=not names, on_click=_set_weights, args=(names,))
+        st.button(
+            "Back to defaults", key="bulk_reset", icon=":material/restart_alt:", disabled=not any(r.own for r in shown),
+            on_click=_reset, args=(names,),
+        )
+
+
+def _bump() -> None:
+    st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
+
+
+def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
+    def change(recipe: Recipe) -> Recipe:
+        for name in names:
+            recipe = recipe.with_layer(name, **changes)
+        return recipe
+
+    state.edit(change, f"{label} for {text.plural(len(names), 'layer')}")
+    _bump()
+
+
+def _set_method(names: tuple[str, ...]) -> None:
+    label = st.session_state["bulk_method"]
+    _for_all(names, label, method=METHODS[label])
+
+
+def _set_precision(names: tuple[str, ...]) -> None:
+    value = st.session_state["bulk_precision"]
+    _for_all(names, str(value), precision=Precision(value))
+
+
+def _set_weights(names: tuple[str, ...]) -> None:
+    value = st.session_state["bulk_weights"]
+    _for_all(names, f"weights {value}", weights=GRANULARITY[value])
+
+
+def _reset(names: tuple[str, ...]) -> None:
+    def change(recipe: Recipe) -> Recipe:
+        for name in names:
+            recipe = recipe.without_layer(name)
+        return recipe
+
+    state.edit(change, f"defaults for {text.plural(len(names), 'layer')}")
+    _bump()
+
+
+def _table(now: state.Session, shown: list[Row]) -> None:
+    frame = pd.DataFrame(
+        {
+            "inspect": ":material/tune:",
+            "name": [text.plain(row.name) for row in shown],
+            "op": [text.plain(row.op) for row in shown],
+            "shape": [row.shape for row in shown],
+            "strategy": [row.strategy for row in shown],
+            "precision": [row.precision for row in shown],
+            "weights": [NAMES.get(row.weights, "") for row in shown],
+            "range": [_range(row) for row in shown],
+            "clipped": [None if row.clipped is None else 100 * row.clipped for row in shown],
+            "local": [row.local_sqnr for row in shown],
+            "cumulative": [row.cumulative_sqnr for row in shown],
+            "cosine": [row.cumulative_cosine for row in shown],
+            "flag": [row.flag for row in shown],
+        }
+    )
+    key = f"layers_{st.session_state.get('editor_rev', 0)}"
+    names = [row.name for row in shown]
+    column = st.column_config
+    st.data_editor(
+        frame,
+        key=key,
+        hide_index=True,
+        height=min(38 + 35 * len(shown), 560),
+        num_rows="fixed",
+        on_change=_edited,
+        args=(key, names),
+        disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
+        column_config={
+            "inspect": column.ButtonColumn(
+                "", key="inspect_row", on_click=_inspect, args=(names,), type="tertiary", width=40,
+                help="Open the layer in the Inspector",
+            ),
+            "name": column.TextColumn("Layer", pinned=True, width=190),
+            "op": column.TextColumn("Operators", width=120),
+            "shape": column.TextColumn("Shape", width=90, help="Of the output"),
+            "strategy": column.SelectboxColumn(
+                "Strategy", options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]], required=True, width=96,
+                help="How the range of the layer's output is chosen",
+            ),
+            "precision": column.SelectboxColumn(
+                "Precision", options=list(target(now.recipe.target).precisions), required=True, width=80,
+            ),
+            "weights": column.SelectboxColumn("Weights", options=list(GRANULARITY), width=92),
+            "range": column.TextColumn("Range", width=112, help="Values kept; others are clipped"),
+            "clipped": column.NumberColumn("Clipped", format="%.3f %%", width=78, help="Share of values outside the range"),
+            "local": column.NumberColumn(
+                "Alone", format="%.1f dB", width=72, help="SQNR with only this layer quantized, its inputs float; "
+                "10 log₁₀(Σf² / Σ(f−q)²)",
+            ),
+            "cumulative": column.NumberColumn(
+                "Cumulative", format="%.1f dB", width=88, help="SQNR with everything before it quantized too",
+            ),
+            "cosine": column.NumberColumn("Cosine", format="%.5f", width=76, help="Cumulative: f·q / (‖f‖‖q‖)"),
+            "flag": column.TextColumn("Flag", width=110, help="Far below other layers (median − 3 IQR), or odd values"),
+        },
+    )
+
+
+def _range(row: Row) -> str:
+    if row.shared:
+        return "as its input"
+    if row.low is None or row.high is None:
+        return ""
+    return f"{row.low:.3g} … {row.high:.3g}".replace("-", "−")
+
+
+def _edited(key: str, names: list[str]) -> None:
+    edits: dict[int, dict[str, Any]] = st.session_state[key]["edited_rows"]
+    refused = apply_edits(edits, names)
+    if refused:
+        st.session_state["notice"] = refused
+    _bump()
+
+
+def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
+    """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
+    for row, cells in edits.items():
+        name = names[int(row)]
+        changes: dict[str, Any] = {}
+        if "strategy" in cells:
+            if METHODS[cells["strategy"]] is Method.MANUAL:
+                return "A manual range is set in the Inspector: drag a clip line there, or type the numbers."
+            changes["method"] = METHODS[cells["strategy"]]
+        if "precision" in cells:
+            changes["precision"] = Precision(cells["precision"])
+        if cells.get("weights"):
+            changes["weights"] = GRANULARITY[cells["weights"]]
+        if changes:
+            words = ", ".join(str(value) for value in cells.values())
+            state.edit_layer(name, f"{text.short(name)}: {words}", **changes)
+    return ""
+
+
+def _inspect(names: list[str]) -> None:
+    click = st.session_state["inspect_row"]
+    state.choose_layer(names[int(click.row)])
+    st.session_state["go"] = "inspector"

@@ -1,0 +1,187 @@
+"""Overview: what quantization saves and loses, where the loss comes from, and the layers to look at first."""
+
+import streamlit as st
+
+from core.evaluate import Accuracy, Comparison, Latency
+from ui import diagnosis, state, text
+from ui.components import Card, cards
+from ui.figures.errors import error_figure
+from ui.figures.graph import graph_spec
+from ui.measure import Whole
+from ui.rows import Row, edges
+from ui.views import common
+
+SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
+COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title("Overview", "What quantization saves, what it costs, and which layers to look at first.")
+    now = common.session("then this page shows what int8 costs and saves.")
+    if now is None:
+        return
+    _notes(now)
+    live = state.whole(now)
+    rows, running = state.rows(now)
+    common.polling(live.running or running)
+    _cards(now, live, rows)
+    _halves(live)
+    _graph(now, rows, running)
+    _worst(now, rows)
+    with st.container(border=True):
+        st.markdown("**Error of every layer** — higher is better; click a point to inspect the layer")
+        event = st.plotly_chart(
+            error_figure(rows), key="overview_errors", on_select=_picked_point, config={"displayModeBar": False},
+            selection_mode="points",
+        )
+        del event
+
+
+def _picked_point() -> None:
+    points = st.session_state["overview_errors"].selection.points
+    now = state.session()
+    if points and now is not None:
+        state.choose_layer(now.model.layers[int(points[0]["x"]) - 1].name)
+        st.session_state["go"] = "inspector"
+
+
+def _notes(now: state.Session) -> None:
+    if now.workspace.notes:
+        with st.expander(f"{text.plural(len(now.workspace.notes), 'note')} on the model and the data"):
+            for note in now.workspace.notes:
+                st.markdown(f"- {text.escape(note)}")
+
+
+def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
+    if live.error:
+        st.error(text.escape(live.error), icon=":material/error:")
+    whole: Whole | None = live.value
+    found = whole.comparison if whole is not None else None
+    computed = [row for row in rows if row.kind == "compute"]
+    flagged = sum(bool(row.flag) for row in rows)
+    layers = Card(
+        name="Layers in int8",
+        value=f"{sum(row.precision == 'int8' for row in computed)} of {len(computed)}",
+        change=f"{flagged} flagged" if flagged else "",
+        tone="bad",
+        note="" if flagged else "none flagged",
+        tip="Layers whose output is quantized to 8 bits. A flag marks a layer far below the others "
+        "(median − 3 IQR), or values that no range can hold.",
+    )
+    if found is None:
+        names = ("Top-1", "Output SQNR", "Output cosine", "Size", "Latency")
+        note = "measuring…" if live.running else "not measured"
+        shown = [Card(name=name, value="–", note=note, waiting=live.running) for name in names]
+    else:
+        output = found.output
+        shown = [
+            _accuracy(found.accuracy),
+            Card(name="Output SQNR", value=text.decibel(output.sqnr_db), note="higher is better", tip=SQNR_TIP),
+            Card(name="Output cosine", value=text.cosine(output.cosine), note="1 is identical", tip=COSINE_TIP),
+            _size(found),
+            _latency(found.latency),
+        ]
+    cards([*shown, layers], key="overview_cards", least=140)
+
+
+def _accuracy(found: Accuracy | None) -> Card:
+    if found is None:
+        return Card(name="Top-1", value="–", note="no class scores")
+    if found.float_top1 is None or found.quantized_top1 is None:
+        return Card(
+            name="Agreement", value=f"{100 * found.agreement:.1f} %", note="with float",
+            tip=f"Share of {found.rows:,} samples for which both models put the same class first. "
+            "Give labels to see top-1.",
+        )
+    change = 100 * (found.quantized_top1 - found.float_top1)
+    return Card(
+        name="Top-1", value=f"{100 * found.quantized_top1:.1f} %", change=f"{change:+.1f} pp".replace("-", "−"),
+        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad", note=f"float {100 * found.float_top1:.1f} %",
+        tip=f"Share of {found.rows:,} labelled samples whose highest score is the right class.",
+    )
+
+
+def _size(found: Comparison) -> Card:
+    change = 100 * (found.quantized_bytes / found.float_bytes - 1)
+    return Card(
+        name="Size", value=text.size(found.quantized_bytes), change=f"{change:+.0f} %".replace("-", "−"),
+        tone="good" if change < 0 else "bad", note=f"float {text.size(found.float_bytes)}",
+        tip="The .onnx files, external data included.",
+    )
+
+
+def _latency(found: Latency | None) -> Card:
+    if found is None:
+        return Card(name="Latency", value="–", note="not measured")
+    ratio = found.float_ms / found.quantized_ms
+    change = "as fast" if 0.95 < ratio < 1.05 else f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"
+    return Card(
+        name="Latency", value=f"{found.quantized_ms:.3g} ms", change=change,
+        tone="" if change == "as fast" else "good" if ratio > 1 else "bad", note=f"float {found.float_ms:.3g} ms",
+        tip=f"Median of {found.runs} runs of one sample on this machine's CPU, {text.plural(found.threads, 'thread')}, "
+        "ONNX Runtime; both models in turn.",
+    )
+
+
+def _halves(live: state.Live) -> None:
+    whole: Whole | None = live.value
+    entries = (
+        ("Weights only", whole.weights if whole else None, "activations stay float"),
+        ("Activations only", whole.activations if whole else None, "weights stay float"),
+        ("Both", whole.both if whole else None, "as exported"),
+    )
+    shown = []
+    for name, found, words in entries:
+        agree = found.accuracy.agreement if found is not None and found.accuracy is not None else None
+        said = words if agree is None else f"{words}; {100 * agree:.0f} % agree with float"
+        value = text.decibel(found.overall.sqnr_db) if found is not None else "–"
+        note = said if found is not None else "measuring…" if live.running else "not measured"
+        shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=live.running))
+    with st.container(border=True):
+        st.markdown("**Where the loss comes from** — output SQNR with only one half quantized")
+        cards(shown, key="halves", columns=3, flat=True)
+
+
+def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
+    with st.container(border=True):
+        st.markdown(
+            "**Graph** — coloured by cumulative SQNR" + (", measuring…" if running else "")
+            + "; click a layer to inspect it, scroll to zoom, drag to move"
+        )
+        spec, height = graph_spec(rows, edges(now.model))
+        st.echarts_chart(
+            spec, key="graph", on_select=_picked_node, height=height,
+            alt=f"Graph of {len(rows)} layers; the Layers page lists the same figures",
+        )
+
+
+def _picked_node() -> None:
+    picked = st.session_state["graph"].selection
+    now = state.session()
+    chosen = [index for entry in picked.get("selected", []) for index in entry.get("data_index", entry.get("dataIndex", []))]
+    if now is not None and chosen:
+        state.choose_layer(now.model.layers[int(chosen[0])].name)
+        st.session_state["go"] = "inspector"
+
+
+def _worst(now: state.Session, rows: list[Row]) -> None:
+    found = diagnosis.worst(now.model, now.workspace.statistics, now.recipe, now.encodings, rows)
+    if not found:
+        return
+    st.subheader("Look at these first", anchor=False)
+    for column, entry in zip(st.columns(3), found, strict=False):
+        with column.container(border=True, height="stretch"):
+            row = entry.row
+            st.markdown(f"{text.code(text.short(row.name, 36))}")
+            figure = row.local_sqnr if row.local_sqnr is not None else row.tensor_sqnr
+            alone = "alone" if row.local_sqnr is not None else "output range"
+            st.caption(f"{text.escape(row.op)} · {text.decibel(figure)} {alone}")
+            st.markdown(text.escape(entry.reason))
+            st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
+            st.button("Inspect", key=f"worst_{row.name}", on_click=_inspect, args=(row.name,), icon=":material/tune:")
+
+
+def _inspect(name: str) -> None:
+    state.choose_layer(name)
+    st.session_state["go"] = "inspector"
