@@ -14,7 +14,7 @@ from core.feeds import Batch, array_feed, open_batch
 from core.fitting import fits
 from core.imagefiles import natural_key
 from core.inputs import Input, text
-from core.samples import Feed, Grouped
+from core.samples import Feed, group
 
 LABELS = "labels"
 Labels = npt.NDArray[np.int64]
@@ -141,15 +141,6 @@ def found(
     if have and joined is None:
         said.append(f"{len(have)} of {len(labels)} files hold labels; they are not used")
     return Found(feed=feed, labels=joined, warnings=shortened(said))
-
-
-def group(feed: Feed, batch: int, shared: frozenset[str] = frozenset()) -> tuple[Feed, list[str]]:
-    """`batch` rows a run, and what is to be said about it."""
-    rest = feed.count % batch
-    said = [f"the model takes {batch} rows at a time; {feed.count} rows make {-(-feed.count // batch)} runs"]
-    if rest:
-        said[0] += f", the last one filled up with {batch - rest} repeated rows that are not counted"
-    return Grouped(inner=feed, batch=batch, shared=shared), said
 
 
 def shortened(said: Sequence[str]) -> tuple[str, ...]:

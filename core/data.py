@@ -9,7 +9,6 @@ import numpy as np
 from core.arrayfiles import (
     Found,
     Labels,
-    group,
     label_array,
     open_array_folder,
     open_npy_samples,
@@ -31,7 +30,7 @@ from core.images import EXTENSIONS, PRESETS, Preprocessing, guess, image_input, 
 from core.inputs import Input, model_inputs, text
 from core.model import Model
 from core.reader import reader_samples
-from core.samples import Feed, Sample, Samples, sample_digest
+from core.samples import Feed, Sample, Samples, group, sample_digest
 from core.synthetic import DEFAULT_COUNT, random_samples
 
 __all__ = [
@@ -258,12 +257,17 @@ def check_samples(samples: Samples, model: Model) -> tuple[str, ...]:
         )
     step = max(1, len(samples) // CHECKED_SAMPLES)
     chosen = samples.select(range(0, len(samples), step)[:CHECKED_SAMPLES])
-    size, constant = 0, {info.name for info in model.inputs if info.dtype.kind == "f" and info.shape}
+    size, seen = (
+        0,
+        {info.name: set[float]() for info in model.inputs if info.dtype.kind == "f" and info.shape},
+    )
     for position, sample in enumerate(chosen):
         chosen.digest(position, sample)
         size = max(size, sum(array.nbytes for array in sample.values()))
-        constant -= {name for name in constant if sample[name].size and np.ptp(sample[name]) > 0}
-    said += [f"input '{name}' holds one value only in the samples that were looked at" for name in constant]
+        for name, ends in seen.items():
+            ends |= {float(sample[name].min(initial=np.inf)), float(sample[name].max(initial=-np.inf))}
+    flat = [name for name, ends in seen.items() if len(ends) == 1]
+    said += [f"input '{name}' holds one value only in the samples that were looked at" for name in flat]
     if size * len(samples) <= DUPLICATE_BYTES and not samples.synthetic:
         same = samples.duplicates
         if same:

@@ -15,7 +15,7 @@ from core.inputs import Input
 
 Array = npt.NDArray[Any]
 
-MAX_PIXELS = 100_000_000  # a larger image is a decompression bomb, or no calibration image
+MAX_PIXELS = 80_000_000  # a larger image is a decompression bomb, or no calibration image
 DEFAULT_SIZE = (224, 224)  # where the model leaves height and width open
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif", ".tiff"})
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -145,6 +145,8 @@ def preprocessing(value: "str | Mapping[str, Any] | Preprocessing") -> Preproces
 
 def _parse(key: str, value: Any) -> Any:
     """One setting from text or plain values."""
+    if value is None and key in ("size", "layout"):
+        return None
     try:
         if key in ("mean", "std", "size"):
             parts = value.replace("x", "/").split("/") if isinstance(value, str) else value
@@ -156,7 +158,7 @@ def _parse(key: str, value: Any) -> Any:
         if key in ("scale", "crop_ratio"):
             top, _, bottom = str(value).partition("/")
             return float(top) / float(bottom or 1)
-        if value is None or key == "layout":
+        if key == "layout":
             return value
         kind = {"resize": Resize, "order": Order, "filter": Filter}[key]
         return next(member for member in kind if member.lower() == str(value).lower())

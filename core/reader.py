@@ -4,7 +4,7 @@ import runpy
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from core.errors import DataError
 from core.feeds import array_feed, open_batch
 from core.inputs import Input, model_inputs
 from core.model import Model
-from core.samples import Loads, Samples, sample_digest
+from core.samples import Feed, Loads, Sample, Samples, group, sample_digest
 
 DEFAULT_LIMIT = 1024  # a reader may be endless
 
@@ -96,27 +96,47 @@ def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) 
         wants_inputs = bool(signature(make).parameters)
     inputs = model_inputs(model)
     call = (lambda: make(inputs)) if wants_inputs else make
-    feed = ReaderFeed(path=path, make=call, inputs=inputs, count=0, known=())
-    digests: list[bytes] = []
-    warnings, top = [], limit or DEFAULT_LIMIT
-    for load in feed.everything():
-        if len(digests) == top:
-            if limit is None:
-                warnings.append(f"{path.name}: only the first {top:,} samples are used; set a limit for more")
-            break
-        digests.append(sample_digest(load()))
-    if not digests:
-        raise DataError(f"{path.name}: samples() yielded nothing")
-    counted = ReaderFeed(path=path, make=call, inputs=inputs, count=len(digests), known=tuple(digests))
+    feed: Feed
+    feed, first, warnings = _counted(
+        ReaderFeed(path=path, make=call, inputs=inputs, count=0, known=()), limit
+    )
+    labels = _labels(names.get("labels"), path, feed.count)
+    fixed = {info.name: info.shape[0] for info in inputs if info.shape and isinstance(info.shape[0], int)}
+    short = {name: size for name, size in fixed.items() if first[name].shape[0] != size}
+    if short:
+        feed, said = group(feed, next(iter(short.values())), frozenset(first.keys() - short.keys()))
+        warnings += said
     return Samples(
         names=tuple(info.name for info in inputs),
-        feed=counted,
-        indices=range(len(digests)),
+        feed=feed,
+        indices=range(feed.count),
         kind="reader",
         source=path.name,
-        labels=_labels(names.get("labels"), path, len(digests)),
+        labels=labels,
         warnings=tuple(warnings),
     )
+
+
+def _counted(feed: ReaderFeed, limit: int | None) -> tuple[ReaderFeed, Sample, list[str]]:
+    """The feed with its rows counted, known by content and checked; its first row; and warnings."""
+    digests: list[bytes] = []
+    first: Sample = {}
+    said, top = [], limit or DEFAULT_LIMIT
+    rows = feed.everything()
+    for load in rows:
+        if len(digests) == top:
+            if limit is None:
+                said.append(
+                    f"{feed.path.name}: only the first {top:,} samples are used; set a limit for more"
+                )
+            break
+        sample = load()
+        first = first or sample
+        digests.append(sample_digest(sample))
+    rows.close()
+    if not digests:
+        raise DataError(f"{feed.path.name}: samples() yielded nothing")
+    return replace(feed, count=len(digests), known=tuple(digests)), first, said
 
 
 def _arrays(item: Any, inputs: Sequence[Input], path: Path) -> dict[str, ArrayRows]:
@@ -159,4 +179,5 @@ def _blame(path: Path) -> Iterator[None]:
         own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
         line = own[-1].lineno if own else getattr(error, "lineno", None)
         place = f"{path.name}, line {line}" if line else path.name
-        raise DataError(f"{place}: {type(error).__name__}: {error}") from error
+        text = " ".join(str(error).split())[:300]
+        raise DataError(f"{place}: {type(error).__name__}: {text}") from error

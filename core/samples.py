@@ -209,3 +209,11 @@ class Grouped:
             }
 
         return load
+
+
+def group(feed: Feed, batch: int, shared: frozenset[str] = frozenset()) -> tuple[Feed, list[str]]:
+    """`batch` rows a run, and what is to be said about it."""
+    said = f"the model takes {batch} rows at a time; {feed.count} rows make {-(-feed.count // batch)} runs"
+    if rest := feed.count % batch:
+        said += f", the last one filled up with {batch - rest} repeated rows that are not counted"
+    return Grouped(inner=feed, batch=batch, shared=shared), [said]
