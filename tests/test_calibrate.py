@@ -1,6 +1,8 @@
 """Calibration: against a plain loop, bit-identical in every arrangement, cached by content, cancelled."""
 
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from core.errors import DataError, ModelError
 from core.histogram import histogram_of
 from core.model import Model, load_model
 from core.progress import Cancelled, Progress
+from core.samples import Loads
 from core.statistics import Statistics
 from tests.interfaces import model_with
 
