@@ -86,7 +86,8 @@ def layer_errors(
     with float_source(model) as floats:
         for number, group in enumerate(groups, 1):
             label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
-            run = _GroupRun(floats, quantized, seen, group, local, simulate)
+            # Sessions of a large model would each keep the memory of its largest run.
+            run = _GroupRun(floats, quantized, seen, group, local, simulate, arena=len(groups) == 1)
             cumulative = {p.layer.name: ErrorTotal() for p in group}
             alone = {name: ErrorTotal() for name in run.alone_names}
             for sums, alone_sums in parallel_map(
@@ -127,6 +128,7 @@ class _GroupRun:
         group: Sequence[Probe],
         local: bool,
         simulate: bool,
+        arena: bool,
     ) -> None:
         self.group = group
         counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
@@ -138,14 +140,17 @@ class _GroupRun:
         needed = dict.fromkeys(p.layer.output for p in group)
         needed |= dict.fromkeys(self.alone.inputs if self.alone is not None else ())
         self.float_names = [name for name in needed if name not in model_inputs]
-        self.float_session = floats.session(self.float_names)
-        self.quantized_session = quantized_session(quantized, counterparts.values(), simulate=simulate)
+        self.float_session = floats.session(self.float_names, arena=arena)
+        self.quantized_session = quantized_session(
+            quantized, counterparts.values(), simulate=simulate, arena=arena
+        )
         self.quantized_names = list(dict.fromkeys(c.tensor for c in counterparts.values()))
         self.alone_session = (
             Session(
                 self.alone.proto.SerializeToString(),
                 folder=quantized.folder,
                 entries=NO_FUSION,
+                arena=arena,
                 what="the isolated layers",
             )
             if self.alone is not None
@@ -176,6 +181,7 @@ def quantized_session(
     *,
     simulate: bool = False,
     threads: int = 1,
+    arena: bool = True,
 ) -> Session:
     """A session of the quantized model that also gives the counterparts' tensors.
 
@@ -189,6 +195,7 @@ def quantized_session(
         folder=quantized.folder,
         threads=threads,
         entries=NO_FUSION if simulate else None,
+        arena=arena,
         what="the quantized model",
     )
 

@@ -44,6 +44,7 @@ class Session:
         folder: Path | None = None,
         threads: int = 1,
         entries: Mapping[str, str] | None = None,
+        arena: bool = True,
         what: str = "the model",
     ) -> None:
         """Load `model`.
@@ -53,12 +54,14 @@ class Session:
             folder: Where its external data lie, if it has any.
             threads: Threads of one run.
             entries: Further session options by name.
+            arena: Keep memory for the next run; without it a run is slower and gives all memory back.
             what: How an error message calls it.
 
         Raises:
             ModelError: ONNX Runtime does not accept the model.
         """
         options = session_options(threads, entries)
+        options.enable_cpu_mem_arena = arena
         if folder is not None:
             options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
         self.what = what

@@ -24,13 +24,13 @@ class FloatSource:
     data: bytes
     folder: Path | None
 
-    def session(self, tensors: Iterable[str] = (), threads: int = 1) -> Session:
+    def session(self, tensors: Iterable[str] = (), *, threads: int = 1, arena: bool = True) -> Session:
         """A session that gives `tensors` beside the outputs."""
         graph = self.model.proto().graph
         types: Mapping[str, int] = {v.name: v.type.tensor_type.elem_type for v in graph.value_info}
         wanted = {name: types.get(name, onnx.TensorProto.FLOAT) for name in tensors}
         data = expose(self.data, wanted, {v.name for v in graph.output})
-        return Session(data, folder=self.folder, threads=threads, what="the float model")
+        return Session(data, folder=self.folder, threads=threads, arena=arena, what="the float model")
 
 
 @contextmanager
