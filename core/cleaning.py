@@ -1,14 +1,14 @@
 """Bring a model into the one form the engine works on: current opset, float32, folded, named and typed."""
 
+import logging
 import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import onnx
 import onnx_ir as ir
+import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
 from core.errors import ModelError
@@ -25,7 +25,11 @@ from core.ortgraph import (
     weight_bytes,
 )
 from core.precision import widen
-from core.upgrade import opset_of, rewrite_removed, upgrade
+from core.protofix import mend
+from core.upgrade import needs_upgrade, opset_of, rewrite_removed, unify_functions, upgrade
+
+# onnx_ir warns of references to nowhere; ONNX Runtime refuses them, in better words.
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 IN_MEMORY = 1_500_000_000  # bytes of weights; models with more keep them in a file, memory-mapped
 _IR_VERSIONS = (9, 10)  # what every ONNX Runtime in use reads; newer ones differ in metadata only
@@ -47,6 +51,7 @@ def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
     Raises:
         ModelError: the model is of a kind that cannot be quantized, or ONNX Runtime cannot load it.
     """
+    notes = mend(file.proto, file.shown)
     model = decode(file)
     check_operators(model, file.shown)
     check_inference(model, file.shown)
@@ -54,7 +59,6 @@ def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
     if quantized and not allow_quantized:
         check_not_quantized(model, file.shown)
     folder = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
-    notes: list[str] = []
     try:
         if quantized:
             result = _look(model, file)
@@ -74,12 +78,10 @@ def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
 
 def decode(file: ModelFile) -> ir.Model:
     """The file's graph as it is, but with functions inlined and no initializer listed as an input."""
-    proto = file.proto
-    _densify(proto.graph)
     try:
-        model = ir.from_proto(proto)
+        model = ir.from_proto(file.proto)
         if file.path is not None and file.external:
-            ir.external_data.set_base_dir(model.graph, file.path.resolve().parent)
+            ir.external_data.set_base_dir(model.graph, file.path.parent)
         passes.RemoveInitializersFromInputsPass()(model)
         if not model.graph.outputs:
             raise ModelError(
@@ -87,29 +89,18 @@ def decode(file: ModelFile) -> ir.Model:
             )
         passes.TopologicalSortPass()(model)
         if model.functions:
+            unify_functions(model)
             passes.InlinePass()(model)
     except ModelError:
         raise
     except Exception as error:  # onnx_ir raises many types for malformed graphs
-        raise ModelError(
-            f"'{file.shown}' has a malformed graph ({short_reason(error)}). Export it again."
-        ) from error
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        reason = short_reason(root).rstrip(".")
+        raise ModelError(f"'{file.shown}' has a malformed graph: {reason}. Export it again.") from error
     model.ir_version = min(max(model.ir_version, _IR_VERSIONS[0]), _IR_VERSIONS[1])
     return model
-
-
-def _densify(graph: onnx.GraphProto) -> None:
-    """Sparse initializers become ordinary ones."""
-    for sparse in graph.sparse_initializer:
-        values = onnx.numpy_helper.to_array(sparse.values)
-        places = onnx.numpy_helper.to_array(sparse.indices)
-        dense = np.zeros(tuple(sparse.dims), values.dtype)
-        if places.ndim == 1:
-            dense.reshape(-1)[places] = values
-        else:
-            dense[tuple(places.T)] = values
-        graph.initializer.append(onnx.numpy_helper.from_array(dense, sparse.values.name))
-    del graph.sparse_initializer[:]
 
 
 def _transform(model: ir.Model, file: ModelFile, folder: Path, notes: list[str]) -> ir.Model:
@@ -136,12 +127,11 @@ def _transform(model: ir.Model, file: ModelFile, folder: Path, notes: list[str])
 
 def _prepare(model: ir.Model, notes: list[str]) -> ir.Model:
     passes.LiftConstantsToInitializersPass(size_limit=64)(model)
-    infer_shapes(model)
-    for step in (rewrite_removed, upgrade, widen):
-        note = step(model)
-        if note:
-            notes.append(note)
-            infer_shapes(model)
+    notes.extend(rewrite_removed(model))
+    if needs_upgrade(model):
+        infer_shapes(model)  # some rules need types and ranks
+        notes.extend(upgrade(model))
+    notes.extend(widen(model))
     name_nodes(model)
     return model
 
@@ -176,10 +166,14 @@ def _look(model: ir.Model, file: ModelFile) -> ir.Model:
 
 def _refusal(name: str, error: Exception) -> str:
     reason = short_reason(error)
+    if "is under development" in str(error):
+        opset = re.search(r"[Oo]pset (\d+) is under", str(error))
+        return (
+            f"'{name}' uses opset {opset[1] if opset else '?'}, which ONNX Runtime "
+            f"{ort.__version__} does not know yet. Export it with a lower opset version, or install a newer onnxruntime."
+        )
     remedy = "Export the model again, or check it with onnx.checker."
-    if "opset" in reason.lower() and "under development" in reason.lower():
-        remedy = "Export it with a lower opset version, or install a newer onnxruntime."
-    elif "NOT_IMPLEMENTED" in str(error) or "Could not find an implementation" in reason:
+    if "NOT_IMPLEMENTED" in str(error) or "Could not find an implementation" in reason:
         remedy = "Its CPU build lacks that operator for these types; export with other types or operators."
     return f"ONNX Runtime cannot load '{name}': {reason.rstrip('.')}. {remedy}"
 
@@ -241,14 +235,15 @@ def _stays_float(model: ir.Model) -> list[str]:
     for node in model.graph:
         inner = sum(1 for g in _subgraphs(node) for _ in g.all_nodes())
         if inner:
-            notes.append(f"{_count(inner, 'node')} inside {node.op_type} '{node.name}' stay float.")
+            notes.append(f"Inside {node.op_type} '{node.name}', {_count(inner, 'node')} stay float.")
     foreign = Counter(n.op_type for n in model.graph if n.domain not in STANDARD_DOMAINS)
     if foreign:
         listed = ", ".join(f"{count} {op}" for op, count in foreign.most_common(4))
         notes.append(f"Operators outside the ONNX standard stay float: {listed}.")
-    double = sum(1 for n in model.graph for v in n.outputs if v.dtype == ir.DataType.DOUBLE)
+    ends = set(model.graph.outputs)
+    double = sum(1 for n in model.graph for v in n.outputs if v.dtype == ir.DataType.DOUBLE and v not in ends)
     if double:
-        notes.append(f"{_count(double, 'tensor')} of type float64 stay as they are.")
+        notes.append(f"Computed in float64 and therefore never quantized: {_count(double, 'tensor')}.")
     for value in (*model.graph.inputs, *model.graph.outputs):
         if not isinstance(value.type, ir.TensorType) or value.dtype == ir.DataType.STRING:
             role = "Input" if value.is_graph_input() else "Output"

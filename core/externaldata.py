@@ -27,7 +27,7 @@ def external_files(proto: onnx.ModelProto, path: Path | None, shown: str) -> tup
         location = info.get("location", "")
         if path is None:
             raise ModelError(
-                f"the weights of '{shown}' lie in a file of their own ({location!r}) that did not come along. "
+                f"the weights of '{shown}' lie in another file ({location!r}) that did not come along. "
                 "Open the model by its path, or save it with all weights inside."
             )
         if location not in files:
@@ -116,11 +116,11 @@ def _check_extent(tensor: onnx.TensorProto, info: dict[str, str], file: Path, lo
 
 def _storage_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes that the tensor's elements take; 0 for types without a fixed size."""
-    elements = math.prod(tensor.dims)
+    elements = int(math.prod(tensor.dims))
     if tensor.data_type in _PACKED:
         return (elements + 1) // 2
     try:
-        item = int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        item: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except (KeyError, ValueError):
         return 0
     return elements * item

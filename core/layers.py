@@ -54,12 +54,19 @@ def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
     taken: set[ir.Node] = set()
     layers: list[Layer] = []
     for value in graph.inputs:
-        if is_float(value) and not value.is_initializer():
-            layers.append(_input_layer(value, taken))
+        layer = _input_layer(value, taken) if is_float(value) else None
+        if layer is not None:
+            layers.append(layer)
     for node in graph:
-        if node not in taken and any(is_float(v) for v in node.outputs if v.name):
+        if node not in taken and any(_is_float32(v) for v in node.outputs):
             layers.append(_compute_layer(node, taken))
     return tuple(layers)
+
+
+def _is_float32(value: ir.Value) -> bool:
+    return (
+        bool(value.name) and isinstance(value.type, ir.TensorType) and value.type.dtype == ir.DataType.FLOAT
+    )
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -77,14 +84,15 @@ def shape_of(value: ir.Value) -> tuple[Dim, ...] | None:
     return tuple(d if isinstance(d, int) else d.value for d in value.shape)
 
 
-def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer:
-    """An input; where a Cast to float32 is all that reads it, the cast's result is what gets quantized."""
+def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer | None:
+    """An input; of another type than float32, the result of the Cast that reads it is what gets quantized."""
     output, nodes, ops = value, [], ["Input"]
-    if value.dtype != ir.DataType.FLOAT:
+    if not _is_float32(value):
         cast = _only_consumer(value)
-        if cast is not None and cast.op_type == "Cast" and cast.outputs[0].dtype == ir.DataType.FLOAT:
-            taken.add(cast)
-            output, nodes, ops = cast.outputs[0], [str(cast.name)], ["Input", "Cast"]
+        if cast is None or cast.op_type != "Cast" or not _is_float32(cast.outputs[0]):
+            return None
+        taken.add(cast)
+        output, nodes, ops = cast.outputs[0], [str(cast.name)], ["Input", "Cast"]
     return Layer(
         name=str(value.name),
         kind="input",
@@ -118,7 +126,7 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
     inputs.extend(_captured(main))
     constants = {v for n in nodes for v in n.inputs if v is not None and v.const_value is not None}
     weight = _weight(main)
-    outputs = [v for v in nodes[-1].outputs if v.name and is_float(v)]
+    outputs = [v for v in nodes[-1].outputs if _is_float32(v)]
     return Layer(
         name=str(main.name),
         kind="compute",
@@ -246,9 +254,7 @@ def float_tensors(graph: ir.Graph) -> Mapping[str, TensorInfo]:
     """Every float32 activation of the main graph, in topological order."""
     values = [v for v in graph.inputs if not v.is_initializer()]
     values.extend(v for node in graph for v in node.outputs)
-    return {
-        str(v.name): tensor_info(v) for v in values if v.name and v.dtype == ir.DataType.FLOAT and is_float(v)
-    }
+    return {str(v.name): tensor_info(v) for v in values if _is_float32(v)}
 
 
 def tensor_info(value: ir.Value) -> TensorInfo:

@@ -3,7 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import onnx_ir
 from core.cleaning import clean
 from core.errors import ExportError, ModelError
 from core.graphhash import graph_hash
-from core.layers import Layer, TensorInfo, build_layers, float_tensors, tensor_info
+from core.layers import Layer, TensorInfo, build_layers, float_tensors, shape_of, tensor_info
 from core.modelfile import read_model_file
 from core.ortgraph import external_values, serialize, weight_bytes
 
@@ -136,6 +136,10 @@ class Model:
         return self._layers_by_tensor.get(tensor)
 
 
+# What a graph of nonsense makes the code that walks it raise.
+_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 def load_model(
     source: str | Path | bytes, *, name: str | None = None, allow_quantized: bool = False
 ) -> Model:
@@ -149,9 +153,20 @@ def load_model(
     Raises:
         ModelError: the file is missing, broken, not ONNX, or of a kind that cannot be quantized.
     """
-    file = read_model_file(source, name)
-    inputs, outputs = _interface(file.proto, file.shown)
-    cleaned = clean(file, allow_quantized=allow_quantized)
+    try:
+        file = read_model_file(source, name)
+        cleaned = clean(file, allow_quantized=allow_quantized)
+        inputs, outputs = _interface(file.proto, cleaned.model)
+    except ModelError as error:
+        line = " ".join(str(error).split())  # names inside a damaged file may hold anything
+        if line == str(error):
+            raise
+        raise ModelError(line) from error
+    except _DAMAGE as error:
+        raise ModelError(
+            f"'{name or getattr(source, 'name', 'model')}' cannot be understood ({type(error).__name__}: {error}). "
+            "It may be damaged; check it with onnx.checker, or export it again."
+        ) from error
     graph = cleaned.model.graph
     return Model(
         name=file.name,
@@ -172,15 +187,19 @@ def load_model(
     )
 
 
-def _interface(proto: onnx.ModelProto, shown: str) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def _interface(
+    proto: onnx.ModelProto, cleaned: onnx_ir.Model
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs (without those that are really weights) and outputs, as the user's file declares them."""
     graph = proto.graph
-    constants = {t.name for t in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    try:
-        inputs = [tensor_info(onnx_ir.from_proto(v)) for v in graph.input if v.name not in constants]
-        outputs = [tensor_info(onnx_ir.from_proto(v)) for v in graph.output]
-    except Exception as error:  # onnx_ir raises many types for malformed declarations
-        raise ModelError(
-            f"'{shown}' declares inputs or outputs that make no sense: {error}. Export it again."
-        ) from error
+    constants = {t.name for t in graph.initializer}
+    inputs = [tensor_info(onnx_ir.from_proto(v)) for v in graph.input if v.name not in constants]
+    found = {str(v.name): v for v in cleaned.graph.outputs}  # shapes that the file leaves open
+    outputs = []
+    for declared in graph.output:
+        info = tensor_info(onnx_ir.from_proto(declared))
+        inferred = found.get(info.name)
+        if info.shape is None and inferred is not None:
+            info = replace(info, shape=shape_of(inferred))
+        outputs.append(info)
     return tuple(inputs), tuple(outputs)

@@ -81,11 +81,14 @@ def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
         light = serialize(model)
         values = _give_weights(options, weights)
         # ConstantSharing would only rename scalars.
-        session = ort.InferenceSession(
-            light, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantSharing"]
-        )
+        session = _session(light, options, disabled_optimizers=["ConstantSharing"])
         del session, values
     return ir.load(folder / _OPTIMIZED)
+
+
+def _session(data: bytes, options: ort.SessionOptions, **extra: object) -> ort.InferenceSession:
+    # Its fallback to other providers would only try again, and print that it does.
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0, **extra)
 
 
 def _give_weights(options: ort.SessionOptions, weights: dict[str, ir.TensorProtocol]) -> list[ort.OrtValue]:
@@ -139,29 +142,44 @@ def infer_shapes(model: ir.Model) -> None:
     with weights_aside(model):
         proto = ir.to_proto(model)
     try:
-        inferred = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except Exception:  # an operator that ONNX objects to; ONNX Runtime has the last word
         return
-    for graph, twin in zip(model.graphs(), inferred.graphs(), strict=False):
-        for node, other in zip(graph, twin, strict=False):
-            for value, found in zip(node.outputs, other.outputs, strict=False):
-                _merge(value, found)
+    _fill(model.graph, inferred.graph)
 
 
-def _merge(value: ir.Value, found: ir.Value) -> None:
-    if value.type is None:
-        value.type = found.type
-    if found.shape is None:
+def _fill(graph: ir.Graph, proto: onnx.GraphProto) -> None:
+    """Copy what was inferred; `proto` has the same nodes in the same order."""
+    found = {info.name: info for infos in (proto.value_info, proto.output) for info in infos}
+    for node, twin in zip(graph, proto.node, strict=True):
+        for value in node.outputs:
+            info = found.get(value.name or "")
+            if info is not None and info.type.HasField("tensor_type"):
+                _merge(value, info.type.tensor_type)
+            elif info is not None and value.type is None:
+                value.type = ir.from_proto(info).type
+        for attribute in twin.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _fill(node.attributes[attribute.name].as_graph(), attribute.g)
+
+
+def _merge(value: ir.Value, found: onnx.TypeProto.Tensor) -> None:
+    if value.type is None and found.elem_type:
+        value.type = ir.TensorType(ir.DataType(found.elem_type))
+    if not found.HasField("shape"):
         return
-    if value.shape is None or len(value.shape) != len(found.shape):
-        value.shape = found.shape
-        return
-    dims = [
-        b if not isinstance(a, int) and isinstance(b, int) else a
-        for a, b in zip(value.shape, found.shape, strict=True)
+    dims: list[int | str | None] = [
+        d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim
     ]
-    if list(value.shape) != dims:
-        value.shape = ir.Shape(dims)
+    if value.shape is not None and len(value.shape) == len(dims):
+        # A number is better than a name, and the file's own name better than a made-up one.
+        old = [d if isinstance(d, int) else d.value for d in value.shape]
+        dims = [
+            new if isinstance(new, int) or name is None else name for name, new in zip(old, dims, strict=True)
+        ]
+        if dims == old:
+            return
+    value.shape = ir.Shape(dims)
 
 
 _TENSOR_TYPE = re.compile(r"tensor\((\w+)\)")
@@ -179,7 +197,7 @@ def probe_types(model: ir.Model) -> None:
         proto = ir.to_proto(model)
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
         values = _give_weights(options, weights)
-        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = _session(proto.SerializeToString(), options)
         found = {out.name: out for out in session.get_outputs()}
         del session, values
     for value in unknown:

@@ -1,7 +1,7 @@
 """Bring old operators up to date, one at a time: names, types, subgraphs and weights stay untouched."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -26,7 +26,7 @@ class _Replacement:
     outputs: Sequence[ir.Value | None]
 
 
-def rewrite_removed(model: ir.Model) -> str | None:
+def rewrite_removed(model: ir.Model) -> list[str]:
     """Express in standard operators those that ONNX 1.5 removed and ONNX Runtime still runs."""
     done: Counter[str] = Counter()
     for graph in list(model.graphs()):
@@ -38,12 +38,17 @@ def rewrite_removed(model: ir.Model) -> str | None:
                 _replace(_Replacement(graph, node, tape.nodes, outputs))
                 done[node.op_type] += 1
     if not done:
-        return None
+        return []
     what = ", ".join(f"{count} {op}" for op, count in sorted(done.items()))
-    return f"Operators removed from ONNX ({what}) were expressed in standard ones, which can be quantized."
+    return [f"Operators removed from ONNX ({what}) were expressed in standard ones, which can be quantized."]
 
 
-def upgrade(model: ir.Model) -> str | None:
+def needs_upgrade(model: ir.Model) -> bool:
+    """Whether `upgrade` would try to raise the opset."""
+    return bool(_targets(model, opset_of(model)))
+
+
+def upgrade(model: ir.Model) -> list[str]:
     """Raise the standard operators, in place, to the opset quantization needs; a note says what was done.
 
     That is 13, or more where an operator of a later opset takes the place of many (LayerNormalization,
@@ -54,7 +59,7 @@ def upgrade(model: ir.Model) -> str | None:
     reason = ""
     for target in _targets(model, old):
         try:
-            plan = _plan(model, old, target)
+            plan = _plan(model.graphs(), old, target)
         except _Impossible as error:
             reason = str(error)
             continue
@@ -62,10 +67,34 @@ def upgrade(model: ir.Model) -> str | None:
             _replace(replacement)
         model.opset_imports.pop("ai.onnx", None)
         model.opset_imports[""] = target
-        return f"Upgraded from opset {old} to {target}."
+        return [f"Upgraded from opset {old} to {target}."]
     if old >= MIN_OPSET:
-        return None
-    return f"Stays at opset {old}, without scales per channel: {reason}."
+        return []
+    return [f"Stays at opset {old}, without scales per channel: {reason}."]
+
+
+def unify_functions(model: ir.Model) -> None:
+    """Raise the model, and the functions it defines, to the highest opset among them; inlining needs one.
+
+    Raises:
+        ValueError: an operator has no form in that opset.
+    """
+    opsets = [opset_of(model), *(f.opset_imports.get("", 1) for f in model.functions.values())]
+    target = max(opsets)
+    if min(opsets) == target:
+        return
+    try:
+        plan = _plan(model.graphs(), opset_of(model), target)
+        for function in model.functions.values():
+            plan.extend(
+                _plan([function.graph, *function.subgraphs()], function.opset_imports.get("", 1), target)
+            )
+    except _Impossible as error:
+        raise ValueError(str(error)) from error
+    for replacement in plan:
+        _replace(replacement)
+    for imports in (model.opset_imports, *(f.opset_imports for f in model.functions.values())):
+        imports[""] = target
 
 
 def opset_of(model: ir.Model) -> int:
@@ -88,9 +117,9 @@ class _Impossible(Exception):
     """An operator that has no later form."""
 
 
-def _plan(model: ir.Model, old: int, target: int) -> list[_Replacement]:
+def _plan(graphs: Iterable[ir.Graph], old: int, target: int) -> list[_Replacement]:
     plan: list[_Replacement] = []
-    for graph in model.graphs():
+    for graph in graphs:
         for node in graph:
             if not _needs_conversion(node, old, target):
                 continue
