@@ -82,6 +82,22 @@ def test_streamlit_is_told_to_stay_at_home() -> None:
     assert arguments[arguments.index("--") :] == ["--", "--model", "m"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "display", "opens"), [(True, ":0", True), (True, "", False), (False, ":0", False)]
+)
+def test_a_browser_opens_where_one_can(
+    monkeypatch: pytest.MonkeyPatch, asked: bool, display: str, opens: bool
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr("streamlit.web.cli.main", lambda: seen.append(list(sys.argv)))
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert launch.serve([], host="127.0.0.1", port=None, browser=asked, debug=False) == 0
+    assert f"--server.headless={str(not opens).lower()}" in seen[0]
+
+
 def test_the_app_gets_absolute_paths(
     quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

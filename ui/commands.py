@@ -81,6 +81,8 @@ def quantize(
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
     encodings = resolve(recipe, statistics, model)
+    if not encodings.placement.nodes:
+        note(f"warning: no layer of {model.name} can be quantized, so the file holds the float model")
     written = write_onnx(quantize_model(model, encodings), output)
     if save_recipe is not None:
         write(save_recipe, recipe.to_yaml().encode("utf-8"))

@@ -87,6 +87,13 @@ def _outward_address() -> set[str]:
         return set()
 
 
+def has_display() -> bool:
+    """Whether a browser could show itself: on a server, one in the terminal would get in the way."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def streamlit_arguments(
     *, host: str, port: int, browser: bool, debug: bool, hosts: Sequence[str], app_arguments: Sequence[str]
 ) -> list[str]:
@@ -105,8 +112,7 @@ def streamlit_arguments(
         "logger.hideWelcomeMessage": "true",
         "global.developmentMode": "false",
     }
-    if not browser:  # otherwise Streamlit finds out itself whether there is a display
-        options["server.headless"] = "true"
+    options["server.headless"] = "false" if browser else "true"
     flags = [f"--{name}={value}" for name, value in options.items()]
     flags += [f"--server.allowedHosts={name}" for name in hosts]
     return ["streamlit", "run", str(SCRIPT), *flags, "--", *app_arguments]
@@ -140,7 +146,7 @@ def serve(
     sys.argv = streamlit_arguments(
         host=host,
         port=chosen,
-        browser=browser,
+        browser=browser and has_display(),
         debug=debug,
         hosts=allowed_hosts(host, allow),
         app_arguments=app_arguments,
