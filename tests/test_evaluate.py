@@ -67,6 +67,9 @@ def test_sums_of_any_layout_and_precision() -> None:
     half = f.astype(np.float16)
     assert error_sums(half, half.astype(np.float32)).dd == 0.0
     assert error_sums(f.astype(np.float64), q).dd == error_sums(f, q).dd
+    fixed = f.copy()
+    fixed.flags.writeable = False
+    assert error_sums(fixed, q) == error_sums(f, q)
 
 
 def test_per_channel_integers() -> None:
@@ -256,6 +259,12 @@ def test_labels_out_of_range() -> None:
     model, quantized, items = case("residual_cnn")
     with pytest.raises(DataError, match=r"labels run from 0 to 10.*10 classes"):
         compare(model, quantized, list_samples(items, [0, 1, 2, 3, 4, 10]), **FAST)
+
+
+def test_one_label_a_row() -> None:
+    model, quantized, items = case("residual_cnn")
+    with pytest.raises(DataError, match="5 labels for 6 samples"):
+        compare(model, quantized, list_samples(items, [0] * 5), **FAST)
 
 
 def test_same_to_the_bit_for_any_order_and_thread_count() -> None:

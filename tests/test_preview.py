@@ -8,6 +8,7 @@ import pytest
 
 from core.errors import DataError, ModelError
 from core.evaluate import compare, float_reference, fusion_report, integer_layers, preview, tensor_error
+from core.progress import Cancelled, Progress
 from tests.evaluating import case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS
 
@@ -98,6 +99,29 @@ def test_reference_keeps_within_its_limit() -> None:
     errors = {e.tensor: e for e in preview(partial, quantized).layers}
     assert errors["stem_relu"].cumulative is None
     assert errors["logits"].cumulative is not None
+
+
+def test_a_reference_of_outputs_alone() -> None:
+    model, quantized, items = case("residual_cnn")
+    samples = list_samples(items)
+    full, light = float_reference(model, samples), float_reference(model, samples, layers=False, max_bytes=0)
+    assert (len(light), light.size_bytes) == (6, 0)
+    assert preview(light, quantized, layers=False) == preview(full, quantized, layers=False)
+    assert all(e.cumulative is None for e in preview(light, quantized).layers if e.layer != "image")
+
+
+def test_cancelled_by_the_next_edit() -> None:
+    model, quantized, items = case("residual_cnn")
+    reference = float_reference(model, list_samples(items))
+    seen: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress.done)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        preview(reference, quantized, progress=stop)
+    assert seen == [1]
 
 
 def test_what_does_not_fit_is_refused() -> None:

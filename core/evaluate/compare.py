@@ -183,7 +183,7 @@ def _outputs(
 ) -> OutputTotals:
     names = list(float_session.outputs)
     first = next(iter(samples))
-    spec = scores_spec(float_session.run(first, names), samples.labels)
+    spec = scores_spec(float_session.run(first, names), samples)
     spans = row_spans(samples)
     totals = OutputTotals(names=names, spec=spec)
 

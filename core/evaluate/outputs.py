@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import DataError
 from core.evaluate.scores import Accuracy, Counts, accuracy, check_labels, class_scores, count_rows
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
+from core.samples import Samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +51,23 @@ class ScoresSpec:
     labels: npt.NDArray[np.int64] | None
 
 
-def scores_spec(outputs: Mapping[str, Any], labels: npt.NDArray[np.int64] | None) -> ScoresSpec | None:
+def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | None:
     """Take the first output that looks like class scores; None if there is none.
 
     Raises:
-        DataError: The labels are no class indices of it.
+        DataError: The labels are no class indices of it, or there is not one for each row.
     """
+    labels = samples.labels
     for name, value in outputs.items():
         scores = class_scores(value) if isinstance(value, np.ndarray) else None
         if scores is not None:
             classes = scores.shape[1]
             if labels is not None:
                 check_labels(labels, classes, name)
+                if len(labels) != samples.rows:
+                    raise DataError(
+                        f"there are {len(labels)} labels for {samples.rows} samples: give one each"
+                    )
             return ScoresSpec(output=name, classes=classes, labels=labels)
     return None
 
@@ -110,8 +117,6 @@ def _score_counts(f: npt.NDArray[Any], q: npt.NDArray[Any], spec: ScoresSpec, fi
     if float_scores is None or quantized_scores is None:
         return None
     labels = spec.labels[first : first + len(float_scores)] if spec.labels is not None else None
-    if labels is not None and len(labels) != len(float_scores):
-        labels = None
     return count_rows(float_scores, quantized_scores, labels)
 
 

@@ -12,17 +12,23 @@ import onnx
 from core.errors import DataError
 from core.evaluate.layers import (
     LayerError,
-    Probe,
     compare_tensors,
     layer_error,
     probes,
     quantized_session,
 )
-from core.evaluate.outputs import OutputComparison, OutputTotals, ScoresSpec, compare_run, scores_spec
+from core.evaluate.outputs import (
+    OutputComparison,
+    OutputTotals,
+    RunOutputs,
+    ScoresSpec,
+    compare_run,
+    scores_spec,
+)
 from core.evaluate.runtime import Arrays, parallel_map, thread_count
 from core.evaluate.source import FloatSource, float_source
-from core.evaluate.sums import ErrorTotal
-from core.evaluate.view import QuantizedFile, check_interface, read_quantized, view
+from core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
+from core.evaluate.view import check_interface, read_quantized, view
 from core.model import Model
 from core.progress import ProgressFn
 from core.samples import Load, Sample, Samples
@@ -38,7 +44,7 @@ class FloatReference:
     activations: tuple[Mapping[str, npt.NDArray[Any]], ...] = field(repr=False)  # by tensor: layers' outputs
     rows: tuple[tuple[int, int, int], ...]  # batch size, rows that are data, rows before, of each sample
     scores: ScoresSpec | None
-    left_out: tuple[str, ...]  # tensors that did not fit the limit
+    left_out: tuple[str, ...]  # layers' outputs that are not kept: they did not fit, or were not asked for
     size_bytes: int  # of the activations
 
     def __len__(self) -> int:
@@ -50,14 +56,22 @@ def float_reference(
     samples: Samples,
     *,
     count: int = 8,
+    layers: bool = True,
     max_bytes: int = 1 << 30,
     threads: int | None = None,
     progress: ProgressFn | None = None,
 ) -> FloatReference:
     """Run the float model on the first samples and keep what it computes.
 
-    Where the activations of `count` samples exceed `max_bytes`, fewer samples are taken; where those of
-    one sample do, the largest tensors are left out.
+    Args:
+        model: The float model.
+        samples: The first `count` of them are taken.
+        count: Most samples to take.
+        layers: Keep the layers' outputs too, for previews with layers.
+        max_bytes: Limit for those. Where `count` samples exceed it, fewer are taken; where one sample
+            does, its largest tensors are left out.
+        threads: Samples run at the same time; None = one a processor.
+        progress: Told after each sample; may raise `Cancelled`.
 
     Raises:
         DataError: There are no samples, or they do not fit the model.
@@ -67,22 +81,27 @@ def float_reference(
         raise DataError("there are no samples to run the model on")
     workers = thread_count(threads)
     with float_source(model) as source:
-        return _run_reference(source, chosen, max_bytes, workers, progress)
+        return _run_reference(source, chosen, max_bytes if layers else None, workers, progress)
 
 
 def _run_reference(
-    source: FloatSource, chosen: Samples, max_bytes: int, workers: int, progress: ProgressFn | None
+    source: FloatSource, chosen: Samples, max_bytes: int | None, workers: int, progress: ProgressFn | None
 ) -> FloatReference:
+    """`max_bytes` None = outputs only."""
     model = source.model
-    given = {v.name for v in model.proto().graph.input}
-    names = [layer.output for layer in model.layers if layer.output not in given]
-    plain, exposed = source.session(), source.session(names)
-    sizes = {name: array.nbytes for name, array in exposed.run(next(iter(chosen)), names).items()}
-    left_out = _too_much(sizes, max_bytes)
-    kept = [name for name in names if name not in left_out]
-    each = sum(sizes[name] for name in kept)
-    if each:
-        chosen = chosen.take(max(1, min(len(chosen), max_bytes // each)))
+    inputs = {v.name for v in model.proto().graph.input}
+    names = [layer.output for layer in model.layers if layer.output not in inputs]
+    plain = exposed = source.session()
+    kept: list[str] = []
+    left_out = frozenset(names)
+    if max_bytes is not None and names:
+        warm_up()
+        exposed = source.session(names)
+        sizes = {name: array.nbytes for name, array in exposed.run(next(iter(chosen)), names).items()}
+        left_out = _too_much(sizes, max_bytes)
+        kept = [name for name in names if name not in left_out]
+        each = sum(sizes[name] for name in kept)
+        chosen = chosen.take(max(1, min(len(chosen), max_bytes // max(each, 1))))
 
     def work(load: Load) -> tuple[Sample, Arrays, Arrays]:
         sample = load()
@@ -98,7 +117,7 @@ def _run_reference(
         outputs=tuple(run[1] for run in runs),
         activations=tuple({**run[0], **run[2]} for run in runs),
         rows=tuple(row_spans(chosen)),
-        scores=scores_spec(runs[0][1], chosen.labels),
+        scores=scores_spec(runs[0][1], chosen),
         left_out=tuple(sorted(left_out)),
         size_bytes=sum(array.nbytes for run in runs for array in run[2].values()),
     )
@@ -142,6 +161,7 @@ def preview(
     layers: bool = True,
     simulate: bool = False,
     threads: int | None = None,
+    progress: ProgressFn | None = None,
 ) -> Preview:
     """Run a quantized model on the reference's samples.
 
@@ -155,6 +175,7 @@ def preview(
         layers: Also compare layer by layer.
         simulate: Run it in float with tensors rounded, rather than on integer kernels.
         threads: Samples run at the same time; None = one a processor.
+        progress: Told after each sample; may raise `Cancelled`.
 
     Raises:
         ModelError: The model does not run, or is not a version of the reference's.
@@ -162,7 +183,7 @@ def preview(
     file = read_quantized(quantized)
     check_interface(reference.model, file.proto)
     workers = thread_count(threads)
-    group = _group(reference, file) if layers else ()
+    group = probes(reference.model, view(reference.model, file.proto)) if layers else ()
     counterparts = [p.counterpart for p in group if p.counterpart is not None]
     names = list(dict.fromkeys(c.tensor for c in counterparts))
     with ThreadPoolExecutor(max(1, min(2, workers))) as pool:
@@ -173,23 +194,16 @@ def preview(
     totals = OutputTotals(names=list(reference.outputs[0]), spec=reference.scores)
     cumulative = {p.layer.name: ErrorTotal() for p in group if p.counterpart is not None}
 
-    def work(position: int) -> None:
-        sample = reference.inputs[position]
-        run = compare_run(
-            reference.outputs[position],
-            plain.run(sample, outputs),
-            rows=reference.rows[position],
-            spec=reference.scores,
-        )
-        sums = {}
-        if exposed is not None:
-            sums = compare_tensors(group, reference.activations[position], exposed.run(sample, names))
-        parts[position] = (run, sums)
+    def work(at: int) -> tuple[RunOutputs, dict[str, ErrorSums | None]]:
+        sample, floats = reference.inputs[at], reference.outputs[at]
+        given = plain.run(sample, outputs)
+        run = compare_run(floats, given, rows=reference.rows[at], spec=reference.scores)
+        if exposed is None:
+            return run, {}
+        return run, compare_tensors(group, reference.activations[at], exposed.run(sample, names))
 
-    parts: list[Any] = [None] * len(reference)
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(len(reference))))
-    for run, sums in parts:
+    total = len(reference)
+    for run, sums in parallel_map(work, range(total), total=total, threads=workers, progress=progress):
         totals.add(run)
         for name, part in sums.items():
             cumulative[name].add(part)
@@ -199,7 +213,3 @@ def preview(
         samples=len(reference),
         size_bytes=file.size_bytes,
     )
-
-
-def _group(reference: FloatReference, file: QuantizedFile) -> tuple[Probe, ...]:
-    return probes(reference.model, view(reference.model, file.proto))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.quant import Encoding, dequantize
+from core.quant import UINT8, Encoding, dequantize
 
 Flat = npt.NDArray[Any]  # one-dimensional
 Sums = tuple[float, float, float, float, float]
@@ -80,7 +80,8 @@ def _flat(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """One contiguous dimension; float16 and bfloat16 widened."""
     flat = np.ascontiguousarray(x).reshape(-1)
     as_is = flat.dtype.kind in "iu" or flat.dtype in (np.float32, np.float64)
-    return flat if as_is else flat.astype(np.float32)
+    # Numba would compile its loops a second time for arrays that cannot be written to.
+    return flat.astype(flat.dtype if as_is else np.float32, copy=not (as_is and flat.flags.writeable))
 
 
 def _masked_sums(f: npt.NDArray[Any], q: npt.NDArray[Any]) -> ErrorSums:
@@ -94,6 +95,14 @@ def _masked_sums(f: npt.NDArray[Any], q: npt.NDArray[Any]) -> ErrorSums:
 def _as_sums(sums: Sums, count: int, non_finite: int) -> ErrorSums:
     ff, qq, fq, dd, peak = map(float, sums)
     return ErrorSums(ff=ff, qq=qq, fq=fq, dd=dd, max_abs=peak, count=count, non_finite=non_finite)
+
+
+def warm_up() -> None:
+    """Compile the loops for the usual types (or fetch them from disk), which the first call would do."""
+    f = np.zeros(1, np.float32)
+    encoding = Encoding(np.ones((), np.float32), np.zeros((), np.int32), UINT8, None, 0, 255)
+    error_sums(f, np.zeros(1, np.uint8), encoding)
+    error_sums(f, f)
 
 
 # A loop for integers and one for floats; both are compiled for each pair of types they meet.
