@@ -75,7 +75,8 @@ def measured_default(
         threads: Samples run side by side.
     """
     start = recipe or Recipe()
-    reference = float_reference(model, representative(samples, SAMPLES), count=SAMPLES, threads=threads)
+    few = representative(samples, SAMPLES)
+    reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
     total = len(ACTIVATIONS) + len(WEIGHTS)
     trials: list[Trial] = []
     encodings: Encodings | None = None
