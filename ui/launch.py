@@ -110,6 +110,7 @@ def streamlit_arguments(
         "client.showErrorDetails": "full" if debug else "none",
         "client.showErrorLinks": "false",
         "logger.hideWelcomeMessage": "true",
+        "logger.level": "info" if debug else "warning",
         "global.developmentMode": "false",
     }
     options["server.headless"] = "false" if browser else "true"
