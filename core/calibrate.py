@@ -4,14 +4,11 @@ import os
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import onnx
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from core.errors import DataError, ModelError
 from core.histogram import Accumulator, merge
@@ -19,21 +16,13 @@ from core.model import Model
 from core.placement import activation_tensors
 from core.progress import ProgressFn, report
 from core.samples import Sample, Samples
+from core.session import ORT_ERRORS, first_line, float_session
 from core.statcache import StatisticsCache
 from core.statistics import Statistics
 
 LABEL = "calibrating"
 MAX_THREADS = 16  # each needs room for one sample's activations
 _POLL_SECONDS = 0.2  # so that Ctrl-C is seen on systems where waiting cannot be interrupted
-_ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
-    ValueError,
-)
 
 
 def calibrate(
@@ -97,7 +86,7 @@ class _Run:
         given = {info.name for info in model.inputs}
         self.fetched = [name for name in names if name not in given]
         self.fed = [name for name in names if name in given]
-        self.session = exposed_session(model, self.fetched)
+        self.session = float_session(model, self.fetched) if self.fetched else None
         self.loads = samples.loads()
         self.taken = 0
         self.turn = threading.Lock()
@@ -112,7 +101,7 @@ class _Run:
             futures = [pool.submit(self._work) for _ in range(self.threads)]
             try:
                 for done in range(1, total + 1):
-                    self._wait()
+                    self._wait(futures)
                     report(progress, done, total, LABEL)
             finally:
                 self.stop.set()
@@ -127,12 +116,15 @@ class _Run:
             data_source=self.samples.source,
         )
 
-    def _wait(self) -> None:
+    def _wait(self, workers: Sequence[Future[Any]]) -> None:
         """Until one more sample is done; raises what a worker failed with."""
         while True:
+            over = all(worker.done() for worker in workers)
             try:
                 error = self.finished.get(timeout=_POLL_SECONDS)
             except queue.Empty:
+                if over:
+                    raise DataError(f"{self.samples.source} gave fewer samples than it holds") from None
                 continue
             if error is not None:
                 raise error
@@ -159,18 +151,18 @@ class _Run:
         batch, valid = self.samples.batch, self.samples.valid(position)
         for name in self.fed:
             counts[name].add(data_rows(sample[name], batch, valid), position)
-        if self.fetched:
-            outputs = self._run(position, sample)
-            for name in self.fetched:
-                counts[name].add(data_rows(outputs.pop(name), batch, valid), position)
+        for name, values in self._run(position, sample).items():
+            counts[name].add(data_rows(values, batch, valid), position)
         self.samples.digest(position, sample)
 
     def _run(self, position: int, sample: Sample) -> dict[str, Any]:
+        if self.session is None:
+            return {}
         try:
             values = self.session.run(self.fetched, sample)
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise DataError(
-                f"{self.samples.source}: the model cannot run on sample {position}: {_first_line(error)}"
+                f"{self.samples.source}: the model cannot run on sample {position}: {first_line(error)}"
             ) from error
         return dict(zip(self.fetched, values, strict=True))
 
@@ -183,31 +175,3 @@ def data_rows(values: npt.NDArray[Any], batch: int, valid: int) -> npt.NDArray[A
     if valid == batch or values.ndim == 0 or values.shape[0] % batch:
         return values
     return values[: values.shape[0] // batch * valid]
-
-
-def exposed_session(model: Model, tensors: Sequence[str]) -> ort.InferenceSession:
-    """A session of the float model, one thread a run, that gives `tensors` besides the outputs.
-
-    Only they are exposed, so that everything else stays fused. `ModelError` if ONNX Runtime objects.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # failures are raised; a log line would say the same again
-    have = {info.name for info in model.outputs}
-    more = onnx.ModelProto()
-    for name in tensors:
-        if name not in have:
-            more.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    try:
-        # Serialized messages that follow each other are merged: no copy of the weights is made.
-        return ort.InferenceSession(
-            model.float_bytes() + more.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-    except _ORT_ERRORS as error:
-        raise ModelError(f"ONNX Runtime does not run the model: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    """An error of ONNX Runtime without its codes, on one line."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text.split(" : ", 2)[-1].strip()[:300]
