@@ -27,7 +27,7 @@ LAYOUT = """
 
     core.calibrate core.export core.halves core.passes core.qdq
 
-    core.evaluate core.lint core.project core.sensitivity core.session core.tune
+    core.evaluate core.lint core.project core.sensitivity core.tune
 
     sample_data
 
