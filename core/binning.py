@@ -19,6 +19,7 @@ from core.jit import compiled
 BLOCK = 2048  # values handled at a time: 8 KB of float32 stay in the first-level cache
 SPARE = 16
 MIN_EXPONENT = -149  # spacing of float32 denormals: a finer grid could not tell float32 values apart
+LARGEST = float(np.finfo(np.float32).max)  # float64 values beyond it count as infinite: no scale reaches them
 
 EXPONENT, COUNT, NANS, INFS, AT_MIN, AT_MAX, MIN_SAMPLE, MAX_SAMPLE, FIELDS = range(9)
 MINIMUM, MAXIMUM = range(2)
@@ -49,7 +50,7 @@ def keep_finite(x: Floats, whole: Ints) -> Floats:
     kept = np.empty_like(x)
     n = 0
     for i in range(x.size):
-        if np.isfinite(x[i]):
+        if abs(x[i]) <= LARGEST:
             kept[n] = x[i]
             n += 1
         elif np.isnan(x[i]):
@@ -137,14 +138,14 @@ def accumulate(
     """Add all of `x` (1-D, C-contiguous, float32 or float64; `bits` are the same bytes as integers)."""
     half = 1 << log2_half
     mask = (1 << (8 * x.itemsize - 1)) - 1
-    cell = np.full(1, np.inf, x.dtype)
+    cell = np.full(1, LARGEST, x.dtype)
     word = cell.view(bits.dtype)
-    infinity = np.int64(word[0])
+    largest = np.int64(word[0])
     columns = np.empty(BLOCK, np.uint32)
     for start in range(0, x.size, BLOCK):
         block = x[start : start + BLOCK]
         low, high = extreme_keys(bits[start : start + BLOCK], mask)
-        if high >= infinity or low <= ~infinity:
+        if high > largest or low < ~largest:
             block = keep_finite(block, whole)
             if block.size == 0:
                 continue

@@ -38,7 +38,7 @@ class Histogram:
     count: int  # finite values, zeros included
     zeros: int
     nans: int
-    infs: int
+    infs: int  # infinite as float32, that is beyond ±3.4e38
     min: float  # of the finite values; 0.0 if there are none
     max: float
     at_min: int  # how many values equal min

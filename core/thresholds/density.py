@@ -28,6 +28,7 @@ IntArray = npt.NDArray[np.int64]
 # is where the sums start, so nothing here holds mass of the bin itself except DENSITY.
 DENSITY, ABOVE, FIRST, SECOND = range(4)  # mass a unit; mass, first and second moment beyond the right border
 # Rows of a side's atoms: value, count.
+NEARLY = 1.0 + 1e-6  # float32 scales miss the range they were made for by 6e-8: nothing is clipped by that
 ERROR, ENERGY, OUTSIDE, CLIPPING = range(4)  # columns of the sums that `side_sums` returns
 
 
@@ -126,14 +127,15 @@ def _side(histogram: Histogram, *, sign: int) -> Side:
 def side_sums(
     table: FloatArray, extent: float, atoms: FloatArray, energy: float, step: float, levels: int
 ) -> tuple[float, float, float, float]:
-    """(ERROR, ENERGY, OUTSIDE, CLIPPING) of one side, lengths in bins.
+    """(NEARLY = 1.0 + 1e-6  # float32 scales miss the range they were made for by 6e-8: nothing is clipped by that
+ERROR, ENERGY, OUTSIDE, CLIPPING) of one side, lengths in bins.
 
     Sums of the squared error, of x'**2, of the values beyond the last level, and of their squared error.
     """
     limit = step * levels
     last = table.shape[0] - 2  # index of the bin that holds the extreme
     outside, clipping, beyond = 0.0, 0.0, 0.0
-    if limit < extent:
+    if limit * NEARLY < extent:
         j = min(int(limit), last)
         x = min(j + 1.0, extent) - limit
         outside = table[j, 1] + table[j, 0] * x
@@ -161,7 +163,7 @@ def side_sums(
             level = min(np.rint(value / step), np.float64(levels)) * step
             error += count * (value - level) ** 2
             square += count * level * level
-            if value > limit * (1.0 + 1e-6):  # float32 scales miss the range they were made for by 6e-8
+            if value > limit * NEARLY:
                 outside += count
                 clipping += count * (value - limit) ** 2
     return max(error, 0.0), square, outside, clipping

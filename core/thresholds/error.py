@@ -41,13 +41,13 @@ def errors_of(density: Density, encoding: Encoding) -> Errors:
     """Errors of each scale and zero point in `encoding`, () or (candidates,)."""
     sums = sweep(density, encoding)
     count = max(density.count, 1)
-    area = _square(density.width)
-    with np.errstate(over="ignore"):  # data near the largest float64 has an infinite mean square
-        mse, clipping = sums[:, ERROR] / count * area, sums[:, CLIPPING] / count * area
+    area = density.width * density.width
+    mse = sums[:, ERROR] / count * area
+    clipping = np.minimum(sums[:, CLIPPING] / count * area, mse)
     return Errors(
         mse=mse,
-        clipping_mse=np.minimum(clipping, mse),
-        rounding_mse=mse - np.minimum(clipping, mse),
+        clipping_mse=clipping,
+        rounding_mse=mse - clipping,
         sqnr_db=sqnr_db_of(density.energy, sums[:, ERROR]),
         cosine=1.0 - cosine_loss(density.energy, sums),
         clipped_share=sums[:, OUTSIDE] / count,
@@ -92,8 +92,3 @@ def encoding_errors(histogram: Histogram, encoding: Encoding) -> RangeError:
         cosine=float(e.cosine[0]),
         clipped_share=float(e.clipped_share[0]),
     )
-
-
-def _square(width: float) -> float:
-    """width**2, inf instead of an overflow."""
-    return width * width

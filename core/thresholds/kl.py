@@ -172,14 +172,14 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
         if full.low == 0.0 or full.high == 0.0 or (turn > 1 and not moved):
             break
     starts, stops, loss = (np.concatenate(part) for part in zip(*tried, strict=True))
-    order = np.lexsort((starts, stops - starts))
-    lows, highs = window_ends(starts[order], stops[order], full)
+    lows, highs = window_ends(starts, stops, full)
+    order = np.argsort(highs - lows, kind="stable")
     chosen = window_ends(np.array([a]), np.array([b]), full)
     return Search(
         method=Method.KL,
         range=Range(float(chosen[0][0]), float(chosen[1][0])),
-        lows=lows,
-        highs=highs,
+        lows=lows[order],
+        highs=highs[order],
         loss=loss[order],
         loss_label="KL (nats)",
         reason=_reason(float(loss[(starts == a) & (stops == b)][0]), float(loss[(stops - starts).argmax()])),

@@ -53,9 +53,11 @@ FLAGS = {
     "non_positive": "No value is positive: the high end stays at 0.",
     "zero_spike": "At least half of the values are exactly zero.",
     "two_values": "Besides zero, all values equal the minimum or the maximum.",
+    "outliers": "At most 0.01 % of the values take up three quarters of the range.",
     "few_values": "Fewer than 1,000 values were seen: thresholds hang on chance.",
 }
 _HUGE = 1e30
+_MANY = 1000
 
 
 def flags_of(histogram: Histogram, spec: QuantSpec) -> tuple[str, ...]:
@@ -76,7 +78,8 @@ def flags_of(histogram: Histogram, spec: QuantSpec) -> tuple[str, ...]:
         "non_positive": h.max <= 0.0 > h.min,
         "zero_spike": 0 < h.zeros < h.count and 2 * h.zeros >= h.count,
         "two_values": h.min < h.max and body == _at_extremes(h),
-        "few_values": 0 < h.count < 1000,
+        "outliers": h.count >= _MANY and 10_000 * _far_out(h) <= h.count,
+        "few_values": 0 < h.count < _MANY,
     }
     return tuple(code for code, present in found.items() if present)
 
@@ -84,6 +87,13 @@ def flags_of(histogram: Histogram, spec: QuantSpec) -> tuple[str, ...]:
 def _at_extremes(h: Histogram) -> int:
     """Non-zero values that equal the minimum or the maximum."""
     return (h.at_min if h.min != 0.0 else 0) + (h.at_max if h.max != 0.0 else 0)
+
+
+def _far_out(h: Histogram) -> int:
+    """Values beyond a quarter of the largest magnitude."""
+    quarter = int(np.ldexp(h.abs_max, -h.exponent) / 4)
+    low, high = max(-quarter - h.first, 0), max(quarter - h.first, 0)
+    return int(h.counts[:low].sum() + h.counts[high:].sum())
 
 
 def full_range(histogram: Histogram, spec: QuantSpec) -> Range:
