@@ -15,8 +15,13 @@ demo: .venv/.installed  ## open the app on a sample network
 app: .venv/.installed  ## open the app without a model
 	$(BIN)/quantscope app
 
-test: lint  ## lint, types, unit tests and browser tests
-	$(BIN)/python -m pytest
+# All checks run even if one fails, so that a single run tells everything; pytest's summary comes last.
+test: .venv/.installed-test  ## lint, types, unit tests and browser tests
+	@failed=; \
+	echo "ruff check ."; $(BIN)/ruff check . || failed="$$failed ruff"; \
+	echo "mypy"; $(BIN)/mypy || failed="$$failed mypy"; \
+	echo "pytest"; $(BIN)/python -m pytest || failed="$$failed pytest"; \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ LAYOUT = """
     core.samples core.session core.statcache core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
-    core.calibrate core.export core.halves core.passes core.qdq
+    core.calibrate core.export core.halves core.passes core.qdq core.session
 
     core.evaluate core.lint core.project core.sensitivity core.tune
 
