@@ -1,12 +1,14 @@
 """Uniform quantization: integer types, ranges, encodings, and the rounding that ONNX defines."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.integer]
+Number = TypeVar("Number", bound=np.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> 
 
 def encoding_from_range(range_: Range, spec: QuantSpec) -> Encoding:
     """`encoding_from_ranges` for one tensor-wide range."""
-    return encoding_from_ranges(np.float64(range_.low), np.float64(range_.high), spec)
+    return encoding_from_ranges(np.asarray(range_.low), np.asarray(range_.high), spec)
 
 
 def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:
@@ -177,7 +179,7 @@ def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:
     return np.asarray(np.where(capped < float(limits.tiny), 1.0, capped), np.float32)
 
 
-def _along(values: npt.NDArray[np.generic], axis: int | None, ndim: int) -> npt.NDArray[np.generic]:
+def _along(values: npt.NDArray[Number], axis: int | None, ndim: int) -> npt.NDArray[Number]:
     """Reshape per-channel values so that they broadcast along `axis` of an `ndim`-dimensional tensor."""
     if axis is None or values.ndim == 0:
         return values
@@ -193,7 +195,8 @@ def quantize(x: FloatArray, encoding: Encoding) -> IntArray:
     zero = _along(encoding.zero_point, encoding.axis, x.ndim)
     with np.errstate(over="ignore"):  # x / scale may reach inf, which the clip takes care of
         q = np.rint(x / scale) + zero
-    return np.clip(q, encoding.qmin, encoding.qmax).astype(encoding.type.dtype)
+    clipped: IntArray = np.clip(q, encoding.qmin, encoding.qmax).astype(encoding.type.dtype)
+    return clipped
 
 
 def dequantize(q: IntArray, encoding: Encoding) -> npt.NDArray[np.float32]:
