@@ -19,8 +19,6 @@ from core.model import Model
 from core.modelfile import read_model_file
 from core.quant import TYPES, Encoding, QuantType
 
-# onnxruntime's tools rename a tensor that is both quantized and an output of the graph.
-_RENAMED = "_QuantizeLinear_Input"
 _EXPOSED_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))
 
 
@@ -151,8 +149,8 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
         source, integers = node.input[0], node.output[0]
         if source in constants or source in dequantized:
             continue
-        base = source.removesuffix(_RENAMED)
-        if base not in known:  # the float name may have stayed with the dequantized tensor
+        base = source
+        if base not in known:  # at an output of the graph, the dequantized tensor has the float one's name
             base = next((out for out in outputs_of.get(integers, ()) if out in known), "")
         if not base:
             continue
