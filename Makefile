@@ -18,7 +18,7 @@ app: .venv/.installed  ## open the app without a model
 # All checks run even if one fails, so that a single run tells everything; pytest's summary comes last.
 test: .venv/.installed-test  ## lint, types, unit tests and browser tests
 	@failed=; \
-	echo "ruff check ."; $(BIN)/ruff check . || failed="$$failed ruff"; \
+	echo "ruff check ."; $(BIN)/ruff check --output-format=concise . || failed="$$failed ruff"; \
 	echo "mypy"; $(BIN)/mypy || failed="$$failed mypy"; \
 	echo "pytest"; $(BIN)/python -m pytest || failed="$$failed pytest"; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
