@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core import metrics
 from core.errors import DataError
 
 Counts = npt.NDArray[np.int64]
@@ -48,15 +49,6 @@ def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> No
         )
 
 
-def ranks(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> Counts:
-    """Place of each row's label among its scores, 0 = first; equal scores rank by class index, NaN last."""
-    own = np.take_along_axis(scores, labels[:, None], axis=1)
-    index = np.arange(scores.shape[1])
-    before = (scores > own) | ((scores == own) & (index < labels[:, None]))
-    placed = before.sum(axis=1, dtype=np.int64)
-    return np.asarray(np.where(np.isnan(scores).any(axis=1), np.iinfo(np.int64).max, placed), np.int64)
-
-
 def count_rows(
     float_scores: npt.NDArray[Any],
     quantized_scores: npt.NDArray[Any],
@@ -64,16 +56,16 @@ def count_rows(
 ) -> Counts:
     """Counts for some rows: rows, agreeing, then float top-1, top-5, quantized top-1, top-5.
 
-    A quantized row with NaN agrees with nothing and is never right.
+    A row with NaN agrees with nothing and is never right.
     """
-    broken = np.isnan(quantized_scores).any(axis=1) | np.isnan(float_scores).any(axis=1)
-    same = (float_scores.argmax(axis=1) == quantized_scores.argmax(axis=1)) & ~broken
-    counts = [len(float_scores), int(same.sum()), 0, 0, 0, 0]
-    if labels is not None:
-        for at, scores in ((2, float_scores), (4, quantized_scores)):
-            place = ranks(scores, labels)
-            counts[at], counts[at + 1] = int((place < 1).sum()), int((place < 5).sum())
-    return np.array(counts, np.int64)
+    rows = len(float_scores)
+    shares = [0.0] * 5
+    if rows:
+        shares[0] = metrics.agreement(float_scores, quantized_scores)
+        if labels is not None:
+            pairs = [(scores, k) for scores in (float_scores, quantized_scores) for k in (1, 5)]
+            shares[1:] = [metrics.top_k_accuracy(scores, labels, k) for scores, k in pairs]
+    return np.array([rows, *(round(share * rows) for share in shares)], np.int64)
 
 
 def accuracy(parts: Iterable[Counts], *, output: str, classes: int, labelled: bool) -> Accuracy | None:
