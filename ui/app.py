@@ -56,8 +56,8 @@ def main() -> None:
     chosen = st.navigation(list(pages.values()))
     if (wanted := st.session_state.pop("go", None)) is not None:
         common.go(wanted)
-    sidebar.render()
     chosen.run()
+    sidebar.render()  # last: whoever drags a clip line looks at the page
 
 
 main()

@@ -67,10 +67,13 @@ def _diagnose(
         if better is not None:
             return Diagnosis(row=row, reason=_range_reason(seen), remedy=better)
     if _by_weights(row):
-        uneven = "" if channels is None else f" (median channel uses {channels.wasted_bits:.1f} bits less than 8)"
+        uneven = (
+            "" if channels is None else f" (median channel uses {channels.wasted_bits:.1f} bits less than 8)"
+        )
         return Diagnosis(
             row=row,
-            reason=f"Its output's range alone would give {decibel(tensor)}: the loss is in its weights{uneven}.",
+            reason=f"Its output's range alone would give {decibel(tensor)}: the loss is in its "
+            f"weights{uneven}.",
             remedy="Try another weight method, or leave this layer in float.",
         )
     if row.precision == Precision.INT8:
@@ -93,7 +96,8 @@ def _range_reason(seen: TensorView) -> str:
     e = seen.error
     if e.mse > 0 and e.clipping_mse > 0.5 * e.mse:
         share = percent(e.clipped_share, 3)
-        return f"Clipping makes {100 * e.clipping_mse / e.mse:.0f} % of the error: {share} of the values are cut off."
+        part = 100 * e.clipping_mse / e.mse
+        return f"Clipping makes {part:.0f} % of the error: {share} of the values are cut off."
     return (
         f"A few far values stretch the range to {_span(seen.encoding)}: steps of "
         f"{float(seen.encoding.scale):.3g} are too coarse for the rest."

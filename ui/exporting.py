@@ -16,9 +16,10 @@ from core.evaluate import FloatReference
 from core.evaluate.runtime import Session
 from core.model import Model
 from core.progress import ProgressFn, report
-from core.project import Project
+from core.project import Project, Source
 from core.recipe import Encodings, Recipe
 from core.targets import Precision, target
+from sample_data import SAMPLES
 from ui.measure import quantized_bytes
 from ui.rows import Row
 
@@ -45,7 +46,11 @@ def verify(model: Model, encodings: Encodings, floats: FloatReference, progress:
         ours, theirs = previewed.run(sample), loaded.run(sample)
         for name, value in ours.items():
             other = theirs[name]
-            same = same and value.dtype == other.dtype and np.array_equal(value, other, equal_nan=value.dtype.kind == "f")
+            same = (
+                same
+                and value.dtype == other.dtype
+                and np.array_equal(value, other, equal_nan=value.dtype.kind == "f")
+            )
             if value.dtype.kind == "f" and value.size:
                 largest = max(largest, float(np.nanmax(np.abs(value - other), initial=0.0)))
         report(progress, done, len(floats.inputs), "comparing")
@@ -91,17 +96,21 @@ def _cell(value: object) -> object:
 
 def command(project: Project, recipe: Recipe, name: str) -> str:
     """The command line that makes the same file from the downloaded recipe."""
-    model = project.model.path if project.model.kind == "path" else f"{name}.onnx"
-    data = project.data.path if project.data.kind == "path" else ""
-    words = ["quantscope", "quantize", model]
-    if data:
-        words += ["--data", data]
-    elif project.data.kind == "random":
-        words += ["--random"]
+    words = ["quantscope", "quantize", _path(project.model, f"{name}.onnx", part="model")]
+    if project.data.kind == "random":
+        options = project.data.options
+        words += ["--random", str(options.get("limit", 32)), "--seed", str(options.get("seed", 0))]
     else:
-        words += ["--data", "CALIBRATION.npz"]
+        words += ["--data", _path(project.data, "CALIBRATION.npz", part="calibration")]
     words += ["-o", f"{name}_int8.onnx", "--recipe", f"{name}_recipe.yaml"]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _path(source: Source, stand_in: str, *, part: str) -> str:
+    """Where a source lies on this machine; a stand-in for what was uploaded."""
+    if source.kind == "sample" and source.path in SAMPLES:
+        return str(getattr(SAMPLES[source.path], part))
+    return source.path if source.kind == "path" else stand_in
 
 
 def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tuple[str, str]]:

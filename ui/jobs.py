@@ -137,6 +137,13 @@ class Newest:
         self._waiting: tuple[Hashable, str, Work] | None = None
         self._current: tuple[Hashable, Job] | None = None
         self._lock = threading.Lock()
+        self._finished = threading.Condition(self._lock)
+
+    def wait(self, token: Hashable, seconds: float) -> Job | None:
+        """The finished job of `token`, waited for no longer than `seconds`."""
+        with self._finished:
+            self._finished.wait_for(lambda: token in self._results, seconds)
+            return self._results.get(token)
 
     def request(self, token: Hashable, title: str, work: Work) -> Job | None:
         """The finished job of `token`; None while it waits or runs (it is started as needed)."""
@@ -180,3 +187,4 @@ class Newest:
                     self._results[token] = job
                     while len(self._results) > self._keep:
                         self._results.popitem(last=False)
+                    self._finished.notify_all()

@@ -95,7 +95,9 @@ def _stored(
     name, content = given
     if not content:
         raise DataError(f"the uploaded file {name} is empty")
-    return Source(kind="stored", path=projects.store_file(project, f"{role}-{name}", content), options=options)
+    return Source(
+        kind="stored", path=projects.store_file(project, f"{role}-{name}", content), options=options
+    )
 
 
 def _begin(project: Project) -> Project:

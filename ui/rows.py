@@ -78,7 +78,16 @@ def layer_rows(
     alone = {name: error.local for name, error in (local or {}).items()}
     known: dict[object, RangeError] = {} if cache is None else cache
     rows = [
-        _row(layer, model, statistics, recipe, encodings, measured.get(layer.name), alone.get(layer.name), known)
+        _row(
+            layer,
+            model,
+            statistics,
+            recipe,
+            encodings,
+            measured.get(layer.name),
+            alone.get(layer.name),
+            known,
+        )
         for layer in model.layers
     ]
     return _flagged(rows, encodings, model)

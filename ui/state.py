@@ -19,6 +19,7 @@ from core.progress import ProgressFn
 from core.project import Project
 from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
+from core.tune import measured_default
 from ui import cached, exporting, measure
 from ui.jobs import Job
 from ui.rows import Row, layer_rows
@@ -203,7 +204,7 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
     """The layer table with what has been measured so far, and whether more is on its way."""
     outcome = effect(now)
     alone = local(now) if with_local else Live()
-    errors = cached.keep(("range errors", now.project.id, now.model.hash))
+    kept: dict[Any, Any] = cached.keep(("range errors", now.project.id, now.model.hash))
     found = layer_rows(
         now.model,
         now.workspace.statistics,
@@ -211,7 +212,7 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
         now.encodings,
         cumulative=outcome.value.layers if outcome.value is not None else (),
         local=alone.value,
-        cache=errors,
+        cache=kept,
     )
     return found, outcome.running or alone.running
 
@@ -230,35 +231,63 @@ class Live:
     error: str = ""
 
 
-def effect(now: Session) -> Live:
-    """Outputs and cumulative layer errors of the shown recipe, on a few samples (`Preview`)."""
-    return _measured("effect", now, measure.effect)
+def effect(now: Session, *, patience: float = 0.0) -> Live:
+    """Outputs and cumulative layer errors of the shown recipe, on a few samples (`Preview`).
+
+    Waits for up to `patience` seconds, so that small models need no second drawing.
+    """
+    return _measured("effect", now, measure.effect, patience)
 
 
 def local(now: Session) -> Live:
     """Errors of every layer quantized alone (`dict` of `LayerError` by layer)."""
     return _measured(
-        "local", now, lambda _place, model, encodings, few, tell: measure.local_errors(model, encodings, few, tell)
+        "local",
+        now,
+        lambda _place, model, encodings, few, tell: measure.local_errors(model, encodings, few, tell),
     )
 
 
 def whole(now: Session) -> Live:
     """Accuracy, latency and the halves of the loss (`Whole`), over the evaluation data."""
-    samples = now.workspace.judged
-    return _measured(
-        "whole",
-        now,
-        lambda place, model, encodings, few, tell: measure.whole(place, model, encodings, samples, few, tell),
-    )
+
+    def work(
+        place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
+    ) -> Any:
+        return measure.whole(place, model, encodings, now.workspace.judged or few, few, tell)
+
+    return _measured("whole", now, work)
 
 
 def verified(now: Session) -> Live:
     """The exported bytes, loaded again and compared with the preview (`Verified`)."""
 
-    def work(place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn) -> Any:
+    def work(
+        place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
+    ) -> Any:
         return exporting.verify(model, encodings, measure.reference(place, model, few, tell), tell)
 
     return _measured("verified", now, work)
+
+
+def trials() -> Job | None:
+    """The job that tries every method as the default, if it was started."""
+    opened = project()
+    return cached.registry().get(f"{opened.id}:trials") if opened is not None else None
+
+
+def start_trials(now: Session) -> None:
+    """Try every method as the default of the shown recipe, in the background."""
+    id, space = f"{now.project.id}:trials", now.workspace
+    samples, recipe = space.samples, now.recipe
+    if samples is None:
+        return
+    cached.registry().forget(id)
+    cached.registry().submit(
+        id,
+        "Trying every method",
+        lambda tell: measured_default(space.model, space.statistics, samples, recipe, progress=tell),
+    )
 
 
 WORKERS = ("effect", "local", "whole", "verified")
@@ -275,7 +304,7 @@ def busy(now: Session) -> bool:
     return any(cached.latest(w, now.project.id).busy for w in WORKERS)
 
 
-def _measured(worker: str, now: Session, work: Callable[..., Any]) -> Live:
+def _measured(worker: str, now: Session, work: Callable[..., Any], patience: float = 0.0) -> Live:
     """Ask a background worker for what follows from the shown recipe."""
     few = now.workspace.preview
     if few is None:
@@ -284,6 +313,8 @@ def _measured(worker: str, now: Session, work: Callable[..., Any]) -> Live:
     token = (now.model.hash, recipe_token(now.recipe))
     queue = cached.latest(worker, now.project.id)
     job = queue.request(token, worker, lambda tell: work(place, now.model, now.encodings, few, tell))
+    if job is None and patience:
+        job = queue.wait(token, patience)
     if job is None:
         return Live(running=True)
     return Live(value=job.result, error=job.error)

@@ -7,8 +7,8 @@ from typing import Any
 
 from core.calibrate import calibrate
 from core.data import check_samples, open_samples, random_samples
-from core.images import preprocessing
 from core.errors import DataError, QuantScopeError
+from core.images import preprocessing
 from core.model import Model, load_model
 from core.progress import Progress, ProgressFn
 from core.project import Project, Source, resolve_path
@@ -70,7 +70,9 @@ def prepare(
     except QuantScopeError as error:
         if statistics is None:
             raise
-        notes.append(f"The calibration data cannot be opened ({error}); nothing can be measured without them.")
+        notes.append(
+            f"The calibration data cannot be opened ({error}); nothing can be measured without them."
+        )
     if statistics is None:
         assert samples is not None
         statistics = calibrate(model, samples, progress=progress)

@@ -1,6 +1,7 @@
-"""Interactive elements that Streamlit does not have: a histogram with draggable clip lines, figure cards."""
+"""Elements that Streamlit does not have: draggable clip lines, a graph of layers, figure cards."""
 
 from ui.components.cards import Card, cards
+from ui.components.graph import layer_graph
 from ui.components.threshold import threshold_chart
 
-__all__ = ["Card", "cards", "threshold_chart"]
+__all__ = ["Card", "cards", "layer_graph", "threshold_chart"]

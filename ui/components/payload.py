@@ -28,8 +28,11 @@ FORMULAS = {
 }
 
 
-def payload(seen: TensorView, *, seq: int, readonly: bool = False) -> dict[str, Any]:
-    """The chart's data; `seq` is the newest of its own edits that is in `seen`."""
+def payload(seen: TensorView, *, seq: int, token: str = "", readonly: bool = False) -> dict[str, Any]:
+    """The chart's data.
+
+    `seq` is the newest of the chart's own edits that is in `seen`; `token` names the recipe.
+    """
     h = seen.histogram
     shown = h
     while shown.counts.size > BINS:
@@ -41,6 +44,7 @@ def payload(seen: TensorView, *, seq: int, readonly: bool = False) -> dict[str, 
     return {
         "rev": f"{seen.tensor}|{h.digest()[:16]}|{seen.mode}|{seen.spec.type}",
         "seq": seq,
+        "token": token,
         "readonly": readonly,
         "mode": seen.mode,
         "bins": {

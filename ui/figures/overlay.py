@@ -2,35 +2,34 @@
 
 import plotly.graph_objects as go
 
-from ui.figures.style import FLOAT, QUANTIZED, layout
+from ui.figures.style import QUANTIZED, WARN, layout
 from ui.tensor_view import Levels
 
 
 def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:
-    """Counts of a tensor's float values (area) and of its quantized levels (bars), log scale.
+    """Counts of a tensor's float values (line) and of its quantized levels (bars), log scale.
 
     Both are counts per step of the quantizer, so that they can be compared; the piles at the ends are
     what was clipped.
     """
     figure = go.Figure()
-    figure.add_scatter(
-        x=levels.float_x,
-        y=levels.float_y,
-        name="float",
-        mode="lines",
-        line={"shape": "hv", "width": 1, "color": FLOAT},
-        fill="tozeroy",
-        hovertemplate="value %{x:.4g}<br>%{y:.4g} float values a step<extra></extra>",
-    )
     figure.add_bar(
         x=levels.value,
         y=levels.count,
-        width=levels.step * 0.62,
+        width=levels.step * 0.8,
         name="quantized",
         marker={"color": QUANTIZED, "line": {"width": 0}},
         customdata=levels.integer,
         hovertemplate="level %{x:.4g} (q = %{customdata})<br>%{y:,.0f} values<br>"
         "<i>q = clip(round(x / s) + z),  x' = (q − z)·s</i><extra></extra>",
+    )
+    figure.add_scatter(
+        x=levels.float_x,
+        y=levels.float_y,
+        name="float",
+        mode="lines",
+        line={"shape": "hv", "width": 1.4, "color": WARN},
+        hovertemplate="value %{x:.4g}<br>%{y:.4g} float values a step<extra></extra>",
     )
     layout(figure, x="value of the tensor", y="count, log scale", height=height)
     figure.update_yaxes(type="log", dtick=1, exponentformat="power", range=[-0.35, levels.top])

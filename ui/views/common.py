@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import QuantScopeError
+from core.project import Project
 from ui import state, text
 from ui.jobs import Job, State
 
@@ -25,8 +26,9 @@ def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
             st.error(text.escape(str(error)), icon=":material/error:")
         except Exception as error:
             log.exception("drawing %s failed", draw.__name__)
+            what = text.escape(f"{type(error).__name__}: {error}")
             st.error(
-                f"Something went wrong here ({text.escape(type(error).__name__)}: {text.escape(str(error))}). "
+                f"Something went wrong here ({what}). "
                 "Your recipe is saved; the server's log has the details. Undo the last change, or reload the page.",
                 icon=":material/error:",
             )
@@ -38,7 +40,8 @@ def go(page: str) -> None:
     """Switch to a page, keeping the project in the address."""
     opened = state.project()
     st.switch_page(
-        st.session_state["pages"][page], query_params={state.ADDRESS: opened.id} if opened is not None else None
+        st.session_state["pages"][page],
+        query_params={state.ADDRESS: opened.id} if opened is not None else None,
     )
 
 
@@ -69,7 +72,8 @@ def session(page: str) -> state.Session | None:
     if ready.workspace.statistics.synthetic:
         st.warning(
             "**Calibrated on random noise.** Every range, error and figure below comes from made-up inputs: "
-            "good for trying the tool, useless for judging or shipping this model. Give real samples on *Open*.",
+            "good for trying the tool, useless for judging or shipping this model. "
+            "Give real samples on *Open*.",
             icon=":material/casino:",
         )
     return ready
@@ -112,15 +116,27 @@ def _progress() -> None:
         if job.progress.total:
             label += f" · {job.progress.done:,} of {job.progress.total:,}"
         left = job.seconds_left
-        label += f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+        label += (
+            f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+        )
         st.progress(job.share, label)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button("Cancel", icon=":material/stop:", on_click=job.cancel, key="cancel_job", disabled=job.stop.is_set())
+            st.button(
+                "Cancel",
+                icon=":material/stop:",
+                on_click=job.cancel,
+                key="cancel_job",
+                disabled=job.stop.is_set(),
+            )
             st.caption(
                 "Stopping after the samples in work…"
                 if job.stop.is_set()
                 else "You may leave this page or reload it: the work goes on."
             )
+
+
+def _retry(opened: Project) -> None:
+    state.restart(opened)
 
 
 def _ended(job: Job) -> None:
@@ -131,7 +147,13 @@ def _ended(job: Job) -> None:
         st.error(text.escape(job.error), icon=":material/error:")
     with st.container(horizontal=True):
         if opened is not None:
-            st.button("Try again", icon=":material/refresh:", on_click=state.restart, args=(opened,), key="retry_job")
+            st.button(
+                "Try again",
+                icon=":material/refresh:",
+                on_click=_retry,
+                args=(opened,),
+                key="retry_job",
+            )
         if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
             state.show(None)
             go("open")
@@ -146,6 +168,7 @@ def polling(active: bool) -> None:
 
 def _poll(token: str, before: frozenset[str]) -> None:
     now = state.session()
-    if now is not None and state.recipe_token(now.recipe) == token:
-        if state.ready(now) != before or not state.busy(now):
-            st.rerun(scope="app")
+    if now is None or state.recipe_token(now.recipe) != token:
+        return
+    if state.ready(now) != before or not state.busy(now):
+        st.rerun(scope="app")

@@ -8,10 +8,12 @@ from ui import state, text
 from ui.components import Card, cards
 from ui.views import common
 
+PATIENCE = 0.3  # seconds
+
 
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
-    live = state.effect(now)
+    live = state.effect(now, patience=PATIENCE)
     st.fragment(common.guarded(_panel), run_every=0.15 if live.running else None)(layer.name, live.running)
 
 
@@ -29,7 +31,12 @@ def _panel(name: str, waited: bool) -> None:
     result: Preview | None = live.value
     few = now.workspace.preview
     samples = text.plural(len(few) if few is not None else 0, "sample")
-    cards(_cards(result, name, samples, live.running), key="effect", least=130)
+    cards(
+        _cards(result, name, samples, live.running),
+        key="effect",
+        least=130,
+        token=state.recipe_token(now.recipe),
+    )
 
 
 def _cards(result: Preview | None, name: str, samples: str, running: bool) -> list[Card]:
@@ -42,14 +49,36 @@ def _cards(result: Preview | None, name: str, samples: str, running: bool) -> li
     kind = "Top-1" if scores is not None and scores.quantized_top1 is not None else "Agreement"
     share = None if scores is None else scores.quantized_top1 if kind == "Top-1" else scores.agreement
     entries = (
-        ("Output SQNR", text.decibel(output.sqnr_db if output else None), f"10 log₁₀(Σf² / Σ(f−q)²), dB. {where}"),
+        (
+            "Output SQNR",
+            text.decibel(output.sqnr_db if output else None),
+            f"10 log₁₀(Σf² / Σ(f−q)²), dB. {where}",
+        ),
         ("Output cosine", text.cosine(output.cosine if output else None), f"f·q / (‖f‖‖q‖). {where}"),
-        (kind, text.percent(share, 0), f"Share of samples with the {'right' if kind == 'Top-1' else 'same'} class first. {where}"),
-        ("This layer", text.decibel(own.sqnr_db if own else None), f"Cumulative SQNR of this layer's output. {where}"),
-        ("This layer, cosine", text.cosine(own.cosine if own else None), f"Cumulative cosine of its output. {where}"),
+        (
+            kind,
+            text.percent(share, 0),
+            f"Share of samples with the {'right' if kind == 'Top-1' else 'same'} class first. {where}",
+        ),
+        (
+            "This layer",
+            text.decibel(own.sqnr_db if own else None),
+            f"Cumulative SQNR of this layer's output. {where}",
+        ),
+        (
+            "This layer, cosine",
+            text.cosine(own.cosine if own else None),
+            f"Cumulative cosine of its output. {where}",
+        ),
     )
     notes = {"This layer": "cumulative", "This layer, cosine": "cumulative"}
     return [
-        Card(name=title, value=value, tip=tip, waiting=running, note="updating…" if running else notes.get(title, note))
+        Card(
+            name=title,
+            value=value,
+            tip=tip,
+            waiting=running,
+            note="updating…" if running else notes.get(title, note),
+        )
         for title, value, tip in entries
     ]

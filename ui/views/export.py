@@ -1,4 +1,4 @@
-"""Export: the quantized model, verified by loading it again, with recipe, table and the command to repeat it."""
+"""Export: the quantized model, verified by loading it again, and what it takes to repeat it."""
 
 import streamlit as st
 
@@ -23,22 +23,38 @@ def render() -> None:
         with st.container(horizontal=True):
             st.download_button(
                 f"Model, {text.size(len(ready.data))}" if ready else "Model",
-                data=ready.data if ready else b"", file_name=f"{stem}_int8.onnx", mime="application/octet-stream",
-                type="primary", icon=":material/download:", disabled=ready is None, on_click="ignore", key="get_model",
+                data=ready.data if ready else b"",
+                file_name=f"{stem}_int8.onnx",
+                mime="application/octet-stream",
+                type="primary",
+                icon=":material/download:",
+                disabled=ready is None,
+                on_click="ignore",
+                key="get_model",
             )
             st.download_button(
-                "Recipe", data=now.recipe.to_yaml(), file_name=f"{stem}_recipe.yaml", mime="application/yaml",
-                icon=":material/description:", on_click="ignore", key="get_recipe",
+                "Recipe",
+                data=now.recipe.to_yaml(),
+                file_name=f"{stem}_recipe.yaml",
+                mime="application/yaml",
+                icon=":material/description:",
+                on_click="ignore",
+                key="get_recipe",
                 help="All choices as text: review it, keep it in version control, replay it without the app.",
             )
             rows, _running = state.rows(now)
             st.download_button(
-                "Layer table", data=exporting.table_csv(rows), file_name=f"{stem}_layers.csv", mime="text/csv",
-                icon=":material/table:", on_click="ignore", key="get_table",
+                "Layer table",
+                data=exporting.table_csv(rows),
+                file_name=f"{stem}_layers.csv",
+                mime="text/csv",
+                icon=":material/table:",
+                on_click="ignore",
+                key="get_table",
             )
         st.caption(
-            f"ONNX with QuantizeLinear / DequantizeLinear pairs for {text.escape(exporting.target_label(now.recipe))}; "
-            "the model's inputs and outputs are as in your file."
+            "ONNX with QuantizeLinear / DequantizeLinear pairs for "
+            f"{text.escape(exporting.target_label(now.recipe))}; the model's inputs and outputs are as in your file."
         )
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
@@ -50,14 +66,16 @@ def _verification(live: state.Live) -> None:
     found: Verified | None = live.value
     with st.container(border=True):
         if live.error:
-            st.markdown(f":red[:material/error:] **The file could not be verified:** {text.escape(live.error)}")
+            st.markdown(
+                f":red[:material/error:] **The file could not be verified:** {text.escape(live.error)}"
+            )
         elif found is None:
             st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")
         elif found.identical:
             st.markdown(
-                f":green[:material/verified:] **Verified.** The {text.size(len(found.data))} were loaded again by ONNX Runtime "
-                f"{text.escape(found.runtime)} and run on {text.plural(found.samples, 'sample')}: outputs are identical, "
-                "bit for bit, to the ones behind the figures on the other pages."
+                f":green[:material/verified:] **Verified.** The file of {text.size(len(found.data))} was loaded "
+                f"again by ONNX Runtime {text.escape(found.runtime)} and run on "
+                f"{text.plural(found.samples, 'sample')}: outputs are identical, bit for bit, to the ones behind the figures on the other pages."
             )
         else:
             st.markdown(
@@ -74,7 +92,10 @@ def _stays_float(now: state.Session) -> None:
         st.markdown("**What stays float, and why**")
         if not entries:
             st.markdown("Nothing: every layer computes on integers.")
-        for name, why in entries[:200]:
-            st.markdown(f"- {text.code(name)}: {text.escape(why)}")
-        for note in now.model.notes:
-            st.markdown(f"- {text.escape(note)}")
+        st.markdown("\n".join(f"- {text.code(name)}: {text.escape(why)}" for name, why in entries[:200]))
+        if len(entries) > 200:
+            st.caption(f"… and {len(entries) - 200} more; the layer table lists all.")
+    if now.model.notes:
+        with st.container(border=True):
+            st.markdown("**What was changed in the graph before quantizing**")
+            st.markdown("\n".join(f"- {text.escape(note)}" for note in now.model.notes))

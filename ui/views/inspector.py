@@ -31,10 +31,15 @@ def render() -> None:
     layer = _choose(now)
     searched = cached.keep(("searches", now.project.id, now.model.hash))
     seen = view_tensor(
-        now.model, now.workspace.statistics, now.recipe, now.encodings, layer, searched.setdefault("by tensor", {})
+        now.model,
+        now.workspace.statistics,
+        now.recipe,
+        now.encodings,
+        layer,
+        searched.setdefault("by tensor", {}),
     )
     _settings(now, layer, seen)
-    effect_panel.render(now, layer)
+    effect = st.container()  # drawn after the chart, which must follow a drag at once
     if seen is None or seen.histogram.count == 0:
         st.info(
             "This layer's output is not quantized for this target, so there is no range to choose. "
@@ -43,6 +48,8 @@ def render() -> None:
         )
     else:
         _chart(now, seen)
+    with effect:
+        effect_panel.render(now, layer)
     _below(now, layer, seen)
 
 
@@ -56,16 +63,46 @@ def _choose(now: state.Session) -> Layer:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.title("Inspector", anchor=False, width="content")
         st.selectbox(
-            "Layer", names, key="layer_box", on_change=_pick, label_visibility="collapsed", width="stretch",
-            format_func=lambda name: f"{names.index(name) + 1}. {text.plain(name)}  ·  {text.plain(ops[name])}",
+            "Layer",
+            names,
+            key="layer_box",
+            on_change=_pick,
+            label_visibility="collapsed",
+            width="stretch",
+            format_func=lambda name: (
+                f"{names.index(name) + 1}. {text.plain(name)}  ·  {text.plain(ops[name])}"
+            ),
         )
         st.button(
-            "Previous", icon=":material/chevron_left:", key="previous", disabled=place == 0,
-            on_click=state.choose_layer, args=(names[max(place - 1, 0)],), shortcut="alt+left",
+            "",
+            icon=":material/chevron_left:",
+            key="previous",
+            disabled=place == 0,
+            help="Previous layer",
+            on_click=state.choose_layer,
+            args=(names[max(place - 1, 0)],),
+            shortcut="alt+left",
         )
         st.button(
-            "Next", icon=":material/chevron_right:", key="next", disabled=place == len(names) - 1,
-            on_click=state.choose_layer, args=(names[min(place + 1, len(names) - 1)],), shortcut="alt+right",
+            "",
+            icon=":material/chevron_right:",
+            key="next",
+            disabled=place == len(names) - 1,
+            help="Next layer",
+            on_click=state.choose_layer,
+            args=(names[min(place + 1, len(names) - 1)],),
+            shortcut="alt+right",
+        )
+        owner = _owner(now)
+        _similar(now, layer, owner)
+        st.button(
+            "Reset",
+            icon=":material/restart_alt:",
+            key="reset_layer",
+            disabled=owner not in now.recipe.layers,
+            on_click=_reset,
+            args=(owner,),
+            help="Back to the project's defaults",
         )
     return layer
 
@@ -79,57 +116,71 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
     name = seen.owner if seen is not None else layer.name
     choice = now.recipe.choice(name)
     own = now.recipe.choice(layer.name)
-    assert choice.method is not None and own.precision is not None and own.weights is not None
+    assert choice.method is not None
     # Widgets follow the recipe, which undo and drags change too.
     st.session_state["method"] = LABELS[choice.method]
     st.session_state["percentile"] = float(choice.percentile or 99.99)
-    st.session_state["symmetric"] = bool(choice.symmetric)
+    st.session_state["symmetry"] = "sym" if choice.symmetric else "asym"
     st.session_state["precision"] = str(own.precision)
     st.session_state["granularity"] = next(k for k, v in GRANULARITY.items() if v is own.weights)
     if seen is not None and seen.shared:
         st.info(
-            f"{text.code(layer.name)} passes its values on, so it takes over the range of {text.code(seen.owner)}. "
-            "What you set here is set there.",
+            f"{text.code(layer.name)} passes its values on, so it takes over the range of "
+            f"{text.code(seen.owner)}. What you set here is set there.",
             icon=":material/link:",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         if seen is not None:
             st.segmented_control(
-                "Strategy", [LABELS[m] for m in LABELS], key="method", required=True,
-                on_change=_method, args=(name, seen.range),
+                "Strategy",
+                [LABELS[m] for m in LABELS],
+                key="method",
+                required=True,
+                on_change=_method,
+                args=(name, seen.range),
                 help="How the range is chosen. *Manual* keeps the present range and lets you move it; "
                 "dragging a clip line does the same.",
             )
             if choice.method is Method.PERCENTILE:
                 st.number_input(
-                    "Share kept, %", 90.0, 100.0, step=0.01, format="%.3f", key="percentile", width=130,
-                    on_change=_percentile, args=(name,),
+                    "Share kept, %",
+                    90.0,
+                    100.0,
+                    step=0.01,
+                    format="%.3f",
+                    key="percentile",
+                    width=130,
+                    on_change=_percentile,
+                    args=(name,),
                 )
             st.segmented_control(
-                "Range", ["asymmetric", "symmetric"], key="symmetry", required=True,
-                default=None, on_change=_symmetry, args=(name,),
-                help="Symmetric: zero in the middle. Asymmetric: both ends free, nothing wasted on an empty side.",
-            ) if _set("symmetry", "symmetric" if choice.symmetric else "asymmetric") else None
+                "Range",
+                ["asym", "sym"],
+                key="symmetry",
+                required=True,
+                on_change=_symmetry,
+                args=(name,),
+                help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
+            )
         st.segmented_control(
-            "Precision", [str(p) for p in target(now.recipe.target).precisions], key="precision", required=True,
-            on_change=_precision, args=(layer.name,),
+            "Precision",
+            [str(p) for p in target(now.recipe.target).precisions],
+            key="precision",
+            required=True,
+            on_change=_precision,
+            args=(layer.name,),
             help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
         )
         if layer.weight is not None:
             st.segmented_control(
-                "Weights", list(GRANULARITY), key="granularity", required=True, on_change=_granularity, args=(layer.name,),
+                "Weights",
+                list(GRANULARITY),
+                key="granularity",
+                required=True,
+                on_change=_granularity,
+                args=(layer.name,),
                 help="One scale for each output channel, or one for the whole weight.",
             )
-        _similar(now, layer, name)
-        st.button(
-            "Reset", icon=":material/restart_alt:", key="reset_layer", disabled=name not in now.recipe.layers,
-            on_click=_reset, args=(name,), help="Back to the project's defaults",
-        )
-
-
-def _set(key: str, value: Any) -> bool:
-    st.session_state[key] = value
-    return True
 
 
 def _method(name: str, shown: Range) -> None:
@@ -144,8 +195,9 @@ def _percentile(name: str) -> None:
 
 
 def _symmetry(name: str) -> None:
-    chosen = st.session_state["symmetry"]
-    state.edit_layer(name, f"{text.short(name)}: {chosen}", symmetric=chosen == "symmetric")
+    symmetric = st.session_state["symmetry"] == "sym"
+    words = "symmetric" if symmetric else "asymmetric"
+    state.edit_layer(name, f"{text.short(name)}: {words}", symmetric=symmetric)
 
 
 def _precision(name: str) -> None:
@@ -169,12 +221,19 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
     with st.popover("Apply to…", icon=":material/content_copy:", key="similar", disabled=not computed):
         st.caption("Strategy, symmetry, precision and weights of this layer; a manual range is not copied.")
         st.button(
-            f"{len(same)} other {text.escape(layer.op)}", key="apply_same", disabled=not same, width="stretch",
-            on_click=_copy, args=(name, tuple(same)),
+            f"{len(same)} other {text.escape(layer.op)}",
+            key="apply_same",
+            disabled=not same,
+            width="stretch",
+            on_click=_copy,
+            args=(name, tuple(same)),
         )
         st.button(
-            f"all {len(computed)} other layers", key="apply_all", width="stretch",
-            on_click=_copy, args=(name, tuple(computed)),
+            f"all {len(computed)} other layers",
+            key="apply_all",
+            width="stretch",
+            on_click=_copy,
+            args=(name, tuple(computed)),
         )
 
 
@@ -182,7 +241,9 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         choice = recipe.choice(name)
         given: dict[str, Any] = {
-            "symmetric": choice.symmetric, "precision": choice.precision, "weights": choice.weights,
+            "symmetric": choice.symmetric,
+            "precision": choice.precision,
+            "weights": choice.weights,
         }
         if choice.method is not Method.MANUAL:
             given |= {"method": choice.method, "percentile": choice.percentile}
@@ -196,7 +257,12 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
 def _chart(now: state.Session, seen: TensorView) -> None:
     if not seen.quantized:
         st.info("This output stays float; the chart shows what int8 would do to it.", icon=":material/info:")
-    data = payload(seen, seq=st.session_state.get("drag_seq", 0), readonly=not seen.quantized)
+    data = payload(
+        seen,
+        seq=st.session_state.get("drag_seq", 0),
+        token=state.recipe_token(now.recipe),
+        readonly=not seen.quantized,
+    )
     threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use)
 
 
@@ -258,22 +324,31 @@ def _below(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
 
 
 def _methods(seen: TensorView) -> None:
-    st.caption("What every method would choose for this tensor, and what it costs there (not what it does to the network).")
+    st.caption(
+        "What every method would choose for this tensor, and what it costs there; "
+        "the network may see it otherwise."
+    )
     best = max(e.sqnr_db for e in seen.errors.values())
     for method in AUTOMATIC:
         found, error = seen.searches[method], seen.errors[method]
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.button(
-                LABELS[method], key=f"use_{method}", width=110, on_click=_use_named, args=(seen.owner, method),
+                LABELS[method],
+                key=f"use_{method}",
+                width=110,
+                on_click=_use_named,
+                args=(seen.owner, method),
                 type="primary" if seen.choice.method is method else "secondary",
             )
             st.markdown(
                 f"**{text.number(found.range.low)} … {text.number(found.range.high)}**"
-                + ("  :green-badge[best SQNR]" if error.sqnr_db == best else ""), width=250,
+                + ("  :green-badge[best SQNR]" if error.sqnr_db == best else ""),
+                width=250,
             )
             st.markdown(
                 f"{text.decibel(error.sqnr_db)} · cosine {text.cosine(error.cosine)} · "
-                f"{text.percent(error.clipped_share, 3)} clipped", width=300,
+                f"{text.percent(error.clipped_share, 3)} clipped",
+                width=300,
             )
             st.caption(text.escape(found.reason), width="stretch")
 

@@ -16,12 +16,15 @@ from ui.views import common
 
 METHODS = {label: method for method, label in LABELS.items()}
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
-NAMES = {granularity.value: name for name, granularity in GRANULARITY.items()}
+NAMES = {granularity.value: name.removeprefix("per ") for name, granularity in GRANULARITY.items()}
+NONE = "–"  # no weights
 
 
 def render() -> None:
     """Draw the page."""
-    common.title("Layers", "What is set for every layer and what it costs; every edit is saved and can be undone.")
+    common.title(
+        "Layers", "What is set for every layer and what it costs; every edit is saved and can be undone."
+    )
     now = common.session("then every layer is listed here with its strategy and its error.")
     if now is None:
         return
@@ -37,16 +40,25 @@ def render() -> None:
         f"{len(shown)} of {text.plural(len(rows), 'layer')} · *alone*: only that layer is quantized · "
         "*cumulative*: everything before it too" + (" · **measuring…**" if running else "")
     )
+    flagged = [row for row in shown if row.flag]
+    if flagged:
+        said = [f"- {text.code(row.name)}: {text.escape(row.flag)}" for row in flagged[:8]]
+        more = f"\n- … and {len(flagged) - 8} more: show *Flagged*" if len(flagged) > 8 else ""
+        st.markdown(":red[**⚑ Flagged**]\n" + "\n".join(said) + more)
     with st.container(border=True):
         st.markdown("**Error of the layers shown** — higher is better")
         st.plotly_chart(error_figure(shown), key="layer_errors", config={"displayModeBar": False})
 
 
 def _filtered(rows: list[Row]) -> list[Row]:
-    name, op, flag = st.columns([3, 2, 2], vertical_alignment="bottom")
-    part = name.text_input("Name contains", key="filter_name", placeholder="any part of a layer's name", live=True)
+    name, op, flag = st.columns([3, 2, 2], vertical_alignment="top")
+    part = name.text_input(
+        "Name contains", key="filter_name", placeholder="any part of a layer's name", live=True
+    )
     ops = op.multiselect("Operator", sorted({row.op.split(" + ")[0] for row in rows}), key="filter_op")
-    kind = flag.segmented_control("Show", ["All", "Flagged", "Changed"], default="All", required=True, key="filter_flag")
+    kind = flag.segmented_control(
+        "Show", ["All", "Flagged", "Changed"], default="All", required=True, key="filter_flag"
+    )
     return [
         row
         for row in rows
@@ -62,16 +74,23 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key="bulk_method", width=150)
         st.button(
-            f"Set for {text.plural(len(names), 'layer')}", key="bulk_set", disabled=not names,
-            on_click=_set_method, args=(names,),
+            f"Set for {text.plural(len(names), 'layer')}",
+            key="bulk_set",
+            disabled=not names,
+            on_click=_set_method,
+            args=(names,),
         )
         st.selectbox("Precision", list(target(now.recipe.target).precisions), key="bulk_precision", width=120)
         st.button("Set", key="bulk_set_precision", disabled=not names, on_click=_set_precision, args=(names,))
         st.selectbox("Weights", list(GRANULARITY), key="bulk_weights", width=150)
         st.button("Set", key="bulk_set_weights", disabled=not names, on_click=_set_weights, args=(names,))
         st.button(
-            "Back to defaults", key="bulk_reset", icon=":material/restart_alt:", disabled=not any(r.own for r in shown),
-            on_click=_reset, args=(names,),
+            "Back to defaults",
+            key="bulk_reset",
+            icon=":material/restart_alt:",
+            disabled=not any(r.own for r in shown),
+            on_click=_reset,
+            args=(names,),
         )
 
 
@@ -123,13 +142,13 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "shape": [row.shape for row in shown],
             "strategy": [row.strategy for row in shown],
             "precision": [row.precision for row in shown],
-            "weights": [NAMES.get(row.weights, "") for row in shown],
+            "weights": [NAMES.get(row.weights, NONE) for row in shown],
             "range": [_range(row) for row in shown],
             "clipped": [None if row.clipped is None else 100 * row.clipped for row in shown],
             "local": [row.local_sqnr for row in shown],
             "cumulative": [row.cumulative_sqnr for row in shown],
             "cosine": [row.cumulative_cosine for row in shown],
-            "flag": [row.flag for row in shown],
+            "flag": ["⚑" if row.flag else "" for row in shown],
         }
     )
     key = f"layers_{st.session_state.get('editor_rev', 0)}"
@@ -146,31 +165,60 @@ def _table(now: state.Session, shown: list[Row]) -> None:
         disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
         column_config={
             "inspect": column.ButtonColumn(
-                "", key="inspect_row", on_click=_inspect, args=(names,), type="tertiary", width=40,
+                "",
+                key="inspect_row",
+                on_click=_inspect,
+                args=(names,),
+                type="tertiary",
+                width=34,
                 help="Open the layer in the Inspector",
             ),
-            "name": column.TextColumn("Layer", pinned=True, width=190),
-            "op": column.TextColumn("Operators", width=120),
-            "shape": column.TextColumn("Shape", width=90, help="Of the output"),
+            "name": column.TextColumn("Layer", pinned=True, width=138),
+            "op": column.TextColumn("Operators", width=90),
+            "shape": column.TextColumn("Shape", width=84, help="Of the output"),
             "strategy": column.SelectboxColumn(
-                "Strategy", options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]], required=True, width=96,
+                "Strategy",
+                options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
+                required=True,
+                width=84,
                 help="How the range of the layer's output is chosen",
             ),
             "precision": column.SelectboxColumn(
-                "Precision", options=list(target(now.recipe.target).precisions), required=True, width=80,
+                "Type",
+                options=list(target(now.recipe.target).precisions),
+                required=True,
+                width=62,
+                help="int8, int16 (16-bit activations, 8-bit weights) or float",
             ),
-            "weights": column.SelectboxColumn("Weights", options=list(GRANULARITY), width=92),
-            "range": column.TextColumn("Range", width=112, help="Values kept; others are clipped"),
-            "clipped": column.NumberColumn("Clipped", format="%.3f %%", width=78, help="Share of values outside the range"),
+            "weights": column.SelectboxColumn(
+                "Weights",
+                options=[*NAMES.values(), NONE],
+                required=True,
+                width=76,
+                help="One scale for each output channel, or one for the whole tensor",
+            ),
+            "range": column.TextColumn("Range", width=100, help="Values kept; others are clipped"),
+            "clipped": column.NumberColumn(
+                "Clipped", format="%.3f %%", width=70, help="Share of values outside the range"
+            ),
             "local": column.NumberColumn(
-                "Alone", format="%.1f dB", width=72, help="SQNR with only this layer quantized, its inputs float; "
-                "10 log₁₀(Σf² / Σ(f−q)²)",
+                "Alone",
+                format="%.1f dB",
+                width=66,
+                help="SQNR with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
             ),
             "cumulative": column.NumberColumn(
-                "Cumulative", format="%.1f dB", width=88, help="SQNR with everything before it quantized too",
+                "Cumul.",
+                format="%.1f dB",
+                width=66,
+                help="Cumulative SQNR: everything before it is quantized too",
             ),
-            "cosine": column.NumberColumn("Cosine", format="%.5f", width=76, help="Cumulative: f·q / (‖f‖‖q‖)"),
-            "flag": column.TextColumn("Flag", width=110, help="Far below other layers (median − 3 IQR), or odd values"),
+            "cosine": column.NumberColumn(
+                "Cosine", format="%.4f", width=64, help="Cumulative: f·q / (‖f‖‖q‖)"
+            ),
+            "flag": column.TextColumn(
+                "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
+            ),
         },
     )
 
@@ -202,8 +250,8 @@ def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
             changes["method"] = METHODS[cells["strategy"]]
         if "precision" in cells:
             changes["precision"] = Precision(cells["precision"])
-        if cells.get("weights"):
-            changes["weights"] = GRANULARITY[cells["weights"]]
+        if cells.get("weights", NONE) != NONE:
+            changes["weights"] = GRANULARITY[f"per {cells['weights']}"]
         if changes:
             words = ", ".join(str(value) for value in cells.values())
             state.edit_layer(name, f"{text.short(name)}: {words}", **changes)

@@ -4,12 +4,12 @@ import streamlit as st
 
 from core.evaluate import Accuracy, Comparison, Latency
 from ui import diagnosis, state, text
-from ui.components import Card, cards
+from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
-from ui.figures.graph import graph_spec
+from ui.figures.graph import graph_data
 from ui.measure import Whole
 from ui.rows import Row, edges
-from ui.views import common
+from ui.views import best_default, common
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
@@ -21,7 +21,6 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
-    _notes(now)
     live = state.whole(now)
     rows, running = state.rows(now)
     common.polling(live.running or running)
@@ -29,13 +28,17 @@ def render() -> None:
     _halves(live)
     _graph(now, rows, running)
     _worst(now, rows)
+    best_default.render(now)
     with st.container(border=True):
         st.markdown("**Error of every layer** — higher is better; click a point to inspect the layer")
-        event = st.plotly_chart(
-            error_figure(rows), key="overview_errors", on_select=_picked_point, config={"displayModeBar": False},
+        st.plotly_chart(
+            error_figure(rows),
+            key="overview_errors",
+            on_select=_picked_point,
+            config={"displayModeBar": False},
             selection_mode="points",
         )
-        del event
+    _notes(now)
 
 
 def _picked_point() -> None:
@@ -77,8 +80,12 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
         output = found.output
         shown = [
             _accuracy(found.accuracy),
-            Card(name="Output SQNR", value=text.decibel(output.sqnr_db), note="higher is better", tip=SQNR_TIP),
-            Card(name="Output cosine", value=text.cosine(output.cosine), note="1 is identical", tip=COSINE_TIP),
+            Card(
+                name="Output SQNR", value=text.decibel(output.sqnr_db), note="higher is better", tip=SQNR_TIP
+            ),
+            Card(
+                name="Output cosine", value=text.cosine(output.cosine), note="1 is identical", tip=COSINE_TIP
+            ),
             _size(found),
             _latency(found.latency),
         ]
@@ -90,14 +97,19 @@ def _accuracy(found: Accuracy | None) -> Card:
         return Card(name="Top-1", value="–", note="no class scores")
     if found.float_top1 is None or found.quantized_top1 is None:
         return Card(
-            name="Agreement", value=f"{100 * found.agreement:.1f} %", note="with float",
+            name="Agreement",
+            value=f"{100 * found.agreement:.1f} %",
+            note="with float",
             tip=f"Share of {found.rows:,} samples for which both models put the same class first. "
             "Give labels to see top-1.",
         )
     change = 100 * (found.quantized_top1 - found.float_top1)
     return Card(
-        name="Top-1", value=f"{100 * found.quantized_top1:.1f} %", change=f"{change:+.1f} pp".replace("-", "−"),
-        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad", note=f"float {100 * found.float_top1:.1f} %",
+        name="Top-1",
+        value=f"{100 * found.quantized_top1:.1f} %",
+        change=f"{change:+.1f} pp".replace("-", "−"),
+        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad",
+        note=f"float {100 * found.float_top1:.1f} %",
         tip=f"Share of {found.rows:,} labelled samples whose highest score is the right class.",
     )
 
@@ -105,8 +117,11 @@ def _accuracy(found: Accuracy | None) -> Card:
 def _size(found: Comparison) -> Card:
     change = 100 * (found.quantized_bytes / found.float_bytes - 1)
     return Card(
-        name="Size", value=text.size(found.quantized_bytes), change=f"{change:+.0f} %".replace("-", "−"),
-        tone="good" if change < 0 else "bad", note=f"float {text.size(found.float_bytes)}",
+        name="Size",
+        value=text.size(found.quantized_bytes),
+        change=f"{change:+.0f} %".replace("-", "−"),
+        tone="good" if change < 0 else "bad",
+        note=f"float {text.size(found.float_bytes)}",
         tip="The .onnx files, external data included.",
     )
 
@@ -115,12 +130,21 @@ def _latency(found: Latency | None) -> Card:
     if found is None:
         return Card(name="Latency", value="–", note="not measured")
     ratio = found.float_ms / found.quantized_ms
-    change = "as fast" if 0.95 < ratio < 1.05 else f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"
+    change = (
+        "same speed"
+        if 0.95 < ratio < 1.05
+        else f"{ratio:.1f}× faster"
+        if ratio > 1
+        else f"{1 / ratio:.1f}× slower"
+    )
     return Card(
-        name="Latency", value=f"{found.quantized_ms:.3g} ms", change=change,
-        tone="" if change == "as fast" else "good" if ratio > 1 else "bad", note=f"float {found.float_ms:.3g} ms",
-        tip=f"Median of {found.runs} runs of one sample on this machine's CPU, {text.plural(found.threads, 'thread')}, "
-        "ONNX Runtime; both models in turn.",
+        name="Latency",
+        value=f"{found.quantized_ms:.3g} ms",
+        change=change,
+        tone="" if change == "same speed" else "good" if ratio > 1 else "bad",
+        note=f"float {found.float_ms:.3g} ms",
+        tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
+        f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.",
     )
 
 
@@ -145,24 +169,16 @@ def _halves(live: state.Live) -> None:
 
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
     with st.container(border=True):
-        st.markdown(
-            "**Graph** — coloured by cumulative SQNR" + (", measuring…" if running else "")
-            + "; click a layer to inspect it, scroll to zoom, drag to move"
-        )
-        spec, height = graph_spec(rows, edges(now.model))
-        st.echarts_chart(
-            spec, key="graph", on_select=_picked_node, height=height,
-            alt=f"Graph of {len(rows)} layers; the Layers page lists the same figures",
-        )
+        scale = " → ".join((":red[≤ 5 dB]", ":orange[25 dB]", ":green[≥ 45 dB]"))
+        waiting = " · :orange[measuring…]" if running else ""
+        st.markdown(f"**Graph** — cumulative SQNR, {scale}; choose a layer to inspect it{waiting}")
+        layer_graph(graph_data(rows, edges(now.model)), key="graph", on_open=_opened)
 
 
-def _picked_node() -> None:
-    picked = st.session_state["graph"].selection
-    now = state.session()
-    chosen = [index for entry in picked.get("selected", []) for index in entry.get("data_index", entry.get("dataIndex", []))]
-    if now is not None and chosen:
-        state.choose_layer(now.model.layers[int(chosen[0])].name)
-        st.session_state["go"] = "inspector"
+def _opened() -> None:
+    said = st.session_state["graph"].open
+    if said is not None:
+        _inspect(said["name"])
 
 
 def _worst(now: state.Session, rows: list[Row]) -> None:
@@ -179,7 +195,13 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
             st.caption(f"{text.escape(row.op)} · {text.decibel(figure)} {alone}")
             st.markdown(text.escape(entry.reason))
             st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
-            st.button("Inspect", key=f"worst_{row.name}", on_click=_inspect, args=(row.name,), icon=":material/tune:")
+            st.button(
+                "Inspect",
+                key=f"worst_{row.name}",
+                on_click=_inspect,
+                args=(row.name,),
+                icon=":material/tune:",
+            )
 
 
 def _inspect(name: str) -> None:

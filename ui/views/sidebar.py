@@ -21,19 +21,32 @@ def render() -> None:
         if ready is not None:
             model, statistics = ready.model, ready.workspace.statistics
             computed = sum(layer.kind == "compute" for layer in model.layers)
+            layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
             st.caption(
-                f"Model: {text.plural(computed, 'layer')}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
-                f"Data: {text.plural(statistics.samples, 'sample')}, {text.escape(statistics.data_source)}  \n"
+                f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
+                f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
                 f"Target: {text.escape(target(ready.recipe.target).label)}"
             )
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small", wrap=False):
             st.button(
-                "", icon=":material/undo:", on_click=state.undo, disabled=not opened.can_undo,
-                key="undo", shortcut="mod+z", width="stretch", help="Undo",
+                "",
+                icon=":material/undo:",
+                on_click=state.undo,
+                disabled=not opened.can_undo,
+                key="undo",
+                shortcut="mod+z",
+                width="stretch",
+                help="Undo",
             )
             st.button(
-                "", icon=":material/redo:", on_click=state.redo, disabled=not opened.can_redo,
-                key="redo", shortcut="mod+y", width="stretch", help="Redo",
+                "",
+                icon=":material/redo:",
+                on_click=state.redo,
+                disabled=not opened.can_redo,
+                key="redo",
+                shortcut="mod+y",
+                width="stretch",
+                help="Redo",
             )
         try:
             step = projects.read_step(opened) if opened.head else None

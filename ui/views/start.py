@@ -40,7 +40,9 @@ def greet(*, model: str, data: str, demo: str) -> None:
 
 def render() -> None:
     """Draw the page."""
-    common.title("Open a model", "A float ONNX model and some calibration data go in; a tuned int8 model comes out.")
+    common.title(
+        "Open a model", "A float ONNX model and some calibration data go in; a tuned int8 model comes out."
+    )
     _running()
     st.subheader("Try a sample", anchor=False)
     for column, sample in zip(st.columns(len(SAMPLES)), SAMPLES.values(), strict=True):
@@ -87,7 +89,9 @@ def _sample_card(sample: Sample) -> None:
     st.markdown(f"**{text.escape(sample.title)}**")
     st.caption(text.escape(sample.description))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Open", key=f"sample_{sample.name}", on_click=_attempt, args=(opening.open_sample, sample.name))
+        st.button(
+            "Open", key=f"sample_{sample.name}", on_click=_attempt, args=(opening.open_sample, sample.name)
+        )
         st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
 
 
@@ -95,18 +99,31 @@ def _own() -> None:
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
         with left:
-            by_path = st.segmented_control(
-                "Model", ["Local path", "Upload"], default="Local path", required=True, key="model_by",
-                help="A path is read in place: use it for large models and those with external data.",
-            ) == "Local path"
+            by_path = (
+                st.segmented_control(
+                    "Model",
+                    ["Local path", "Upload"],
+                    default="Local path",
+                    required=True,
+                    key="model_by",
+                    help="A path is read in place: use it for large models and those with external data.",
+                )
+                == "Local path"
+            )
             if by_path:
-                model: Any = st.text_input("Path of the model", key="model_path", placeholder="/models/net.onnx")
+                model: Any = st.text_input(
+                    "Path of the model", key="model_path", placeholder="/models/net.onnx"
+                )
             else:
                 model = st.file_uploader("Model file", type=["onnx"], key="model_file")
         with right:
             kind = st.segmented_control(
-                "Calibration data", ["Local path", "Upload", "Random"], default="Local path", required=True,
-                key="data_by", help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
+                "Calibration data",
+                ["Local path", "Upload", "Random"],
+                default="Local path",
+                required=True,
+                key="data_by",
+                help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
                 "a folder of those, or images in a folder or .zip.",
             )
             data: Any = None
@@ -122,8 +139,13 @@ def _own() -> None:
         options = _options(kind)
         ready = bool(model) and (kind == "Random" or bool(data))
         st.button(
-            "Calibrate", type="primary", icon=":material/play_arrow:", key="calibrate", disabled=not ready,
-            on_click=_submit, args=(model, kind, data, options),
+            "Calibrate",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="calibrate",
+            disabled=not ready,
+            on_click=_submit,
+            args=(model, kind, data, options),
             help=None if ready else "Choose a model and calibration data first.",
         )
 
@@ -134,7 +156,12 @@ def _options(kind: str) -> dict[str, Any]:
     with st.expander("Images, labels and number of samples"):
         first, second, third = st.columns(3)
         limit = first.number_input(
-            "Samples to use", min_value=1, value=None, step=1, placeholder="all (random: 32)", key="limit",
+            "Samples to use",
+            min_value=1,
+            value=None,
+            step=1,
+            placeholder="all (random: 32)",
+            key="limit",
             help="The first so many. 100 to 500 typical inputs are usually enough.",
         )
         if limit:
@@ -143,19 +170,27 @@ def _options(kind: str) -> dict[str, Any]:
             chosen["seed"] = int(second.number_input("Seed", min_value=0, value=0, step=1, key="seed"))
             return chosen
         preset = second.selectbox(
-            "Image preprocessing", list(PRESET_NAMES), key="preset", help="Only for image files. " + "; ".join(
-                f"*{name}*: {what}" for name, what in PRESET_NAMES.items()),
+            "Image preprocessing",
+            list(PRESET_NAMES),
+            key="preset",
+            help="Only for image files. "
+            + "; ".join(f"*{name}*: {what}" for name, what in PRESET_NAMES.items()),
         )
         labels = third.text_input(
-            "Labels file", key="labels", placeholder="optional: .npy, .npz or .csv",
-            help="Class numbers, to measure top-1. Not needed where the data hold `labels` or sub-folders name classes.",
+            "Labels file",
+            key="labels",
+            placeholder="optional: .npy, .npz or .csv",
+            help="Class numbers, to measure top-1. Not needed where the data hold `labels`, or sub-folders "
+            "name classes.",
         )
         if labels:
             chosen["labels"] = opening.unquoted(labels)
         if preset != GUESS:
             base = PRESETS[preset].to_dict()
             resize = first.selectbox(
-                "Resize", ["crop", "stretch", "pad", "none"], key="resize",
+                "Resize",
+                ["crop", "stretch", "pad", "none"],
+                key="resize",
                 help="*crop*: shorter side, then the centre; *stretch*: changes the aspect ratio; "
                 "*pad*: longer side, the rest grey; *none*: images already fit.",
             )
@@ -194,14 +229,26 @@ def _recent() -> None:
         for id, name, changed, readable in entries[:12]:
             with st.container(horizontal=True, vertical_alignment="center", wrap=False):
                 st.markdown(
-                    text.code(name) + (" :green-badge[open]" if opened is not None and opened.id == id else ""),
+                    f"**{text.escape(name)}**"
+                    + ("  :green-badge[open]" if opened is not None and opened.id == id else ""),
                     width="stretch",
                 )
                 st.caption(_ago(changed) if readable else "damaged", width=150)
-                st.button("Open", key=f"open_{id}", on_click=_attempt, args=(projects.open_project, id), type="tertiary")
                 st.button(
-                    "", key=f"remove_{id}", icon=":material/delete:", type="tertiary", on_click=_ask_removal,
-                    args=(id,), help="Remove this project and its recipe history",
+                    "Open",
+                    key=f"open_{id}",
+                    on_click=_attempt,
+                    args=(projects.open_project, id),
+                    type="tertiary",
+                )
+                st.button(
+                    "",
+                    key=f"remove_{id}",
+                    icon=":material/delete:",
+                    type="tertiary",
+                    on_click=_ask_removal,
+                    args=(id,),
+                    help="Remove this project and its recipe history",
                 )
     asked = st.session_state.pop("removal", None)
     if asked:

@@ -29,7 +29,19 @@ class Card:
     waiting: bool = False  # the figure is being measured; an old one is never shown
 
 
-def cards(items: Sequence[Card], *, key: str, least: int = 150, columns: int = 0, flat: bool = False) -> None:
-    """Draw cards side by side; with `columns` 0 as many as fit with `least` pixels each."""
-    data = {"items": [asdict(item) for item in items], "least": least, "columns": columns, "flat": flat}
-    _cards(key=key, data=data)
+def cards(
+    items: Sequence[Card],
+    *,
+    key: str,
+    least: int = 150,
+    columns: int = 0,
+    flat: bool = False,
+    token: str = "",
+) -> None:
+    """Draw cards side by side; with `columns` 0 as many as fit with `least` pixels each.
+
+    `token` names the recipe that the figures belong to: the browser marks them as outdated as soon as a
+    clip line moves, until they are drawn with another token.
+    """
+    shown = [asdict(item) for item in items]
+    _cards(key=key, data={"items": shown, "least": least, "columns": columns, "flat": flat, "token": token})

@@ -7,7 +7,9 @@ from typing import Any
 import streamlit as st
 
 _FOLDER = Path(__file__).parent
-_SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("scales.js", "draw.js", "main.js"))
+_SCRIPT = "\n".join(
+    (_FOLDER / name).read_text(encoding="utf-8") for name in ("scales.js", "draw.js", "main.js")
+)
 
 _chart = st.components.v2.component(
     "quantscope_threshold",

@@ -87,6 +87,7 @@ function moveTo(S, side, value) {
     const at = S.range[side], read = (key) => (curve[key] ? interpolate(curve.x, curve[key], at) : null);
     S.now = { share: read("share"), sqnr: read("sqnr"), cosine: read("cosine"), mse: read("mse"), kl: read("kl"), clipping: read("clipping") };
   }
+  if (!S.live) window.dispatchEvent(new Event("quantscope-edited"));  // whatever depends on the range is outdated
   S.live = true;
   cancelAnimationFrame(S.frame);
   S.frame = requestAnimationFrame(() => place(S));
@@ -139,6 +140,7 @@ function settle(S) {
   S.now = S.data.exact;
   S.live = false;
   place(S);
+  window.dispatchEvent(new CustomEvent("quantscope-settled", { detail: S.data.token }));
 }
 
 function zoom(S, low, high) {

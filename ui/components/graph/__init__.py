@@ -1,0 +1,24 @@
+"""The model as a graph of layers, coloured by error; a click or Enter opens a layer."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_FOLDER = Path(__file__).parent
+
+_graph = st.components.v2.component(
+    "quantscope_graph",
+    html='<div id="graph"></div>',
+    css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
+    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+)
+
+
+def layer_graph(data: Mapping[str, Any], *, key: str, on_open: Callable[[], None]) -> None:
+    """Draw `data` (made by `figures.graph.graph_data`).
+
+    `st.session_state[key].open` is {name} while `on_open` runs: a layer was chosen.
+    """
+    _graph(key=key, data=dict(data), on_open_change=on_open)

@@ -1,0 +1,79 @@
+"""Try every method as the default of the whole network, and use the one that measures best."""
+
+import streamlit as st
+
+from core.tune import MeasuredDefault
+from ui import state, text
+from ui.figures.trials import trials_figure
+from ui.jobs import Job, State
+from ui.views import common
+
+
+def render(now: state.Session) -> None:
+    """Draw it."""
+    if now.workspace.samples is None:
+        return
+    job = state.trials()
+    with st.container(border=True):
+        st.markdown(
+            "**Best default** — tries every method for the whole network and measures the int8 output "
+            "on calibration samples; settings of single layers stay"
+        )
+        st.fragment(common.guarded(_body), run_every=0.3 if job is not None and job.active else None)(
+            job is not None and job.active
+        )
+
+
+def _body(waited: bool) -> None:
+    job = state.trials()
+    if job is None:
+        _start("Try every method")
+    elif job.active:
+        st.progress(job.share, f"{job.progress.done} of {job.progress.total or '…'} tried")
+        st.button("Cancel", key="cancel_trials", icon=":material/stop:", on_click=job.cancel)
+    else:
+        if waited:
+            st.rerun(scope="app")
+        _result(job)
+
+
+def _start(label: str) -> None:
+    st.button(label, key="start_trials", icon=":material/auto_awesome:", on_click=_begin)
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        state.start_trials(now)
+
+
+def _result(job: Job) -> None:
+    if job.state is State.CANCELLED:
+        _start("Try again")
+        return
+    if job.error:
+        st.error(text.escape(job.error), icon=":material/error:")
+        _start("Try again")
+        return
+    found: MeasuredDefault = job.result
+    now = state.session()
+    st.plotly_chart(trials_figure(found.trials), key="trials", config={"displayModeBar": False})
+    in_use = now is not None and now.recipe.default == found.best.choice
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = text.escape(found.best.label)
+        if st.button(
+            f"In use: {label}" if in_use else f"Use {label}", key="use_best", type="primary", disabled=in_use
+        ):
+            _use(found)
+            st.rerun(scope="app")  # every figure of the page is another recipe's now
+        _start("Measure again")
+        st.caption(f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}")
+
+
+def _use(found: MeasuredDefault) -> None:
+    choice = found.best.choice
+    state.edit(lambda recipe: recipe.with_default(**_fields(choice)), f"default {found.best.label}")
+
+
+def _fields(choice: object) -> dict[str, object]:
+    return {name: getattr(choice, name) for name in type(choice).__slots__}  # type: ignore[attr-defined]
