@@ -2,7 +2,9 @@
 
 import logging
 import re
+import shutil
 import tempfile
+import weakref
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,9 @@ from core.ortgraph import (
     external_values,
     fold,
     infer_shapes,
+    locate_weights,
     probe_types,
+    read_small_weights,
     read_weights,
     short_reason,
     weight_bytes,
@@ -42,7 +46,6 @@ class Cleaned:
     model: ir.Model
     notes: tuple[str, ...]  # what was done, and what stays float
     quantized: bool
-    folder: "tempfile.TemporaryDirectory[str] | None"  # holds the weights of a large model while it is in use
 
 
 def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
@@ -58,30 +61,34 @@ def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
     quantized = bool(quantized_operators(model))
     if quantized and not allow_quantized:
         check_not_quantized(model, file.shown)
-    folder = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
+    keep = False
     try:
         if quantized:
             result = _look(model, file)
             notes.append("The model is already quantized: it can be looked at, not quantized again.")
         else:
-            result = _transform(model, file, Path(folder.name), notes)
-    except BaseException:
-        folder.cleanup()
-        raise
+            result = _transform(model, file, folder, notes)
+        # The weights of a large model stay there, memory-mapped, as long as its graph is in use.
+        keep = any(Path(t.base_dir) == folder for t in _external_tensors(result))
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
     _tidy(result)
     notes.extend(_stays_float(result))
-    if not external_values(result):
-        folder.cleanup()
-        return Cleaned(model=result, notes=tuple(notes), quantized=quantized, folder=None)
-    return Cleaned(model=result, notes=tuple(notes), quantized=quantized, folder=folder)
+    return Cleaned(model=result, notes=tuple(notes), quantized=quantized)
+
+
+def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
+    return [v.const_value for v in external_values(model) if isinstance(v.const_value, ir.ExternalTensor)]
 
 
 def decode(file: ModelFile) -> ir.Model:
     """The file's graph as it is, but with functions inlined and no initializer listed as an input."""
     try:
         model = ir.from_proto(file.proto)
-        if file.path is not None and file.external:
-            ir.external_data.set_base_dir(model.graph, file.path.parent)
         passes.RemoveInitializersFromInputsPass()(model)
         if not model.graph.outputs:
             raise ModelError(
@@ -91,6 +98,9 @@ def decode(file: ModelFile) -> ir.Model:
         if model.functions:
             unify_functions(model)
             passes.InlinePass()(model)
+        if file.external:
+            locate_weights(model, file.external)
+            read_small_weights(model)
     except ModelError:
         raise
     except Exception as error:  # onnx_ir raises many types for malformed graphs
@@ -170,7 +180,8 @@ def _refusal(name: str, error: Exception) -> str:
         opset = re.search(r"[Oo]pset (\d+) is under", str(error))
         return (
             f"'{name}' uses opset {opset[1] if opset else '?'}, which ONNX Runtime "
-            f"{ort.__version__} does not know yet. Export it with a lower opset version, or install a newer onnxruntime."
+            f"{ort.__version__} does not know yet. Export it with a lower opset version, or install a newer "
+            "onnxruntime."
         )
     remedy = "Export the model again, or check it with onnx.checker."
     if "NOT_IMPLEMENTED" in str(error) or "Could not find an implementation" in reason:

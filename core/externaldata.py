@@ -12,8 +12,8 @@ from core.foreign import LFS_POINTER
 _PACKED = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})  # two elements a byte
 
 
-def external_files(proto: onnx.ModelProto, path: Path | None, shown: str) -> tuple[Path, ...]:
-    """The files that hold external data, each inside the model's folder and long enough.
+def external_files(proto: onnx.ModelProto, path: Path | None, shown: str) -> dict[str, Path]:
+    """Location → real file that holds external data, each inside the model's folder and long enough.
 
     Raises:
         ModelError: the model came as bytes, or a location is absolute, leaves the folder (also through a
@@ -33,7 +33,7 @@ def external_files(proto: onnx.ModelProto, path: Path | None, shown: str) -> tup
         if location not in files:
             files[location] = _resolve(location, path)
         _check_extent(tensor, info, files[location], location)
-    return tuple(files[key] for key in sorted(files))
+    return files
 
 
 def all_graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:

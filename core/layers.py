@@ -14,6 +14,7 @@ _ABSORB_ACTIVATION = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "BatchNormalization", "InstanceNormalization"}
 )
 _ABSORB_BIAS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})  # of an already quantized model
 _WEIGHT_INPUTS = {"Conv": (1,), "ConvTranspose": (1,), "Gemm": (1, 0), "MatMul": (1, 0), "Gather": (0,)}
 _BIAS_INPUTS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
 
@@ -58,7 +59,9 @@ def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
         if layer is not None:
             layers.append(layer)
     for node in graph:
-        if node not in taken and any(_is_float32(v) for v in node.outputs):
+        if node.op_type in _CONVERSIONS or node in taken:
+            continue
+        if any(_is_float32(v) for v in node.outputs):
             layers.append(_compute_layer(node, taken))
     return tuple(layers)
 
@@ -122,7 +125,7 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
                 nodes.append(activation)
     taken.update(nodes)
     own = {v for n in nodes for v in n.outputs}
-    inputs = [v for n in nodes for v in n.inputs if v is not None and v.const_value is None and v not in own]
+    inputs = [v for n in nodes for v in n.inputs if v is not None and _constant(v) is None and v not in own]
     inputs.extend(_captured(main))
     constants = {v for n in nodes for v in n.inputs if v is not None and v.const_value is not None}
     weight = _weight(main)
@@ -179,19 +182,26 @@ def _is_per_channel(constant: ir.Value, main: ir.Node) -> bool:
 def _weight(node: ir.Node) -> ir.Value | None:
     if node.domain not in STANDARD_DOMAINS:
         return None
-    for index in _WEIGHT_INPUTS.get(node.op_type, ()):
-        value = node.inputs[index] if index < len(node.inputs) else None
-        if value is not None and value.const_value is not None:
-            return value
-    return None
+    operands = (node.inputs[k] for k in _WEIGHT_INPUTS.get(node.op_type, ()) if k < len(node.inputs))
+    return next((w for w in map(_constant, operands) if w is not None), None)
 
 
 def _bias(node: ir.Node) -> ir.Value | None:
     index = _BIAS_INPUTS.get(node.op_type)
     if index is None or node.domain not in STANDARD_DOMAINS or index >= len(node.inputs):
         return None
-    value = node.inputs[index]
-    return value if value is not None and value.const_value is not None else None
+    return _constant(node.inputs[index])
+
+
+def _constant(value: ir.Value | None) -> ir.Value | None:
+    """The initializer behind a value, also where an already quantized model stores it as integers."""
+    if value is None or value.const_value is not None:
+        return value
+    producer = value.producer()
+    if producer is not None and producer.op_type == "DequantizeLinear":
+        source = producer.inputs[0]
+        return source if source is not None and source.const_value is not None else None
+    return None
 
 
 def _captured(node: ir.Node) -> Iterable[ir.Value]:

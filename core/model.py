@@ -1,6 +1,5 @@
 """Load a float ONNX model: check it, clean it, and show it as layers and tensors."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -40,7 +39,6 @@ class Model:
     notes: tuple[str, ...]  # what was changed, and what stays float and why
     size_bytes: int  # of the file, external data included
     quantized: bool = False  # already quantized: to look at only
-    _folder: "tempfile.TemporaryDirectory[str] | None" = field(default=None, repr=False)
 
     @cached_property
     def _layers_by_name(self) -> Mapping[str, Layer]:
@@ -163,9 +161,11 @@ def load_model(
             raise
         raise ModelError(line) from error
     except _DAMAGE as error:
+        shown = name or (source.name if isinstance(source, Path) else "model")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise ModelError(
-            f"'{name or getattr(source, 'name', 'model')}' cannot be understood ({type(error).__name__}: {error}). "
-            "It may be damaged; check it with onnx.checker, or export it again."
+            f"'{shown}' cannot be understood ({reason}). It may be damaged: check it with onnx.checker, or "
+            "export it again."
         ) from error
     graph = cleaned.model.graph
     return Model(
@@ -183,7 +183,6 @@ def load_model(
         notes=cleaned.notes,
         size_bytes=file.size_bytes,
         quantized=cleaned.quantized,
-        _folder=cleaned.folder,
     )
 
 

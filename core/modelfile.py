@@ -1,6 +1,7 @@
 """Read a model file: its bytes, its protobuf content, and where its weights lie."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class ModelFile:
     shown: str  # in messages: the file's name
     source_hash: str  # sha256 of the file, and of its external data where it has any
     size_bytes: int  # file and external data together
-    external: tuple[Path, ...]  # files that hold its external data
+    external: Mapping[str, Path]  # location of external data → the real file that holds it
 
 
 def read_model_file(source: str | Path | bytes, name: str | None = None) -> ModelFile:
@@ -47,11 +48,11 @@ def read_model_file(source: str | Path | bytes, name: str | None = None) -> Mode
     digest = hashlib.sha256(data)
     external = external_files(proto, path, shown)
     try:
-        for file in external:
+        for _, file in sorted(external.items()):
             with file.open("rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)
-        size = len(data) + sum(file.stat().st_size for file in external)
+        size = len(data) + sum(file.stat().st_size for file in set(external.values()))
     except OSError as error:
         raise ModelError(f"the weights of '{shown}' cannot be read: {error.strerror or error}.") from error
     return ModelFile(
@@ -78,8 +79,6 @@ def _read(path: Path) -> bytes:
             head = stream.read(4096)
     except OSError as error:
         raise ModelError(f"'{path}' cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # a NUL character, for one
-        raise ModelError(f"{str(path)!r} is not a path: {error}.") from error
     raise ModelError(
         foreign_format(head, path.name)
         or f"'{path.name}' is larger than 2 GB, which no ONNX file can be. Save the model with external data "

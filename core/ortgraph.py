@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -112,17 +112,60 @@ def _storage(tensor: ir.TensorProtocol) -> npt.NDArray[np.generic]:
 def read_weights(model: ir.Model) -> None:
     """Read memory-mapped initializers into memory, so that their file is no longer needed."""
     for value in external_values(model):
+        assert isinstance(value.const_value, ir.ExternalTensor)
+        value.const_value = _read(value.const_value)
+
+
+def locate_weights(model: ir.Model, files: Mapping[str, Path]) -> None:
+    """Point external tensors at the real files behind their locations; these have been checked."""
+
+    def located(tensor: ir.ExternalTensor) -> ir.ExternalTensor:
+        file = files[str(tensor.location)]
+        shape = ir.Shape(tensor.shape.numpy())
+        return ir.ExternalTensor(
+            file.name,
+            tensor.offset,
+            tensor.length,
+            tensor.dtype,
+            shape=shape,
+            name=tensor.name or "",
+            base_dir=file.parent,
+        )
+
+    for value in external_values(model):
+        assert isinstance(value.const_value, ir.ExternalTensor)
+        value.const_value = located(value.const_value)
+    for node, name, tensor in _external_attributes(model):
+        node.attributes[name] = ir.AttrTensor(name, located(tensor))
+
+
+def read_small_weights(model: ir.Model) -> None:
+    """Read into memory all but the large initializers of the main graph, which alone stay out of protobuf."""
+    for value in external_values(model):
         tensor = value.const_value
         assert isinstance(tensor, ir.ExternalTensor)
-        raw = np.fromfile(
-            tensor.path, np.uint8, count=int(tensor.length or tensor.nbytes), offset=tensor.offset or 0
-        )
-        array = raw.view(tensor.dtype.numpy()) if tensor.dtype.bitwidth >= 8 else None
-        if array is None:
-            array = np.array(tensor.numpy())
-        value.const_value = ir.Tensor(
-            array.reshape(tensor.shape.numpy()), dtype=tensor.dtype, name=tensor.name
-        )
+        if tensor.nbytes <= _LIGHT or value.graph is not model.graph:
+            value.const_value = _read(tensor)
+    for node, name, tensor in _external_attributes(model):
+        node.attributes[name] = ir.AttrTensor(name, _read(tensor))
+
+
+def _external_attributes(model: ir.Model) -> list[tuple[ir.Node, str, ir.ExternalTensor]]:
+    return [
+        (node, name, tensor)
+        for node in model.graph.all_nodes()
+        for name, attribute in node.attributes.items()
+        if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref()
+        if isinstance(tensor := attribute.as_tensor(), ir.ExternalTensor)
+    ]
+
+
+def _read(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    kind = tensor.dtype
+    if kind.bitwidth < 8:  # packed
+        return ir.Tensor(np.array(tensor.numpy()), dtype=kind, name=tensor.name)
+    raw = np.fromfile(tensor.path, np.uint8, count=tensor.nbytes, offset=tensor.offset or 0)
+    return ir.Tensor(raw.view(kind.numpy()).reshape(tensor.shape.numpy()), dtype=kind, name=tensor.name)
 
 
 def external_values(model: ir.Model) -> list[ir.Value]:
