@@ -12,7 +12,7 @@ LOSS, LOW, HIGH = range(3)  # columns of a table of candidates
 _LINEAR = 256
 _PER_OCTAVE, _OCTAVES = 8, 12
 _WIDEST = 1.05  # a little wider than the data can be better: rounding borders move
-_MINIMA, _NEW = 4, 32
+_MINIMA, _NEW = 4, 128  # in a round: places looked at, and new candidates in all
 
 
 def candidate_factors() -> FloatArray:
@@ -37,7 +37,8 @@ def minimize(table_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
     factors = candidate_factors()
     table = table_of(factors)
     for _ in range(2):
-        more = np.concatenate([_between(factors, i) for i in _best_minima(table[:, LOSS])])
+        minima = _best_minima(table[:, LOSS])
+        more = np.concatenate([_between(factors, i, _NEW // minima.size) for i in minima])
         factors, keep = np.unique(np.concatenate([factors, more]), return_index=True)
         table = np.concatenate([table, table_of(more)])[keep]
     return table
@@ -50,7 +51,7 @@ def _best_minima(losses: FloatArray) -> npt.NDArray[np.intp]:
     return minima[np.argsort(losses[minima], kind="stable")[:_MINIMA]]
 
 
-def _between(points: FloatArray, i: int) -> FloatArray:
+def _between(points: FloatArray, i: int, count: int) -> FloatArray:
     """New points on both sides of point i, up to its neighbours."""
     low, high = points[max(i - 1, 0)], points[min(i + 1, points.size - 1)]
-    return np.linspace(low, high, _NEW + 2)[1:-1]
+    return np.linspace(low, high, count + 2)[1:-1]

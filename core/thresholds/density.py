@@ -127,8 +127,7 @@ def _side(histogram: Histogram, *, sign: int) -> Side:
 def side_sums(
     table: FloatArray, extent: float, atoms: FloatArray, energy: float, step: float, levels: int
 ) -> tuple[float, float, float, float]:
-    """(NEARLY = 1.0 + 1e-6  # float32 scales miss the range they were made for by 6e-8: nothing is clipped by that
-ERROR, ENERGY, OUTSIDE, CLIPPING) of one side, lengths in bins.
+    """(ERROR, ENERGY, OUTSIDE, CLIPPING) of one side, lengths in bins.
 
     Sums of the squared error, of x'**2, of the values beyond the last level, and of their squared error.
     """

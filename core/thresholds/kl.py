@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 BINS = 2048
+_LABEL = "KL (nats)"
+_SPIKE = 0.1  # share of exact zeros that bends the method: no group of bins can reproduce them
 _TURNS = 8  # of high end, low end, …; they settle after two to four
 
 
@@ -100,11 +102,11 @@ def search_kl(histogram: Histogram, spec: QuantSpec) -> Search:
     full = full_range(histogram, spec)
     if full.abs_max == 0.0 or "near_zero" in flags or "constant" in flags:
         reason = "There is nothing to choose: the values are all the same or (nearly) zero."
-        return single(Method.KL, full, 0.0, "KL (nats)", reason, flags)
+        return single(Method.KL, full, 0.0, _LABEL, reason, flags)
     levels = kl_levels(spec)
     if levels >= BINS:
         reason = f"{spec.type} has as many levels as there are bins to compare ({BINS}): nothing to gain."
-        return single(Method.KL, search_minmax(histogram, spec).range, 0.0, "KL (nats)", reason, flags)
+        return single(Method.KL, search_minmax(histogram, spec).range, 0.0, _LABEL, reason, flags)
     return _symmetric(histogram, spec, levels) if spec.symmetric else _asymmetric(histogram, spec, levels)
 
 
@@ -133,21 +135,11 @@ def _edges(low: float, high: float) -> FloatArray:
 def _symmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     """Windows [0, i) over |x|."""
     stops = np.arange(levels, BINS + 1)
-    loss = window_divergences(magnitude_bins(histogram), np.zeros_like(stops), stops, levels.bit_length() - 1)
-    peak = histogram.abs_max
-    thresholds = np.minimum((stops + 0.5) * (peak / BINS), peak)
-    best = int(np.argmin(loss))
-    chosen = symmetric_range(float(thresholds[best]), histogram, spec)
-    return Search(
-        method=Method.KL,
-        range=chosen,
-        lows=thresholds * (0.0 if chosen.low == 0.0 else -1.0),
-        highs=thresholds,
-        loss=loss,
-        loss_label="KL (nats)",
-        reason=_reason(float(loss[best]), float(loss[-1])),
-        flags=flags_of(histogram, spec),
-    )
+    starts = np.zeros_like(stops)
+    loss = window_divergences(magnitude_bins(histogram), starts, stops, levels.bit_length() - 1)
+    _, thresholds = window_ends(starts, stops, Range(0.0, histogram.abs_max))
+    sign = symmetric_range(1.0, histogram, spec).low
+    return _result(histogram, spec, sign * thresholds, thresholds, loss, int(np.argmin(loss)))
 
 
 def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
@@ -157,34 +149,21 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     a, b = 0, BINS
     tried: list[tuple[IntArray, IntArray, FloatArray]] = []
     for turn in range(1, _TURNS):
-        high_end = full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1)
-        if high_end:
+        if full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1):
             stops = np.arange(max(a + levels, zero + 1), BINS + 1)
             starts = np.full_like(stops, a)
         else:
             starts = np.arange(min(b - levels, zero), -1, -1)
             stops = np.full_like(starts, b)
         loss = window_divergences(counts, starts, stops, levels.bit_length() - 1)
-        best = int(np.argmin(loss))
-        moved = (a, b) != (starts[best], stops[best])
-        a, b = int(starts[best]), int(stops[best])
         tried.append((starts, stops, loss))
-        if full.low == 0.0 or full.high == 0.0 or (turn > 1 and not moved):
+        before, best = (a, b), int(np.argmin(loss))
+        a, b = int(starts[best]), int(stops[best])
+        if full.low == 0.0 or full.high == 0.0 or (turn > 1 and (a, b) == before):
             break
     starts, stops, loss = (np.concatenate(part) for part in zip(*tried, strict=True))
     lows, highs = window_ends(starts, stops, full)
-    order = np.argsort(highs - lows, kind="stable")
-    chosen = window_ends(np.array([a]), np.array([b]), full)
-    return Search(
-        method=Method.KL,
-        range=Range(float(chosen[0][0]), float(chosen[1][0])),
-        lows=lows[order],
-        highs=highs[order],
-        loss=loss[order],
-        loss_label="KL (nats)",
-        reason=_reason(float(loss[(starts == a) & (stops == b)][0]), float(loss[(stops - starts).argmax()])),
-        flags=flags_of(histogram, spec),
-    )
+    return _result(histogram, spec, lows, highs, loss, int(np.flatnonzero((starts == a) & (stops == b))[0]))
 
 
 def window_ends(starts: IntArray, stops: IntArray, full: Range) -> tuple[FloatArray, FloatArray]:
@@ -194,6 +173,23 @@ def window_ends(starts: IntArray, stops: IntArray, full: Range) -> tuple[FloatAr
     return np.minimum(lows, 0.0), np.maximum(np.minimum(full.low + (stops + 0.5) * width, full.high), 0.0)
 
 
-def _reason(best: float, unclipped: float) -> str:
-    """Why: the divergence at the choice against that of the full range."""
-    return f"Changes the distribution least: {best:.3g} nats, against {unclipped:.3g} for min and max."
+def _result(
+    histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray, loss: FloatArray, best: int
+) -> Search:
+    """The search that chose candidate `best`; those that clip too much are left out."""
+    considered = np.flatnonzero(np.isfinite(loss))
+    order = considered[np.argsort((highs - lows)[considered], kind="stable")]
+    reason = f"Changes the distribution least: {loss[best]:.3g} nats, against {loss[order[-1]]:.3g} unclipped"
+    share = histogram.zeros / histogram.count
+    if share >= _SPIKE and loss[best] < loss[order[-1]]:
+        reason += f"; the {100 * share:.0f} % of exact zeros pull the threshold down"
+    return Search(
+        method=Method.KL,
+        range=Range(float(lows[best]), float(highs[best])),
+        lows=lows[order],
+        highs=highs[order],
+        loss=loss[order],
+        loss_label=_LABEL,
+        reason=f"{reason}.",
+        flags=flags_of(histogram, spec),
+    )

@@ -23,12 +23,14 @@ _TURNS = 6
 
 def search_least(histogram: Histogram, spec: QuantSpec, method: Method) -> Search:
     """The range with the least MSE or the largest cosine."""
-    full, flags = full_range(histogram, spec), flags_of(histogram, spec)
+    full, flags, by_cosine = full_range(histogram, spec), flags_of(histogram, spec), method is Method.COSINE
     if full.abs_max == 0.0 or "near_zero" in flags:
         reason = "There is nothing to choose: the values are all (nearly) zero."
-        return single(method, full, errors_at(histogram, full, spec).mse, _LABELS[method], reason, flags)
+        error = errors_at(histogram, full, spec)
+        return single(
+            method, full, 1.0 - error.cosine if by_cosine else error.mse, _LABELS[method], reason, flags
+        )
     density = density_of(histogram)
-    by_cosine = method is Method.COSINE
 
     def loss(lows: FloatArray, highs: FloatArray) -> FloatArray:
         sums = sweep(density, encoding_from_ranges(lows, highs, spec))
