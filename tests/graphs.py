@@ -70,7 +70,8 @@ def random_feeds(loaded: Model, *, unknown: int = 2, seed: int = 0) -> Feeds:
     rng = np.random.default_rng(seed)
     feeds: Feeds = {}
     for info in loaded.inputs:
-        shape = [d if isinstance(d, int) else unknown for d in info.shape or (unknown,)]
+        dims = (unknown,) if info.shape is None else info.shape
+        shape = [d if isinstance(d, int) else unknown for d in dims]
         feeds[info.name] = np.asarray(rng.normal(0, 3, shape), info.dtype)
     return feeds
 
