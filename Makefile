@@ -28,7 +28,7 @@ lint: .venv/.installed-test
 	$(BIN)/mypy
 
 bench: .venv/.installed-bench  ## measure speed and quality against other tools
-	$(BIN)/python -m benchmarks
+	for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
