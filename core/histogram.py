@@ -169,9 +169,9 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
     return reduce(Histogram.merge, histograms, EMPTY)
 
 
-def histogram_of(x: npt.NDArray[np.generic]) -> Histogram:
-    """The histogram of one array."""
-    accumulator = Accumulator()
+def histogram_of(x: npt.NDArray[np.generic], *, log2_bins: int = LOG2_BINS_PER_SIDE) -> Histogram:
+    """The histogram of one array; `log2_bins` as for `Accumulator`."""
+    accumulator = Accumulator(log2_bins=log2_bins)
     accumulator.add(x)
     return accumulator.histogram()
 
@@ -179,14 +179,21 @@ def histogram_of(x: npt.NDArray[np.generic]) -> Histogram:
 class Accumulator:
     """Counts a stream of arrays into one histogram. Not thread-safe: one a thread, merged at the end."""
 
-    __slots__ = ("_bins", "_done", "_pending", "_real", "_whole")
+    __slots__ = ("_bins", "_done", "_log2_bins", "_pending", "_real", "_whole")
 
-    def __init__(self) -> None:
+    def __init__(self, *, log2_bins: int = LOG2_BINS_PER_SIDE) -> None:
+        """Start empty.
+
+        Args:
+            log2_bins: log2 of the bins on each side of 0. Histograms that are merged should agree on it:
+                the coarser one decides.
+        """
+        self._log2_bins = log2_bins
         self._done = EMPTY
         self._reset()
 
     def _reset(self) -> None:
-        self._bins = np.zeros((2, 2 * BINS_PER_SIDE + 1 + binning.SPARE), np.int32)
+        self._bins = np.zeros((2, (2 << self._log2_bins) + 1 + binning.SPARE), np.int32)
         self._whole = np.zeros(binning.FIELDS, np.int64)
         self._whole[binning.EXPONENT] = binning.MIN_EXPONENT
         self._real = np.array([np.inf, -np.inf])
@@ -211,22 +218,20 @@ class Accumulator:
                 self._reset()
             self._pending += size
             part, part_bits = flat[start : start + size], bits[start : start + size]
-            binning.accumulate(
-                part, part_bits, sample, LOG2_BINS_PER_SIDE, self._bins, self._whole, self._real
-            )
+            binning.accumulate(part, part_bits, sample, self._log2_bins, self._bins, self._whole, self._real)
 
     def histogram(self) -> Histogram:
         """What has been counted so far."""
         if self._pending == 0:
             return self._done
-        used = 2 * BINS_PER_SIDE + 1
-        first, counts = _trimmed(self._bins[0, :used].astype(np.int64) + self._bins[1, :used])
+        used = (2 << self._log2_bins) + 1
+        start, counts = _trimmed(self._bins[0, :used].astype(np.int64) + self._bins[1, :used])
         zeros = int(self._bins[:, used:].sum(dtype=np.int64))
         exponent, count, nans, infs, at_min, at_max, min_sample, max_sample = self._whole.tolist()
         low, high = self._real.tolist() if count else (0.0, 0.0)
         fresh = Histogram(
             exponent=exponent,
-            first=first,
+            first=start - (1 << self._log2_bins) if counts.size else 0,
             counts=counts,
             count=count,
             zeros=zeros,
@@ -243,12 +248,12 @@ class Accumulator:
 
 
 def _trimmed(bins: npt.NDArray[np.int64]) -> tuple[int, npt.NDArray[np.int64]]:
-    """Grid index of the first occupied bin, and the counts up to the last one."""
+    """Index of the first occupied bin, and the counts up to the last one."""
     occupied = np.flatnonzero(bins)
     if occupied.size == 0:
         return 0, np.zeros(0, np.int64)
     start, stop = int(occupied[0]), int(occupied[-1]) + 1
-    return start - BINS_PER_SIDE, bins[start:stop].copy()
+    return start, bins[start:stop].copy()
 
 
 def _as_plain(x: npt.NDArray[np.generic]) -> npt.NDArray[np.floating]:

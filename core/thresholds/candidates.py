@@ -9,10 +9,11 @@ FloatArray = npt.NDArray[np.float64]
 
 LOSS, LOW, HIGH = range(3)  # columns of a table of candidates
 
-_LINEAR = 256
+_LINEAR = 192
 _PER_OCTAVE, _OCTAVES = 8, 12
 _WIDEST = 1.05  # a little wider than the data can be better: rounding borders move
-_MINIMA, _NEW = 4, 128  # in a round: places looked at, and new candidates in all
+_NEARLY_BEST = 1.02  # of the least loss: dips in that neighbourhood are narrower than the first grid
+_FILL, _MINIMA, _ZOOM = 256, 4, 32  # candidates that fill it; best dips looked at, and candidates in each
 
 
 def candidate_factors() -> FloatArray:
@@ -25,8 +26,9 @@ def candidate_factors() -> FloatArray:
 def minimize(table_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
     """Try candidates from narrow to wide, then more around the best ones.
 
-    The loss is jagged (rounding borders pass over the data), so the surroundings of the few lowest
-    local minima are searched, twice, each time on a finer grid.
+    Rounding borders that pass over the data make the loss jagged, by some 0.3 % for 200,000 values. So
+    after the first grid, all of the neighbourhood of the best candidate is filled, and then the
+    surroundings of its lowest dips, once more.
 
     Args:
         table_of: makes the (n, 3) table of LOSS, LOW, HIGH for n factors.
@@ -36,22 +38,26 @@ def minimize(table_of: Callable[[FloatArray], FloatArray]) -> FloatArray:
     """
     factors = candidate_factors()
     table = table_of(factors)
-    for _ in range(2):
-        minima = _best_minima(table[:, LOSS])
-        more = np.concatenate([_between(factors, i, _NEW // minima.size) for i in minima])
+    for refine in (_neighbourhood, _dips):
+        more = refine(factors, table[:, LOSS])
         factors, keep = np.unique(np.concatenate([factors, more]), return_index=True)
         table = np.concatenate([table, table_of(more)])[keep]
     return table
 
 
-def _best_minima(losses: FloatArray) -> npt.NDArray[np.intp]:
-    """Indices of the lowest local minima."""
+def _neighbourhood(factors: FloatArray, losses: FloatArray) -> FloatArray:
+    """New factors between those that are nearly the best, and on to their neighbours."""
+    near = losses <= losses.min() * _NEARLY_BEST
+    gaps = np.flatnonzero(near[1:] | near[:-1])
+    part = np.arange(1, max(_FILL // gaps.size, 1) + 1) / (max(_FILL // gaps.size, 1) + 1)
+    low, high = factors[gaps, None], factors[gaps + 1, None]
+    return np.asarray(low + (high - low) * part, np.float64).reshape(-1)
+
+
+def _dips(factors: FloatArray, losses: FloatArray) -> FloatArray:
+    """New factors on both sides of the lowest local minima, up to their neighbours."""
     padded = np.concatenate([[np.inf], losses, [np.inf]])
     minima = np.flatnonzero((losses <= padded[:-2]) & (losses <= padded[2:]))
-    return minima[np.argsort(losses[minima], kind="stable")[:_MINIMA]]
-
-
-def _between(points: FloatArray, i: int, count: int) -> FloatArray:
-    """New points on both sides of point i, up to its neighbours."""
-    low, high = points[max(i - 1, 0)], points[min(i + 1, points.size - 1)]
-    return np.linspace(low, high, count + 2)[1:-1]
+    lowest = minima[np.argsort(losses[minima], kind="stable")[:_MINIMA]]
+    low, high = factors[np.maximum(lowest - 1, 0)], factors[np.minimum(lowest + 1, factors.size - 1)]
+    return np.linspace(low, high, _ZOOM + 2)[1:-1].reshape(-1)
