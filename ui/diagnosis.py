@@ -67,14 +67,14 @@ def _diagnose(
         if better is not None:
             return Diagnosis(row=row, reason=_range_reason(seen), remedy=better)
     if _by_weights(row):
-        uneven = (
-            "" if channels is None else f" (median channel uses {channels.wasted_bits:.1f} bits less than 8)"
-        )
+        uneven = ""
+        if channels is not None and channels.wasted_bits > 0.5:
+            uneven = f" (half of the channels leave {channels.wasted_bits:.1f} of 8 bits unused)"
         return Diagnosis(
             row=row,
             reason=f"Its output's range alone would give {decibel(tensor)}: the loss is in its "
             f"weights{uneven}.",
-            remedy="Try another weight method, or leave this layer in float.",
+            remedy="Try another weight range (Inspector, Weights), or leave this layer in float.",
         )
     if row.precision == Precision.INT8:
         return Diagnosis(

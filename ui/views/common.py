@@ -29,7 +29,7 @@ def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
             what = text.escape(f"{type(error).__name__}: {error}")
             st.error(
                 f"Something went wrong here ({what}). "
-                "Your recipe is saved; the server's log has the details. Undo the last change, or reload the page.",
+                "Your recipe is saved; the server's log says more. Undo the last change, or reload the page.",
                 icon=":material/error:",
             )
 

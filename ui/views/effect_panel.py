@@ -46,20 +46,22 @@ def _cards(result: Preview | None, name: str, samples: str, running: bool) -> li
     scores = result.output.accuracy if result is not None else None
     own = next((e.cumulative for e in result.layers if e.layer == name), None) if result is not None else None
     note = "updating…" if running else f"network, {samples}"
-    kind = "Top-1" if scores is not None and scores.quantized_top1 is not None else "Agreement"
-    share = None if scores is None else scores.quantized_top1 if kind == "Top-1" else scores.agreement
-    entries = (
+    entries = [
         (
             "Output SQNR",
             text.decibel(output.sqnr_db if output else None),
             f"10 log₁₀(Σf² / Σ(f−q)²), dB. {where}",
         ),
         ("Output cosine", text.cosine(output.cosine if output else None), f"f·q / (‖f‖‖q‖). {where}"),
-        (
-            kind,
-            text.percent(share, 0),
-            f"Share of samples with the {'right' if kind == 'Top-1' else 'same'} class first. {where}",
-        ),
+    ]
+    if scores is not None:
+        right = scores.quantized_top1 is not None
+        share = scores.quantized_top1 if right else scores.agreement
+        tip = f"Share of samples with the {'right' if right else 'same'} class first. {where}"
+        entries.append(("Top-1" if right else "Agreement", text.percent(share, 0), tip))
+    elif result is None:
+        entries.append(("Classes", "–", where))
+    entries += [
         (
             "This layer",
             text.decibel(own.sqnr_db if own else None),
@@ -70,7 +72,7 @@ def _cards(result: Preview | None, name: str, samples: str, running: bool) -> li
             text.cosine(own.cosine if own else None),
             f"Cumulative cosine of its output. {where}",
         ),
-    )
+    ]
     notes = {"This layer": "cumulative", "This layer, cosine": "cumulative"}
     return [
         Card(

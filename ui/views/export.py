@@ -54,7 +54,8 @@ def render() -> None:
             )
         st.caption(
             "ONNX with QuantizeLinear / DequantizeLinear pairs for "
-            f"{text.escape(exporting.target_label(now.recipe))}; the model's inputs and outputs are as in your file."
+            f"{text.escape(exporting.target_label(now.recipe))}; "
+            "the model's inputs and outputs are as in your file."
         )
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
@@ -73,9 +74,10 @@ def _verification(live: state.Live) -> None:
             st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")
         elif found.identical:
             st.markdown(
-                f":green[:material/verified:] **Verified.** The file of {text.size(len(found.data))} was loaded "
-                f"again by ONNX Runtime {text.escape(found.runtime)} and run on "
-                f"{text.plural(found.samples, 'sample')}: outputs are identical, bit for bit, to the ones behind the figures on the other pages."
+                f":green[:material/verified:] **Verified.** {text.size(len(found.data))} were loaded again "
+                f"by ONNX Runtime {text.escape(found.runtime)} and run on "
+                f"{text.plural(found.samples, 'sample')}: outputs are identical, bit for bit, to the ones "
+                "behind the figures on the other pages."
             )
         else:
             st.markdown(

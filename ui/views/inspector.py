@@ -12,10 +12,8 @@ from core.thresholds import Method
 from ui import cached, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
-from ui.figures.overlay import overlay_figure
-from ui.figures.weights import weights_figure
-from ui.tensor_view import AUTOMATIC, LABELS, TensorView, levels, view_tensor, weights
-from ui.views import common, effect_panel
+from ui.tensor_view import AUTOMATIC, LABELS, TensorView, view_tensor
+from ui.views import common, details, effect_panel
 
 CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}
@@ -50,7 +48,7 @@ def render() -> None:
         _chart(now, seen)
     with effect:
         effect_panel.render(now, layer)
-    _below(now, layer, seen)
+    details.render(now, layer, seen)
 
 
 def _choose(now: state.Session) -> Layer:
@@ -294,98 +292,3 @@ def _owner(now: state.Session) -> str:
     tensor = now.encodings.placement.sources.get(layer.output, layer.output)
     owner = now.encodings.placement.tensors.get(tensor)
     return owner if owner is not None else layer.name
-
-
-def _below(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
-    """What is looked at less often; only the chosen part is drawn."""
-    found = weights(now.model, now.encodings, layer)
-    parts = ["Before and after", "Methods", "Exact range"] if seen is not None else []
-    parts += ["Weights"] if found is not None else []
-    parts += ["Facts"]
-    if st.session_state.get("part") not in parts:
-        st.session_state["part"] = parts[0]
-    with st.container(border=True):
-        part = st.segmented_control("Details", parts, key="part", required=True, label_visibility="collapsed")
-        if part == "Before and after" and seen is not None:
-            st.plotly_chart(overlay_figure(levels(seen)), key="overlay", config={"displayModeBar": False})
-        elif part == "Methods" and seen is not None:
-            _methods(seen)
-        elif part == "Exact range" and seen is not None:
-            _exact_range(seen)
-        elif part == "Weights" and found is not None:
-            st.caption(
-                f"{text.code(found.name)} · {'×'.join(map(str, found.shape))} · "
-                f"{'one scale a channel' if found.per_channel else 'one scale for all channels'} · "
-                f"widest channel {found.spread:.1f} times the median"
-            )
-            st.plotly_chart(weights_figure(found), key="weights", config={"displayModeBar": False})
-        else:
-            _facts(now, layer, seen)
-
-
-def _methods(seen: TensorView) -> None:
-    st.caption(
-        "What every method would choose for this tensor, and what it costs there; "
-        "the network may see it otherwise."
-    )
-    best = max(e.sqnr_db for e in seen.errors.values())
-    for method in AUTOMATIC:
-        found, error = seen.searches[method], seen.errors[method]
-        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-            st.button(
-                LABELS[method],
-                key=f"use_{method}",
-                width=110,
-                on_click=_use_named,
-                args=(seen.owner, method),
-                type="primary" if seen.choice.method is method else "secondary",
-            )
-            st.markdown(
-                f"**{text.number(found.range.low)} … {text.number(found.range.high)}**"
-                + ("  :green-badge[best SQNR]" if error.sqnr_db == best else ""),
-                width=250,
-            )
-            st.markdown(
-                f"{text.decibel(error.sqnr_db)} · cosine {text.cosine(error.cosine)} · "
-                f"{text.percent(error.clipped_share, 3)} clipped",
-                width=300,
-            )
-            st.caption(text.escape(found.reason), width="stretch")
-
-
-def _use_named(name: str, method: Method) -> None:
-    state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
-
-
-def _exact_range(seen: TensorView) -> None:
-    with st.form("exact_range", border=False):
-        left, right, button = st.columns([2, 2, 1], vertical_alignment="bottom")
-        low = left.number_input("Low", value=float(seen.range.low), format="%.6g", max_value=0.0)
-        high = right.number_input("High", value=float(seen.range.high), format="%.6g", min_value=0.0)
-        if button.form_submit_button("Set", width="stretch"):
-            words = f"{text.number(low, 3)} … {text.number(high, 3)}"
-            state.edit_layer(
-                seen.owner, f"{text.short(seen.owner)}: {words}", method=Method.MANUAL, range=Range(low, high)
-            )
-            st.rerun()
-
-
-def _facts(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
-    lines = [
-        f"Operators: {text.escape(' + '.join(layer.ops))}",
-        f"Output: {text.code(layer.output)}, {text.escape(' × '.join(map(str, layer.shape or ('?',))))}",
-        "Reads: " + (", ".join(text.code(name) for name in layer.inputs) or "nothing"),
-    ]
-    if seen is not None:
-        h = seen.histogram
-        samples = now.workspace.statistics.samples
-        lines += [
-            f"Values: {h.count:,} in {text.plural(samples, 'sample')}; exact zeros "
-            f"{text.percent(h.zeros / max(1, h.count))}; bins of {text.number(h.width)}",
-            f"Smallest {text.number(h.min, 6)}, set by sample {h.min_sample}; "
-            f"largest {text.number(h.max, 6)}, set by sample {h.max_sample} (counted from 0)",
-        ]
-        if seen.reason:
-            lines.append(f"Why this range: {text.escape(seen.reason)}")
-        lines += [text.escape(remark) for remark in seen.remarks]
-    st.markdown("\n".join(f"- {line}" for line in lines))

@@ -78,8 +78,8 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
         shown = [Card(name=name, value="–", note=note, waiting=live.running) for name in names]
     else:
         output = found.output
-        shown = [
-            _accuracy(found.accuracy),
+        shown = [_accuracy(found.accuracy)] if found.accuracy is not None else []
+        shown += [
             Card(
                 name="Output SQNR", value=text.decibel(output.sqnr_db), note="higher is better", tip=SQNR_TIP
             ),
@@ -92,9 +92,7 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
     cards([*shown, layers], key="overview_cards", least=140)
 
 
-def _accuracy(found: Accuracy | None) -> Card:
-    if found is None:
-        return Card(name="Top-1", value="–", note="no class scores")
+def _accuracy(found: Accuracy) -> Card:
     if found.float_top1 is None or found.quantized_top1 is None:
         return Card(
             name="Agreement",
