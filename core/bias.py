@@ -24,7 +24,9 @@ def gemm_factors(node: ir.Node) -> tuple[float, float]:
 
 
 def bias_vector(bias: Float32, weight: WeightPlacement, encoding: Encoding) -> Float32 | None:
-    """The bias as one value an output channel; None where it is a full matrix."""
+    """The bias as one value an output channel; None where it is a full matrix, or not finite."""
+    if not np.isfinite(bias).all():
+        return None
     if bias.ndim and bias.size not in (1, bias.shape[-1]):
         return None
     flat = bias.reshape(-1)

@@ -54,15 +54,20 @@ def activation_tensors(model: Model, target_name: str = "onnxruntime-cpu") -> tu
     return place(model, target(target_name)).own()
 
 
-def place(model: Model, target_: Target, float_layers: Iterable[str] = ()) -> Placement:
+def place(
+    model: Model, target_: Target, float_layers: Iterable[str] = (), float_tensors: Iterable[str] = ()
+) -> Placement:
     """Decide, in one pass over the nodes, what is quantized.
 
     Args:
         model: The float model.
         target_: Gives each operator its role.
         float_layers: Names of layers that stay float; an input named here is never quantized.
+        float_tensors: Names of activations that are never quantized; nodes that touch them stay float.
     """
-    walk = _Walk(model, target_, frozenset(float_layers))
+    inputs = {v.name for v in model.ir.graph.inputs}
+    kept = {*float_tensors, *(name for name in float_layers if name in inputs)}
+    walk = _Walk(model, target_, frozenset(float_layers), frozenset(kept))
     for node in model.ir.graph:
         walk.visit(node)
     return Placement(
@@ -82,6 +87,7 @@ class _Walk:
     model: Model
     target: Target
     float_layers: frozenset[str]
+    float_tensors: frozenset[str]
     tensors: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
@@ -98,7 +104,7 @@ class _Walk:
         role = self.target.roles.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if role is None or layer is None or layer in self.float_layers:
             return
-        if any(v is not None and v.name in self.float_layers and v.is_graph_input() for v in node.inputs):
+        if any(v is not None and v.name in self.float_tensors for v in (*node.inputs, *node.outputs)):
             return
         if _VISITS[role](self, node, layer):
             self.nodes.add(str(node.name))

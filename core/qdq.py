@@ -22,6 +22,7 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
     "_DequantizeLinear_Output",
     "_QuantizeLinear_Input",
 )
+REQUANTIZED = frozenset({"Conv", "ConvTranspose", "Gemm"})  # see _kept_float
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
 # Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
@@ -64,6 +65,7 @@ class _Builder:
     integers: dict[str, tuple[Encoding, npt.NDArray[Any]]]
     needs_ms_domain: bool = False
     taken: set[str] = field(default_factory=set)  # names in use
+    guards: dict[str, ir.Value] = field(default_factory=dict)  # activation → its value for float layers
 
     def run(self) -> None:
         placement = self.encodings.placement
@@ -123,14 +125,32 @@ class _Builder:
         )
         q.shape = dq.shape = value.shape
         for node, index in list(value.uses()):
-            if node is not q.producer() and (everywhere or str(node.name) in integer_nodes):
+            if node is q.producer():
+                continue
+            if str(node.name) in integer_nodes:
                 node.replace_input_with(index, dq)
+            elif everywhere:
+                node.replace_input_with(
+                    index, self._kept_float(dq, name) if node.op_type in REQUANTIZED else dq
+                )
         if everywhere and value.is_graph_output():
             value.name = name + Q_INPUT
             dq.name = name
             for i, output in enumerate(self.graph.outputs):
                 if output is value:
                     self.graph.outputs[i] = dq
+
+    def _kept_float(self, dq: ir.Value, name: str) -> ir.Value:
+        """`dq` behind a Max with the lowest float, which changes no value.
+
+        ONNX Runtime quantizes the weights of a float Conv, ConvTranspose or Gemm between a DequantizeLinear
+        and a QuantizeLinear on its own; with anything in between the layer runs in float, as chosen.
+        """
+        if name not in self.guards:
+            lowest = self._initializer(f"{name}_lowest", np.array(np.finfo(np.float32).min, np.float32))
+            self.guards[name] = self._append("Max", [dq, lowest], {}, f"{name}_float", f"{name}_Float")
+            self.guards[name].dtype, self.guards[name].shape = ir.DataType.FLOAT, dq.shape
+        return self.guards[name]
 
     def _constant(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:
         dq = self._stored(str(value.name), quantize(_numpy(value), encoding), encoding)

@@ -13,7 +13,8 @@ from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.placement import Placement, WeightPlacement, place
-from core.quant import Encoding, Range, encoding_from_range
+from core.quant import Encoding, QuantSpec, Range, encoding_from_range
+from core.representable import why_float
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
@@ -137,6 +138,7 @@ class Encodings:
     searches: Mapping[
         str, Search
     ]  # activation (or constant) with parameters of its own → how they were found
+    kept_float: Mapping[str, str]  # activation that no range can hold, and that stays float → why
     keys: Mapping[
         str, tuple[object, ...]
     ]  # what each search depended on, to find those that an edit leaves alone
@@ -165,7 +167,8 @@ def resolve(
             "it was made for another model, or the layer was renamed"
         )
     float_layers = {name for name in _layer_names(model) if recipe.choice(name).precision is Precision.FLOAT}
-    placement = place(model, target(recipe.target), float_layers)
+    kept_float = _unrepresentable(recipe, statistics, place(model, target(recipe.target), float_layers))
+    placement = place(model, target(recipe.target), float_layers, kept_float)
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():
         work.activation(tensor, placement.tensors[tensor])
@@ -184,7 +187,29 @@ def resolve(
         raw_weights=work.raw_weights,
         searches=work.searches,
         keys=work.keys,
+        kept_float=kept_float,
     )
+
+
+def _unrepresentable(recipe: Recipe, statistics: Statistics, placement: Placement) -> dict[str, str]:
+    """Activations that their integers would destroy, with the reason, unless their layer was set by hand."""
+    found = {}
+    for tensor in placement.own():
+        layer = placement.tensors[tensor]
+        histogram = statistics.histograms.get(tensor)
+        if layer in recipe.layers or histogram is None:
+            continue
+        reason = why_float(histogram, _activation_spec(placement.target, recipe.choice(layer)))
+        if reason is not None:
+            found[tensor] = reason
+    return found
+
+
+def _activation_spec(target_: Target, choice: Choice) -> QuantSpec:
+    """How a choice quantizes the layer's output."""
+    # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
+    base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
+    return replace(base, symmetric=bool(choice.symmetric))
 
 
 @lru_cache(maxsize=8)
@@ -261,10 +286,7 @@ class _Resolver:
     def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
         assert choice.method is not None
         assert choice.percentile is not None
-        specs = self.placement.target.activations
-        # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
-        base = specs.get(choice.precision or Precision.INT8, specs[Precision.INT8])
-        spec = replace(base, symmetric=bool(choice.symmetric))
+        spec = _activation_spec(self.placement.target, choice)
         key = (choice.method, choice.percentile, choice.range, spec)
         if self.previous is not None and self.previous.keys.get(name) == key:
             found = self.previous.searches[name]

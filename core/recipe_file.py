@@ -24,7 +24,7 @@ def dump(recipe: Recipe) -> str:
         document["model"] = recipe.model_hash
     document["default"] = _plain(recipe.default)
     document["layers"] = {name: _plain(choice) for name, choice in recipe.layers.items()}
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110))
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def load(text: str) -> Recipe:
@@ -60,6 +60,17 @@ def load(text: str) -> Recipe:
         default=_choice(document.get("default") or {}, "default"),
         layers=MappingProxyType({str(name): _choice(entry, str(name)) for name, entry in layers.items()}),
     )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes names that hold a next-line character, which PyYAML would write plainly and read as a blank."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if "\x85" in value else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

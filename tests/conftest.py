@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env
 from ui import cli
+
+# The first example of a test may compile a loop; how long that takes says nothing.
+hypothesis.settings.register_profile("quantscope", deadline=None)
+hypothesis.settings.load_profile("quantscope")
 
 REQUIRE_BROWSER = os.environ.get("QUANTSCOPE_REQUIRE_BROWSER") == "1"
 

@@ -17,7 +17,7 @@ LAYOUT = """
 
     core.binning core.histogram core.quant
 
-    core.metrics core.thresholds
+    core.metrics core.representable core.thresholds
 
     core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
     core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.evaluate import fusion_report, integer_layers
+from core.histogram import Accumulator
 from core.model import load_model
 from core.qdq import _saturates_within, quantize_model
 from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
 from core.recipe import Recipe, resolve
+from core.representable import why_float
 from core.targets import Granularity, Precision
 from core.thresholds import Method
 from tests.networks import NETWORKS, Net, feeds
@@ -302,3 +305,60 @@ def test_a_bias_that_does_not_fit_is_an_error_not_a_wrap() -> None:
     broken = replace(encodings, activations={**encodings.activations, "pool": tiny})
     with pytest.raises(OverflowError):
         quantize_model(model, broken)
+
+
+@pytest.mark.parametrize("name", ["mobile_cnn", "residual_cnn", "shapes_cnn"])
+def test_a_float_layer_runs_in_float(name: str) -> None:
+    model, samples = network(name), feeds(name)
+    statistics = statistics_of(model, samples)
+    for layer in model.layers:
+        if layer.op not in {"Conv", "ConvTranspose", "Gemm"}:
+            continue
+        recipe = MINMAX.with_layer(layer.name, precision=Precision.FLOAT)
+        proto = quantize_model(model, resolve(recipe, statistics, model))
+        in_integers = integer_layers(fusion_report(proto), model)
+        assert layer.name not in in_integers
+        assert len(in_integers) >= 3
+
+
+def masked_attention(mask: float) -> onnx.ModelProto:
+    """Scores plus an additive mask, as attention has them."""
+    n = Net()
+    n.add("MatMul", ["x", n.random("w", 8, 8)], "scores")
+    hidden = np.zeros((1, 8))
+    hidden[0, 5:] = mask
+    n.add("Softmax", [n.add("Add", ["scores", n.const("mask", hidden)], "masked")], "weights", axis=-1)
+    n.add("MatMul", ["weights", n.random("v", 8, 4)], "y")
+    return n.model({"x": ["N", 8]}, {"y": ["N", 4]})
+
+
+@pytest.mark.parametrize("mask", [-1e4, -3.4e38, -np.inf])
+def test_masked_scores_stay_float(mask: float) -> None:
+    model = load_model(masked_attention(mask).SerializeToString())
+    samples = [{"x": np.random.default_rng(i).standard_normal((4, 8)).astype(np.float32)} for i in range(32)]
+    proto, encodings = quantized(model, samples, MINMAX)
+    assert set(encodings.kept_float) == {"masked"}
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 25
+    layer = model.layer_of("masked")
+    assert layer is not None
+    forced = MINMAX.with_layer(layer.name, method=Method.MANUAL, range=Range(-20.0, 10.0))
+    by_hand, encodings = quantized(model, samples, forced)
+    assert not encodings.kept_float
+    assert float(encodings.activations["masked"].low) == pytest.approx(-20, abs=0.1)
+    assert sqnr(run(model.proto(), samples), run(by_hand, samples)) > 20
+
+
+def test_a_binary_mask_and_rare_outliers_are_quantized() -> None:
+    rng = np.random.default_rng(0)
+    spec = QuantSpec(type=UINT8, symmetric=False)
+    ordinary = {
+        "normal": rng.standard_normal(10_000),
+        "binary": rng.integers(0, 2, 10_000).astype(float) * -1e4,
+        "one outlier": np.append(rng.standard_normal(100_000), 1e5),
+        "two modes": np.concatenate([rng.normal(0, 1, 5000), rng.normal(50, 1, 5000)]),
+        "relu": np.maximum(rng.standard_normal(10_000), 0),
+    }
+    for name, values in ordinary.items():
+        accumulator = Accumulator()
+        accumulator.add(values.astype(np.float32))
+        assert why_float(accumulator.histogram(), spec) is None, name
