@@ -24,7 +24,9 @@ def dump(recipe: Recipe) -> str:
         document["model"] = recipe.model_hash
     document["default"] = _plain(recipe.default)
     document["layers"] = {name: _plain(choice) for name, choice in recipe.layers.items()}
-    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+    # PyYAML reads a next-line character that it wrote plainly as a blank; escaped it survives.
+    plain = not any("\x85" in name for name in recipe.layers)
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=plain, width=110))
 
 
 def load(text: str) -> Recipe:
@@ -47,7 +49,7 @@ def load(text: str) -> Recipe:
         )
     if document["quantscope"] != VERSION:
         raise RecipeError(
-            f"the recipe has version {document['quantscope']!r}, and this QuantScope reads version {VERSION}: "
+            f"the recipe has version {document['quantscope']!r}, and this QuantScope reads {VERSION}: "
             "upgrade QuantScope"
         )
     _known(document, {"quantscope", "target", "model", "default", "layers"}, "recipe")
@@ -60,17 +62,6 @@ def load(text: str) -> Recipe:
         default=_choice(document.get("default") or {}, "default"),
         layers=MappingProxyType({str(name): _choice(entry, str(name)) for name, entry in layers.items()}),
     )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes names that hold a next-line character, which PyYAML would write plainly and read as a blank."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if "\x85" in value else None)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
