@@ -111,7 +111,7 @@ def view_tensor(
 
 def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
     """How many clip lines a tensor has."""
-    if histogram.min >= 0.0:
+    if histogram.min >= 0.0 and not (spec.symmetric and spec.type.signed):
         return "nonneg"
     return "symmetric" if spec.symmetric else "asymmetric"
 

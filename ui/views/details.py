@@ -118,7 +118,8 @@ def _weights(now: state.Session, layer: Layer, found: Weights) -> None:
         required=True,
         on_change=_weight_method,
         args=(layer.name,),
-        help="*MinMax*: nothing is clipped. *MSE*: least squared error. *Percentile*: the farthest are clipped.",
+        help="*MinMax*: nothing is clipped. *MSE*: least squared error. "
+        "*Percentile*: the farthest are clipped.",
     )
     granularity = "one scale a channel" if found.per_channel else "one scale for all channels"
     st.caption(

@@ -1,0 +1,311 @@
+"""The app without a browser: every page draws, edits are saved and undone, and bad input is said in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import streamlit as st
+from onnx import TensorProto, helper, numpy_helper
+from streamlit.testing.v1 import AppTest
+
+from core import project as projects
+from core.project import Project, Source
+from core.recipe import Recipe
+from core.targets import Precision
+from core.thresholds import Method
+from ui import opening
+
+APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
+PAGES = {
+    "open": "Open a model",
+    "overview": "Overview",
+    "layers": "Layers",
+    "inspector": "Inspector",
+    "export": "Export",
+}
+HOSTILE = ["<img src=x onerror=alert(1)>", "**b** $x$ :red[hot]", "=1+1`a`"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["app.py"])
+    st.cache_resource.clear()
+    return tmp_path / "home"
+
+
+def start(project: Project | None = None) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    if project is not None:
+        app.query_params["project"] = project.id
+    app.run()
+    healthy(app)
+    return app
+
+
+def healthy(app: AppTest) -> None:
+    assert not app.exception
+    assert [e.value for e in app.error] == []
+
+
+def until(app: AppTest, condition: Callable[[AppTest], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition(app):
+        assert time.monotonic() < end, [e.value for e in (*app.title, *app.error, *app.markdown)]
+        time.sleep(0.05)
+        app.run()
+
+
+def go(app: AppTest, page: str) -> AppTest:
+    app.session_state["go"] = page
+    app.run()
+    assert app.title[0].value == PAGES[page]
+    return app
+
+
+def opened(app: AppTest) -> Project:
+    project: Project = app.session_state["open_project"]
+    return project
+
+
+def recipe(app: AppTest) -> Recipe:
+    """What is on disk, not what the session believes."""
+    return Recipe.from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)
+
+
+@pytest.fixture
+def ready() -> AppTest:
+    """A calibrated sample."""
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state)
+    return app
+
+
+def network(path: Path, names: list[str]) -> Path:
+    """A chain of Conv + Relu with the given layer names."""
+    generator = np.random.default_rng(0)
+    nodes, weights, current = [], [], "x"
+    for i, name in enumerate(names):
+        weights.append(
+            numpy_helper.from_array(generator.normal(0, 0.4, (4, 4, 3, 3)).astype(np.float32), f"w{i}")
+        )
+        nodes.append(helper.make_node("Conv", [current, f"w{i}"], [f"c{i}"], name=name, pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"))
+        current = f"r{i}"
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 8, 8])],
+        [helper.make_tensor_value_info(current, TensorProto.FLOAT, ["N", 4, 8, 8])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def samples(path: Path, count: int = 12) -> Path:
+    np.savez(path, x=np.random.default_rng(1).normal(size=(count, 4, 8, 8)).astype(np.float32))
+    return path
+
+
+# --- opening ---
+
+
+def test_first_page_says_what_to_do() -> None:
+    app = start()
+    assert app.title[0].value == "Open a model"
+    for page in ("overview", "layers", "inspector", "export"):
+        app.session_state["go"] = page
+        app.run()
+        healthy(app)
+        assert app.subheader[0].value == "No model is open"
+        assert app.button(key="empty_open")
+
+
+def test_a_sample_opens_calibrates_and_every_page_draws() -> None:
+    app = start()
+    app.button(key="sample_digits_mlp").click().run()
+    until(app, lambda a: a.title[0].value == "Overview")
+    for page in PAGES:
+        go(app, page)
+        healthy(app)
+    assert opened(app).id == "sample-digits-mlp"
+    assert projects.open_project("sample-digits-mlp").calibrated
+
+
+def test_a_local_model_with_random_data_is_flagged(tmp_path: Path) -> None:
+    app = start()
+    app.text_input(key="model_path").set_value(f' "{network(tmp_path / "n.onnx", ["a", "b"])}" ')
+    app.segmented_control(key="data_by").set_value("Random").run()
+    assert any("Noise" in w.value for w in app.warning)
+    app.button(key="calibrate").click().run()
+    until(app, lambda a: a.title[0].value == "Overview")
+    healthy(app)
+    assert any("random noise" in w.value for w in app.warning)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        ("missing.onnx", "data.npz", "not a file"),
+        ("text.onnx", "data.npz", "ONNX"),
+        ("net.onnx", "missing.npz", "does not exist"),
+        ("net.onnx", "wrong.npz", "x"),
+        ("net.onnx", "reader.py", "reader"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(tmp_path: Path, model: str, data: str, words: str) -> None:
+    network(tmp_path / "net.onnx", ["a"])
+    samples(tmp_path / "data.npz")
+    (tmp_path / "text.onnx").write_text("not a model", encoding="utf-8")
+    (tmp_path / "reader.py").write_text("raise SystemExit('must never run')", encoding="utf-8")
+    np.savez(tmp_path / "wrong.npz", x=np.zeros((3, 7), np.float32))
+    app = start()
+    app.text_input(key="model_path").set_value(str(tmp_path / model))
+    app.text_input(key="data_path").set_value(str(tmp_path / data)).run()
+    app.button(key="calibrate").click().run()
+    until(app, lambda a: bool(a.error))
+    assert not app.exception
+    assert words in app.error[0].value.replace("\\", "")
+    assert "Traceback" not in app.error[0].value
+
+
+def test_an_unknown_project_in_the_address_is_said() -> None:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["project"] = "../../etc"
+    app.run()
+    assert not app.exception
+    assert "not a project id" in app.error[0].value.replace("\\", "")
+
+
+# --- editing ---
+
+
+def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
+    app = go(ready, "inspector")
+    name = app.session_state["shown_layer"]
+    app.segmented_control(key="method").set_value("MSE").run()
+    healthy(app)
+    assert recipe(app).choice(name).method is Method.MSE
+    app.segmented_control(key="precision").set_value("int16").run()
+    app.segmented_control(key="granularity").set_value("per tensor").run()
+    assert recipe(app).choice(name).precision is Precision.INT16
+    app.button(key="undo").click().run()
+    app.button(key="undo").click().run()
+    assert recipe(app).choice(name).precision is Precision.INT8
+    assert app.segmented_control(key="precision").value == "int8"  # widgets follow
+    assert app.segmented_control(key="method").value == "MSE"
+    app.button(key="redo").click().run()
+    assert recipe(app).choice(name).precision is Precision.INT16
+    app.button(key="reset_layer").click().run()
+    assert name not in recipe(app).layers
+    healthy(app)
+
+
+def test_manual_keeps_the_range_shown(ready: AppTest) -> None:
+    app = go(ready, "inspector")
+    app.segmented_control(key="method").set_value("Percentile").run()
+    app.segmented_control(key="method").set_value("Manual").run()
+    healthy(app)
+    choice = recipe(app).choice(app.session_state["shown_layer"])
+    assert choice.method is Method.MANUAL
+    assert choice.range is not None
+    assert choice.range.high > 0
+
+
+def test_apply_to_similar_layers(ready: AppTest) -> None:
+    app = go(ready, "inspector")
+    app.segmented_control(key="method").set_value("KL").run()
+    app.button(key="apply_same").click().run()
+    healthy(app)
+    kinds = {choice.method for choice in recipe(app).layers.values()}
+    assert kinds == {Method.KL}
+    assert len(recipe(app).layers) > 1
+
+
+def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:
+    app = go(ready, "layers")
+    app.multiselect(key="filter_op").set_value(["Gemm"]).run()
+    app.selectbox(key="bulk_method").set_value("Cosine")
+    app.button(key="bulk_set").click().run()
+    healthy(app)
+    changed = recipe(app).layers
+    assert changed
+    assert all(choice.method is Method.COSINE for choice in changed.values())
+    app.button(key="bulk_reset").click().run()
+    assert not recipe(app).layers
+
+
+def test_reopened_exactly_as_it_was(ready: AppTest) -> None:
+    app = go(ready, "inspector")
+    app.segmented_control(key="method").set_value("MSE").run()
+    before, id = recipe(app), opened(app).id
+    st.cache_resource.clear()  # as after a kill: nothing is left in memory
+    again = start(projects.open_project(id))
+    until(again, lambda a: "recipe" in a.session_state)
+    go(again, "inspector")
+    healthy(again)
+    assert recipe(again) == before
+    assert again.segmented_control(key="method").value == "MSE"
+
+
+def test_export_is_verified_and_says_how_to_repeat_it(ready: AppTest) -> None:
+    app = go(ready, "export")
+    until(app, lambda a: any("Verified" in m.value for m in a.markdown))
+    healthy(app)
+    assert "quantscope quantize" in app.code[0].value
+    assert {b.key for b in app.get("download_button")} == {"get_model", "get_recipe", "get_table"}
+
+
+# --- hostile and odd models ---
+
+
+def test_names_from_a_model_are_never_markup(tmp_path: Path) -> None:
+    model = Source(kind="path", path=str(network(tmp_path / "odd.onnx", HOSTILE)))
+    data = Source(kind="path", path=str(samples(tmp_path / "data.npz")))
+    app = start(opening.open_sources("<b>odd</b>.onnx", model, data))
+    until(app, lambda a: "recipe" in a.session_state)
+    for page in PAGES:
+        go(app, page)
+        healthy(app)
+        shown: list[Any] = [*app.markdown, *app.caption, *app.info, *app.warning, *app.subheader]
+        for element in shown:
+            bare = strip_code(element.value)
+            assert "<img" not in bare.replace("\\<", "")
+            assert "**b**" not in bare
+            assert ":red[hot]" not in bare
+
+
+def strip_code(markdown: str) -> str:
+    """Without code spans, in which nothing is interpreted."""
+    out, rest = [], markdown
+    while "`" in rest:
+        head, _, tail = rest.partition("`")
+        fence = "`" * (1 + len(tail) - len(tail.lstrip("`")))
+        body, found, after = tail[len(fence) - 1 :].partition(fence)
+        out.append(head)
+        rest = after if found else ""
+        assert body is not None
+    return "".join([*out, rest])
+
+
+def test_a_damaged_recipe_version_is_repaired_and_said(ready: AppTest) -> None:
+    app = go(ready, "inspector")
+    app.segmented_control(key="method").set_value("MSE").run()
+    project = opened(app)
+    path = next((project.folder / "history").glob("000002-*.json"))
+    path.write_text("{", encoding="utf-8")
+    st.cache_resource.clear()
+    again = start(projects.open_project(project.id))
+    until(again, lambda a: "recipe" in a.session_state)
+    go(again, "overview")
+    assert not again.exception
+    assert any("was damaged" in m.value for m in again.markdown)
+    assert recipe(again).layers == {}
