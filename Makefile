@@ -43,6 +43,9 @@ clean:
 .venv/.installed: .venv/.python pyproject.toml
 	@echo "Installing QuantScope into .venv (a minute or two, once)"
 	$(PIP) install --quiet --editable .
+	@echo "Compiling the numeric kernels (seconds, once)"
+	-@$(BIN)/quantscope quantize sample_data/digits_mobilenet.onnx --random 2 --method auto --report --no-cache \
+	    -o .venv/warm.onnx >/dev/null 2>&1
 	@touch $@
 
 .venv/.installed-test: .venv/.python pyproject.toml
