@@ -90,7 +90,7 @@ def options(
 
 @app.command()
 def demo(
-    sample: Annotated[str, typer.Argument(metavar="[SAMPLE]", help="Sample network to open.")] = "",
+    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Sample network to open.")] = "",
     host: Host = "127.0.0.1",
     port: Port = None,
     no_browser: NoBrowser = False,
@@ -107,7 +107,7 @@ def demo(
 
 @app.command("app")
 def open_app(
-    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help="Float ONNX model.")] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="Float ONNX model.")] = None,
     data: Data = None,
     host: Host = "127.0.0.1",
     port: Port = None,
