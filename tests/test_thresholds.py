@@ -119,7 +119,7 @@ def test_one_sided_tensors_move_one_end(method: Method) -> None:
     down = found(-positive, method, UINT8_ASYMMETRIC)
     assert -positive.max() * 1.05 <= down.low < down.high == 0.0
     # The entropy's curve is jagged: values on a border change bins when they are mirrored.
-    assert -down.low == pytest.approx(up.high, rel=0.2 if method is Method.KL else 1e-3)
+    assert -down.low == pytest.approx(up.high, rel=0.2 if method is Method.KL else 0.01)
     unsigned = QuantSpec(type=UINT8, symmetric=True)
     assert found(positive, method, unsigned).low == 0.0
     assert found(-positive, method, unsigned).low < 0.0
@@ -136,10 +136,12 @@ def test_ranges_scale_with_the_data(name: str, seed: int, power: int, method: Me
 
 @settings(deadline=None, max_examples=25)
 @given(st.sampled_from(FAMILIES), st.integers(0, 100), st.sampled_from(list(SEARCHES)))
-def test_a_mirrored_tensor_has_the_same_symmetric_range(name: str, seed: int, method: Method) -> None:
+def test_a_mirrored_tensor_costs_the_same_with_a_symmetric_range(
+    name: str, seed: int, method: Method
+) -> None:
     x = family(name, seed, 2000)
-    a, b = found(x, method, INT8_NARROW), found(-x, method, INT8_NARROW)
-    assert b.high == pytest.approx(a.high, rel=1e-9)
+    a, b = (search(method, histogram_of(y), INT8_NARROW).loss.min() for y in (x, -x))
+    assert b == pytest.approx(a, rel=1e-3)  # values on a border change bins when they are mirrored
 
 
 def order_statistics(x: np.ndarray, share: float) -> tuple[float, float]:

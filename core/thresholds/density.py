@@ -23,6 +23,7 @@ from core.quant import Encoding
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Part = tuple[FloatArray, float, FloatArray, float]  # a `Side` as compiled code takes it
 
 # Columns of a side's table; row j is bin [j, j + 1), cut at the side's extreme. The right border of the bin
 # is where the sums start, so nothing here holds mass of the bin itself except DENSITY.
@@ -42,8 +43,8 @@ class Side:
     energy: float  # sum of x**2, atoms included
 
     @property
-    def parts(self) -> tuple[FloatArray, float, FloatArray, float]:
-        """The fields in order, as compiled code takes them."""
+    def parts(self) -> Part:
+        """The fields in order."""
         return self.table, self.extent, self.atoms, self.energy
 
 
@@ -144,12 +145,19 @@ def side_sums(
     if step >= 1.0:
         heights, moments = 0.0, 0.0
         borders = min(levels, int(math.ceil(extent / step - 0.5)))  # noqa: RUF046  # a float to Numba
-        for i in range(borders):
+        before_last = min(borders, max(int(math.ceil(last / step - 0.5)), 0))  # noqa: RUF046
+        for i in range(before_last):
             b = (i + 0.5) * step
-            j = min(int(b), last)
-            x = min(j + 1.0, extent) - b
-            d, m = table[j, 0], table[j, 1]
-            heights += table[j, 2] + x * (m + 0.5 * d * x)
+            k = np.uint32(np.int32(b))  # unsigned: an index that cannot be negative needs no check
+            x = (k + 1.0) - b
+            d, m = table[k, 0], table[k, 1]
+            heights += table[k, 2] + x * (m + 0.5 * d * x)
+            moments += b * (m + d * x)
+        for i in range(before_last, borders):
+            b = (i + 0.5) * step
+            x = extent - b
+            d, m = table[last, 0], table[last, 1]
+            heights += table[last, 2] + x * (m + 0.5 * d * x)
             moments += b * (m + d * x)
         error, square = body - 2.0 * step * heights, 2.0 * step * moments
     else:
@@ -170,8 +178,8 @@ def side_sums(
 
 @compiled
 def sweep_sides(
-    negative: tuple[FloatArray, float, FloatArray, float],
-    positive: tuple[FloatArray, float, FloatArray, float],
+    negative: Part,
+    positive: Part,
     steps: FloatArray,
     below: IntArray,
     above: IntArray,

@@ -29,71 +29,121 @@ IntArray = npt.NDArray[np.int64]
 BINS = 2048
 _LABEL = "KL (nats)"
 _SPIKE = 0.1  # share of exact zeros that bends the method: no group of bins can reproduce them
+_LOOKED_UP = 16  # bins in a group up to which looking up its term saves logarithms
 _TURNS = 8  # of high end, low end, …; they settle after two to four
 
 
 @compiled
-def window_divergences(counts: FloatArray, starts: IntArray, stops: IntArray, log2_levels: int) -> FloatArray:
+def prefix_sums(counts: FloatArray) -> FloatArray:
+    """Sums before each bin of h, h ln h and of the occupied bins: (3, bins + 1)."""
+    sums = np.zeros((3, counts.size + 1))
+    for k in range(counts.size):
+        c = counts[k]
+        sums[0, k + 1] = sums[0, k] + c
+        sums[1, k + 1] = sums[1, k] + (c * math.log(c) if c > 0.0 else 0.0)
+        sums[2, k + 1] = sums[2, k] + (1.0 if c > 0.0 else 0.0)
+    return sums
+
+
+@compiled
+def group_terms(sums: FloatArray, longest: int) -> FloatArray:
+    """G ln(G / occupied) of the group of bins [k, k + length), at [length - 1, k]."""
+    bins = sums.shape[1] - 1
+    terms = np.zeros((longest, bins))
+    for length in range(1, longest + 1):
+        for k in range(bins - length + 1):
+            group = sums[0, k + length] - sums[0, k]
+            if group > 0.0:
+                terms[length - 1, k] = group * math.log(group / (sums[2, k + length] - sums[2, k]))
+    return terms
+
+
+@compiled
+def inner_terms(sums: FloatArray, terms: FloatArray, start: int, size: int, log2_levels: int) -> float:
+    """Sum of G ln(G / occupied) over all groups of a window but the first and the last."""
+    levels, up = 1 << log2_levels, (1 << log2_levels) - 1
+    even, odd = 0.0, 0.0  # two sums, so that additions need not wait for each other
+    if terms.shape[0] > 0:
+        for pair in range(levels // 2 - 1):
+            g = 2 * pair + 1
+            first, second = (g * size + up) >> log2_levels, ((g + 1) * size + up) >> log2_levels
+            third = ((g + 2) * size + up) >> log2_levels
+            odd += terms[second - first - 1, start + first]
+            even += terms[third - second - 1, start + second]
+        return odd + even
+    for g in range(1, levels - 1):
+        begin, end = start + ((g * size + up) >> log2_levels), start + (((g + 1) * size + up) >> log2_levels)
+        group = sums[0, end] - sums[0, begin]
+        if group > 0.0:
+            even += group * math.log(group / (sums[2, end] - sums[2, begin]))
+    return even
+
+
+@compiled
+def end_group(group: float, occupied: float, outer_bin: float, clipped: float) -> tuple[float, float]:
+    """P ln(G / occupied) of the first or last group, which takes clipped mass, and mass added to Q."""
+    if outer_bin == 0.0 and clipped > 0.0:
+        occupied += 1.0
+    if group + clipped == 0.0:
+        return 0.0, 0.0
+    if group == 0.0:
+        return 0.0, 1.0  # clipped mass only: Q gets one value in one bin, and its logarithm is 0
+    return (group + clipped) * math.log(group / occupied), 0.0
+
+
+@compiled
+def divergences(
+    counts: FloatArray,
+    sums: FloatArray,
+    terms: FloatArray,
+    starts: IntArray,
+    stops: IntArray,
+    log2_levels: int,
+) -> FloatArray:
     """KL(P || Q) in nats of each window [starts[i], stops[i]) of a histogram, inf for those not considered.
 
-    With prefix sums of h, h ln h and of the occupied bins, a window costs one logarithm a group,
-    N KL = sum p ln p - sum_g P_g ln(G_g / occupied_g) + N ln(M / N) with M = sum G; and since a group
-    is one of few lengths at one of few places, those terms are looked up where that saves work.
+    N KL = sum p ln p - sum_g P_g ln(G_g / occupied_g) + N ln(M / N), with N = sum p and M = sum G. A group
+    is one of few lengths at one of few places: its term is looked up, if `terms` has any.
     """
-    levels, n = 1 << log2_levels, counts.size
-    mass, entropy, occupied = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1, np.int64)
-    widest = 0
-    for k in range(n):
-        c = counts[k]
-        mass[k + 1] = mass[k] + c
-        entropy[k + 1] = entropy[k] + (c * math.log(c) if c > 0.0 else 0.0)
-        occupied[k + 1] = occupied[k] + (c > 0.0)
-    for i in range(starts.size):
-        widest = max(widest, stops[i] - starts[i])
-    longest = (widest + levels - 1) >> log2_levels  # bins in a group
-    terms = np.zeros((longest if longest * n < starts.size * levels else 0, n))
-    for length in range(1, terms.shape[0] + 1):
-        for k in range(n - length + 1):
-            group = mass[k + length] - mass[k]
-            if group > 0.0:
-                terms[length - 1, k] = group * math.log(group / (occupied[k + length] - occupied[k]))
-    total = mass[n]
-    out = np.empty(starts.size)
+    levels, total = 1 << log2_levels, sums[0, counts.size]
+    out = np.full(starts.size, np.inf)
     for i in range(starts.size):
         a, b = starts[i], stops[i]
         size = b - a
-        left, right = mass[a], total - mass[b]
+        left, right = sums[0, a], total - sums[0, b]
         if left + right > 0.5 * total or size < levels:
-            out[i] = np.inf
             continue
         first, last = counts[a] + left, counts[b - 1] + right
-        sum_p = entropy[b - 1] - entropy[a + 1]
-        sum_p += first * math.log(first) if first > 0.0 else 0.0
-        sum_p += last * math.log(last) if last > 0.0 else 0.0
-        kept, cross = mass[b] - mass[a], 0.0
-        begin = a
-        for g in range(levels):
-            end = a + (((g + 1) * size + levels - 1) >> log2_levels)
-            if 0 < g < levels - 1 and terms.shape[0] > 0:
-                cross += terms[end - begin - 1, begin]
-                begin = end
-                continue
-            group = mass[end] - mass[begin]
-            p, spread = group, occupied[end] - occupied[begin]
-            if g == 0:
-                p += left
-                spread += counts[a] == 0.0 and left > 0.0
-            if g == levels - 1:
-                p += right
-                spread += counts[b - 1] == 0.0 and right > 0.0
-            if p > 0.0:
-                if spread == 0 or group == 0.0:
-                    group, spread = 1.0, 1
-                    kept += 1.0
-                cross += p * math.log(group / spread)
-            begin = end
-        out[i] = max((sum_p - cross) / total + math.log(kept / total), 0.0)
+        own = sums[1, b - 1] - sums[1, a + 1]
+        own += (first * math.log(first) if first > 0.0 else 0.0) + (
+            last * math.log(last) if last > 0.0 else 0.0
+        )
+        inner = inner_terms(sums, terms, a, size, log2_levels)
+        begin, end = b - (size >> log2_levels), a + ((size + levels - 1) >> log2_levels)
+        low, more = end_group(sums[0, end] - sums[0, a], sums[2, end] - sums[2, a], counts[a], left)
+        high, most = end_group(sums[0, b] - sums[0, begin], sums[2, b] - sums[2, begin], counts[b - 1], right)
+        kept = sums[0, b] - sums[0, a] + more + most
+        out[i] = max((own - (inner + low + high)) / total + math.log(kept / total), 0.0)
     return out
+
+
+def window_divergences(counts: FloatArray, starts: IntArray, stops: IntArray, log2_levels: int) -> FloatArray:
+    """`divergences` of windows of a histogram."""
+    return Windows(counts, log2_levels).divergences(starts, stops)
+
+
+class Windows:
+    """A histogram prepared for the divergences of any of its windows."""
+
+    def __init__(self, counts: FloatArray, log2_levels: int) -> None:
+        self._counts, self._log2_levels = counts, log2_levels
+        self._sums = prefix_sums(counts)
+        longest = -(-counts.size >> log2_levels)  # bins in a group
+        self._terms = group_terms(self._sums, longest if longest <= _LOOKED_UP else 0)
+
+    def divergences(self, starts: IntArray, stops: IntArray) -> FloatArray:
+        """KL(P || Q) in nats of each window, inf for those not considered."""
+        return divergences(self._counts, self._sums, self._terms, starts, stops, self._log2_levels)
 
 
 def search_kl(histogram: Histogram, spec: QuantSpec) -> Search:
@@ -144,7 +194,7 @@ def _symmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
 
 def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     """Windows [a, b) over [min, max]: b with a fixed, then a with b fixed, until neither moves."""
-    counts, full = signed_bins(histogram), widened(histogram)
+    windows, full = Windows(signed_bins(histogram), levels.bit_length() - 1), widened(histogram)
     zero = min(int(-full.low * (BINS / (full.high - full.low))), BINS - 1)
     a, b = 0, BINS
     tried: list[tuple[IntArray, IntArray, FloatArray]] = []
@@ -155,7 +205,7 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
         else:
             starts = np.arange(min(b - levels, zero), -1, -1)
             stops = np.full_like(starts, b)
-        loss = window_divergences(counts, starts, stops, levels.bit_length() - 1)
+        loss = windows.divergences(starts, stops)
         tried.append((starts, stops, loss))
         before, best = (a, b), int(np.argmin(loss))
         a, b = int(starts[best]), int(stops[best])

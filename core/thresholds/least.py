@@ -17,8 +17,6 @@ FloatArray = npt.NDArray[np.float64]
 RangeLoss = Callable[[FloatArray, FloatArray], FloatArray]  # of lows and highs
 
 _LABELS = {Method.MSE: "MSE", Method.COSINE: "1 - cosine"}
-_SPLIT_LEVELS = 1023  # beyond, both ends move in turn: all zero points of a 16-bit type are too many
-_TURNS = 6
 
 
 def search_least(histogram: Histogram, spec: QuantSpec, method: Method) -> Search:
@@ -41,10 +39,8 @@ def search_least(histogram: Histogram, spec: QuantSpec, method: Method) -> Searc
         table = _one_end(loss, Range(symmetric_range(1.0, histogram, spec).low * full.high, full.high))
     elif ends.low == 0.0 or ends.high == 0.0:
         table = _one_end(loss, ends)
-    elif spec.qmax - spec.qmin <= _SPLIT_LEVELS:
-        table = _both_ends(density, ends, spec.qmax - spec.qmin, by_cosine)
     else:
-        table = _ends_in_turn(loss, ends)
+        table = _both_ends(density, ends, spec.qmax - spec.qmin, by_cosine)
     return _result(histogram, spec, method, table, 1.0 if by_cosine else density.width**2 / density.count)
 
 
@@ -67,36 +63,6 @@ def _both_ends(density: Density, full: Range, levels: int, by_cosine: bool) -> F
         return np.column_stack([losses, (above - levels) * steps, above * steps])
 
     return minimize(table_of)
-
-
-def _ends_in_turn(loss: RangeLoss, full: Range) -> FloatArray:
-    """Candidates with the high end moved, then the low end, until neither helps; widths ascend."""
-    low, high = full.low, full.high
-    tables: list[FloatArray] = []
-    for turn in range(_TURNS):
-        table = minimize(_moving(loss, full, Range(low, high), high_end=turn % 2 == 0))
-        best = table[np.argmin(table[:, LOSS])]
-        settled = bool(tables) and best[LOSS] >= min(t[:, LOSS].min() for t in tables) * (1.0 - 1e-6)
-        tables.append(table)
-        if settled:
-            break
-        low, high = float(best[LOW]), float(best[HIGH])
-    table = np.concatenate(tables)
-    return table[np.argsort(table[:, HIGH] - table[:, LOW], kind="stable")]
-
-
-def _moving(
-    loss: RangeLoss, full: Range, now: Range, *, high_end: bool
-) -> Callable[[FloatArray], FloatArray]:
-    """Tables in which one end takes shares of the full range and the other stays."""
-
-    def table_of(factors: FloatArray) -> FloatArray:
-        still = np.ones(factors.size)
-        lows = now.low * still if high_end else full.low * factors
-        highs = full.high * factors if high_end else now.high * still
-        return np.column_stack([loss(lows, highs), lows, highs])
-
-    return table_of
 
 
 def _result(histogram: Histogram, spec: QuantSpec, method: Method, table: FloatArray, unit: float) -> Search:

@@ -1,94 +1,106 @@
 """For a step size, the zero point with the least loss: both ends of an asymmetric range at once.
 
-With the sums of `density` taken border by border, the loss of every number of steps on the positive
-side comes from one pass, and so does that of the negative side; the best zero point is the best of their
-sums. The search over both ends is thereby exact and one-dimensional, where moving one end after the
-other can stop at a local minimum.
+Each rounding border b takes 2 s H(b) off the squared error (see `density`), and H falls from the middle
+outwards. So of all borders on both sides the `levels` highest ones belong into the range, and where the
+two sides meet at equal height is found by bisection: the search over both ends is exact and has one
+dimension, where moving one end after the other may stop at a local minimum.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.thresholds.density import Density
+from core.thresholds.density import Density, Part, side_sums
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 @compiled
-def side_prefix(
-    table: FloatArray,
-    extent: float,
-    atoms: FloatArray,
-    energy: float,
-    step: float,
-    error: FloatArray,
-    square: FloatArray,
-) -> None:
-    """Squared error and squared quantized values of one side for 0, 1, … error.size - 1 steps."""
-    last, levels = table.shape[0] - 2, error.size - 1
-    body = energy - atoms[0, 0] ** 2 * atoms[0, 1] - atoms[1, 0] ** 2 * atoms[1, 1]
-    fine = step < 1.0  # the two cases of `side_sums`
-    whole = table[0, 1] + table[0, 0] * min(1.0, extent)
-    e, v = body, 0.0
-    for n in range(levels + 1):
-        t = n * step if fine else (n - 0.5) * step
-        if 0.0 <= t < extent:
-            j = min(int(t), last)
-            x = min(j + 1.0, extent) - t
-            d, m = table[j, 0], table[j, 1]
-            mass, height = m + d * x, table[j, 2] + x * (m + 0.5 * d * x)
-            if fine:
-                clipping = table[j, 3] + x * (2.0 * table[j, 2] + x * (m + d * x / 3.0))
-                inside = step * step / 12.0 * (whole - mass)
-                e = clipping + inside
-                v = body - clipping - 2.0 * t * height + inside
-            else:
-                e -= 2.0 * step * height
-                v += 2.0 * step * t * mass
-        elif fine and t >= extent:
-            e = step * step / 12.0 * whole
-            v = body + e
-        error[n], square[n] = e, v
+def tail(part: Part, t: float) -> tuple[float, float]:
+    """(S, H) at t: the mass above it, and the integral of (x - t) over that mass; atoms included."""
+    table, extent, atoms = part[0], part[1], part[2]
+    mass, height = 0.0, 0.0
+    if t < extent:
+        j = min(int(t), table.shape[0] - 2)
+        x = min(j + 1.0, extent) - t
+        mass = table[j, 1] + table[j, 0] * x
+        height = table[j, 2] + x * (table[j, 1] + 0.5 * table[j, 0] * x)
     for a in range(2):
-        value, count = atoms[a, 0], atoms[a, 1]
-        if count > 0.0:
-            level = np.rint(value / step)
-            for n in range(levels + 1):
-                q = min(level, np.float64(n)) * step
-                error[n] += count * (value - q) ** 2
-                square[n] += count * q * q
+        if atoms[a, 0] > t:
+            mass += atoms[a, 1]
+            height += atoms[a, 1] * (atoms[a, 0] - t)
+    return mass, height
+
+
+@compiled
+def even_split(negative: Part, positive: Part, step: float, levels: int) -> int:
+    """How many of `levels` steps lie above 0 for the least squared error; the fewest of equal ones."""
+    fewest, most = 0, levels
+    while fewest < most:
+        n = (fewest + most) // 2  # is one more step worth more above than the last one is below?
+        if tail(positive, (n + 0.5) * step)[1] > tail(negative, (levels - n - 0.5) * step)[1]:
+            fewest = n + 1
+        else:
+            most = n
+    return fewest
+
+
+@compiled
+def cosine_loss_of(length: float, error: float, square: float) -> float:
+    """1 - cosine from |x|, |x - x'|**2 and |x'|**2, all positive."""
+    quantized = np.sqrt(square)
+    return float(max(error - (length - quantized) ** 2, 0.0) / (2.0 * length * quantized))
+
+
+@compiled
+def climb(
+    negative: Part,
+    positive: Part,
+    step: float,
+    levels: int,
+    above: int,
+    error: float,
+    square: float,
+    way: int,
+) -> tuple[float, int]:
+    """Move whole steps from one side to the other (`way` is 1 or -1) as long as the cosine grows."""
+    length = np.sqrt(negative[3] + positive[3])
+    best = cosine_loss_of(length, error, square) if square > 0.0 else 1.0
+    while 0 <= above + way <= levels:
+        p, n = above + 0.5 * way, levels - above - 0.5 * way  # the borders won and lost, in steps
+        mass_p, height_p = tail(positive, p * step)
+        mass_n, height_n = tail(negative, n * step)
+        error -= way * 2.0 * step * (height_p - height_n)
+        square += way * 2.0 * step * step * (p * mass_p - n * mass_n)
+        if square <= 0.0:
+            break
+        loss = cosine_loss_of(length, error, square)
+        if loss >= best:
+            break
+        best = loss
+        above += way
+    return best, above
 
 
 @compiled
 def split_steps(
-    negative: tuple[FloatArray, float, FloatArray, float],
-    positive: tuple[FloatArray, float, FloatArray, float],
-    steps: FloatArray,
-    levels: int,
-    by_cosine: bool,
+    negative: Part, positive: Part, steps: FloatArray, levels: int, by_cosine: bool
 ) -> tuple[FloatArray, IntArray]:
-    """For each step the number of positive steps, 0 to `levels`, with the least loss: loss, number."""
-    error_n, square_n = np.empty(levels + 1), np.empty(levels + 1)
-    error_p, square_p = np.empty(levels + 1), np.empty(levels + 1)
+    """For each step the best number of steps above 0: its loss, and the number."""
     losses, above = np.empty(steps.size), np.empty(steps.size, np.int64)
-    length = np.sqrt(negative[3] + positive[3])
     for i in range(steps.size):
-        side_prefix(negative[0], negative[1], negative[2], negative[3], steps[i], error_n, square_n)
-        side_prefix(positive[0], positive[1], positive[2], positive[3], steps[i], error_p, square_p)
-        best, where = np.inf, 0
-        for n in range(levels + 1):
-            loss = error_p[n] + error_n[levels - n]
-            if by_cosine:
-                quantized = np.sqrt(square_p[n] + square_n[levels - n])
-                if quantized > 0.0:
-                    loss = max(loss - (length - quantized) ** 2, 0.0) / (2.0 * length * quantized)
-                else:
-                    loss = 1.0
-            if loss < best:
-                best, where = loss, n
-        losses[i], above[i] = best, where
+        n = even_split(negative, positive, steps[i], levels)
+        a = side_sums(negative[0], negative[1], negative[2], negative[3], steps[i], levels - n)
+        b = side_sums(positive[0], positive[1], positive[2], positive[3], steps[i], n)
+        losses[i], above[i] = a[0] + b[0], n
+        if by_cosine:
+            error, square = a[0] + b[0], a[1] + b[1]
+            losses[i] = np.inf
+            for way in (-1, 1):
+                loss, n_moved = climb(negative, positive, steps[i], levels, n, error, square, way)
+                if loss < losses[i]:
+                    losses[i], above[i] = loss, n_moved
     return losses, above
 
 
