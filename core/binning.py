@@ -26,6 +26,7 @@ MINIMUM, MAXIMUM = range(2)
 
 Ints = npt.NDArray[np.signedinteger]
 Floats = npt.NDArray[np.floating]
+Columns = npt.NDArray[np.uint32]
 
 
 @compiled
@@ -113,21 +114,37 @@ def note_extremes(x: Floats, low: float, high: float, sample: int, whole: Ints, 
 
 
 @compiled
-def scatter(x: Floats, inverse: float, half: int, bins: Ints, columns: npt.NDArray[np.uint32]) -> None:
-    """Count each finite value in its bin; `columns` is scratch space."""
+def columns_up(x: Floats, factor: np.floating, half: int, columns: Columns) -> None:
+    """Columns of `bins` for finite values; `factor` is a power of two >= 1 of the values' own type.
+
+    Such a product is exact. Written for vector code: no branches, one store.
+    """
     zero = 2 * half + 1
-    for i in range(x.size):  # vector code: no branches, no stores but this one
-        # A power of two times a float32 is exact in float64. A negative float64 may vanish: its bin is -1.
-        scaled = np.float64(x[i]) * inverse
-        k = np.int32(np.floor(scaled)) - np.int32((scaled == 0.0) & (x[i] < 0))
+    for i in range(x.size):
+        k = np.int32(np.floor(x[i] * factor))
         columns[i] = np.uint32(zero + (i & (SPARE - 1)) if x[i] == 0 else k + half)
+
+
+@compiled
+def columns_down(x: Floats, factor: float, half: int, columns: Columns) -> None:
+    """`columns_up` for any power of two, in float64, where the product is exact or vanishes."""
+    zero = 2 * half + 1
+    for i in range(x.size):
+        scaled = np.float64(x[i]) * factor
+        k = np.int32(np.floor(scaled)) - np.int32((scaled == 0.0) & (x[i] < 0))  # -0.0 lies in bin -1
+        columns[i] = np.uint32(zero + (i & (SPARE - 1)) if x[i] == 0 else k + half)
+
+
+@compiled
+def count_columns(columns: Columns, bins: Ints) -> None:
+    """Add one to `bins` for each column, in turn in one row and the other."""
     even, odd = bins[0], bins[1]
-    for i in range(x.size >> 2):
+    for i in range(columns.size >> 2):
         even[columns[4 * i]] += np.int32(1)
         odd[columns[4 * i + 1]] += np.int32(1)
         even[columns[4 * i + 2]] += np.int32(1)
         odd[columns[4 * i + 3]] += np.int32(1)
-    for i in range(x.size & ~3, x.size):
+    for i in range(columns.size & ~3, columns.size):
         even[columns[i]] += np.int32(1)
 
 
@@ -161,5 +178,10 @@ def accumulate(
             if whole[COUNT] > 0:
                 coarsen_bins(bins, half, exponent - whole[EXPONENT])
             whole[EXPONENT] = exponent
-        scatter(block, math.ldexp(1.0, -whole[EXPONENT]), half, bins, columns)
+        factor = math.ldexp(1.0, -whole[EXPONENT])
+        if 1.0 <= factor <= LARGEST:
+            columns_up(block, x.dtype.type(factor), half, columns)
+        else:
+            columns_down(block, factor, half, columns)
+        count_columns(columns[: block.size], bins)
         whole[COUNT] += block.size
