@@ -6,9 +6,11 @@ from typing import Any
 
 from core.thresholds.reference import (
     ai_edge,
+    caffe,
     mnn,
     modelopt,
     ncnn,
+    neural_compressor,
     onnxruntime,
     ppq,
     pytorch_quantization,
@@ -34,6 +36,8 @@ REFERENCES: dict[str, Reference] = {
         tengine,
         tpu_mlir,
         ai_edge,
+        neural_compressor,
+        caffe,
     )
     for reference in tool.REFERENCES
 }

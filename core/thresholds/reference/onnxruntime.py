@@ -19,11 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
 from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
-
-CHUNK = 1 << 20  # window bins whose logarithms are taken at a time
+from core.thresholds.reference.windows import window_divergences
 
 
 def entropy(
@@ -45,7 +42,7 @@ def entropy(
     """
     parts = batches_of(data)
     try:
-        counts, edges, low, high = _collect(parts, num_bins)
+        counts, edges, low, high = collect(parts, num_bins)
     except ValueError as error:
         return failure(f"numpy.histogram raises ValueError: {error}")
     levels = num_quantized_bins
@@ -53,7 +50,7 @@ def entropy(
     if middle < half:
         return failure(f"{counts.size} bins are fewer than {levels} levels: the tool raises ValueError")
     with np.errstate(over="ignore"):
-        divergences = _divergences(counts, levels)
+        divergences = window_divergences(counts, levels)
     if divergences is None:
         return failure("smooth_distribution asserts: over 10000 empty bins for each occupied one")
     best = half + int(np.argmin(divergences))
@@ -80,7 +77,7 @@ def percentile(
     """
     parts = batches_of(data)
     try:
-        counts, edges, low, high = (_collect_absolute if symmetric else _collect)(parts, num_bins)
+        counts, edges, low, high = (_collect_absolute if symmetric else collect)(parts, num_bins)
     except ValueError as error:
         return failure(f"numpy.histogram raises ValueError: {error}")
     with np.errstate(invalid="ignore"):
@@ -132,7 +129,7 @@ def _extremes(x: Floats) -> tuple[Any, Any]:
     return low, high
 
 
-def _collect(parts: list[Floats], bins: int) -> tuple[npt.NDArray[np.int64], Floats, Any, Any]:
+def collect(parts: list[Floats], bins: int) -> tuple[npt.NDArray[np.int64], Floats, Any, Any]:
     """Counts, edges, min, max of signed values; the range grows by whole bins on both sides."""
     counts: Any = None
     for x in parts:
@@ -178,109 +175,6 @@ def _collect_absolute(parts: list[Floats], bins: int) -> tuple[npt.NDArray[np.in
         grown[: counts.size] += counts
         counts, edges = grown, edges.astype(np.float32)
     return counts, edges, minimum, maximum
-
-
-def _divergences(counts: npt.NDArray[np.int64], levels: int) -> npt.NDArray[np.float64] | None:
-    """KL divergence of each window, narrowest first; None where the tool's smoothing asserts."""
-    middle, half = counts.size // 2, levels // 2
-    before = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-    result = np.empty(middle - half + 1, dtype=np.float64)
-    p = np.empty(CHUNK + counts.size + 1, dtype=np.float32)
-    ratio = np.empty_like(p)
-    first = half
-    while first <= middle:
-        last, used = first, 0
-        while last <= middle and (used == 0 or used + 2 * last + 1 <= CHUNK):
-            used += min(2 * last + 1, counts.size - middle + last)
-            last += 1
-        if not _fill_windows(counts, before, levels, first, last, p, ratio):
-            return None
-        # numpy's own float32 logarithm: the C library's differs in the last bit.
-        logarithm = np.log(ratio[:used])
-        _sum_windows(counts.size, half, first, last, p, logarithm, result)
-        first = last
-    return result
-
-
-@compiled
-def _fill_windows(counts: Any, before: Any, levels: Any, first: Any, last: Any, p: Any, ratio: Any) -> Any:
-    """Write P and P / Q of windows `first` to `last` - 1, one after the other; false if smoothing asserts."""
-    middle = counts.size // 2
-    total = before[counts.size]
-    at = 0
-    for half in range(first, last):
-        begin = middle - half
-        end = min(middle + half + 1, counts.size)
-        size = end - begin
-        merged = size // levels
-        pw = p[at : at + size]
-        qw = ratio[at : at + size]
-        zeros = 0
-        for k in range(size):
-            pw[k] = np.float32(counts[begin + k])
-            qw[k] = np.float32(0)
-        pw[0] = np.float32(counts[begin] + before[begin])
-        pw[size - 1] = np.float32(counts[end - 1] + total - before[end])
-        for k in range(size):
-            if pw[k] == 0:
-                zeros += 1
-        q_zeros = size - levels * merged
-        for level in range(levels):
-            start = level * merged
-            stop = start + merged
-            mass = before[begin + stop] - before[begin + start]
-            if level == levels - 1:
-                mass += before[end] - before[begin + stop]
-            occupied = 0
-            for k in range(start, stop):
-                if pw[k] != 0:
-                    occupied += 1
-            share = np.int64(mass / occupied) if occupied else np.int64(0)
-            if share == 0:
-                q_zeros += merged
-            for k in range(start, stop):
-                qw[k] = np.float32(share)
-        if not (_smooth(pw, zeros) and _smooth(qw, q_zeros)):
-            if q_zeros < size:
-                return False
-            for k in range(size):  # nothing is left of Q: the divergence is infinite
-                qw[k] = np.float32(np.inf)
-        else:
-            p_sum = pairwise_sum(pw)
-            q_sum = pairwise_sum(qw)
-            for k in range(size):
-                pw[k] = pw[k] / p_sum
-                qw[k] = pw[k] / (qw[k] / q_sum)
-        at += size
-    return True
-
-
-@compiled
-def _smooth(values: Any, zeros: Any) -> Any:
-    """Give empty bins 1e-4 at the cost of the others; false where there are none, or too few of those."""
-    occupied = values.size - zeros
-    if occupied == 0:
-        return False
-    taken = 0.0001 * float(zeros) / float(occupied)
-    if taken >= 1.0:
-        return False
-    for k in range(values.size):
-        values[k] += np.float32(0.0001) if values[k] == 0 else np.float32(-taken)
-    return True
-
-
-@compiled
-def _sum_windows(bins: Any, half_levels: Any, first: Any, last: Any, p: Any, logs: Any, result: Any) -> Any:
-    """Sum P log(P / Q) of windows `first` to `last` - 1 as numpy sums float32."""
-    middle = bins // 2
-    at = 0
-    for half in range(first, last):
-        size = min(middle + half + 1, bins) - (middle - half)
-        terms = logs[at : at + size]
-        for k in range(size):
-            terms[k] = p[at + k] * terms[k]
-        result[half - half_levels] = np.float64(pairwise_sum(terms))
-        at += size
 
 
 def _result(low: Any, high: Any, signed: bool) -> ReferenceThreshold:
