@@ -3,20 +3,20 @@
 import os
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy.typing as npt
 
 from core.errors import DataError, ModelError
 from core.histogram import Accumulator, merge
 from core.model import Model
 from core.placement import activation_tensors
 from core.progress import ProgressFn, report
-from core.samples import Sample, Samples
+from core.samples import Array, Sample, Samples
 from core.session import ORT_ERRORS, first_line, float_session
+from core.staged import staged_model, worth_staging
 from core.statcache import StatisticsCache
 from core.statistics import Statistics
 
@@ -78,6 +78,9 @@ def worker_count(threads: int | None, samples: int) -> int:
     return min(threads or min(os.cpu_count() or 1, MAX_THREADS), samples)
 
 
+Values = Callable[[Sample], Iterator[tuple[str, Array]]]
+
+
 class _Run:
     """One pass over the samples; threads share the session and the iterator, and nothing else."""
 
@@ -86,7 +89,7 @@ class _Run:
         given = {info.name for info in model.inputs}
         self.fetched = [name for name in names if name not in given]
         self.fed = [name for name in names if name in given]
-        self.session = float_session(model, self.fetched) if self.fetched else None
+        self.values: Values = no_values
         self.loads = samples.loads()
         self.taken = 0
         self.turn = threading.Lock()
@@ -97,7 +100,10 @@ class _Run:
         """Run all samples; what a worker or the progress callback raises ends the others first."""
         total = len(self.samples)
         report(progress, 0, total, LABEL)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="calibrate") as pool:
+        with (
+            tensor_source(self.model, self.fetched, total, self.threads) as self.values,
+            ThreadPoolExecutor(self.threads, thread_name_prefix="calibrate") as pool,
+        ):
             futures = [pool.submit(self._work) for _ in range(self.threads)]
             try:
                 for done in range(1, total + 1):
@@ -151,23 +157,35 @@ class _Run:
         batch, valid = self.samples.batch, self.samples.valid(position)
         for name in self.fed:
             counts[name].add(data_rows(sample[name], batch, valid), position)
-        for name, values in self._run(position, sample).items():
-            counts[name].add(data_rows(values, batch, valid), position)
-        self.samples.digest(position, sample)
-
-    def _run(self, position: int, sample: Sample) -> dict[str, Any]:
-        if self.session is None:
-            return {}
         try:
-            values = self.session.run(self.fetched, sample)
+            for name, values in self.values(sample):
+                counts[name].add(data_rows(values, batch, valid), position)
         except ORT_ERRORS as error:
             raise DataError(
                 f"{self.samples.source}: the model cannot run on sample {position}: {first_line(error)}"
             ) from error
-        return dict(zip(self.fetched, values, strict=True))
+        self.samples.digest(position, sample)
 
 
-def data_rows(values: npt.NDArray[Any], batch: int, valid: int) -> npt.NDArray[Any]:
+@contextmanager
+def tensor_source(model: Model, tensors: Sequence[str], samples: int, threads: int) -> Iterator[Values]:
+    """A function from a sample to `tensors` and their elements, in whatever order is cheapest."""
+    staged = None
+    if worth_staging(model, tensors, samples, threads):
+        staged = staged_model(model, tensors)
+    if staged is not None:
+        with closing(staged):
+            yield staged.values
+    else:
+        yield float_session(model, tensors).values if tensors else no_values
+
+
+def no_values(_: Sample) -> Iterator[tuple[str, Array]]:
+    """Where only the inputs themselves are wanted."""
+    return iter(())
+
+
+def data_rows(values: Array, batch: int, valid: int) -> Array:
     """The part of a tensor that comes from data, where the last run of a fixed batch was filled up.
 
     Tensors whose first axis is no multiple of the batch mix rows; all of them is counted.

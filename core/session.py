@@ -1,6 +1,6 @@
 """ONNX Runtime sessions of a float model: made without copying its weights, one thread a run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +35,12 @@ class FloatSession:
     """A float model ready to run; several threads may run it at once."""
 
     ort: ort.InferenceSession
+    tensors: tuple[str, ...]  # exposed
     weights: Sequence[ort.OrtValue] = field(repr=False)  # used in place: must live as long as the session
 
-    def run(self, names: Sequence[str], sample: Mapping[str, Array]) -> list[Array]:
-        """Values of `names`; raises one of `ORT_ERRORS` where the sample does not fit."""
-        values: list[Array] = self.ort.run(list(names), dict(sample))
-        return values
+    def values(self, sample: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+        """The exposed tensors; raises one of `ORT_ERRORS` where the sample does not fit."""
+        yield from zip(self.tensors, self.ort.run(list(self.tensors), dict(sample)), strict=True)
 
 
 def float_session(model: Model, tensors: Iterable[str] = ()) -> FloatSession:
@@ -51,24 +51,27 @@ def float_session(model: Model, tensors: Iterable[str] = ()) -> FloatSession:
     may be larger than protobuf's 2 GB. One thread computes a run, so results do not depend on the machine's
     core count. Raises `ModelError` if ONNX Runtime does not accept the model.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # failures are raised; a log line would say the same again
-    graph, weights = light_graph(model)
+    names = tuple(tensors)
+    graph, weights = light_graph(model, names)
+    options = session_options()
     options.add_external_initializers(list(weights), list(weights.values()))
-    have = {output.name for output in graph.graph.output}
-    for name in tensors:
-        if name not in have:
-            graph.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     try:
         session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise ModelError(f"ONNX Runtime does not run the model: {first_line(error)}") from error
-    return FloatSession(ort=session, weights=list(weights.values()))
+    return FloatSession(ort=session, tensors=names, weights=list(weights.values()))
 
 
-def light_graph(model: Model) -> tuple[onnx.ModelProto, dict[str, ort.OrtValue]]:
-    """The graph with references in place of its large weights, and these by name."""
+def session_options() -> ort.SessionOptions:
+    """One thread a run, and no log output."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures are raised; a log line would say the same again
+    return options
+
+
+def light_graph(model: Model, tensors: Iterable[str] = ()) -> tuple[onnx.ModelProto, dict[str, ort.OrtValue]]:
+    """The graph with `tensors` as further outputs and without its large weights, and these by name."""
     copy = model.ir.clone()
     weights = {}
     for name, value in copy.graph.initializers.items():
@@ -80,7 +83,12 @@ def light_graph(model: Model) -> tuple[onnx.ModelProto, dict[str, ort.OrtValue]]
         value.const_value = ir.ExternalTensor(
             "absent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
         )
-    return ir.to_proto(copy), weights
+    proto = ir.to_proto(copy)
+    have = {output.name for output in proto.graph.output}
+    for name in tensors:
+        if name not in have:
+            proto.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return proto, weights
 
 
 def first_line(error: Exception) -> str:
