@@ -22,7 +22,7 @@ LAYOUT = """
     core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
     core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade
     core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-    core.samples core.session core.statcache core.statistics core.synthetic
+    core.samples core.session core.staged core.statcache core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
     core.calibrate core.export core.halves core.passes core.qdq core.session
