@@ -128,6 +128,8 @@ def test_curves_are_errors_at_each_threshold(side: str, spec: object) -> None:
         error = errors_at(h, Range(c.lows[i], c.highs[i]), spec)
         for field in ("mse", "clipping_mse", "rounding_mse", "cosine", "sqnr_db", "clipped_share"):
             assert getattr(c, field)[i] == pytest.approx(getattr(error, field), rel=1e-12)
+    negative = curves(histogram_of(family("negative")), spec, n=64, side=side)
+    assert np.all(np.diff(negative.thresholds) > 0)
     if not spec.symmetric and side == "high":
         assert np.all(c.lows == fixed.low)
         assert c.highs[-1] == pytest.approx(h.max)

@@ -87,7 +87,9 @@ def test_the_choice_is_as_good_as_on_the_values_own_bins(name: str) -> None:
 
 def test_levels_follow_the_type() -> None:
     expected = {"int8-symmetric": 128, "uint8-symmetric": 256, "int8-asymmetric": 256, "int4-symmetric": 8}
-    assert {name: kl_levels(SPECS[name]) for name in expected} == expected
+    positive = histogram_of(family("relu"))
+    assert {name: kl_levels(positive, SPECS[name]) for name in expected} == expected
+    assert kl_levels(histogram_of(family("normal")), SPECS["uint8-symmetric"]) == 128
 
 
 def test_a_uniform_tensor_is_not_clipped() -> None:

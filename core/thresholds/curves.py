@@ -52,7 +52,7 @@ def curves(
         histogram: the tensor.
         spec: its type; symmetric types always move both ends.
         n: number of thresholds, evenly spaced in two parts: the lower eighth of the range gets a quarter.
-        side: which end moves (asymmetric types only).
+        side: which end moves (asymmetric types only); one without values moves as far as the other would.
         fixed: the range whose other end stays; min and max if not given.
     """
     full = full_range(histogram, spec)
@@ -84,15 +84,17 @@ def _grid(
         return symmetric_range(1.0, histogram, spec).low * top, top, top
     ends = widened(histogram)
     if side == "high":
-        return np.full(n, min(fixed.low, 0.0)), ends.high * share, ends.high * share
+        top = (ends.high or ends.abs_max) * share
+        return np.full(n, min(fixed.low, 0.0)), top, top
     if side == "low":
-        return ends.low * share, np.full(n, max(fixed.high, 0.0)), -ends.low * share
+        top = (-ends.low or ends.abs_max) * share
+        return -top, np.full(n, max(fixed.high, 0.0)), top
     return ends.low * share, ends.high * share, ends.abs_max * share
 
 
 def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:
     """KL at the windows of bins nearest to the candidates."""
-    levels = kl_levels(spec)
+    levels = kl_levels(histogram, spec)
     if levels >= BINS or histogram.abs_max == 0.0:
         return np.full(lows.size, np.nan)
     if spec.symmetric:

@@ -28,9 +28,8 @@ Part = tuple[FloatArray, float, FloatArray, float]  # a `Side` as compiled code 
 # Columns of a side's table; row j is bin [j, j + 1), cut at the side's extreme. The right border of the bin
 # is where the sums start, so nothing here holds mass of the bin itself except DENSITY.
 DENSITY, ABOVE, FIRST, SECOND = range(4)  # mass a unit; mass, first and second moment beyond the right border
-# Rows of a side's atoms: value, count.
-NEARLY = 1.0 + 1e-6  # float32 scales miss the range they were made for by 6e-8: nothing is clipped by that
 ERROR, ENERGY, OUTSIDE, CLIPPING = range(4)  # columns of the sums that `side_sums` returns
+NEARLY = 1.0 + 1e-6  # float32 scales miss the range they were made for by 6e-8: nothing is clipped by that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

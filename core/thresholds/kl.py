@@ -6,9 +6,10 @@ S. Migacz, "8-bit inference with TensorRT", GTC 2017. B = 2048 bins; a candidate
     Q = the window merged into `levels` groups, each group's mass spread evenly over its bins with P > 0
     loss = KL(P || Q) in nats, both normalised;  T = (i + 1/2) w for i bins kept, at most max|x|
 
-`levels` is 128 for int8 and 256 for unsigned or asymmetric 8-bit types (the type's levels on one side, or
-all of them). Where the paper leaves a gap: a group that holds clipped mass only (Q = 0 < P) gets the
-mass of one value; and a candidate that would clip more than half of all values is not considered.
+`levels` is 128 for int8 and 256 for unsigned or asymmetric 8-bit types: the type's levels on one side of 0
+where |x| is searched and both sides are in use, else all of them. Where the paper leaves a gap: a group
+that holds clipped mass only (Q = 0 < P) gets the mass of one value; and a candidate that would clip more
+than half of all values is not considered.
 """
 
 import math
@@ -153,16 +154,17 @@ def search_kl(histogram: Histogram, spec: QuantSpec) -> Search:
     if full.abs_max == 0.0 or "near_zero" in flags or "constant" in flags:
         reason = "There is nothing to choose: the values are all the same or (nearly) zero."
         return single(Method.KL, full, 0.0, _LABEL, reason, flags)
-    levels = kl_levels(spec)
+    levels = kl_levels(histogram, spec)
     if levels >= BINS:
         reason = f"{spec.type} has as many levels as there are bins to compare ({BINS}): nothing to gain."
         return single(Method.KL, search_minmax(histogram, spec).range, 0.0, _LABEL, reason, flags)
     return _symmetric(histogram, spec, levels) if spec.symmetric else _asymmetric(histogram, spec, levels)
 
 
-def kl_levels(spec: QuantSpec) -> int:
-    """Groups that a window is merged into: 128 for symmetric int8, 256 for the other 8-bit types."""
-    return 1 << (spec.type.bits - int(spec.symmetric and spec.type.signed))
+def kl_levels(histogram: Histogram, spec: QuantSpec) -> int:
+    """Groups that a window is merged into: 128 for symmetric int8, 256 for most other 8-bit types."""
+    one_side = spec.symmetric and (spec.type.signed or histogram.min < 0.0)
+    return 1 << (spec.type.bits - int(one_side))
 
 
 def magnitude_bins(histogram: Histogram) -> FloatArray:
