@@ -39,6 +39,7 @@ function drawChart(S) {
   S.splitTop = S.curveTop + CURVE + GAP;
   S.bottom = S.splitTop + SPLIT;
   const height = S.bottom + FOOT;
+  const focused = S.plot.getRootNode().activeElement?.dataset?.side;  // a redrawing must not take the focus away
   S.plot.replaceChildren();
   const chart = (S.svg = svg("svg", { width: S.width, height, viewBox: `0 0 ${S.width} ${height}` }, S.plot));
   chart.setAttribute("role", "group");
@@ -52,6 +53,7 @@ function drawChart(S) {
   drawMarks(S, chart, marks);
   drawHandles(S, chart);
   S.cross = svg("line", { class: "cross", y1: S.top, y2: S.bottom, visibility: "hidden" }, chart);
+  if (focused && S.handles[focused]) S.handles[focused].g.focus({ preventScroll: true });
 }
 
 function title(S, chart, y, text) {
