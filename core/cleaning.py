@@ -22,6 +22,7 @@ from core.ortgraph import (
     fold,
     infer_shapes,
     locate_weights,
+    newest_opset,
     probe_types,
     read_small_weights,
     read_weights,
@@ -30,7 +31,7 @@ from core.ortgraph import (
 )
 from core.precision import widen
 from core.protofix import mend
-from core.upgrade import needs_upgrade, opset_of, rewrite_removed, unify_functions, upgrade
+from core.upgrade import lower, needs_upgrade, opset_of, rewrite_removed, unify_functions, upgrade
 
 # onnx_ir warns of references to nowhere; ONNX Runtime refuses them, in better words.
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
@@ -104,10 +105,7 @@ def decode(file: ModelFile) -> ir.Model:
     except ModelError:
         raise
     except Exception as error:  # onnx_ir raises many types for malformed graphs
-        root: BaseException = error
-        while root.__cause__ is not None:
-            root = root.__cause__
-        reason = short_reason(root).rstrip(".")
+        reason = short_reason(error).rstrip(".")
         raise ModelError(f"'{file.shown}' has a malformed graph: {reason}. Export it again.") from error
     model.ir_version = min(max(model.ir_version, _IR_VERSIONS[0]), _IR_VERSIONS[1])
     return model
@@ -137,6 +135,9 @@ def _transform(model: ir.Model, file: ModelFile, folder: Path, notes: list[str])
 
 def _prepare(model: ir.Model, notes: list[str]) -> ir.Model:
     passes.LiftConstantsToInitializersPass(size_limit=64)(model)
+    if opset_of(model) > (newest := newest_opset()):
+        infer_shapes(model)
+        notes.extend(lower(model, newest))
     notes.extend(rewrite_removed(model))
     if needs_upgrade(model):
         infer_shapes(model)  # some rules need types and ranks
@@ -183,9 +184,14 @@ def _refusal(name: str, error: Exception) -> str:
             f"{ort.__version__} does not know yet. Export it with a lower opset version, or install a newer "
             "onnxruntime."
         )
+    missing = re.search(r"(?:implementation|kernel) for (\w+)\((\d+)\)(?:.*? name '([^']+)')?", reason)
+    if missing:
+        where = f" (node '{missing[3]}')" if missing[3] else ""
+        return (
+            f"'{name}' needs {missing[1]} of opset {missing[2]}{where} for types that ONNX Runtime "
+            f"{ort.__version__} has no CPU code for. Export it with other types or another opset."
+        )
     remedy = "Export the model again, or check it with onnx.checker."
-    if "NOT_IMPLEMENTED" in str(error) or "Could not find an implementation" in reason:
-        remedy = "Its CPU build lacks that operator for these types; export with other types or operators."
     return f"ONNX Runtime cannot load '{name}': {reason.rstrip('.')}. {remedy}"
 
 

@@ -1,5 +1,6 @@
 """Layers as the user sees them: a main operator, the bias and activation fused into it, and its tensors."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -81,10 +82,18 @@ _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16,
 
 
 def shape_of(value: ir.Value) -> tuple[Dim, ...] | None:
-    """Its dimensions as ints, names or None."""
+    """Its dimensions as ints, the file's names, or None; None alone where not even the rank is known."""
     if value.shape is None:
         return None
-    return tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return tuple(d if isinstance(d, int) else _dim_name(d.value) for d in value.shape)
+
+
+def _dim_name(name: str | None) -> str | None:
+    """A symbol; None for those that exporters and shape inference make up."""
+    return None if name is None or _NO_NAME.fullmatch(name) else name
+
+
+_NO_NAME = re.compile(r"|None|\?|-1|unk__\d+")
 
 
 def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer | None:

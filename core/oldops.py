@@ -213,6 +213,17 @@ def _batch_norm(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
     return _copy(node, tape, node.inputs, kept)
 
 
+def _prelu(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
+    """Before opset 7, a row of slopes went along axis 1; now it would go along the last."""
+    x, slope = node.inputs[0], node.inputs[1]
+    if x is None or slope is None or x.shape is None or slope.shape is None:
+        raise ValueError("its rank is unknown")
+    extra = len(x.shape) - 2
+    if len(slope.shape) == 1 and slope.shape[0] != 1 and extra > 0:
+        slope = tape.op("Unsqueeze", slope, tape.constant(_ints(*range(1, extra + 1))))
+    return [tape.op("PRelu", x, slope)]
+
+
 def _grid_sample(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
     kept: dict[str, object] = dict(node.attributes)
     mode = node.attributes.get_string("mode", "bilinear")
@@ -232,6 +243,7 @@ RULES: dict[str, Rule] = {
     "GridSample": _grid_sample,
     "Hardmax": _softmax,
     "LogSoftmax": _softmax,
+    "PRelu": _prelu,
     "Resize": _resize,
     "RoiAlign": _roi_align,
     "Softmax": _softmax,
@@ -243,6 +255,7 @@ CHANGED_MEANING = {
     "GridSample": 20,
     "Hardmax": 13,
     "LogSoftmax": 13,
+    "PRelu": 7,
     "Resize": 11,
     "RoiAlign": 16,
     "Scan": 9,

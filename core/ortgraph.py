@@ -1,6 +1,7 @@
 """Let ONNX and ONNX Runtime work on a graph without pushing its weights through protobuf."""
 
 import contextlib
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -61,6 +62,24 @@ def session_options() -> ort.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.disable_prepacking", "1")
     return options
+
+
+@functools.cache
+def newest_opset() -> int:
+    """The newest opset that this ONNX Runtime accepts."""
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [value])
+    graph.output[0].name = "y"
+    newest = onnx.defs.onnx_opset_version()
+    for opset in range(newest, 13, -1):
+        imports = [onnx.helper.make_opsetid("", opset)]
+        probe = onnx.helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
+        try:
+            _session(probe, session_options())
+        except Exception:  # not known yet, or no kernel for it
+            continue
+        return opset
+    return newest
 
 
 def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
@@ -268,13 +287,19 @@ _ORT_TYPES = {
 }
 
 
+_SOURCE_LINE = re.compile(
+    r"\S*\.(?:cc|h|cpp|hpp):\d+ \S.*?\)(?:::<lambda\(\)>)?(?: const)?(?: \[with [^\]]*\])? (?=\S)"
+)
+
+
 def short_reason(error: BaseException) -> str:
-    """ONNX Runtime's message as one readable line: without codes, paths of its sources, and stack traces."""
+    """The root cause as one readable line: without codes, paths of sources, and stack traces."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = " ".join(str(error).split())
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"Load model from \S* ?failed: ?", "", text)
     text = re.sub(r"Exception during initialization: |Exception caught: |Fatal error: ", "", text)
     # "<file>:<line> <signature> <message>": only the message is for readers.
-    text = re.sub(r"\S*?[/\\]\S+\.(?:cc|h|cpp|hpp)\S*:\d+ .*?\) (?:const )?(?=\S)", "", text)
-    text = re.sub(r"Status Message: ", "", text).strip()
+    text = _SOURCE_LINE.sub("", text).replace("Status Message: ", "").strip()
     return text if len(text) <= 300 else f"{text[:297]}…"

@@ -97,6 +97,31 @@ def unify_functions(model: ir.Model) -> None:
         imports[""] = target
 
 
+def lower(model: ir.Model, newest: int) -> list[str]:
+    """Bring a model of a later opset down to `newest`, which ONNX Runtime knows, in place.
+
+    Operators that changed since go through ONNX's converter. Where it has no way back, or this version of
+    ONNX does not know the opset either, the model stays as it is, and will be refused.
+    """
+    old = opset_of(model)
+    if not newest < old <= onnx.defs.onnx_opset_version():
+        return []
+    plan: list[_Replacement] = []
+    for graph in model.graphs():
+        for node in graph:
+            schema = _schema(node.op_type, old) if node.domain in STANDARD_DOMAINS else None
+            if schema is None or schema.since_version <= newest:
+                continue
+            try:
+                plan.append(_from_converter(graph, node, old, newest))
+            except Exception:  # the converter raises whatever its C++ code threw
+                return []
+    for replacement in plan:
+        _replace(replacement)
+    model.opset_imports[""] = newest
+    return [f"Read as opset {newest} instead of {old}, the newest that this ONNX Runtime knows."]
+
+
 def opset_of(model: ir.Model) -> int:
     """Version of the standard operators; 1 where the model does not say."""
     versions = [v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS and v is not None]
@@ -154,7 +179,8 @@ def _schema(op: str, version: int) -> OpSchema | None:
 
 def _convert(graph: ir.Graph, node: ir.Node, old: int, target: int) -> _Replacement:
     rule = RULES.get(node.op_type)
-    if rule is None or old < 7:  # before 7, attributes of another kind still (consumed_inputs, broadcast)
+    # Before 7, operators had attributes of another kind still (consumed_inputs, broadcast, is_test).
+    if rule is None or (old < 7 and node.op_type != "PRelu"):
         return _from_converter(graph, node, old, target)
     tape = Tape(target)
     outputs = rule(node, tape)
