@@ -4,6 +4,7 @@ import streamlit as st
 
 from core.tune import MeasuredDefault
 from ui import state, text
+from ui.components.refresh import signal
 from ui.figures.trials import trials_figure
 from ui.jobs import Job, State
 from ui.views import common
@@ -33,7 +34,7 @@ def _body(waited: bool) -> None:
         st.button("Cancel", key="cancel_trials", icon=":material/stop:", on_click=job.cancel)
     else:
         if waited:
-            st.rerun(scope="app")
+            signal("trials", f"{job.id} {job.ended}")
         _result(job)
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core.errors import QuantScopeError
 from core.project import Project
 from ui import state, text
+from ui.components.refresh import signal
 from ui.jobs import Job, State
 
 log = logging.getLogger("quantscope")
@@ -98,17 +99,18 @@ def preparing() -> None:
 
 def progress_panel(active: bool) -> None:
     """Progress, time left and Cancel; polls while the job runs, and redraws the page once when it ends."""
-    st.fragment(guarded(_progress), run_every=0.4 if active else None)()
+    st.fragment(guarded(_progress), run_every=0.4 if active else None)(active)
 
 
-def _progress() -> None:
+def _progress(waited: bool) -> None:
     job = state.job()
     if job is None:
         return
     if not job.active:
-        if job.state is State.DONE:
-            st.rerun(scope="app")
-        _ended(job)
+        if waited or job.state is State.DONE:
+            signal("job", f"{job.id} {job.ended}")  # once: ends the polling
+        if job.state is not State.DONE:
+            _ended(job)
         return
     with st.container(border=True):
         st.markdown(f"**{text.escape(job.title)}**")
@@ -170,5 +172,6 @@ def _poll(token: str, before: frozenset[str]) -> None:
     now = state.session()
     if now is None or state.recipe_token(now.recipe) != token:
         return
-    if state.ready(now) != before or not state.busy(now):
-        st.rerun(scope="app")
+    there = state.ready(now)
+    if there != before or not state.busy(now):
+        signal("poll", f"{token} {sorted(there)} {state.busy(now)}")

@@ -6,6 +6,7 @@ from core.evaluate import Preview
 from core.layers import Layer
 from ui import state, text
 from ui.components import Card, cards
+from ui.components.refresh import signal
 from ui.views import common
 
 PATIENCE = 0.3  # seconds
@@ -23,8 +24,7 @@ def _panel(name: str, waited: bool) -> None:
         return
     live = state.effect(now)
     if waited and not live.running:
-        st.session_state["effect_before"] = None
-        st.rerun(scope="app")  # once: ends the polling
+        signal("effect", state.recipe_token(now.recipe))  # once: ends the polling
     if live.error:
         st.error(text.escape(live.error), icon=":material/error:")
         return

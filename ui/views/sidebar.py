@@ -6,12 +6,15 @@ from core import project as projects
 from core.errors import QuantScopeError
 from core.targets import target
 from ui import state, text
+from ui.components.refresh import listen
 from ui.views import common
 
 
 @common.guarded
 def render() -> None:
     """Draw it below the pages' links."""
+    with st.sidebar:
+        listen()
     opened = state.project()
     if opened is None:
         return

@@ -1,0 +1,21 @@
+"""A new run of the whole page, asked for by a part of it that polls."""
+
+from pathlib import Path
+
+import streamlit as st
+
+_refresh = st.components.v2.component(
+    "quantscope_refresh",
+    html="<span></span>",
+    js=(Path(__file__).parent / "main.js").read_text(encoding="utf-8"),
+)
+
+
+def listen() -> None:
+    """Take part in the page, once, outside of fragments: runs the page again when `signal` was drawn."""
+    _refresh(key="refresh", data={"signal": False}, height=1, on_ready_change=lambda: None)
+
+
+def signal(key: str, token: str) -> None:
+    """Ask for a new run; for use in a fragment, once for each token."""
+    _refresh(key=f"signal_{key}", data={"signal": True, "token": token}, height=1)
