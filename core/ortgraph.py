@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -95,14 +96,43 @@ def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_BASIC if basic else level.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(folder / _OPTIMIZED)
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+    if not _has_strings(model):  # which cannot be written to a file of weights
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
     with weights_aside(model) as weights:
         light = serialize(model)
         values = _give_weights(options, weights)
         # ConstantSharing would only rename scalars.
         session = _session(light, options, disabled_optimizers=["ConstantSharing"])
         del session, values
-    return ir.load(folder / _OPTIMIZED)
+    return _load_written(folder)
+
+
+def _has_strings(model: ir.Model) -> bool:
+    values = (v.const_value for g in model.graphs() for v in g.initializers.values())
+    attributes = (a for n in model.graph.all_nodes() for a in n.attributes.values() if not a.is_ref())
+    constants = (a.as_tensor() for a in attributes if a.type == ir.AttributeType.TENSOR)
+    return any(t is not None and t.dtype == ir.DataType.STRING for t in itertools.chain(values, constants))
+
+
+def _load_written(folder: Path) -> ir.Model:
+    """The model that ONNX Runtime wrote; it may keep a Constant node beside the initializer it became."""
+    proto = onnx.load(str(folder / _OPTIMIZED), load_external_data=False)
+    _drop_doubles(proto.graph, set())
+    model = ir.from_proto(proto)
+    locate_weights(model, {_WEIGHTS: folder / _WEIGHTS})
+    return model
+
+
+def _drop_doubles(graph: onnx.GraphProto, outer: set[str]) -> None:
+    known = outer | {tensor.name for tensor in graph.initializer}
+    kept = [n for n in graph.node if not (n.op_type == "Constant" and n.output[0] in known)]
+    if len(kept) < len(graph.node):
+        del graph.node[:]
+        graph.node.extend(kept)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _drop_doubles(attribute.g, known)
 
 
 def _session(data: bytes, options: ort.SessionOptions, **extra: object) -> ort.InferenceSession:

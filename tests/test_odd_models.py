@@ -271,7 +271,8 @@ def test_bfloat16_is_computed_in_float32() -> None:
     """onnxruntime's CPU build cannot even run the original."""
     weight = randn(4, 3).astype(ml_dtypes.bfloat16)
     nodes = [node("MatMul", ["x", "w"], ["y"])]
-    proto = model(nodes, [value("x", [2, 4], BFLOAT16)], [value("y", [2, 3], BFLOAT16)], {"w": weight})
+    proto = model(nodes, [value("x", [2, 4], BFLOAT16)], [value("y", [2, 3], BFLOAT16)])
+    proto.graph.initializer.append(helper.make_tensor("w", BFLOAT16, [4, 3], weight.tobytes(), raw=True))
     loaded = load_model(proto.SerializeToString())
     assert "instead of bfloat16" in loaded.notes[0]
     (matmul,) = [layer for layer in loaded.layers if layer.op == "MatMul"]

@@ -16,7 +16,12 @@ from tests.graphs import session
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"
 FAMILIES = ("pytorch-converted", "pytorch-operator", "simple")
-CASES = sorted(p.parent for family in FAMILIES for p in (DATA / family).glob("*/model.onnx"))
+CASES = sorted(
+    path.parent
+    for family in FAMILIES
+    for path in (DATA / family).glob("*/model.onnx")
+    if "strnorm" not in path.parent.name  # needs a locale that is not installed everywhere
+)
 
 pytestmark = pytest.mark.skipif(not CASES, reason="this onnx package comes without its test models")
 
@@ -39,9 +44,7 @@ def test_stored_outputs_still_hold(case: Path) -> None:
     try:
         loaded = load_model(case / "model.onnx")
     except ModelError as error:
-        # Its locale is not installed everywhere, and gradients are no inference.
-        allowed = ("Failed to construct locale", "training graph")
-        if not any(words in str(error) for words in allowed):
+        if "training graph" not in str(error):
             raise
         return
     assert loaded.opset >= 13
