@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from core.placement import WeightPlacement
 from core.quant import Encoding
+from core.weights import channel_rows
 
 INT32_MAX = 2**31 - 1
 HEADROOM = 2.0  # the accumulator holds the bias and the sum of products
@@ -36,6 +37,29 @@ def bias_vector(bias: Float32, weight: WeightPlacement, encoding: Encoding) -> F
     return flat if flat.size == channels else None
 
 
+def accumulated_bias(
+    node: ir.Node, weight: WeightPlacement, stored: Float32 | None, shift: Float32 | None, encoding: Encoding
+) -> Float32 | None:
+    """What a node's int32 accumulator starts from, one value an output channel.
+
+    Args:
+        node: Of the float model.
+        weight: Its weight.
+        stored: Its constant bias, if it has one.
+        shift: Correction of its output, one value an output channel.
+        encoding: Of the weight.
+
+    Returns:
+        None where there is neither, and where the bias is a full matrix or not finite: it stays float then,
+        without the shift.
+    """
+    if stored is None:
+        return shift
+    _, beta = gemm_factors(node)
+    values = bias_vector(stored * np.float32(beta), weight, encoding)
+    return values if values is None or shift is None else np.asarray(values + shift, np.float32)
+
+
 def bias_scale(weight: Encoding, input_: Encoding, groups: int = 1, alpha: float = 1.0) -> Float32:
     """Input scale × weight scale (ALGORITHMS §1), per channel where the weight's is."""
     scale = weight.scale.astype(np.float64) * float(input_.scale) * alpha
@@ -54,6 +78,23 @@ def quantize_bias(bias: Float32, scale: Float32) -> npt.NDArray[np.int32]:
     if integers.size and np.abs(integers).max() > INT32_MAX:
         raise OverflowError("a bias does not fit int32 at the scale of its input and weight")
     return np.asarray(integers, np.int32)
+
+
+def fitted_weight(
+    node: ir.Node,
+    place: WeightPlacement,
+    weight: Float32,
+    raw: Encoding,
+    bias: Float32 | None,
+    input_: Encoding,
+    shift: Float32 | None = None,
+) -> Encoding:
+    """The encoding `raw` of a weight, adjusted to the bias (and its shift) that shares the accumulator."""
+    values = accumulated_bias(node, place, bias, shift, raw)
+    if values is None:
+        return raw
+    empty = np.logical_not(channel_rows(weight, raw.axis).any(axis=1).reshape(raw.scale.shape))
+    return weight_with_room(raw, empty, values, input_, place.groups, gemm_factors(node)[0])
 
 
 def weight_with_room(

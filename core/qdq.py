@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from core.bias import bias_scale, bias_vector, gemm_factors, quantize_bias
+from core.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
 from core.model import Model
 from core.placement import REMOVABLE, WeightPlacement
 from core.quant import Encoding, quantize
@@ -153,8 +153,12 @@ class _Builder:
         return self.guards[name]
 
     def _constant(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:
-        dq = self._stored(str(value.name), quantize(_numpy(value), encoding), encoding)
-        dq.shape = value.shape
+        values = _numpy(value)
+        for node in value.consumers():  # one, where there is a shift
+            shift = self.encodings.bias_shifts.get(str(node.name))
+            values = values if shift is None else values + shift
+        dq = self._stored(str(value.name), quantize(values, encoding), encoding)
+        dq.shape = ir.Shape(values.shape)
         for node, index in list(value.uses()):
             if str(node.name) in integer_nodes:
                 node.replace_input_with(index, dq)
@@ -162,38 +166,47 @@ class _Builder:
     def _weight(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding) -> None:
         value = self.graph.initializers[weight.initializer]
         name = self._free(weight.initializer, f"{weight.node}.weight")
-        known = self.integers.get(weight.node)
-        if known is None or known[0] != encoding:
-            known = self.integers[weight.node] = (encoding, quantize(_numpy(value), encoding))
-        dq = self._stored(name, known[1], encoding)
+        dq = self._stored(name, self._weight_integers(value, weight, encoding), encoding)
         dq.shape = value.shape
         node.replace_input_with(weight.operand, dq)
         input_encoding = self.encodings.activations.get(weight.input)
-        if weight.bias is not None and input_encoding is not None:
+        if input_encoding is not None:
             self._bias(node, weight, encoding, input_encoding)
+
+    def _weight_integers(
+        self, value: ir.Value, weight: WeightPlacement, encoding: Encoding
+    ) -> npt.NDArray[Any]:
+        chosen = self.encodings.integers.get(weight.node)
+        if chosen is not None:
+            return chosen
+        known = self.integers.get(weight.node)
+        if known is None or known[0] != encoding:
+            known = self.integers[weight.node] = (encoding, quantize(_numpy(value), encoding))
+        return known[1]
 
     def _bias(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding, input_: Encoding) -> None:
         """Store the bias as int32 with scale input × weight; a bias that is a full matrix stays float."""
         alpha, beta = gemm_factors(node)
-        values = bias_vector(
-            _numpy(self.graph.initializers[str(weight.bias)]) * np.float32(beta), weight, encoding
-        )
+        stored = None if weight.bias is None else _numpy(self.graph.initializers[weight.bias])
+        shift = self.encodings.bias_shifts.get(weight.node)
+        values = accumulated_bias(node, weight, stored, shift, encoding)
         if values is None:
             return
         scale = bias_scale(encoding, input_, weight.groups, alpha)
-        name = self._free(str(weight.bias), f"{weight.node}.bias")
-        stored = self._initializer(f"{name}_quantized", quantize_bias(values, scale))
+        name = self._free(weight.bias or f"{weight.node}.bias", f"{weight.node}.bias")
+        integers = self._initializer(f"{name}_quantized", quantize_bias(values, scale))
         scale_value = self._initializer(f"{name}_quantized_scale", scale)
         zero = self._initializer(f"{name}_quantized_zero_point", np.zeros(scale.shape, np.int32))
         axis = {"axis": 0} if scale.ndim else {}
         dq = self._append(
             "DequantizeLinear",
-            [stored, scale_value, zero],
+            [integers, scale_value, zero],
             axis,
             f"{name}_DequantizeLinear",
             name + DEQUANTIZED,
         )
         dq.dtype, dq.shape = ir.DataType.FLOAT, ir.Shape(values.shape)
+        node.resize_inputs(max(3, len(node.inputs)))
         node.replace_input_with(2, dq)
         if beta != 1.0:
             node.attributes["beta"] = ir.AttrFloat32("beta", 1.0)

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from core.bias import bias_vector, gemm_factors, weight_with_room
+from core.bias import fitted_weight
 from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
@@ -18,7 +19,7 @@ from core.representable import why_float
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
-from core.weights import Float32, WeightMethod, channel_rows, weight_encoding
+from core.weights import Float32, WeightMethod, weight_encoding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,9 @@ class Encodings:
     keys: Mapping[
         str, tuple[object, ...]
     ]  # what each search depended on, to find those that an edit leaves alone
+    # What passes found for these very encodings (core.passes); never taken over from `previous`.
+    bias_shifts: Mapping[str, Float32] = field(default_factory=dict)  # node → added to its bias, by channel
+    integers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # node → its weight's, as stored
 
 
 def resolve(
@@ -270,12 +274,8 @@ class _Resolver:
         input_ = self.activations.get(place_.input)
         if place_.bias is None or input_ is None:
             return raw
-        alpha, beta = gemm_factors(self.nodes[place_.node])
-        bias = bias_vector(self._array(place_.bias) * np.float32(beta), place_, raw)
-        if bias is None:
-            return raw
-        empty = np.logical_not(channel_rows(array, raw.axis).any(axis=1).reshape(raw.scale.shape))
-        return weight_with_room(raw, empty, bias, input_, place_.groups, alpha)
+        bias = self._array(place_.bias)
+        return fitted_weight(self.nodes[place_.node], place_, array, raw, bias, input_)
 
     def _automatic(self, choice: Choice) -> Choice:
         if choice.method is not Method.MANUAL:
