@@ -6,6 +6,7 @@ from typing import Any
 
 from core.thresholds.reference import (
     ai_edge,
+    aimet,
     caffe,
     mnn,
     modelopt,
@@ -35,6 +36,7 @@ REFERENCES: dict[str, Reference] = {
         mnn,
         tengine,
         tpu_mlir,
+        aimet,
         ai_edge,
         neural_compressor,
         caffe,
