@@ -39,13 +39,11 @@ def _body(waited: bool) -> None:
 
 
 def _start(label: str) -> None:
-    st.button(label, key="start_trials", icon=":material/auto_awesome:", on_click=_begin)
-
-
-def _begin() -> None:
-    now = state.session()
-    if now is not None:
-        state.start_trials(now)
+    if st.button(label, key="start_trials", icon=":material/auto_awesome:"):
+        now = state.session()
+        if now is not None:
+            state.start_trials(now)
+        st.rerun(scope="app")  # the whole page: it polls from then on
 
 
 def _result(job: Job) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from core.errors import QuantScopeError
-from core.project import Project
 from ui import state, text
 from ui.components.refresh import signal
 from ui.jobs import Job, State
@@ -137,10 +136,6 @@ def _progress(waited: bool) -> None:
             )
 
 
-def _retry(opened: Project) -> None:
-    state.restart(opened)
-
-
 def _ended(job: Job) -> None:
     opened = state.project()
     if job.state is State.CANCELLED:
@@ -149,13 +144,9 @@ def _ended(job: Job) -> None:
         st.error(text.escape(job.error), icon=":material/error:")
     with st.container(horizontal=True):
         if opened is not None:
-            st.button(
-                "Try again",
-                icon=":material/refresh:",
-                on_click=_retry,
-                args=(opened,),
-                key="retry_job",
-            )
+            if st.button("Try again", icon=":material/refresh:", key="retry_job"):
+                state.restart(opened)
+                st.rerun(scope="app")  # the whole page: it polls from then on
         if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
             state.show(None)
             go("open")
