@@ -69,13 +69,13 @@ def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
     Either one file (or sub-folder of files) an input, named as the input; or files of samples, each a batch.
     """
     per_input = _files_per_input(path, inputs)
-    files = folder_files(path, (".npz", ".npy"))
+    label_file = path / f"{LABELS}.npy"
+    files = [file for file in folder_files(path, (".npz", ".npy")) if file != label_file]
     if per_input is None and not files:
         return None
     batches: list[Batch] = []
     labels: list[Labels | None] = []
     said: list[str] = []
-    label_file = path / f"{LABELS}.npy"
     if per_input is not None:
         for group in zip(*per_input.values(), strict=True):
             rows = {name: open_npy(file) for name, file in zip(per_input, group, strict=True)}
@@ -84,8 +84,6 @@ def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
             said += more
     else:
         for file in files:
-            if file == label_file:
-                continue
             one = npz_arrays(file) if file.suffix.lower() == ".npz" else {file.stem: open_npy(file)}
             if file.suffix.lower() == ".npy":
                 if len(inputs) > 1:

@@ -102,6 +102,10 @@ def open_samples(
             label_names=found.label_names,
             warnings=found.warnings,
         )
+    feed = getattr(samples.feed, "inner", samples.feed)
+    if how is not None and not isinstance(feed, ImageFeed | PixelFeed):
+        said = f"{path.name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
+        samples = replace(samples, warnings=(*samples.warnings, said))
     return _limited(_labelled(samples, labels, path, model), limit)
 
 
@@ -150,8 +154,18 @@ def _image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessin
     feed: Feed = ImageFeed(files=files, names=files.names, info=info, how=settled)
     said += filter(None, [wants_order(files, settled)])
     feed, more = _batched(feed, info)
-    labels, names = folder_labels(files.names) or (None, ())
+    labels, names = _image_labels(files)
     return Found(feed=feed, labels=labels, label_names=names, warnings=(*said, *more))
+
+
+def _image_labels(files: ImageFiles) -> tuple[Labels | None, tuple[str, ...]]:
+    """Labels from `labels.csv` or `labels.npy` beside the images, else from sub-folder names, else none."""
+    if not files.zipped and len(files.names) > 1:
+        if (files.path / "labels.csv").is_file():
+            return csv_labels(files.path / "labels.csv", files.names)
+        if (files.path / "labels.npy").is_file():
+            return label_array(open_npy(files.path / "labels.npy").whole(), "labels.npy"), ()
+    return folder_labels(files.names) or (None, ())
 
 
 def _pixels(

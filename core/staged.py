@@ -23,7 +23,7 @@ import onnxruntime as ort
 from core.model import Model
 from core.session import ORT_ERRORS, Array, light_graph, session_options
 
-STAGE_BYTES = 3 << 20  # of tensors handed out; between the second- and the third-level cache
+STAGE_BYTES = 2 << 20  # of tensors handed out at a time; about a core's second-level cache
 _BLOCKED_DOMAIN = "com.microsoft.nchwc"
 _BLOCK_MULTIPLE = 32  # channel counts that no block size pads; padding would be counted
 _SAVED_SECONDS = 0.45e-9  # an element and sample, measured

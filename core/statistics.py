@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -113,9 +113,6 @@ class Statistics:
             for i, (name, part) in enumerate(zip(names, parts, strict=True))
         }
         return Statistics(histograms=histograms, **{name: meta[name] for name in _META})
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.histograms)
 
 
 _META = tuple(field.name for field in fields(Statistics) if field.name != "histograms")

@@ -1,5 +1,7 @@
 """Calibration: against a plain loop, bit-identical in every arrangement, cached by content, cancelled."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -307,6 +309,41 @@ def test_wrong_requests(model: Model, samples: Samples) -> None:
     with pytest.raises(DataError, match="holds no samples"):
         calibrate(model, samples.take(0), cache=False)
     assert calibrate(model, samples, tensors=["x", "x"], cache=False).histograms["x"].count == IMAGES.size
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_memory_is_the_same_for_sixteen_times_as_many_samples() -> None:
+    """Peak resident memory of a process of its own, within 5 %."""
+    code = (
+        "import sys; from pathlib import Path; from tests.test_calibrate import network\n"
+        "from core.calibrate import calibrate; from core.data import random_samples\n"
+        "model = network(size=48)\n"
+        "calibrate(model, random_samples(model, int(sys.argv[1])), cache=False, threads=2)\n"
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    root = Path(__file__).resolve().parents[1]
+    peaks = []
+    for count in ("64", "1024"):
+        command = [sys.executable, "-c", code, count]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=60)
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] * 1.05
+
+
+def test_weights_outside_the_file(tmp_path: Path, model: Model, samples: Samples) -> None:
+    onnx.save_model(
+        onnx.ModelProto.FromString(model.float_bytes()),
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    other = load_model(tmp_path / "m.onnx")
+    names = [name for name in other.tensors if name in model.tensors]
+    assert len(names) >= 8
+    found = calibrate(other, samples, tensors=names, cache=False)
+    expected = calibrate(model, samples, tensors=names, cache=False)
+    assert found.histograms == expected.histograms
 
 
 # --- cache --------------------------------------------------------------------------------------------------

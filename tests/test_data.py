@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.arrays import ArrayRows
 from core.data import Samples, check_samples, open_samples, random_samples
 from core.errors import DataError
+from core.feeds import array_feed, open_batch
+from core.inputs import Input
 from core.model import Model
 from tests.interfaces import image_model, model_with
 
@@ -181,6 +184,36 @@ def test_sample_axis(
     samples = open_samples(tmp_path / "a.npy", model_with({"x": (np.float32, dims)}))
     assert [s["x"].shape for s in samples] == [shape] * count
     np.testing.assert_array_equal(np.concatenate([s["x"].ravel() for s in samples]), data.ravel())
+
+
+@given(
+    st.lists(st.one_of(st.integers(1, 4), st.sampled_from(["N", "seq", None])), max_size=4),
+    st.lists(st.integers(0, 5), max_size=5),
+)
+def test_any_array_either_fits_or_is_refused(dims: list[int | str | None], shape: list[int]) -> None:
+    """Samples have the input's rank and fixed sizes, and together hold each element of the array once."""
+    info = Input(name="x", dtype=np.dtype(np.float32), shape=tuple(dims))
+    data = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    try:
+        batch, _ = open_batch({"x": ArrayRows(array=data)}, (info,), "data")
+    except DataError:
+        assert not fits_plainly(shape, dims)
+        return
+    rows = [load()["x"] for load in array_feed([batch], (info,)).open(range(batch.fit.count))]
+    np.testing.assert_array_equal(np.sort(np.concatenate([row.ravel() for row in rows])), data.ravel())
+    for row in rows:
+        assert row.ndim == len(dims)
+        fixed = zip(row.shape[int(batch.fit.batch > 1) :], dims[int(batch.fit.batch > 1) :], strict=True)
+        assert all(not isinstance(dim, int) or size == dim for size, dim in fixed)
+
+
+def fits_plainly(shape: list[int], dims: list[int | str | None]) -> bool:
+    """The documented rule, for a batch axis that is free."""
+    if 0 in shape or not dims or isinstance(dims[0], int):
+        return False
+    return len(shape) == len(dims) and all(
+        not isinstance(dim, int) or size == dim for size, dim in zip(shape[1:], dims[1:], strict=True)
+    )
 
 
 def test_values_that_all_samples_share(tmp_path: Path) -> None:

@@ -209,6 +209,14 @@ def test_numbered_folders_are_class_numbers(tmp_path: Path, model: Model) -> Non
     assert open_samples(flat, model).labels is None
 
 
+def test_labels_beside_the_images(tmp_path: Path, model: Model) -> None:
+    write(tmp_path, {"img2.png": picture(8, 8), "img10.png": picture(8, 8)})
+    np.save(tmp_path / "labels.npy", [5, 6])
+    np.testing.assert_array_equal(open_samples(tmp_path, model).labels, [5, 6])
+    (tmp_path / "labels.csv").write_text("img10.png,1\nimg2.png,0\n", encoding="utf-8")
+    np.testing.assert_array_equal(open_samples(tmp_path, model).labels, [0, 1])
+
+
 @pytest.mark.parametrize("header", ["", "file,label\n", "\ufefffilename;x,label\n"])
 def test_labels_from_csv(tmp_path: Path, model: Model, header: str) -> None:
     write(tmp_path / "data", {"a.png": picture(8, 8), "sub/b.png": picture(8, 8)})
@@ -264,6 +272,11 @@ def test_pixel_arrays_are_preprocessed_like_files(tmp_path: Path, model: Model) 
     np.testing.assert_array_equal(
         open_samples(tmp_path / "a.npz", model, preprocessing="0-1", limit=2).labels, [1, 2]
     )
+
+
+def test_preprocessing_that_is_not_applied_is_said(tmp_path: Path, model: Model) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 3, 8, 8), np.float32))
+    assert "not applied" in open_samples(tmp_path / "a.npz", model, preprocessing="0-1").warnings[-1]
 
 
 def test_fixed_batches_of_images(tmp_path: Path) -> None:
