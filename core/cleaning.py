@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
 from core.errors import ModelError
-from core.layers import STANDARD_DOMAINS, is_float
+from core.layers import STANDARD_DOMAINS, is_float, subgraphs
 from core.modelcheck import check_inference, check_not_quantized, check_operators, quantized_operators
 from core.modelfile import ModelFile
 from core.ortgraph import (
@@ -37,6 +37,7 @@ from core.upgrade import lower, needs_upgrade, opset_of, rewrite_removed, unify_
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)
 
 IN_MEMORY = 1_500_000_000  # bytes of weights; models with more keep them in a file, memory-mapped
+_LISTED = 3  # control-flow nodes that are named one by one in notes
 _IR_VERSIONS = (9, 10)  # what every ONNX Runtime in use reads; newer ones differ in metadata only
 
 
@@ -249,10 +250,16 @@ def _tidy(model: ir.Model) -> None:
 def _stays_float(model: ir.Model) -> list[str]:
     """Sentences about what no recipe can quantize."""
     notes: list[str] = []
-    for node in model.graph:
-        inner = sum(1 for g in _subgraphs(node) for _ in g.all_nodes())
-        if inner:
-            notes.append(f"Inside {node.op_type} '{node.name}', {_count(inner, 'node')} stay float.")
+    inner = {node: sum(1 for g in subgraphs(node) for _ in g.all_nodes()) for node in model.graph}
+    nested = {node: count for node, count in inner.items() if count}
+    if len(nested) > _LISTED:
+        kinds = " and ".join(sorted({node.op_type for node in nested}))
+        notes.append(
+            f"Inside {len(nested)} {kinds} nodes, {_count(sum(nested.values()), 'node')} stay float."
+        )
+    else:
+        where = ((f"{node.op_type} '{node.name}'", count) for node, count in nested.items())
+        notes.extend(f"Inside {name}, {_count(count, 'node')} stay float." for name, count in where)
     foreign = Counter(n.op_type for n in model.graph if n.domain not in STANDARD_DOMAINS)
     if foreign:
         listed = ", ".join(f"{count} {op}" for op, count in foreign.most_common(4))
@@ -267,20 +274,10 @@ def _stays_float(model: ir.Model) -> list[str]:
             notes.append(
                 f"{role} '{value.name}' is no numeric tensor ({value.type}); it passes through untouched."
             )
-    if not any(is_float(v) for node in model.graph for v in node.outputs):
-        notes.append("No operator of the main graph computes in float, so nothing can be quantized.")
+    if not any(is_float(v) for node in model.graph if node not in nested for v in node.outputs):
+        notes.append("No other operator computes in float, so nothing can be quantized.")
     return notes
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _subgraphs(node: ir.Node) -> list[ir.Graph]:
-    graphs: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-            graphs.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS and not attribute.is_ref():
-            graphs.extend(attribute.as_graphs())
-    return graphs

@@ -215,15 +215,24 @@ def _constant(value: ir.Value | None) -> ir.Value | None:
 
 def _captured(node: ir.Node) -> Iterable[ir.Value]:
     """Outer tensors that the node's subgraphs read."""
+    for graph in subgraphs(node):
+        for inner in graph.all_nodes():
+            for value in inner.inputs:
+                if value is not None and value.const_value is None and value.graph is node.graph:
+                    yield value
+
+
+def subgraphs(node: ir.Node) -> list[ir.Graph]:
+    """The graphs that the node holds directly: branches of an If, the body of a Loop or Scan."""
+    graphs: list[ir.Graph] = []
     for attribute in node.attributes.values():
-        if attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+        if attribute.is_ref():
             continue
-        graphs = [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
-        for graph in graphs:
-            for inner in graph.all_nodes():
-                for value in inner.inputs:
-                    if value is not None and value.const_value is None and value.graph is node.graph:
-                        yield value
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs.append(attribute.as_graph())
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs.extend(attribute.as_graphs())
+    return graphs
 
 
 def _elements(value: ir.Value) -> int:

@@ -319,6 +319,22 @@ def test_map_outputs_give_way_to_their_tensor() -> None:
     np.testing.assert_allclose(got[1], [[m[0], m[1]] for m in maps])
 
 
+def test_many_subgraphs_take_one_note() -> None:
+    nodes = []
+    for k in range(5):
+        then = graph([node("Relu", ["x"], [f"t{k}"])], [], [value(f"t{k}")])
+        other = graph(
+            [node("Neg", ["x"], [f"e{k}"]), node("Abs", [f"e{k}"], [f"f{k}"])], [], [value(f"f{k}")]
+        )
+        nodes.append(node("If", ["c"], [f"y{k}"], then_branch=then, else_branch=other))
+    outputs = [value(f"y{k}") for k in range(5)]
+    loaded = load_model(model(nodes, [value("x", [2]), value("c", [], BOOL)], outputs).SerializeToString())
+    assert loaded.notes == (
+        "Inside 5 If nodes, 15 nodes stay float.",
+        "No other operator computes in float, so nothing can be quantized.",
+    )
+
+
 # Refusals
 
 
