@@ -7,6 +7,7 @@ from typing import Any
 from core.thresholds.reference import (
     ai_edge,
     aimet,
+    aimet_torch,
     caffe,
     mnn,
     modelopt,
@@ -37,6 +38,7 @@ REFERENCES: dict[str, Reference] = {
         tengine,
         tpu_mlir,
         aimet,
+        aimet_torch,
         ai_edge,
         neural_compressor,
         caffe,
