@@ -91,6 +91,17 @@ class Project:
         return any(parent == self.head for parent in self.parents.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A project in a list of them."""
+
+    id: str
+    name: str
+    changed: str  # ISO 8601, UTC
+    model: Source | None  # None: the description is damaged
+    data: Source | None
+
+
 def home() -> Path:
     """Folder of all projects: $QUANTSCOPE_HOME, else the user's data folder."""
     chosen = os.environ.get("QUANTSCOPE_HOME", "").strip()
@@ -201,8 +212,8 @@ def open_project(id: str) -> Project:
         ) from error
 
 
-def list_projects(limit: int = 20) -> list[tuple[str, str, str, bool]]:
-    """(id, name, ISO time of the last change, readable) of the projects, newest first."""
+def list_projects(limit: int = 20) -> list[Entry]:
+    """The projects, the one that was changed last first."""
     root = home() / "projects"
     found = []
     for folder in root.iterdir() if root.is_dir() else ():
@@ -211,8 +222,13 @@ def list_projects(limit: int = 20) -> list[tuple[str, str, str, bool]]:
         body = _read_json(folder / "project.json") or _read_json(folder / "project.json.bak")
         stamps = [p.stat().st_mtime for p in (folder / "head.json", folder / "project.json") if p.exists()]
         changed = datetime.fromtimestamp(max(stamps, default=0.0), UTC).isoformat(timespec="seconds")
-        found.append((folder.name, str((body or {}).get("name", folder.name)), changed, body is not None))
-    return sorted(found, key=lambda item: item[2], reverse=True)[:limit]
+        try:
+            model, data = _source_in((body or {})["model"]), _source_in((body or {})["data"])
+        except (KeyError, TypeError, ValueError):
+            model = data = None
+        name = str((body or {}).get("name", folder.name))
+        found.append(Entry(id=folder.name, name=name, changed=changed, model=model, data=data))
+    return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]
 
 
 def delete(id: str) -> None:

@@ -109,7 +109,7 @@ def test_a_damaged_description_falls_back_then_speaks_clearly(tmp_path: Path) ->
     with pytest.raises(ProjectError, match="1 recipe versions are intact"):
         projects.open_project(project.id)
     assert (project.folder / "history" / "000001-000000.json").exists()
-    assert projects.list_projects()[0][3] is False
+    assert projects.list_projects()[0].model is None
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,6 +161,6 @@ def test_recent_projects_come_newest_first(tmp_path: Path) -> None:
     first, second = make(tmp_path, "first"), make(tmp_path, "second")
     projects.record(first, "x", "")
     os.utime(second.folder / "project.json", (1, 1))
-    assert [entry[1] for entry in projects.list_projects()] == ["first", "second"]
+    assert [entry.name for entry in projects.list_projects()] == ["first", "second"]
     projects.delete(second.id)
-    assert [entry[1] for entry in projects.list_projects()] == ["first"]
+    assert [entry.name for entry in projects.list_projects()] == ["first"]

@@ -117,7 +117,7 @@ def run(job: Job, work: Work) -> None:
         job.error = "this machine has not enough memory for it; use fewer samples or a smaller model"
         state = State.FAILED
     except Exception as error:
-        if "interpreter shutdown" in str(error):
+        if "new futures after" in str(error):
             return  # the server is being stopped
         log.exception("job %s failed", job.id)
         job.error = f"unexpected {type(error).__name__}: {error} (the server's log has the details)"

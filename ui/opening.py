@@ -30,14 +30,17 @@ def open_sample(name: str) -> Project:
         return _begin(projects.create(SAMPLES[name].title, source, source, evaluation, id=id))
 
 
-def open_paths(model: str, data: str | None, **more: Any) -> Project:
-    """A project of local files; without data, of random ones.
+def open_paths(model: str, data: str | None) -> Project:
+    """The project of local files: as it was left, or a new one; without data, of random ones.
 
     Raises:
         ModelError, DataError: nothing is there.
     """
-    source = model_source(model)
-    return open_sources(Path(source.path).name, source, data_source(data), **more)
+    ours, theirs = model_source(model), data_source(data)
+    for entry in projects.list_projects(limit=1000):
+        if entry.model == ours and entry.data == theirs:
+            return projects.open_project(entry.id)
+    return open_sources(Path(ours.path).name, ours, theirs)
 
 
 def model_source(model: str) -> Source:

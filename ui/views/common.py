@@ -143,10 +143,9 @@ def _ended(job: Job) -> None:
     else:
         st.error(text.escape(job.error), icon=":material/error:")
     with st.container(horizontal=True):
-        if opened is not None:
-            if st.button("Try again", icon=":material/refresh:", key="retry_job"):
-                state.restart(opened)
-                st.rerun(scope="app")  # the whole page: it polls from then on
+        if opened is not None and st.button("Try again", icon=":material/refresh:", key="retry_job"):
+            state.restart(opened)
+            st.rerun(scope="app")  # the whole page: it polls from then on
         if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
             state.show(None)
             go("open")

@@ -9,7 +9,7 @@ import streamlit as st
 from core import project as projects
 from core.errors import QuantScopeError
 from core.images import PRESETS
-from core.project import Project
+from core.project import Entry, Project, Source
 from sample_data import SAMPLES, Sample
 from ui import opening, state, text, workspace
 from ui.jobs import State
@@ -226,33 +226,44 @@ def _recent() -> None:
     st.subheader("Recent projects", anchor=False)
     opened = state.project()
     with st.container(border=True, gap=None):
-        for id, name, changed, readable in entries[:12]:
-            with st.container(horizontal=True, vertical_alignment="center", wrap=False):
-                st.markdown(
-                    f"**{text.escape(name)}**"
-                    + ("  :green-badge[open]" if opened is not None and opened.id == id else ""),
-                    width="stretch",
-                )
-                st.caption(_ago(changed) if readable else "damaged", width=150)
-                st.button(
-                    "Open",
-                    key=f"open_{id}",
-                    on_click=_attempt,
-                    args=(projects.open_project, id),
-                    type="tertiary",
-                )
-                st.button(
-                    "",
-                    key=f"remove_{id}",
-                    icon=":material/delete:",
-                    type="tertiary",
-                    on_click=_ask_removal,
-                    args=(id,),
-                    help="Remove this project and its recipe history",
-                )
+        for entry in entries[:12]:
+            _recent_entry(entry, opened is not None and opened.id == entry.id)
     asked = st.session_state.pop("removal", None)
     if asked:
         _confirm(asked)
+
+
+def _recent_entry(entry: Entry, is_open: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        badge = "  :green-badge[open]" if is_open else ""
+        st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
+        parts = [_where(source) for source in (entry.model, entry.data) if source is not None]
+        st.caption(" · ".join(parts) if parts else ":red[damaged]", width="stretch")
+        st.caption(_ago(entry.changed), width=120)
+        st.button(
+            "Open",
+            key=f"open_{entry.id}",
+            on_click=_attempt,
+            args=(projects.open_project, entry.id),
+            type="tertiary",
+        )
+        st.button(
+            "",
+            key=f"remove_{entry.id}",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=_ask_removal,
+            args=(entry.id,),
+            help="Remove this project and its recipe history",
+        )
+
+
+def _where(source: Source) -> str:
+    if source.kind == "random":
+        return "random data"
+    if source.kind == "stored":
+        return f"uploaded {text.code(text.short(Path(source.path).name, 30))}"
+    return "sample" if source.kind == "sample" else text.code(text.short(source.path, 44))
 
 
 def _ask_removal(id: str) -> None:
