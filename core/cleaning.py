@@ -151,10 +151,11 @@ def _prepare(model: ir.Model, notes: list[str]) -> ir.Model:
 def _fold(model: ir.Model, folder: Path, notes: list[str], *, basic: bool = True) -> ir.Model:
     weights = set(model.graph.initializers)
     before = Counter(node.op_type for node in model.graph)
+    named = {node.name for node in model.graph.all_nodes()}
     result = fold(model, folder, basic=basic)
     if weight_bytes(result) <= IN_MEMORY:
         read_weights(result)
-    _restore_names(result, weights)
+    _restore_names(result, weights, named)
     after = Counter(node.op_type for node in result.graph)
     folded = before["BatchNormalization"] - after["BatchNormalization"]
     if folded > 0:
@@ -200,8 +201,11 @@ _FUSION_PREFIX = re.compile(r"^(?:Conv(?:Bn|Mul|Add)Fusion_(?:W|B|BN_B|Mul_B|Add
 _FUSION_SUFFIX = re.compile(r"(?:/MatMulAddFusion|/LayerNormFusion|/GeluFusion)+/?$")
 
 
-def _restore_names(model: ir.Model, before: set[str]) -> None:
-    """Give folded weights and fused nodes the names of what they were made from, where these are free."""
+def _restore_names(model: ir.Model, before: set[str], named: set[str | None]) -> None:
+    """Give folded weights and fused nodes the names of what they were made from, where these are free.
+
+    A node that ONNX Runtime made up a name for is called after its output, which the file named.
+    """
     graph = model.graph
     taken = set(graph.initializers) | {str(v.name) for v in graph.inputs}
     taken.update(str(v.name) for node in graph.all_nodes() for v in node.outputs)
@@ -213,6 +217,8 @@ def _restore_names(model: ir.Model, before: set[str]) -> None:
     names = {node.name for node in graph.all_nodes()}
     for node in graph:
         plain = _FUSION_SUFFIX.sub("", node.name or "")
+        if plain not in named and node.outputs[0].name:
+            plain = node.outputs[0].name
         if plain and plain not in names:
             node.name = plain
             names.add(plain)
