@@ -1,11 +1,12 @@
 """Rows of arrays in .npy and .npz files, read one at a time so that memory does not grow with the file."""
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,7 +22,21 @@ MAX_FORTRAN_BYTES = 1 << 28  # column-major arrays have no contiguous rows: smal
 MAX_HEADER_CHARACTERS = 1 << 16
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _LOCAL_HEADER_BYTES = 30  # fixed part of a zip member's local header; name and extra field follow
-_BROKEN = (OSError, EOFError, RuntimeError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# What damaged archives and .npy headers make the standard library and NumPy raise.
+BROKEN: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    SyntaxError,
+    OverflowError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Rows(Protocol):
@@ -83,6 +98,8 @@ class FileRows:
     shape: tuple[int, ...]
     stored: np.dtype[Any]  # type in the file, in any byte order
     fortran: bool
+    checksum: int | None = None  # CRC-32 of an uncompressed member; compressed ones are checked by zipfile
+    header_checksum: int = 0  # of the bytes before the values
 
     @property
     def label(self) -> str:
@@ -100,10 +117,16 @@ class FileRows:
             yield from ArrayRows(array=self.whole()).read(indices)
             return
         size = math.prod(self.shape[1:]) * self.stored.itemsize
+        checked, following = self.header_checksum, 0
         with _stream(self.path, self.member, self.compressed) as stream:
             for index in indices:
                 stream.seek(self.offset + index * size)
-                yield self._values(stream, self.shape[1:])
+                values = self._values(stream, self.shape[1:])
+                if self.checksum is not None and index == following:
+                    checked, following = zlib.crc32(values.data, checked), following + 1
+                    if following == self.shape[0] and checked != self.checksum:
+                        raise DataError(f"{self.label} is damaged (its checksum is wrong): save it again")
+                yield values.astype(self.dtype, copy=False)
 
     def whole(self) -> Array:
         """The whole array; `DataError` beyond 2 GB, or 256 MB in column-major order."""
@@ -118,6 +141,7 @@ class FileRows:
         with _stream(self.path, self.member, self.compressed) as stream:
             stream.seek(self.offset)
             values = self._values(stream, self.shape[::-1] if self.fortran else self.shape)
+        values = values.astype(self.dtype, copy=False)
         return values.T if self.fortran else values
 
     def _values(self, stream: IO[bytes], shape: tuple[int, ...]) -> Array:
@@ -131,7 +155,7 @@ class FileRows:
                 if not got:
                     raise DataError(f"{self.label} ends too early; the file is cut off: save it again")
                 done += got
-        return array.astype(self.dtype, copy=False)
+        return array
 
 
 def open_npy(path: Path) -> FileRows:
@@ -146,17 +170,21 @@ def open_npz(path: Path) -> dict[str, FileRows]:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             return {info.filename[:-4]: _open_member(archive, path, info) for info in members}
-    except _BROKEN as error:
-        raise DataError(
-            f"{path.name} is not a readable .npz file ({_brief(error)}): save it again"
-        ) from error
+    except BROKEN as error:
+        raise DataError(f"{path.name} is not a readable .npz file ({brief(error)}): save it again") from error
 
 
 def _open_member(archive: zipfile.ZipFile, path: Path, info: zipfile.ZipInfo) -> FileRows:
     compressed = info.compress_type != zipfile.ZIP_STORED
     start = 0 if compressed else _data_offset(path, info)
     with archive.open(info) as stream:
-        return _header(stream, path, info.filename, compressed=compressed, start=start, size=info.file_size)
+        rows = _header(stream, path, info.filename, compressed=compressed, start=start, size=info.file_size)
+    header = rows.offset - start
+    if compressed or header + math.prod(rows.shape) * rows.stored.itemsize != info.file_size:
+        return rows
+    with path.open("rb") as file:
+        file.seek(start)
+        return replace(rows, checksum=info.CRC, header_checksum=zlib.crc32(file.read(header)))
 
 
 def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
@@ -225,11 +253,11 @@ def _readable(label: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{label} does not exist") from error
-    except _BROKEN as error:
-        raise DataError(f"{label} cannot be read ({_brief(error)}): save it again") from error
+    except BROKEN as error:
+        raise DataError(f"{label} cannot be read ({brief(error)}): save it again") from error
 
 
-def _brief(error: BaseException) -> str:
+def brief(error: BaseException) -> str:
     """The first line of an error, shortened."""
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:160]

@@ -14,7 +14,7 @@ from core.arrayfiles import (
     open_npy_samples,
     open_npz_samples,
 )
-from core.arrays import FileRows, open_npy, open_npz
+from core.arrays import BROKEN, FileRows, brief, open_npy, open_npz
 from core.errors import DataError
 from core.imagefiles import (
     ImageFeed,
@@ -144,8 +144,8 @@ def _holds_arrays(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path.name} is not a readable zip file ({error})") from error
+    except BROKEN as error:
+        raise DataError(f"{path.name} is not a readable zip file ({brief(error)})") from error
 
 
 def _image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessing | None) -> Found:

@@ -5,7 +5,6 @@ import hashlib
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from core.arrays import Rows
+from core.arrays import BROKEN, Rows, brief
 from core.errors import DataError
 from core.images import EXTENSIONS, Order, Preprocessing, apply, decode
 from core.inputs import Input
@@ -64,15 +63,8 @@ class _ZipReader:
         try:
             with self._archive.open(name) as member:
                 data = member.read(MAX_FILE_BYTES + 1)
-        except (
-            OSError,
-            RuntimeError,
-            NotImplementedError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-        ) as error:
-            raise DataError(f"{self._path.name}: {name} cannot be read ({str(error)[:120]})") from error
+        except BROKEN as error:
+            raise DataError(f"{self._path.name}: {name} cannot be read ({brief(error)})") from error
         if len(data) > MAX_FILE_BYTES:
             raise DataError(f"{self._path.name}: {name} is too large for an image once unpacked")
         return data
@@ -85,8 +77,8 @@ def find_images(path: Path) -> ImageFiles | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 found = [info.filename for info in archive.infolist() if not info.is_dir()]
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{path.name} is not a readable zip file ({error})") from error
+        except BROKEN as error:
+            raise DataError(f"{path.name} is not a readable zip file ({brief(error)})") from error
     else:
         found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
     names = [name for name in found if _is_image(name)]

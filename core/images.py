@@ -242,7 +242,9 @@ def decode(source: IO[bytes], label: str) -> Image.Image:
         raise DataError(f"{label} is not an image that can be read") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{label} is too large to be an image for calibration") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise DataError(f"{label} is broken ({str(error)[:120]}): remove or replace it") from error
 
 

@@ -433,6 +433,16 @@ def test_damage_inside_a_compressed_array_is_an_error_and_not_noise(tmp_path: Pa
         list(open_samples(path, model))
 
 
+def test_damage_inside_a_plain_array_is_found_by_its_checksum(tmp_path: Path, model: Model) -> None:
+    images = np.repeat(IMAGES, 4, axis=0)
+    path = save(tmp_path / "a.npz", x=images)
+    np.testing.assert_array_equal(values(open_samples(path, model)), images)
+    corrupt(path, path.stat().st_size // 2)
+    with pytest.raises(DataError, match="checksum is wrong"):
+        list(open_samples(path, model))
+    assert len(list(open_samples(path, model, limit=3))) == 3
+
+
 def test_column_major_arrays(tmp_path: Path, model: Model) -> None:
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGES))
     samples = open_samples(tmp_path / "a.npy", model)
