@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
-from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env
+from sample_data import SAMPLES
+from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
 from ui import cli
 
 # The first example of a test may compile a loop; how long that takes says nothing.
@@ -60,6 +61,10 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ap
     ended after the last test.
     """
     running: list[App] = []
+    # On a fresh machine the numeric kernels are compiled first, so that no page has to wait for them.
+    home = tmp_path_factory.mktemp("first")
+    sample = SAMPLES["digits_mobilenet"].model
+    process("quantize", sample, "--random", 2, "--method", "auto", "-o", home / "q.onnx", home=home)
 
     def start(*arguments: str | Path, home: Path | None = None) -> App:
         app = App(home or tmp_path_factory.mktemp("quantscope"), *map(str, arguments))
