@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from core.arrays import BROKEN
 from core.errors import DataError
 from core.files import write_atomic
 from core.histogram import Histogram
@@ -91,13 +91,13 @@ class Statistics:
             return Statistics.from_bytes(path.read_bytes())
         except FileNotFoundError as error:
             raise DataError(f"{path} does not exist") from error
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except BROKEN as error:
             reason = f"{path.name} holds no statistics of this version"
             raise DataError(f"{reason}: calibrate again ({type(error).__name__})") from error
 
     @staticmethod
     def from_bytes(content: bytes) -> "Statistics":
-        """Parse the content of an .npz; `ValueError`, `KeyError` or `BadZipFile` if it is anything else."""
+        """Parse the content of an .npz; raises one of `core.arrays.BROKEN` if it is anything else."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             meta = json.loads(archive["meta"].tobytes())
             if meta["format"] != FORMAT:
