@@ -15,8 +15,10 @@ from sample_data import SAMPLES
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
 from ui import cli
 
-# The first example of a test may compile a loop; how long that takes says nothing.
-hypothesis.settings.register_profile("quantscope", deadline=None)
+# The first example of a test may compile a loop; how long that takes says nothing. Examples are the same in
+# every run, so that a failure is the change's; QUANTSCOPE_EXPLORE=1 looks for new ones.
+EXPLORE = os.environ.get("QUANTSCOPE_EXPLORE") == "1"
+hypothesis.settings.register_profile("quantscope", deadline=None, derandomize=not EXPLORE)
 hypothesis.settings.load_profile("quantscope")
 
 REQUIRE_BROWSER = os.environ.get("QUANTSCOPE_REQUIRE_BROWSER") == "1"
