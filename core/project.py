@@ -18,6 +18,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -222,10 +223,10 @@ def list_projects(limit: int = 20) -> list[Entry]:
         body = _read_json(folder / "project.json") or _read_json(folder / "project.json.bak")
         stamps = [p.stat().st_mtime for p in (folder / "head.json", folder / "project.json") if p.exists()]
         changed = datetime.fromtimestamp(max(stamps, default=0.0), UTC).isoformat(timespec="seconds")
-        try:
+        model: Source | None = None
+        data: Source | None = None
+        with suppress(KeyError, TypeError, ValueError):
             model, data = _source_in((body or {})["model"]), _source_in((body or {})["data"])
-        except (KeyError, TypeError, ValueError):
-            model = data = None
         name = str((body or {}).get("name", folder.name))
         found.append(Entry(id=folder.name, name=name, changed=changed, model=model, data=data))
     return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]

@@ -1,5 +1,6 @@
 """Everything kept between runs of a page, and the only place with st.cache_*: jobs, results, curves."""
 
+import threading
 from typing import Any
 
 import streamlit as st
@@ -17,6 +18,12 @@ def registry() -> Registry:
 def latest(name: str, project: str) -> Newest:
     """The background worker `name` of a project: only its newest request counts."""
     return Newest()
+
+
+@st.cache_resource(show_spinner=False)
+def turn() -> threading.Lock:
+    """Held by the one measurement that runs: two at a time would spoil each other's latency."""
+    return threading.Lock()
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -24,17 +24,16 @@ from core.qdq import quantize_model
 from core.recipe import Encodings
 from core.samples import Samples
 
-ACCURACY_SAMPLES = 2000  # runs of the whole model for top-1 and latency; more take minutes and change nothing
+MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """The quantized model over the evaluation data, and what each half of quantization costs alone."""
+class Halves:
+    """What each half of quantization costs alone, on the preview's samples."""
 
-    comparison: Comparison
-    weights: OutputComparison  # only weights quantized, on the preview's samples
+    weights: OutputComparison  # only weights quantized
     activations: OutputComparison  # only activations quantized
-    both: OutputComparison  # on the same samples
+    both: OutputComparison
 
 
 def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
@@ -70,28 +69,26 @@ def local_errors(
     return {error.layer: error for error in errors}
 
 
-def whole(
-    place: dict[str, Any],
-    model: Model,
-    encodings: Encodings,
-    samples: Samples,
-    few: Samples,
-    progress: ProgressFn,
-) -> Whole:
-    """Accuracy and latency over the evaluation data, and the loss of weights and activations alone."""
-    floats = reference(place, model, few, progress)
+def whole(model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn) -> Comparison:
+    """Outputs, accuracy, size and latency over the evaluation data."""
+    report(progress, 0, 0, "quantizing")
+    data = quantized_bytes(model, encodings)
+    return compare(model, data, samples.take(MOST_SAMPLES), layers=False, latency=True, progress=progress)
 
-    def outputs(proto: onnx.ModelProto | bytes) -> OutputComparison:
+
+def halves(
+    place: dict[str, Any], model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn
+) -> Halves:
+    """The loss of weights and of activations alone."""
+    floats = reference(place, model, samples, progress)
+
+    def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
+        report(progress, 0, 0, label)
         # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
         return preview(floats, proto, layers=False, simulate=True).output
 
-    data = quantized_bytes(model, encodings)
-    both = outputs(data)
-    report(progress, 0, 0, "only weights quantized")
-    weights = outputs(weights_only(model, encodings))
-    report(progress, 0, 0, "only activations quantized")
-    activations = outputs(activations_only(model, encodings))
-    comparison = compare(
-        model, data, samples.take(ACCURACY_SAMPLES), layers=False, latency=True, progress=progress
+    return Halves(
+        weights=outputs(weights_only(model, encodings), "only weights quantized"),
+        activations=outputs(activations_only(model, encodings), "only activations quantized"),
+        both=outputs(quantized_bytes(model, encodings), "both quantized"),
     )
-    return Whole(comparison=comparison, weights=weights, activations=activations, both=both)

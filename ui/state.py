@@ -15,7 +15,7 @@ from core import project as projects
 from core.errors import QuantScopeError
 from core.layers import Layer
 from core.model import Model
-from core.progress import ProgressFn
+from core.progress import ProgressFn, report
 from core.project import Project
 from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
@@ -249,14 +249,19 @@ def local(now: Session) -> Live:
 
 
 def whole(now: Session) -> Live:
-    """Accuracy, latency and the halves of the loss (`Whole`), over the evaluation data."""
+    """Accuracy, size and latency over the evaluation data (`Comparison`)."""
 
     def work(
-        place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
+        _place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
     ) -> Any:
-        return measure.whole(place, model, encodings, now.workspace.judged or few, few, tell)
+        return measure.whole(model, encodings, now.workspace.judged or few, tell)
 
     return _measured("whole", now, work)
+
+
+def halves(now: Session) -> Live:
+    """What weights and activations cost alone (`Halves`)."""
+    return _measured("halves", now, measure.halves)
 
 
 def verified(now: Session) -> Live:
@@ -290,7 +295,7 @@ def start_trials(now: Session) -> None:
     )
 
 
-WORKERS = ("effect", "local", "whole", "verified")
+WORKERS = ("effect", "whole", "halves", "local", "verified")
 
 
 def ready(now: Session) -> frozenset[str]:
@@ -312,7 +317,15 @@ def _measured(worker: str, now: Session, work: Callable[..., Any], patience: flo
     place = cached.keep(("reference", now.project.id, now.model.hash))
     token = (now.model.hash, recipe_token(now.recipe))
     queue = cached.latest(worker, now.project.id)
-    job = queue.request(token, worker, lambda tell: work(place, now.model, now.encodings, few, tell))
+
+    def run(tell: ProgressFn) -> Any:
+        if worker == "effect":  # follows edits; the others can wait
+            return work(place, now.model, now.encodings, few, tell)
+        with cached.turn():
+            report(tell, 0, 0, worker)  # who waited for long may be outdated by now
+            return work(place, now.model, now.encodings, few, tell)
+
+    job = queue.request(token, worker, run)
     if job is None and patience:
         job = queue.wait(token, patience)
     if job is None:

@@ -7,7 +7,7 @@ from ui import diagnosis, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
-from ui.measure import Whole
+from ui.measure import Halves
 from ui.rows import Row, edges
 from ui.views import best_default, common
 
@@ -21,11 +21,11 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
-    live = state.whole(now)
     rows, running = state.rows(now)
-    common.polling(live.running or running)
+    live, parts = state.whole(now), state.halves(now)
+    common.polling(live.running or parts.running or running)
     _cards(now, live, rows)
-    _halves(live)
+    _halves(parts)
     _graph(now, rows, running)
     _worst(now, rows)
     best_default.render(now)
@@ -59,8 +59,7 @@ def _notes(now: state.Session) -> None:
 def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
     if live.error:
         st.error(text.escape(live.error), icon=":material/error:")
-    whole: Whole | None = live.value
-    found = whole.comparison if whole is not None else None
+    found: Comparison | None = live.value
     computed = [row for row in rows if row.kind == "compute"]
     flagged = sum(bool(row.flag) for row in rows)
     layers = Card(
@@ -147,7 +146,7 @@ def _latency(found: Latency | None) -> Card:
 
 
 def _halves(live: state.Live) -> None:
-    whole: Whole | None = live.value
+    whole: Halves | None = live.value
     entries = (
         ("Weights only", whole.weights if whole else None, "activations stay float"),
         ("Activations only", whole.activations if whole else None, "weights stay float"),
