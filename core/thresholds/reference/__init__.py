@@ -13,6 +13,7 @@ from core.thresholds.reference import (
     modelopt,
     ncnn,
     neural_compressor,
+    nncf,
     onnxruntime,
     ppq,
     pytorch_quantization,
@@ -41,6 +42,7 @@ REFERENCES: dict[str, Reference] = {
         aimet_torch,
         ai_edge,
         neural_compressor,
+        nncf,
         caffe,
     )
     for reference in tool.REFERENCES

@@ -19,8 +19,10 @@ from core.thresholds.reference.result import (
 )
 
 SMALLEST_BOUND = 1e-9
+MULTIPLIERS = {8: 0.05408, 4: 0.37755}  # scale over root mean square, by bits
 
 
+@np.errstate(all="ignore")
 def octav(
     data: Data, *, bits: int = 8, max_iterations: int = 10, exponent_divisor: float = 3.0
 ) -> ReferenceThreshold:
@@ -37,19 +39,19 @@ def octav(
         return failure("the bound is not finite" if x.size else "there are no values")
     share = np.float32(4.0 ** (-bits) / exponent_divisor)
     guess = np.float32(1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(max_iterations):
-            old = guess
-            above, below = x >= old, x <= -old
-            count = np.float32(np.count_nonzero(above) + np.count_nonzero(below))
-            mass = np.sum(x, where=above, dtype=np.float32) - np.sum(x, where=below)
-            guess = mass / (count * (np.float32(1) - share) + share * np.float32(x.size))
-            if np.allclose(old, guess):
-                break
+    for _ in range(max_iterations):
+        old = guess
+        above, below = x >= old, x <= -old
+        count = np.float32(np.count_nonzero(above) + np.count_nonzero(below))
+        mass = np.sum(x, where=above, dtype=np.float32) - np.sum(x, where=below)
+        guess = mass / (count * (np.float32(1) - share) + share * np.float32(x.size))
+        if np.allclose(old, guess):
+            break
     bound = max(np.abs(x).max(), np.float32(SMALLEST_BOUND))
     return _symmetric(np.clip(bound, -guess, guess), 2 ** (bits - 1) - 1)
 
 
+@np.errstate(all="ignore")
 def mse(data: Data, *, bits: int = 8, multiplier: float | None = None) -> ReferenceThreshold:
     """`mse.get_tensor_quant_params`: a multiple of the root mean square.
 
@@ -61,14 +63,14 @@ def mse(data: Data, *, bits: int = 8, multiplier: float | None = None) -> Refere
     x = flat(data)
     if not x.size or not np.isfinite(x).all():
         return failure("the scale is not finite" if x.size else "there are no values")
-    factor = {8: 0.05408, 4: 0.37755}[bits] if multiplier is None else multiplier
-    with np.errstate(over="ignore", under="ignore"):
-        scale = factor * np.sqrt(np.mean(x**2))
+    factor = MULTIPLIERS[bits] if multiplier is None else multiplier
+    scale = factor * np.sqrt(np.mean(x**2))
     if not (np.isfinite(scale) and scale > 0):
         return failure(f"the scale is {scale}")
     return symmetric(float(scale) * (2 ** (bits - 1) - 1), float(scale))
 
 
+@np.errstate(all="ignore")
 def minmax(data: Data, *, bits: int = 8, symmetric: bool = True, signed: bool = True) -> ReferenceThreshold:
     """`naive_min_max_quantize`.
 
@@ -86,8 +88,7 @@ def minmax(data: Data, *, bits: int = 8, symmetric: bool = True, signed: bool = 
     if symmetric:
         return _symmetric(max(abs(low), abs(high), np.float32(SMALLEST_BOUND)), top)
     low, high = min(low, np.float32(0)), max(high, np.float32(0))
-    with np.errstate(over="ignore"):
-        scale = max(high - low, np.float32(SMALLEST_BOUND)) / np.float32(2**bits - 1)
+    scale = max(high - low, np.float32(SMALLEST_BOUND)) / np.float32(2**bits - 1)
     if not np.isfinite(scale):
         return failure("the range is wider than float32 holds: the scale is infinite")
     zero_point = int(np.rint(np.float32(-top - 1) - low / scale))
@@ -121,8 +122,8 @@ REFERENCES = (
         algorithm="mse",
         version=VERSION,
         function=mse,
-        parameters={"bits": 8},
-        variants=({"bits": 4},),
+        parameters={"bits": 8, "multiplier": MULTIPLIERS[8]},
+        variants=({"bits": 4, "multiplier": MULTIPLIERS[4]},),
         peculiar="No search: a constant times the root mean square, whatever the distribution and its "
         "maximum.",
         exact=True,
@@ -133,8 +134,8 @@ REFERENCES = (
         algorithm="minmax",
         version=VERSION,
         function=minmax,
-        parameters={"bits": 8, "symmetric": True},
-        variants=({"bits": 8, "symmetric": False},),
+        parameters={"bits": 8, "symmetric": True, "signed": True},
+        variants=({"bits": 8, "symmetric": False, "signed": True},),
         peculiar="The extremes; symmetric scales are the largest magnitude over 127.",
         exact=True,
         fidelity="Exact.",

@@ -33,6 +33,7 @@ from core.thresholds.reference.result import (
 GAMMA = 3.0  # weight of saturation
 
 
+@np.errstate(all="ignore")
 def tf_enhanced(
     data: Data,
     *,
@@ -55,11 +56,10 @@ def tf_enhanced(
         return density
     low, high = observed_range(density)
     steps = np.float32(2**bitwidth - 1 - int(symmetric and strict_symmetric))
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if symmetric:
-            deltas, offsets = _symmetric_candidates(low, high, steps, unsigned_symmetric)
-        else:
-            deltas, offsets = _asymmetric_candidates(low, high, steps)
+    if symmetric:
+        deltas, offsets = _symmetric_candidates(low, high, steps, unsigned_symmetric)
+    else:
+        deltas, offsets = _asymmetric_candidates(low, high, steps)
     costs = _costs(density.share, density.start, density.step, deltas, offsets, np.float32(2**bitwidth - 1))
     if not (costs < np.finfo(np.float32).max).any():
         return failure("no candidate has a finite cost: the tool returns a scale of -1")
@@ -70,6 +70,7 @@ def tf_enhanced(
     return ReferenceThreshold(low=bottom, high=top, scale=float(scale), zero_point=-offset)
 
 
+@np.errstate(all="ignore")
 def mse(
     data: Data,
     *,
@@ -108,6 +109,7 @@ def mse(
     )
 
 
+@np.errstate(all="ignore")
 def percentile(
     data: Data,
     *,
@@ -146,6 +148,7 @@ def percentile(
     )
 
 
+@np.errstate(all="ignore")
 def entropy(
     data: Data,
     *,
@@ -275,7 +278,7 @@ def _costs(share: Any, start: Any, step: Any, deltas: Any, offsets: Any, steps: 
 @compiled
 def _bucket(value: Any, start: Any, step: Any, size: Any) -> Any:
     at = np.floor((value - start) / step)
-    return int(min(max(at, np.float32(0)), np.float32(size - 1)))
+    return int(min(at, np.float32(size - 1))) if at > 0 else 0
 
 
 @compiled

@@ -55,8 +55,7 @@ def collect(data: Data) -> Density | ReferenceThreshold:
         step = np.float32(left[1] - left[0])
         if not (step > 0 and np.isfinite(step)):
             return failure("the bucket width is 0 or infinite in float32: undefined behaviour")
-        with np.errstate(over="ignore"):
-            offset = np.float32(left[0]) / step
+        offset = np.float32(left[0]) / step
         _count(part, step, offset, counts)
         share = (share * rounds + counts / part.size) / (rounds + 1)
         rounds += 1

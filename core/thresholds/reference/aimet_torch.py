@@ -1,5 +1,4 @@
-"""aimet-torch's encoding analyzers: the SQNR search on a histogram of the observed range, percentile,
-min/max.
+"""aimet-torch's encoding analyzers: SQNR search on a histogram of the observed range, percentile, min/max.
 
 The histogram has 2048 bins (512 for `tf_enhanced`, which in turn lets it grow to three times the first range
 only). Errors are those of bin middles, and clipped bins count `gamma` times: 3 by default, so the search
@@ -40,6 +39,7 @@ class _Histogram:
     high: np.float32
 
 
+@np.errstate(all="ignore")
 def sqnr_gamma3_2048(data: Data, *, num_steps: int = 255, symmetric: bool = False) -> ReferenceThreshold:
     """`SqnrEncodingAnalyzer` with its defaults.
 
@@ -51,20 +51,30 @@ def sqnr_gamma3_2048(data: Data, *, num_steps: int = 255, symmetric: bool = Fals
     return _sqnr(data, num_steps, symmetric, bins=2048, gamma=3.0, growth=math.inf)
 
 
+@np.errstate(all="ignore")
 def sqnr_gamma1_2048(data: Data, *, num_steps: int = 255, symmetric: bool = False) -> ReferenceThreshold:
     """`SqnrEncodingAnalyzer` with gamma 1; arguments as for `sqnr_gamma3_2048`."""
     return _sqnr(data, num_steps, symmetric, bins=2048, gamma=1.0, growth=math.inf)
 
 
+@np.errstate(all="ignore")
 def tf_enhanced_512(data: Data, *, num_steps: int = 255, symmetric: bool = False) -> ReferenceThreshold:
     """`TfEnhancedEncodingAnalyzer`; arguments as for `sqnr_gamma3_2048`."""
     return _sqnr(data, num_steps, symmetric, bins=512, gamma=3.0, growth=3.0)
 
 
+@np.errstate(all="ignore")
 def percentile(
     data: Data, *, num_steps: int = 255, symmetric: bool = False, percentile: float = 99.99
 ) -> ReferenceThreshold:
-    """`PercentileEncodingAnalyzer`; `percentile` in percent at each end, the rest as for `sqnr_gamma3_2048`."""
+    """`PercentileEncodingAnalyzer`.
+
+    Args:
+        data: one array, or batches in order.
+        num_steps: largest integer less the smallest.
+        symmetric: offset in the middle of the integers.
+        percentile: share kept at each end, in percent.
+    """
     histogram = _collect(data, 2048, math.inf)
     if isinstance(histogram, ReferenceThreshold):
         return histogram
@@ -78,6 +88,7 @@ def percentile(
     return _adjusted(low, high, num_steps, symmetric)
 
 
+@np.errstate(all="ignore")
 def minmax(data: Data, *, num_steps: int = 255, symmetric: bool = False) -> ReferenceThreshold:
     """`MinMaxEncodingAnalyzer`; arguments as for `sqnr_gamma3_2048`."""
     parts = batches_of(data)
@@ -91,17 +102,16 @@ def minmax(data: Data, *, num_steps: int = 255, symmetric: bool = False) -> Refe
 def _adjusted(low: Any, high: Any, num_steps: int, symmetric: bool) -> ReferenceThreshold:
     """The range widened to the smallest scale, and mirrored."""
     steps = np.float32(num_steps)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if (high - low) / steps < SMALLEST_SCALE:
-            if symmetric:
-                low = low - np.float32(SMALLEST_SCALE * math.ceil(num_steps / 2))
-                high = high + np.float32(SMALLEST_SCALE * (num_steps // 2))
-            else:
-                high = high + np.float32(SMALLEST_SCALE * num_steps)
+    if (high - low) / steps < SMALLEST_SCALE:
         if symmetric:
-            up, down = np.float32(num_steps // 2), np.float32(math.ceil(num_steps / 2))
-            scale = max(high / up, -low / down)
-            low, high = -down * scale, up * scale
+            low = low - np.float32(SMALLEST_SCALE * math.ceil(num_steps / 2))
+            high = high + np.float32(SMALLEST_SCALE * (num_steps // 2))
+        else:
+            high = high + np.float32(SMALLEST_SCALE * num_steps)
+    if symmetric:
+        up, down = np.float32(num_steps // 2), np.float32(math.ceil(num_steps / 2))
+        scale = max(high / up, -low / down)
+        low, high = -down * scale, up * scale
     return _result(low, high, num_steps)
 
 
@@ -123,8 +133,7 @@ def _sqnr(
     steps = np.float32(num_steps)
     low, high = min(histogram.low, np.float32(0)), max(histogram.high, np.float32(0))
     high = max(high, low + np.float32(SMALLEST_SCALE * num_steps))
-    with np.errstate(over="ignore", invalid="ignore"):
-        scales, offsets = (_symmetric if symmetric else _asymmetric)(low, high, steps)
+    scales, offsets = (_symmetric if symmetric else _asymmetric)(low, high, steps)
     edges = histogram.edges
     width = edges[1] - edges[0]
     middles = (edges[0] + width / np.float32(2)) + width * np.arange(bins, dtype=np.float32)
@@ -167,16 +176,15 @@ def _collect(data: Data, bins: int, growth: float) -> _Histogram | ReferenceThre
         if not finite.size:
             return failure("a batch has no finite values: torch.histc raises RuntimeError")
         low, high = finite.min(), finite.max()
-        with np.errstate(over="ignore", invalid="ignore"):
-            if current is None:
-                edges = _edges(low, high, bins)
-                if not np.isfinite(edges[-1]):
-                    return failure("the range is wider than float32 holds: torch.histc raises RuntimeError")
-                current = _Histogram(_counts(x, edges[0], edges[-1], bins), edges, low, high)
-                room = (edges[-1] - edges[0]) * np.float32(growth) / np.float32(2)
-                limits = (edges[0] - room, edges[-1] + room)
-            else:
-                current = _merged(current, x, low, high, limits)
+        if current is None:
+            edges = _edges(low, high, bins)
+            if not np.isfinite(edges[-1]):
+                return failure("the range is wider than float32 holds: torch.histc raises RuntimeError")
+            current = _Histogram(_counts(x, edges[0], edges[-1], bins), edges, low, high)
+            room = (edges[-1] - edges[0]) * np.float32(growth) / np.float32(2)
+            limits = (edges[0] - room, edges[-1] + room)
+        else:
+            current = _merged(current, x, low, high, limits)
     return current or failure("there are no values")
 
 
@@ -216,7 +224,7 @@ def _merged(current: _Histogram, x: Floats, low: Any, high: Any, limits: tuple[A
 
 
 def _bins(values: Floats, low: Any, width: Any, bins: int) -> Any:
-    return np.minimum(((values - low) / width).astype(np.int32), bins - 1)
+    return np.clip(((values - low) / width).astype(np.int32), 0, bins - 1)
 
 
 @compiled

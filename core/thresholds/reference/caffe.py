@@ -24,6 +24,7 @@ from core.thresholds.reference.result import (
 )
 
 
+@np.errstate(all="ignore")
 def kl(data: Data, *, bins: int = 2048, statistic: int = 1, target_bin: int = 128) -> ReferenceThreshold:
     """`QuantizeLayer.quantize_blob`.
 
@@ -43,8 +44,8 @@ def kl(data: Data, *, bins: int = 2048, statistic: int = 1, target_bin: int = 12
         return failure("max|x| is 0, and the scale 127 / 0")
     try:
         counts = sum(np.histogram(part, bins=bins, range=(0, top))[0] for part in parts)
-    except ValueError as error:
-        return failure(f"numpy.histogram raises ValueError: {error}")
+    except (ValueError, IndexError) as error:
+        return failure(f"numpy.histogram raises {type(error).__name__}: {error}")
     divergences = _divergences(np.asarray(counts)[1:], target_bin)
     best = int(np.argmin(divergences)) + target_bin
     threshold = (best + 0.5) * float(np.float32(statistic) * top / np.float32(bins))

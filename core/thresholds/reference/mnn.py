@@ -24,6 +24,7 @@ ROUNDS = 300  # of ADMM
 BLOCK = 1024  # values rounded at a time, so that only the sums are one by one
 
 
+@np.errstate(all="ignore")
 def kl(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold:
     """`TensorStatistic` with method KL and channels merged.
 
@@ -44,6 +45,7 @@ def kl(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold:
     return _scale((best + 0.5) / float(interval) / feature_clamp_value, feature_clamp_value)
 
 
+@np.errstate(all="ignore")
 def largest(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold:
     """`TensorStatistic` with THRESHOLD_MAX (method "max", and any tensor of fewer than 100 pixels)."""
     interval, reason = _interval(batches_of(data))
@@ -54,6 +56,7 @@ def largest(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold
     return _scale((BINS - 1 + 0.5) / float(interval) / feature_clamp_value, feature_clamp_value)
 
 
+@np.errstate(all="ignore")
 def admm(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold:
     """`TensorStatistic.computeScaleADMM` of one tensor.
 
@@ -67,8 +70,7 @@ def admm(data: Data, *, feature_clamp_value: int = 127) -> ReferenceThreshold:
         return failure("the alternation's sums are NaN, and so is the scale")
     if top == 0:
         return failure("the start scale is 0 and the sums are 0 / 0: the scale is NaN")
-    with np.errstate(under="ignore"):
-        start = np.float32(float(top) / (feature_clamp_value * 2.5))
+    start = np.float32(float(top) / (feature_clamp_value * 2.5))
     scale = float(_alternate(x, start, np.float32(feature_clamp_value)))
     if not np.isfinite(scale):
         return failure(f"the alternation ends with the scale {scale}: float32 does not hold its sums")

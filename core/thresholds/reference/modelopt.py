@@ -31,9 +31,13 @@ from core.thresholds.reference.result import (
     batches_of,
     failure,
     flat,
+    too_many_bins,
 )
 
+LARGEST_HISTOGRAM = 1 << 15  # beyond that the tool would search for hours
 
+
+@np.errstate(all="ignore")
 def entropy(
     data: Data,
     *,
@@ -68,6 +72,7 @@ def entropy(
     return _threshold(edges[last_least * stride + start_bin], num_bits, unsigned)
 
 
+@np.errstate(all="ignore")
 def mse_intended(
     data: Data,
     *,
@@ -84,13 +89,14 @@ def mse_intended(
         return collected
     counts, edges = collected
     centers = (edges[1:] + edges[:-1]) / np.float32(2)
-    if centers.size <= start_bin:
-        return failure(f"start_bin {start_bin} leaves no candidate: the tool raises ValueError")
+    if (refused := _refused(centers, start_bin)) is not None:
+        return refused
     top = np.float32(2 ** (num_bits - 1 + int(unsigned)) - 1)
     losses = _mean_squares(counts, centers, start_bin, stride, np.float32(0) if unsigned else -top, top)
     return _threshold(centers[start_bin + stride * int(np.argmin(losses))], num_bits, unsigned)
 
 
+@np.errstate(all="ignore")
 def mse(
     data: Data,
     *,
@@ -112,19 +118,19 @@ def mse(
         return collected
     counts, edges = collected
     centers = (edges[1:] + edges[:-1]) / np.float32(2)
-    if centers.size <= start_bin:
-        return failure(f"start_bin {start_bin} leaves no candidate: the tool raises ValueError")
+    if (refused := _refused(centers, start_bin)) is not None:
+        return refused
     candidates = centers[start_bin::stride]
     best = 0
     if not unsigned:
         # Magnitudes up to 2^-24 count as 0 and come back as the bound itself.
         level = np.where(candidates <= 2.0**-24, np.float32(-0.5), candidates) + np.float32(num_bits)
-        with np.errstate(over="ignore"):
-            losses = [float(np.sum((value - centers) ** 2 * counts, dtype=np.float64)) for value in level]
+        losses = [float(np.sum((value - centers) ** 2 * counts, dtype=np.float64)) for value in level]
         best = int(np.argmin(losses))
     return _threshold(candidates[best], num_bits, unsigned)
 
 
+@np.errstate(all="ignore")
 def percentile(
     data: Data,
     *,
@@ -152,6 +158,7 @@ def percentile(
     return _threshold(edges[int(np.searchsorted(share, percentile / 100))], num_bits, unsigned)
 
 
+@np.errstate(all="ignore")
 def largest(data: Data, *, num_bits: int = 8, unsigned: bool = False) -> ReferenceThreshold:
     """`MaxCalibrator`: the largest magnitude."""
     x = flat(data)
@@ -161,6 +168,7 @@ def largest(data: Data, *, num_bits: int = 8, unsigned: bool = False) -> Referen
     return _threshold(top, num_bits, unsigned) if np.isfinite(top) else failure(f"the maximum is {top}")
 
 
+@np.errstate(all="ignore")
 def mse_calibrator(
     data: Data,
     *,
@@ -188,10 +196,17 @@ def mse_calibrator(
     multiples = torchlike.linspace(np.float32(start_multiplier), np.float32(stop_multiplier), steps)
     bound = np.float32(2 ** (num_bits - 1) - 1)
     low = -bound if narrow_range else -bound - np.float32(1)
-    with np.errstate(over="ignore"):
-        candidates = top * multiples
+    candidates = top * multiples
     losses = np.array([_squared_error(x, _scale(amax, bound), low, bound) for amax in candidates])
     return _threshold(candidates[int(np.argmin(losses))], num_bits, False)
+
+
+def _refused(centers: Floats, start_bin: int) -> ReferenceThreshold | None:
+    if centers.size <= start_bin:
+        return failure(f"start_bin {start_bin} leaves no candidate: the tool raises ValueError")
+    if centers[start_bin] < 0:
+        return failure("ValueError: negative values in amax (NumPy's bins of constant data start below 0)")
+    return None
 
 
 def _threshold(amax: Any, num_bits: int, unsigned: bool) -> ReferenceThreshold:
@@ -213,12 +228,19 @@ def _collect(
         if not x.size:
             return failure("torch.min of no values raises RuntimeError")
         magnitudes = np.abs(x) if x.min() < 0 else x
+        if edges is not None and (bins := _bins_after(edges, float(magnitudes.max()))) > LARGEST_HISTOGRAM:
+            return too_many_bins(bins, LARGEST_HISTOGRAM)
         try:
             counts, edges = (_add_torch if torch_hist else _add_numpy)(magnitudes, bins, counts, edges)
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             name = "torch.histc raises RuntimeError" if torch_hist else "numpy.histogram raises ValueError"
             return failure(f"{name}: {error}")
     return counts, edges
+
+
+def _bins_after(edges: Floats, top: float) -> int:
+    width = float(edges[1]) - float(edges[0])
+    return int(min(top / width, 2**62)) if width > 0 and 0 < top < math.inf else 0
 
 
 def _add_torch(x: Floats, bins: int, counts: Any, edges: Any) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -336,6 +358,12 @@ SEARCH = {
     "torch_hist": True,
 }
 SHARE = {"num_bits": 8, "unsigned": False, "num_bins": 2048, "percentile": 99.99, "torch_hist": True}
+SHARE_VARIANTS = tuple(
+    {**SHARE, "percentile": share, "torch_hist": torch_hist, "unsigned": unsigned}
+    for unsigned, torch_hist in ((False, True), (False, False), (True, True))
+    for share in (99.9, 99.99, 99.999)
+    if (share, torch_hist, unsigned) != (99.99, True, False)
+)
 SEARCH_VARIANTS = ({**SEARCH, "torch_hist": False}, {**SEARCH, "unsigned": True})
 ENTROPY = (
     "Bin 0 is overwritten with bin 1, so the spike of zeros does not count; the last of equal minima wins; "
@@ -396,7 +424,7 @@ REFERENCES = (
         version=VERSION,
         function=percentile,
         parameters=SHARE,
-        variants=({**SHARE, "percentile": 99.9}, {**SHARE, "percentile": 99.999}),
+        variants=SHARE_VARIANTS,
         peculiar=PERCENTILE,
         exact=True,
         fidelity=EXACT,

@@ -23,6 +23,7 @@ LEVELS = 128
 ALPHA_GAUSS_8BIT = np.float32(3.92403714)
 
 
+@np.errstate(all="ignore")
 def kl(data: Data) -> ReferenceThreshold:
     """`ncnn2table method=kl` for one blob.
 
@@ -42,6 +43,7 @@ def kl(data: Data) -> ReferenceThreshold:
     return _threshold(threshold)
 
 
+@np.errstate(all="ignore")
 def aciq(data: Data) -> ReferenceThreshold:
     """`ncnn2table method=aciq` for one blob.
 
@@ -58,9 +60,8 @@ def aciq(data: Data) -> ReferenceThreshold:
 def gauss_threshold(top: np.float32, count: int) -> np.float32:
     """The 8-bit Gauss threshold of `compute_aciq_gaussian_clip`, in float64 and rounded; Tengine's too."""
     share = (0.5 * 0.35) * (1 + math.sqrt(math.pi * math.log(4)))
-    with np.errstate(divide="ignore", over="ignore"):
-        deviation = np.float64(top * np.float32(2)) * share / np.sqrt(2 * np.log(np.float64(count)))
-        return np.float32(np.float64(ALPHA_GAUSS_8BIT) * deviation)
+    deviation = np.float64(top * np.float32(2)) * share / np.sqrt(2 * np.log(np.float64(count)))
+    return np.float32(np.float64(ALPHA_GAUSS_8BIT) * deviation)
 
 
 def _largest(parts: list[Floats]) -> tuple[np.float32, str]:
@@ -77,8 +78,7 @@ def _threshold(threshold: np.float32) -> ReferenceThreshold:
     top = float(threshold)
     if not (math.isfinite(top) and top > 0):
         return failure(f"the threshold is {top}, and the inverse scale is no number")
-    with np.errstate(over="ignore"):
-        inverse = np.float32(127) / threshold
+    inverse = np.float32(127) / threshold
     scale = 1 / float(inverse) if np.isfinite(inverse) else top / 127
     return ReferenceThreshold(low=-top, high=top, threshold=top, scale=scale, zero_point=0)
 

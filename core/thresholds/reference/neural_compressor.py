@@ -7,11 +7,19 @@ the rest at each end of signed values. Min/max leaves infinities out.
 
 import numpy as np
 
-from core.thresholds.reference.onnxruntime import collect
-from core.thresholds.reference.result import Data, Reference, ReferenceThreshold, batches_of, failure
+from core.thresholds.reference.onnxruntime import ENTROPY_BINS, PERCENTILE_BINS, bins_after, collect
+from core.thresholds.reference.result import (
+    Data,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+    too_many_bins,
+)
 from core.thresholds.reference.windows import window_divergences
 
 
+@np.errstate(all="ignore")
 def entropy(data: Data, *, num_bins: int = 128, num_quantized_bins: int = 128) -> ReferenceThreshold:
     """`EntropyCalibrator`.
 
@@ -23,10 +31,14 @@ def entropy(data: Data, *, num_bins: int = 128, num_quantized_bins: int = 128) -
     parts = batches_of(data)
     if any(np.isnan(part).any() for part in parts):
         return failure("numpy.histogram raises ValueError: supplied range of [nan, nan] is not finite")
+    if not all(part.size for part in parts):
+        return failure("there are no values: the collector asserts")
+    if (bins := bins_after(parts, num_bins)) > ENTROPY_BINS:
+        return too_many_bins(bins, ENTROPY_BINS)
     try:
         counts, edges, low, high = collect(parts, num_bins)
-    except ValueError as error:
-        return failure(f"numpy.histogram raises ValueError: {error}")
+    except (ValueError, IndexError) as error:
+        return failure(f"numpy.histogram raises {type(error).__name__}: {error}")
     middle, half = counts.size // 2, num_quantized_bins // 2
     if middle < half:
         return failure("fewer bins than levels: the tool raises ValueError")
@@ -38,6 +50,7 @@ def entropy(data: Data, *, num_bins: int = 128, num_quantized_bins: int = 128) -
     return ReferenceThreshold(low=float(max(left, low)), high=float(min(right, high)))
 
 
+@np.errstate(all="ignore")
 def percentile(data: Data, *, num_bins: int = 2048, percentile: float = 99.999) -> ReferenceThreshold:
     """`PercentileCalibrator`.
 
@@ -49,10 +62,14 @@ def percentile(data: Data, *, num_bins: int = 2048, percentile: float = 99.999) 
     parts = batches_of(data)
     if any(np.isnan(part).any() for part in parts):
         return failure("numpy.histogram raises ValueError: supplied range of [nan, nan] is not finite")
+    if not all(part.size for part in parts):
+        return failure("there are no values: the collector asserts")
+    if (bins := bins_after(parts, num_bins)) > PERCENTILE_BINS:
+        return too_many_bins(bins, PERCENTILE_BINS)
     try:
         counts, edges, low, high = collect(parts, num_bins)
-    except ValueError as error:
-        return failure(f"numpy.histogram raises ValueError: {error}")
+    except (ValueError, IndexError) as error:
+        return failure(f"numpy.histogram raises {type(error).__name__}: {error}")
     share = np.cumsum(counts / max(counts.sum(), 1))
     cut = (100.0 - percentile) / 200.0
     right = edges[min(int(np.searchsorted(share, 1.0 - cut)), counts.size)]
@@ -60,6 +77,7 @@ def percentile(data: Data, *, num_bins: int = 2048, percentile: float = 99.999) 
     return ReferenceThreshold(low=float(max(left, low)), high=float(min(right, high)))
 
 
+@np.errstate(all="ignore")
 def minmax(data: Data) -> ReferenceThreshold:
     """`MinMaxCalibrator`."""
     parts = [part[~np.isinf(part)] for part in batches_of(data)]

@@ -19,10 +19,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
+from core.thresholds.reference.result import (
+    Data,
+    Floats,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+    too_many_bins,
+)
 from core.thresholds.reference.windows import window_divergences
 
+ENTROPY_BINS = 1 << 15  # beyond that the tool would search for hours
+PERCENTILE_BINS = 1 << 22
 
+
+@np.errstate(all="ignore")
 def entropy(
     data: Data,
     *,
@@ -41,16 +53,19 @@ def entropy(
         signed: scale of an int8 activation instead of a uint8 one.
     """
     parts = batches_of(data)
+    if not any(part.size for part in parts):
+        return failure("there are no values")
+    if (bins := bins_after(parts, num_bins)) > ENTROPY_BINS:
+        return too_many_bins(bins, ENTROPY_BINS)
     try:
         counts, edges, low, high = collect(parts, num_bins)
-    except ValueError as error:
-        return failure(f"numpy.histogram raises ValueError: {error}")
+    except (ValueError, IndexError) as error:
+        return failure(f"numpy.histogram raises {type(error).__name__}: {error}")
     levels = num_quantized_bins
     middle, half = counts.size // 2, levels // 2
     if middle < half:
         return failure(f"{counts.size} bins are fewer than {levels} levels: the tool raises ValueError")
-    with np.errstate(over="ignore"):
-        divergences = window_divergences(counts, levels)
+    divergences = window_divergences(counts, levels)
     if divergences is None:
         return failure("smooth_distribution asserts: over 10000 empty bins for each occupied one")
     best = half + int(np.argmin(divergences))
@@ -58,6 +73,7 @@ def entropy(
     return _result(max(left, low), min(right, high), signed)
 
 
+@np.errstate(all="ignore")
 def percentile(
     data: Data,
     *,
@@ -76,12 +92,15 @@ def percentile(
         signed: scale of an int8 activation instead of a uint8 one.
     """
     parts = batches_of(data)
+    if not any(part.size for part in parts):
+        return failure("there are no values")
+    if (bins := bins_after(parts, num_bins)) > PERCENTILE_BINS:
+        return too_many_bins(bins, PERCENTILE_BINS)
     try:
         counts, edges, low, high = (_collect_absolute if symmetric else collect)(parts, num_bins)
-    except ValueError as error:
-        return failure(f"numpy.histogram raises ValueError: {error}")
-    with np.errstate(invalid="ignore"):
-        share = np.cumsum(counts / counts.sum())
+    except (ValueError, IndexError) as error:
+        return failure(f"numpy.histogram raises {type(error).__name__}: {error}")
+    share = np.cumsum(counts / counts.sum())
     if symmetric:
         right = edges[np.searchsorted(share, percentile / 100.0)]
         left = -right
@@ -92,6 +111,7 @@ def percentile(
     return _result(max(left, low), min(right, high), signed)
 
 
+@np.errstate(all="ignore")
 def minmax(
     data: Data, *, symmetric: bool = False, moving_average: bool = False, signed: bool = False
 ) -> ReferenceThreshold:
@@ -106,19 +126,25 @@ def minmax(
     parts = [part for part in batches_of(data) if part.size]
     if not parts:
         return failure("there are no values")
-    with np.errstate(invalid="ignore"):
-        lows = np.array([part.min() for part in parts])
-        highs = np.array([part.max() for part in parts])
-        keep = ~np.isnan(lows)
-        if not keep.any():
-            return failure("every batch holds NaN, and the range is NaN")
-        low, high = lows[keep].min(), highs[keep].max()
-        if moving_average:
-            low, high = np.mean(lows[keep]), np.mean(highs[keep])
+    lows = np.array([part.min() for part in parts])
+    highs = np.array([part.max() for part in parts])
+    keep = ~np.isnan(lows)
+    if not keep.any():
+        return failure("every batch holds NaN, and the range is NaN")
+    low, high = lows[keep].min(), highs[keep].max()
+    if moving_average:
+        low, high = np.mean(lows[keep]), np.mean(highs[keep])
     if symmetric:
         high = max(abs(low), abs(high))
         low = -high
     return _result(low, high, signed)
+
+
+def bins_after(parts: list[Floats], bins: int) -> int:
+    """About how many bins the growing histogram will have."""
+    tops = [float(np.fmax.reduce(np.abs(x))) for x in parts if x.size]
+    tops = [top for top in tops if 0 < top < np.inf]
+    return int(min(bins * max(tops) / tops[0], 2**62)) if tops else bins
 
 
 def _extremes(x: Floats) -> tuple[Any, Any]:
@@ -208,6 +234,7 @@ REFERENCES = (
         parameters={"num_bins": 128, "num_quantized_bins": 128, "symmetric": False},
         variants=(
             {"num_bins": 2048, "num_quantized_bins": 128, "symmetric": False},
+            {"num_bins": 2048, "num_quantized_bins": 128, "symmetric": True},
             {"num_bins": 8001, "num_quantized_bins": 255, "symmetric": False},
         ),
         peculiar="One window about zero on signed bins moves both ends at once, levels are whole numbers, "

@@ -46,6 +46,7 @@ CONFIGS = {
 }
 
 
+@np.errstate(all="ignore")
 def kl(data: Data, *, config: str = "sym_s8", hist_bins: int = 4096) -> ReferenceThreshold:
     """`TorchHistObserver`.
 
@@ -78,6 +79,7 @@ def kl(data: Data, *, config: str = "sym_s8", hist_bins: int = 4096) -> Referenc
     return _encoding(scale, 0, chosen)
 
 
+@np.errstate(all="ignore")
 def mse(data: Data, *, config: str = "sym_s8", hist_bins: int = 2048) -> ReferenceThreshold:
     """`TorchMSEObserver`.
 
@@ -116,6 +118,7 @@ def mse(data: Data, *, config: str = "sym_s8", hist_bins: int = 2048) -> Referen
     return _from_range(-(end * width), end * width, chosen)
 
 
+@np.errstate(all="ignore")
 def percentile(data: Data, *, config: str = "sym_s8", percentile: float = 0.9999) -> ReferenceThreshold:
     """`TorchPercentileObserver`.
 
@@ -138,12 +141,14 @@ def percentile(data: Data, *, config: str = "sym_s8", percentile: float = 0.9999
     return _from_range(float(lows.mean()), float(highs.mean()), CONFIGS[config])
 
 
+@np.errstate(all="ignore")
 def minmax(data: Data, *, config: str = "sym_s8") -> ReferenceThreshold:
     """`TorchMinMaxObserver`."""
     low, high, reason = _range(batches_of(data))
     return failure(reason) if reason else _from_range(low, high, CONFIGS[config])
 
 
+@np.errstate(all="ignore")
 def isotone(data: Data, *, config: str = "sym_s8", axis: int = -1, shape: str = "") -> ReferenceThreshold:
     """`TorchIsotoneObserver`, for scores of which only the order at the top matters.
 
@@ -214,8 +219,7 @@ def _divergence(counts: Floats, bins: int) -> float:
     occupied = q > 0
     share = q.sum(axis=1) / np.maximum(occupied.sum(axis=1), 1).astype(np.float32)
     spread = (share[:, None] * occupied).ravel()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = spread / spread.sum()
+    spread = spread / spread.sum()
     p64, q64 = p.astype(np.float64), spread.astype(np.float64)
     return float(np.dot(p64, np.log10(p64 + 1e-30) - np.log10(q64 + 1e-30)))
 
@@ -283,6 +287,7 @@ REFERENCES = (
         function=kl,
         parameters={"config": "sym_s8", "hist_bins": 4096},
         variants=(
+            {"config": "sym_s8_127", "hist_bins": 4096},
             {"config": "sym_s8_pot", "hist_bins": 4096},
             {"config": "sym_s8", "hist_bins": 2048},
         ),

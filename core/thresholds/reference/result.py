@@ -25,6 +25,13 @@ class ReferenceThreshold:
     zero_point: int | None = None  # of the tool's own quantizer
     error: str = ""  # "" or what the tool does instead of choosing a range
 
+    @property
+    def usable(self) -> bool:
+        """Whether range and scale can quantize: some tools return a scale of 0 or a reversed range."""
+        if self.low is None or self.high is None or not self.low < self.high:
+            return False
+        return self.scale is None or self.scale > 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
@@ -49,6 +56,11 @@ class Reference:
 def failure(reason: object) -> ReferenceThreshold:
     """A result without numbers: what the tool does with such data, in one sentence."""
     return ReferenceThreshold(error=" ".join(str(reason).split()) or type(reason).__name__)
+
+
+def too_many_bins(bins: int, limit: int) -> ReferenceThreshold:
+    """The result where batches of very different ranges have made the tool's histogram grow out of hand."""
+    return failure(f"the merged histogram has {bins} bins; more than {limit} are not searched here")
 
 
 def batches_of(data: Data) -> list[Floats]:

@@ -29,53 +29,59 @@ from core.thresholds.reference.result import (
     symmetric,
 )
 
-BINS = 2048
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-def kl_s8(data: Data) -> ReferenceThreshold:
+@np.errstate(all="ignore")
+def kl_s8(data: Data, *, bins: int = 2048) -> ReferenceThreshold:
     """KL for int8: one threshold for |x|.
 
     Args:
         data: one array; batches are joined, as counts are simply added.
+        bins: of the histogram.
     """
     x = flat(data)
     top, reason = _largest(x)
     if reason:
         return failure(reason)
-    counts = np.zeros(BINS, dtype=np.int64)
-    _count_magnitudes(x, top / np.float32(BINS - 1), counts)
+    width = top / np.float32(bins - 1)
+    if width == 0:
+        return failure("the bin width is 0 in float32: undefined behaviour")
+    counts = np.zeros(bins, dtype=np.int64)
+    _count_magnitudes(x, width, counts)
     best = _best(counts, 128)
-    edge = top / np.float32(BINS) * (np.float32(best) + np.float32(0.5))
+    edge = top / np.float32(bins) * (np.float32(best) + np.float32(0.5))
     return _symmetric(edge)
 
 
-def kl_u8(data: Data) -> ReferenceThreshold:
+@np.errstate(all="ignore")
+def kl_u8(data: Data, *, bins: int = 2048) -> ReferenceThreshold:
     """KL for uint8: the upper end, then the lower end of what is left.
 
     Args:
         data: one array; batches are joined, as counts are simply added.
+        bins: of the histogram.
     """
     x = flat(data)
     _, reason = _largest(x)
     if reason:
         return failure(reason)
     low, high = x.min(), x.max()
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        width = (high - low) / np.float32(BINS - 1)
-        offset = -low / width
+    width = (high - low) / np.float32(bins - 1)
+    offset = -low / width
     if not (width > 0 and np.isfinite(width)) or not abs(offset) < 2**31:
         return failure("all values are (almost) equal: the bin width or the integer offset is no number")
-    counts = np.zeros(BINS + 1, dtype=np.int64)
+    counts = np.zeros(bins + 1, dtype=np.int64)
     if not _count_range(x, width, np.float32(int(offset)), counts):
         return failure("values fall outside of the histogram: undefined behaviour")
-    upper = _best(counts[:BINS], 256)
+    upper = _best(counts[:bins], 256)
     lower = upper - _best(counts[upper::-1], 256) + 1
-    step = (high - low) / np.float32(BINS)
+    step = (high - low) / np.float32(bins)
     ends = [step * (np.float32(k) + np.float32(0.5)) + low for k in (lower, upper)]
     return _asymmetric(ends[0], ends[1])
 
 
+@np.errstate(all="ignore")
 def aciq_s8(data: Data) -> ReferenceThreshold:
     """ACIQ (Gauss) for int8."""
     x = flat(data)
@@ -85,6 +91,7 @@ def aciq_s8(data: Data) -> ReferenceThreshold:
     return _symmetric(gauss_threshold(top, x.size))
 
 
+@np.errstate(all="ignore")
 def aciq_u8(data: Data) -> ReferenceThreshold:
     """ACIQ (Gauss) for uint8: the same threshold on both sides of zero, whatever the sign of the data."""
     x = flat(data)
@@ -101,6 +108,7 @@ def aciq_u8(data: Data) -> ReferenceThreshold:
     )
 
 
+@np.errstate(all="ignore")
 def minmax_s8(data: Data) -> ReferenceThreshold:
     """The largest magnitude over 127; the threshold is 127 times the float32 scale."""
     top, reason = _largest(flat(data))
@@ -192,7 +200,7 @@ REFERENCES = (
         algorithm="kl_s8",
         version=VERSION,
         function=kl_s8,
-        parameters={},
+        parameters={"bins": 2048},
         peculiar="Bin 0 is thrown away, counts use a width of max/2047 but edges max/2048, and sums are "
         "sequential float32.",
         exact=True,
@@ -204,7 +212,7 @@ REFERENCES = (
         algorithm="kl_u8",
         version=VERSION,
         function=kl_u8,
-        parameters={},
+        parameters={"bins": 2048},
         peculiar="Cuts the upper end first and the lower end of what is left, at 256 levels each, and cuts "
         "the zero point to an integer instead of rounding it.",
         exact=True,

@@ -24,6 +24,7 @@ EPSILON = np.float32(2.0**-23)  # smallest scale
 DST_BINS = 256
 
 
+@np.errstate(all="ignore")
 def histogram(
     data: Data, *, dtype: str = QUINT8, qscheme: str = AFFINE, bins: int = 2048, upsample_rate: int = 16
 ) -> ReferenceThreshold:
@@ -55,14 +56,14 @@ def histogram(
         else:
             counts = _resampled(counts, low, high, new_low, new_high, upsample_rate) + update
         low, high = new_low, new_high
-    with np.errstate(over="ignore", invalid="ignore"):
-        cumulated = np.cumsum(counts.astype(np.float64)).astype(np.float32)
-        total = float(counts.sum(dtype=np.float64))
-        start, end = _search(counts, cumulated, total, (float(high) - float(low)) / bins)
-        width = (high - low) / np.float32(bins)
-        return _encoding(low + width * np.float32(start), low + width * np.float32(end + 1), dtype, qscheme)
+    cumulated = np.cumsum(counts.astype(np.float64)).astype(np.float32)
+    total = float(counts.sum(dtype=np.float64))
+    start, end = search(counts, cumulated, total, (float(high) - float(low)) / bins)
+    width = (high - low) / np.float32(bins)
+    return _encoding(low + width * np.float32(start), low + width * np.float32(end + 1), dtype, qscheme)
 
 
+@np.errstate(all="ignore")
 def minmax(data: Data, *, dtype: str = QUINT8, qscheme: str = AFFINE) -> ReferenceThreshold:
     """`MinMaxObserver`; arguments as for `histogram`."""
     parts = [part for part in batches_of(data) if part.size]
@@ -72,6 +73,7 @@ def minmax(data: Data, *, dtype: str = QUINT8, qscheme: str = AFFINE) -> Referen
     return _encoding(low, high, dtype, qscheme)
 
 
+@np.errstate(all="ignore")
 def moving_average_minmax(
     data: Data, *, dtype: str = QUINT8, qscheme: str = AFFINE, averaging_constant: float = 0.01
 ) -> ReferenceThreshold:
@@ -88,10 +90,9 @@ def moving_average_minmax(
         return failure("there are no values: the observer keeps its default scale of 1")
     low, high = parts[0].min(), parts[0].max()
     share = np.float32(averaging_constant)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for part in parts[1:]:
-            low = low + share * (part.min() - low)
-            high = high + share * (part.max() - high)
+    for part in parts[1:]:
+        low = low + share * (part.min() - low)
+        high = high + share * (part.max() - high)
     return _encoding(low, high, dtype, qscheme)
 
 
@@ -105,8 +106,7 @@ def _encoding(low: np.float32, high: np.float32, dtype: str, qscheme: str) -> Re
         scale = max(max(-low, high) / np.float32(127.5), EPSILON)
         zero_point = 0 if dtype == QINT8 else 128
     else:
-        with np.errstate(over="ignore"):
-            scale = max((high - low) / np.float32(255), EPSILON)
+        scale = max((high - low) / np.float32(255), EPSILON)
         if not np.isfinite(scale):
             return failure("the range is wider than float32 holds: the scale is infinite")
         zero_point = min(max(bottom - int(np.rint(low / scale)), bottom), top)
@@ -130,8 +130,9 @@ def _resampled(
 
 
 @compiled
-def _search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
-    """First and last bin kept."""
+def search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
+    """First and last bin kept, computed in the type of `counts`."""
+    real = counts.dtype.type
     start = 0
     end = counts.size - 1
     alpha = 0.0
@@ -140,8 +141,8 @@ def _search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
     while alpha < beta:
         next_alpha = alpha + 1e-5
         next_beta = beta - 1e-5
-        low = np.float32(next_alpha * total)
-        high = np.float32(next_beta * total)
+        low = real(next_alpha * total)
+        high = real(next_beta * total)
         left = start
         right = end
         while left < end and cumulated[left] < low:
@@ -169,35 +170,32 @@ def _search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
 
 @compiled
 def _norm(counts: Any, start: Any, end: Any, width: Any) -> Any:
-    """L2 error of bins `start` .. `end` at 256 levels: float32 terms."""
+    """L2 error of bins `start` .. `end` at 256 levels: terms in the type of `counts`, summed in float64."""
+    real = counts.dtype.type
     target = width * (end - start + 1) / DST_BINS
     if target == 0:
         return 0.0
-    width32 = np.float32(width)
-    target32 = np.float32(target)
-    half = np.float32(target / 2)
-    three = np.float32(3)
-    whole = (half * half * half + half * half * half) / three
+    source = real(width)
+    level = real(target)
+    half = real(target / 2)
+    three = real(3)
+    cube = half * half * half
+    whole = (cube + cube) / three
     total = 0.0
     for k in range(counts.size):
-        begin = np.float32(k - start) * width32
-        stop = begin + width32
-        first = _level(begin, target32)
-        last = _level(stop, target32)
-        density = counts[k] / width32
-        before = begin - (first + np.float32(0.5)) * target32
-        norm = density * ((half * half * half - before * before * before) / three)
-        norm += (last - first - np.float32(1)) * (density * whole)
-        after = stop - (last * target32 + half)
-        norm += density * ((after * after * after + half * half * half) / three)
+        begin = real(k - start) * source
+        stop = begin + source
+        # The quotient of two float32 is exact enough in float64.
+        first = real(min(max(math.floor(float(begin) / float(level)), 0), DST_BINS - 1))
+        last = real(min(max(math.floor(float(stop) / float(level)), 0), DST_BINS - 1))
+        density = counts[k] / source
+        before = begin - (first + real(0.5)) * level
+        norm = density * ((cube - before * before * before) / three)
+        norm += (last - first - real(1)) * (density * whole)
+        after = stop - (last * level + half)
+        norm += density * ((after * after * after + cube) / three)
         total += float(norm)
     return total
-
-
-@compiled
-def _level(value: Any, width: Any) -> Any:
-    """The level a float32 position falls into; the quotient of two float32 is exact enough in float64."""
-    return np.float32(min(max(math.floor(float(value) / float(width)), 0), DST_BINS - 1))
 
 
 TOOL = "torch.ao"

@@ -45,12 +45,11 @@ def _histc(x: Any, low: Any, high: Any, counts: Any) -> Any:
 
 def linspace(start: np.float32, end: np.float32, steps: int) -> Floats:
     """From both ends towards the middle, each value rounded once."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = np.float64((end - start) / np.float32(steps - 1))
-        index = np.arange(steps)
-        ahead = np.float64(start) + step * index
-        back = np.float64(end) - step * (steps - 1 - index)
-        return np.where(index < steps // 2, ahead, back).astype(np.float32)
+    step = np.float64((end - start) / np.float32(steps - 1))
+    index = np.arange(steps)
+    ahead = np.float64(start) + step * index
+    back = np.float64(end) - step * (steps - 1 - index)
+    return np.where(index < steps // 2, ahead, back).astype(np.float32)
 
 
 def arange(end: np.float32, step: np.float32) -> Floats:

@@ -29,11 +29,13 @@ from core.thresholds.reference.result import (
     batches_of,
     failure,
     symmetric,
+    too_many_bins,
 )
 
-LARGEST_HISTOGRAM = 8_000_000
+LARGEST_HISTOGRAM = 1 << 17  # the tool goes on to 8 million, each window through all bins
 
 
+@np.errstate(all="ignore")
 def kl(data: Data, *, bins: int = 2048, dst_bins: int = 128) -> ReferenceThreshold:
     """`kl_diversity_hist` on the combined histograms.
 
@@ -46,6 +48,9 @@ def kl(data: Data, *, bins: int = 2048, dst_bins: int = 128) -> ReferenceThresho
     top, reason = _largest(parts)
     if reason:
         return failure(reason)
+    first = float(np.abs(parts[0]).max())
+    if first > 0 and bins * top / first > LARGEST_HISTOGRAM:
+        return too_many_bins(int(bins * top / first), LARGEST_HISTOGRAM)
     counts, width = _combined(parts, bins)
     if counts is None:
         return failure("the first batch is all zero: numpy.histogram raises ValueError or the width is 0")
@@ -56,6 +61,7 @@ def kl(data: Data, *, bins: int = 2048, dst_bins: int = 128) -> ReferenceThresho
     return _threshold(float(threshold), top)
 
 
+@np.errstate(all="ignore")
 def octav_mse(data: Data, *, bits: int = 8) -> ReferenceThreshold:
     """`threshold_mse`: Newton's iteration on the magnitudes.
 
@@ -66,6 +72,7 @@ def octav_mse(data: Data, *, bits: int = 8) -> ReferenceThreshold:
     return _averaged(data, lambda x: _octav(x, bits))
 
 
+@np.errstate(all="ignore")
 def aciq_gauss(data: Data, *, bits: int = 8) -> ReferenceThreshold:
     """`threshold_aciq_gauss`; arguments as for `octav_mse`."""
     alpha = 3.92403337 if bits == 8 else 2.55913642
@@ -79,6 +86,7 @@ def aciq_gauss(data: Data, *, bits: int = 8) -> ReferenceThreshold:
     return _averaged(data, one)
 
 
+@np.errstate(all="ignore")
 def aciq_laplace(data: Data, *, bits: int = 8) -> ReferenceThreshold:
     """`threshold_aciq_laplace`; arguments as for `octav_mse`."""
     beta = 9.89675982 if bits == 8 else 5.02864014
@@ -106,8 +114,7 @@ def _averaged(data: Data, function: Callable[[Floats], Any]) -> ReferenceThresho
     top, reason = _largest(parts)
     if reason:
         return failure(reason)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return _threshold(float(np.mean([float(function(part)) for part in parts])), top)
+    return _threshold(float(np.mean([float(function(part)) for part in parts])), top)
 
 
 def _octav(x: Floats, bits: int) -> Any:
@@ -143,9 +150,6 @@ def _combined(parts: list[Floats], bins: int) -> tuple[npt.NDArray[np.int64] | N
             step = reach / counts.size
             more = int((top - reach) // step + 1)
             size = counts.size + more
-            if size > LARGEST_HISTOGRAM:
-                counts, width, reach = _histogram(x, top, bins), top / (bins - 1), top
-                continue
             reach = more * step + reach
             grown = _histogram(x, reach, size)
             grown[: counts.size] += counts
@@ -163,9 +167,9 @@ def _histogram(x: Floats, reach: float, bins: int) -> npt.NDArray[np.int64]:
 def _count(x: Any, width: Any, counts: Any) -> Any:
     for value in x:
         if value != 0:
-            at = int(np.floor(abs(value) / width + np.float32(0.5)))
-            if at < counts.size:
-                counts[at] += 1
+            at = np.floor(abs(value) / width + np.float32(0.5))
+            if at < np.float32(counts.size):  # not for a width of 0
+                counts[int(at)] += 1
 
 
 @compiled

@@ -40,8 +40,7 @@ def window_divergences(
             terms = q[:used]
         else:
             # NumPy's own float32 logarithm: the C library's differs in the last bit.
-            with np.errstate(divide="ignore"):
-                terms = p[:used] * np.log(p[:used] / q[:used])
+            terms = p[:used] * np.log(p[:used] / q[:used])
         _sum_windows(counts.size, half, first, last, terms, result)
         first = last
     return result
