@@ -25,9 +25,10 @@ LAYOUT = """
     core.samples core.session core.staged core.statcache core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
-    core.calibrate core.export core.halves core.passes core.qdq core.session
+    core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers core.session
+    core.simulation
 
-    core.evaluate core.lint core.project core.sensitivity core.tune
+    core.causes core.evaluate core.lint core.project core.ranking core.sensitivity core.tune
 
     sample_data
 

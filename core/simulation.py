@@ -1,0 +1,152 @@
+"""Runs of a model with any set of its quantizers switched on, computed in float between rounded tensors.
+
+A rounded tensor holds the values of its integers, weights are those of their integers, and everything is
+computed in float: what `quantize_model` of the restricted encodings gives without integer kernels. It is
+the same on every machine but for the rounding of float kernels (relative 1e-6 a layer, which now and then
+moves a value to the neighbouring step).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import DataError
+from core.jit import compiled
+from core.model import Model
+from core.pieces import Piece, PieceGraph, piece_graph
+from core.quant import Encoding
+from core.quantizers import Quantizers, root_of
+from core.recipe import Encodings
+from core.session import ORT_ERRORS, Array, first_line
+
+Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trace:
+    """What one run has computed of one sample."""
+
+    on: Quantizers
+    values: Mapping[Value, Array]  # the versions that the run has read
+    outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Simulation:
+    """A model whose quantizers can be switched; may be used from several threads."""
+
+    encodings: Encodings
+    pieces: PieceGraph
+    integer_made: frozenset[str] = field(repr=False)  # tensors that nodes on rounded values compute
+    last: Mapping[str, int] = field(repr=False)  # tensor → the last piece that reads it
+
+    def trace(self, sample: Mapping[str, Array], on: Quantizers) -> Trace:
+        """Run a sample and keep what every piece has computed."""
+        values: dict[Value, Array] = {(name, False): array for name, array in sample.items()}
+        self._run(values, {}, on, range(len(self.pieces.pieces)))
+        return Trace(on=on, values=values, outputs=self._outputs(values, {}, on))
+
+    def rerun(self, base: Trace, on: Quantizers) -> Mapping[str, Array]:
+        """Outputs of the base's sample with other quantizers, computing only what differs."""
+        fresh: dict[Value, Array] = {}
+        self._run(fresh, base.values, on, range(len(self.pieces.pieces)), base.on)
+        return self._outputs(fresh, base.values, on)
+
+    def _run(
+        self,
+        fresh: dict[Value, Array],
+        base: Mapping[Value, Array],
+        on: Quantizers,
+        numbers: Iterable[int],
+        base_on: Quantizers | None = None,
+    ) -> None:
+        switched = _switches(on)
+        for number in numbers:
+            piece = self.pieces.pieces[number]
+            if base_on is not None and not self._differs(piece, fresh, base, on, base_on):
+                continue
+            feed = {name: self._value(self._version(name, piece, on), fresh, base) for name in piece.reads}
+            try:
+                given = self.pieces.run(number, switched, feed)
+            except ORT_ERRORS as error:
+                raise DataError(f"running the model on a sample failed: {first_line(error)}") from error
+            fresh.update({(name, False): array for name, array in given.items()})
+
+    def _differs(
+        self,
+        piece: Piece,
+        fresh: Mapping[Value, Array],
+        base: Mapping[Value, Array],
+        on: Quantizers,
+        base_on: Quantizers,
+    ) -> bool:
+        """Whether a piece computes something else than in the base run."""
+        if piece.switches & (_switches(on) ^ _switches(base_on)):
+            return True
+        return any(
+            (name, False) in fresh or self._version(name, piece, on) != self._version(name, piece, base_on)
+            for name in piece.reads
+        )
+
+    def _version(self, name: str, piece: Piece | None, on: Quantizers) -> Value:
+        """The version of a tensor that a piece (or, with None, the caller) reads."""
+        if name not in self.encodings.placement.tensors or root_of(self.encodings, name) not in on.tensors:
+            return name, False
+        return name, name in self.integer_made or (piece is not None and piece.integer)
+
+    def _value(self, value: Value, fresh: dict[Value, Array], base: Mapping[Value, Array]) -> Array:
+        found = fresh.get(value)
+        name, rounded = value
+        if found is None and (not rounded or (name, False) not in fresh):
+            found = base.get(value)
+        if found is None:
+            raw = self._value((name, False), fresh, base)
+            found = fresh[value] = round_values(raw, self.encodings.activations[name])
+        return found
+
+    def _outputs(
+        self, fresh: dict[Value, Array], base: Mapping[Value, Array], on: Quantizers
+    ) -> dict[str, Array]:
+        return {name: self._value(self._version(name, None, on), fresh, base) for name in self.pieces.outputs}
+
+
+def simulation(model: Model, encodings: Encodings) -> Simulation:
+    """Cut a model into pieces whose quantizers can be switched.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept a part of the model.
+    """
+    pieces = piece_graph(model, encodings)
+    nodes = encodings.placement.nodes
+    made = (name for node in pieces.graph.node if node.name in nodes for name in node.output)
+    last = {name: number for number, piece in enumerate(pieces.pieces) for name in piece.reads}
+    return Simulation(encodings=encodings, pieces=pieces, integer_made=frozenset(made), last=last)
+
+
+def _switches(on: Quantizers) -> frozenset[str]:
+    return on.weights | on.tensors
+
+
+def round_values(x: Array, encoding: Encoding) -> Array:
+    """`fake_quantize` with one scale, as fast as memory."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    out = np.empty(flat.shape, np.float32)
+    limits = np.array([encoding.qmin, encoding.qmax], np.float32)
+    _round(flat, out, np.float32(encoding.scale), np.float32(encoding.zero_point), limits)
+    return out.reshape(x.shape)
+
+
+@compiled
+def _round(
+    x: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+    scale: np.float32,
+    zero: np.float32,
+    limits: npt.NDArray[np.float32],
+) -> None:
+    low, high = limits[0] - zero, limits[1] - zero
+    for i in range(x.size):
+        q = np.rint(x[i] / scale)
+        out[i] = min(max(q, low), high) * scale
