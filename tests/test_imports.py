@@ -34,7 +34,7 @@ LAYOUT = """
 
     ui.cached ui.components ui.figures ui.state
     ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
-    ui.workspace
+    ui.warm ui.workspace
 
     ui.views
 
@@ -156,7 +156,7 @@ def violations(root: Path) -> list[str]:
                     out.append(f"{where} imports {target}, which stands above it")
         if not within(name, (CACHES,)):
             out += [f"{name}:{line} uses a Streamlit cache; only {CACHES} may" for line in uses_cache(tree)]
-    return out + list(circles(graph))
+    return list(dict.fromkeys(out)) + list(circles(graph))
 
 
 def test_imports_point_down(repo_root: Path) -> None:
