@@ -154,6 +154,9 @@ def serve(
     )
     from streamlit.web import cli
 
+    from ui import warm
+
+    warm.start()
     try:
         cli.main()
     except SystemExit as stop:

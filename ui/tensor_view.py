@@ -22,6 +22,10 @@ LABELS = {
     Method.MSE: "MSE",
     Method.COSINE: "Cosine",
     Method.KL: "KL",
+    Method.KL_V2: "KL v2",
+    Method.ACIQ: "ACIQ",
+    Method.OCTAV: "OCTAV",
+    Method.ADMM: "ADMM",
     Method.MANUAL: "Manual",
 }
 AUTOMATIC = tuple(method for method in LABELS if method is not Method.MANUAL)

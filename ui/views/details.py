@@ -48,7 +48,7 @@ def _methods(seen: TensorView) -> None:
     best = max(e.sqnr_db for e in seen.errors.values())
     for method in AUTOMATIC:
         found, error = seen.searches[method], seen.errors[method]
-        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.button(
                 LABELS[method],
                 key=f"use_{method}",
@@ -60,12 +60,12 @@ def _methods(seen: TensorView) -> None:
             st.markdown(
                 f"**{text.number(found.range.low)} … {text.number(found.range.high)}**"
                 + ("  :green-badge[best SQNR]" if error.sqnr_db == best else ""),
-                width=250,
+                width=230,
             )
             st.markdown(
                 f"{text.decibel(error.sqnr_db)} · cosine {text.cosine(error.cosine)} · "
                 f"{text.percent(error.clipped_share, 3)} clipped",
-                width=300,
+                width=310,
             )
             st.caption(text.escape(found.reason), width="stretch")
 

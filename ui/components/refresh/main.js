@@ -1,9 +1,15 @@
 // Asks for a new run of the whole page when a background measurement has ended.
 //
 // A part of the page that polls cannot ask for that itself: the request could overtake a click on another page's
-// link and take the user back. So it only signals, and the listener asks through the browser, in the order of clicks.
+// link and take the user back. So it only signals, and the listener asks through the browser, once clicks have taken effect.
 
 const READY = "quantscope-ready";
+
+// Nobody has just clicked (the page may be about to change), and no run is under way.
+function settled(S) {
+  const app = document.querySelector("[data-testid=stApp]");
+  return Date.now() - (S.click || 0) > 500 && (!app || app.dataset.testScriptState !== "running");
+}
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
@@ -15,16 +21,21 @@ export default function (component) {
     }
     return () => { parentElement.refresh = undefined; };
   }
-  S.run = () => {
+  S.run = (wait = 30) => {
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => setTriggerValue("ready", Date.now()), 30);  // one run for what ends together
+    S.timer = setTimeout(() => (settled(S) ? setTriggerValue("ready", Date.now()) : S.run(120)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run();
   window.addEventListener(READY, S.listener);
+  if (!S.clicked) {
+    S.clicked = () => { S.click = Date.now(); };
+    window.addEventListener("click", S.clicked, true);
+  }
   return () => {
     clearTimeout(S.timer);
     window.removeEventListener(READY, S.listener);
+    window.removeEventListener("click", S.clicked, true);
     parentElement.refresh = undefined;
   };
 }

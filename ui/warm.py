@@ -1,0 +1,40 @@
+"""Get ready while the browser opens: import what is heavy, and compile the hot loops on the first start."""
+
+import logging
+import threading
+
+log = logging.getLogger("quantscope")
+
+
+def start() -> threading.Thread:
+    """Warm up in the background."""
+    thread = threading.Thread(target=_warm, name="warm up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm() -> None:
+    """Run each kernel of the first page once on a few numbers; Numba keeps what it compiled on disk."""
+    try:
+        import numpy as np
+
+        from core.evaluate import tensor_error
+        from core.histogram import Accumulator
+        from core.quant import UINT8, QuantSpec, encoding_from_range, quantize
+        from core.thresholds import SEARCHES, Method, errors_at, search
+        from ui import workspace  # noqa: F401 - imports all that a page needs
+
+        values = np.linspace(-1.0, 2.0, 4096, dtype=np.float32)
+        accumulator = Accumulator()
+        accumulator.add(values, 0)
+        histogram = accumulator.histogram()
+        spec = QuantSpec(type=UINT8, symmetric=False)
+        found = search(Method.MINMAX, histogram, spec)
+        errors_at(histogram, found.range, spec)
+        encoding = encoding_from_range(found.range, spec)
+        tensor_error(values, quantize(values, encoding), encoding)
+        tensor_error(values, values)
+        for method in SEARCHES:
+            search(method, histogram, spec)
+    except Exception:  # the page will say what is wrong
+        log.debug("warming up failed", exc_info=True)
