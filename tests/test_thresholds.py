@@ -199,7 +199,8 @@ def test_every_method_gives_a_usable_scale_for_any_tensor(name: str, spec: Quant
         assert set(s.flags) <= set(FLAGS)
         if method is not Method.MANUAL:
             spread = 2 * h.abs_max if spec.symmetric else max(h.max, 0.0) - min(h.min, 0.0)
-            assert s.range.high - s.range.low <= spread * 1.051
+            spare = float(encoding.scale) if method is Method.ADMM else 0.0  # one level may hold nothing
+            assert s.range.high - s.range.low <= spread * 1.051 + spare
         error = errors_at(h, s.range, spec)
         assert not np.isnan([error.mse, error.cosine, error.sqnr_db, error.clipped_share]).any()
         finite = x[np.isfinite(x)]

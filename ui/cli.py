@@ -187,7 +187,8 @@ def quantize(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="M", help="minmax, percentile, mse, cosine, kl, or auto to try them.  [default: minmax]"
+            metavar="M",
+            help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, or auto.  [default: minmax]",
         ),
     ] = None,
     percentile: Percentile = None,

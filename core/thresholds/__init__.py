@@ -4,13 +4,18 @@ from collections.abc import Callable
 
 from core.histogram import Histogram
 from core.quant import QuantSpec, Range
+from core.thresholds.aciq import search_aciq
+from core.thresholds.admm import search_admm
 from core.thresholds.cosine import search_cosine
 from core.thresholds.curves import Curves, curves
 from core.thresholds.error import RangeError, encoding_errors, errors_at
+from core.thresholds.fit import Family, Fit, fits
 from core.thresholds.kl import search_kl
+from core.thresholds.kl_v2 import search_kl_v2
 from core.thresholds.manual import search_manual
 from core.thresholds.minmax import search_minmax
 from core.thresholds.mse import search_mse
+from core.thresholds.octav import search_octav
 from core.thresholds.percentile import search_percentile
 from core.thresholds.search import FLAGS, Method, Search
 
@@ -18,12 +23,15 @@ __all__ = [
     "FLAGS",
     "SEARCHES",
     "Curves",
+    "Family",
+    "Fit",
     "Method",
     "RangeError",
     "Search",
     "curves",
     "encoding_errors",
     "errors_at",
+    "fits",
     "search",
 ]
 
@@ -34,6 +42,10 @@ SEARCHES: dict[Method, Callable[[Histogram, QuantSpec], Search]] = {
     Method.MSE: search_mse,
     Method.COSINE: search_cosine,
     Method.KL: search_kl,
+    Method.KL_V2: search_kl_v2,
+    Method.ACIQ: search_aciq,
+    Method.OCTAV: search_octav,
+    Method.ADMM: search_admm,
 }
 
 

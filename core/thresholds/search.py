@@ -20,6 +20,10 @@ class Method(StrEnum):
     MSE = "mse"
     COSINE = "cosine"
     KL = "kl"
+    KL_V2 = "kl_v2"
+    ACIQ = "aciq"
+    OCTAV = "octav"
+    ADMM = "admm"
     MANUAL = "manual"
 
 
