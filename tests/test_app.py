@@ -191,7 +191,7 @@ def test_an_unknown_project_in_the_address_is_said() -> None:
 def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
     app = go(ready, "inspector")
     name = app.session_state["shown_layer"]
-    app.segmented_control(key="method").set_value("MSE").run()
+    app.selectbox(key="method").set_value("MSE").run()
     healthy(app)
     assert recipe(app).choice(name).method is Method.MSE
     app.segmented_control(key="precision").set_value("int16").run()
@@ -201,7 +201,7 @@ def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
     app.button(key="undo").click().run()
     assert recipe(app).choice(name).precision is Precision.INT8
     assert app.segmented_control(key="precision").value == "int8"  # widgets follow
-    assert app.segmented_control(key="method").value == "MSE"
+    assert app.selectbox(key="method").value == "MSE"
     app.button(key="redo").click().run()
     assert recipe(app).choice(name).precision is Precision.INT16
     app.button(key="reset_layer").click().run()
@@ -211,8 +211,8 @@ def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
 
 def test_manual_keeps_the_range_shown(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.segmented_control(key="method").set_value("Percentile").run()
-    app.segmented_control(key="method").set_value("Manual").run()
+    app.selectbox(key="method").set_value("Percentile").run()
+    app.selectbox(key="method").set_value("Manual").run()
     healthy(app)
     choice = recipe(app).choice(app.session_state["shown_layer"])
     assert choice.method is Method.MANUAL
@@ -222,7 +222,7 @@ def test_manual_keeps_the_range_shown(ready: AppTest) -> None:
 
 def test_apply_to_similar_layers(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.segmented_control(key="method").set_value("KL").run()
+    app.selectbox(key="method").set_value("KL").run()
     app.button(key="apply_same").click().run()
     healthy(app)
     kinds = {choice.method for choice in recipe(app).layers.values()}
@@ -245,7 +245,7 @@ def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:
 
 def test_reopened_exactly_as_it_was(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.segmented_control(key="method").set_value("MSE").run()
+    app.selectbox(key="method").set_value("MSE").run()
     before, id = recipe(app), opened(app).id
     st.cache_resource.clear()  # as after a kill: nothing is left in memory
     again = start(projects.open_project(id))
@@ -253,7 +253,7 @@ def test_reopened_exactly_as_it_was(ready: AppTest) -> None:
     go(again, "inspector")
     healthy(again)
     assert recipe(again) == before
-    assert again.segmented_control(key="method").value == "MSE"
+    assert again.selectbox(key="method").value == "MSE"
 
 
 def test_export_is_verified_and_says_how_to_repeat_it(ready: AppTest) -> None:
@@ -298,7 +298,7 @@ def strip_code(markdown: str) -> str:
 
 def test_a_damaged_recipe_version_is_repaired_and_said(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.segmented_control(key="method").set_value("MSE").run()
+    app.selectbox(key="method").set_value("MSE").run()
     project = opened(app)
     path = next((project.folder / "history").glob("000002-*.json"))
     path.write_text("{", encoding="utf-8")

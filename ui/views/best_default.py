@@ -20,33 +20,35 @@ def render(now: state.Session) -> None:
             "**Best default** — tries every method for the whole network and measures the int8 output "
             "on calibration samples; settings of single layers stay"
         )
-        st.fragment(common.guarded(_body), run_every=0.3 if job is not None and job.active else None)(
-            job is not None and job.active
-        )
+        # Buttons stand outside the part that polls: a click on them is never lost to its redrawing.
+        if job is None:
+            _start("Try every method")
+        elif job.active:
+            st.fragment(common.guarded(_progress), run_every=0.3)()
+        else:
+            _result(now, job)
 
 
-def _body(waited: bool) -> None:
+def _progress() -> None:
     job = state.trials()
-    if job is None:
-        _start("Try every method")
-    elif job.active:
-        st.progress(job.share, f"{job.progress.done} of {job.progress.total or '…'} tried")
-        st.button("Cancel", key="cancel_trials", icon=":material/stop:", on_click=job.cancel)
-    else:
-        if waited:
-            signal("trials", f"{job.id} {job.ended}")
-        _result(job)
+    if job is None or not job.active:
+        signal("trials", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    st.progress(job.share, f"{job.progress.done} of {job.progress.total or '…'} tried")
+    st.button("Cancel", key="cancel_trials", icon=":material/stop:", on_click=job.cancel)
 
 
 def _start(label: str) -> None:
-    if st.button(label, key="start_trials", icon=":material/auto_awesome:"):
-        now = state.session()
-        if now is not None:
-            state.start_trials(now)
-        st.rerun(scope="app")  # the whole page: it polls from then on
+    st.button(label, key="start_trials", icon=":material/auto_awesome:", on_click=_begin)
 
 
-def _result(job: Job) -> None:
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        state.start_trials(now)
+
+
+def _result(now: state.Session, job: Job) -> None:
     if job.state is State.CANCELLED:
         _start("Try again")
         return
@@ -55,16 +57,18 @@ def _result(job: Job) -> None:
         _start("Try again")
         return
     found: MeasuredDefault = job.result
-    now = state.session()
     st.plotly_chart(trials_figure(found.trials), key="trials", config={"displayModeBar": False})
-    in_use = now is not None and now.recipe.default == found.best.choice
+    in_use = now.recipe.default == found.best.choice
     with st.container(horizontal=True, vertical_alignment="center"):
         label = text.escape(found.best.label)
-        if st.button(
-            f"In use: {label}" if in_use else f"Use {label}", key="use_best", type="primary", disabled=in_use
-        ):
-            _use(found)
-            st.rerun(scope="app")  # every figure of the page is another recipe's now
+        st.button(
+            f"In use: {label}" if in_use else f"Use {label}",
+            key="use_best",
+            type="primary",
+            disabled=in_use,
+            on_click=_use,
+            args=(found,),
+        )
         _start("Measure again")
         st.caption(f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}")
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import QuantScopeError
+from core.project import Project
 from ui import state, text
 from ui.components.refresh import signal
 from ui.jobs import Job, State
@@ -97,19 +98,18 @@ def preparing() -> None:
 
 
 def progress_panel(active: bool) -> None:
-    """Progress, time left and Cancel; polls while the job runs, and redraws the page once when it ends."""
-    st.fragment(guarded(_progress), run_every=0.4 if active else None)(active)
-
-
-def _progress(waited: bool) -> None:
+    """Progress, time left and Cancel, polling while the job runs; then what became of it."""
     job = state.job()
-    if job is None:
-        return
-    if not job.active:
-        if waited or job.state is State.DONE:
-            signal("job", f"{job.id} {job.ended}")  # once: ends the polling
-        if job.state is not State.DONE:
-            _ended(job)
+    if active:
+        st.fragment(guarded(_progress), run_every=0.4)()
+    elif job is not None:
+        _ended(job)
+
+
+def _progress() -> None:
+    job = state.job()
+    if job is None or not job.active:
+        signal("job", f"{job.id} {job.ended}" if job is not None else "")  # once: ends the polling
         return
     with st.container(border=True):
         st.markdown(f"**{text.escape(job.title)}**")
@@ -143,12 +143,20 @@ def _ended(job: Job) -> None:
     else:
         st.error(text.escape(job.error), icon=":material/error:")
     with st.container(horizontal=True):
-        if opened is not None and st.button("Try again", icon=":material/refresh:", key="retry_job"):
-            state.restart(opened)
-            st.rerun(scope="app")  # the whole page: it polls from then on
-        if st.button("Open another model", icon=":material/folder_open:", key="leave_job"):
-            state.show(None)
-            go("open")
+        if opened is not None:
+            st.button(
+                "Try again", icon=":material/refresh:", key="retry_job", on_click=_retry, args=(opened,)
+            )
+        st.button("Open another model", icon=":material/folder_open:", key="leave_job", on_click=_leave)
+
+
+def _retry(opened: Project) -> None:
+    state.restart(opened)
+
+
+def _leave() -> None:
+    state.show(None)
+    st.session_state["go"] = "open"
 
 
 def polling(active: bool) -> None:

@@ -127,17 +127,17 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
             f"{text.code(seen.owner)}. What you set here is set there.",
             icon=":material/link:",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         if seen is not None:
-            st.segmented_control(
+            st.selectbox(
                 "Strategy",
-                [LABELS[m] for m in LABELS],
+                list(METHODS),
                 key="method",
-                required=True,
+                width=150,
                 on_change=_method,
                 args=(name, seen.range),
-                help="How the range is chosen. *Manual* keeps the present range and lets you move it; "
-                "dragging a clip line does the same.",
+                help="How the range is chosen; the marks above the histogram do the same by a click. "
+                "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
             )
             if choice.method is Method.PERCENTILE:
                 st.number_input(
