@@ -1,0 +1,209 @@
+"""Weight rounding by measured inputs: integers that keep each layer's output, not its weights, closest."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from core.calibrate import data_rows
+from core.evaluate.runtime import parallel_map, thread_count
+from core.model import Model
+from core.passes.gptq import Grid, damped, round_weights, row_errors
+from core.passes.patches import Product, product
+from core.passes.picking import Picked, pick
+from core.placement import WeightPlacement
+from core.progress import ProgressFn, report
+from core.quant import Encoding
+from core.recipe import Encodings
+from core.samples import Sample, Samples
+from core.session import float_session
+
+SAMPLES = 64
+DAMPING = 0.01  # of the mean energy of a layer's inputs
+MAX_COLUMNS = 3072  # weights an output; the work grows with the cube, memory with the square
+ROWS = 4  # positions looked at in all samples, for each column
+MIN_ROWS = 4096  # at least so many, where there are
+GROUP_BYTES = 1 << 28  # of Gram matrices held at the same time
+LABEL = "rounding weights"
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRounding:
+    """Error of one layer's output that rounding its weights makes, summed over the positions looked at."""
+
+    layer: str
+    nearest: float  # with every weight rounded to the nearest integer
+    rounded: float  # with the integers found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """Encodings with integers for weights."""
+
+    encodings: Encodings
+    layers: tuple[LayerRounding, ...]  # in the order of the network
+    left_out: Mapping[str, str]  # layer → why its weights are rounded to nearest
+    samples: int
+
+
+def round_to_outputs(
+    model: Model,
+    encodings: Encodings,
+    samples: Samples,
+    *,
+    centered: bool = False,
+    count: int = SAMPLES,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> Rounding:
+    """Choose the integers of every weight by the least squared error of the layer's output.
+
+    For inputs X as the float model has them, ‖W X - Wq X‖² = δ H δᵀ with H = X Xᵀ is lowered for each output
+    on its own, at the scales that the encodings have (see `core.passes.gptq`). It is never larger than with
+    weights rounded to nearest. Gram matrices are summed while the samples stream by.
+
+    Args:
+        model: The float model.
+        encodings: As `resolve` gives them; integers in them are replaced.
+        samples: Calibration samples; up to `count`, chosen by content, are used.
+        centered: Leave the mean of the outputs out of account, since bias correction will see to it.
+        count: Most samples to use.
+        threads: Samples run at the same time; None = one a processor.
+        progress: Told after each layer; may raise `Cancelled`.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    jobs, left_out = _jobs(model, encodings)
+    integers: dict[str, npt.NDArray[np.integer]] = {}
+    layers: dict[str, LayerRounding] = {}
+    picked = pick(samples, count) if jobs else None
+    for group in _groups(jobs):
+        assert picked is not None
+        grams = _grams(model, {n: jobs[n] for n in group}, picked, centered, thread_count(threads))
+        for name in group:
+            integers[name], layers[name] = _round(jobs[name], grams.pop(name))
+            report(progress, len(layers), len(jobs), LABEL)
+    return Rounding(
+        encodings=replace(encodings, integers=integers),
+        layers=tuple(layers[name] for name in jobs),
+        left_out=left_out,
+        samples=len(picked.runs) if picked is not None else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """A weight to round."""
+
+    place: WeightPlacement
+    product: Product
+    weight: npt.NDArray[np.float32]
+    encoding: Encoding
+
+    @property
+    def gram_bytes(self) -> int:
+        return 8 * self.product.geometry.groups * self.product.columns**2
+
+
+def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str, str]]:
+    jobs: dict[str, _Job] = {}
+    left_out: dict[str, str] = {}
+    for node in model.ir.graph:
+        name = str(node.name)
+        place = encodings.placement.weights.get(name)
+        if place is None:
+            continue
+        found = product(node) if place.operand == 1 else None
+        if found is None:
+            left_out[place.layer] = "its weight does not meet its input as in one product"
+        elif found.columns > MAX_COLUMNS:
+            left_out[place.layer] = f"each output has {found.columns:,} weights, more than {MAX_COLUMNS:,}"
+        else:
+            value = model.ir.graph.initializers[place.initializer].const_value
+            assert value is not None
+            weight = np.asarray(value.numpy(), np.float32)
+            jobs[name] = _Job(place=place, product=found, weight=weight, encoding=encodings.weights[name])
+    return jobs, left_out
+
+
+def _groups(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
+    """Jobs whose Gram matrices are held, and summed in one pass over the samples, together."""
+    group: list[str] = []
+    total = 0
+    for name, job in jobs.items():
+        if group and total + job.gram_bytes > GROUP_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += job.gram_bytes
+    if group:
+        yield group
+
+
+def _grams(
+    model: Model, jobs: Mapping[str, _Job], picked: Picked, centered: bool, threads: int
+) -> dict[str, Float64]:
+    """H = Σ x xᵀ over rows x of each job's input, (groups, K, K), of an average row."""
+    inputs = {v.name for v in model.ir.graph.inputs}
+    tensors = list(dict.fromkeys(job.place.input for job in jobs.values() if job.place.input not in inputs))
+    session = float_session(model, tensors) if tensors else None
+    most = {
+        name: -(-max(ROWS * job.product.columns, MIN_ROWS) // len(picked.runs)) for name, job in jobs.items()
+    }
+
+    def work(item: tuple[Sample, int]) -> dict[str, tuple[npt.NDArray[np.float32], Float64, int]]:
+        sample, valid = item
+        values = dict(session.values(sample)) if session is not None else {}
+        found = {}
+        for name, job in jobs.items():
+            given = values[job.place.input] if job.place.input in values else sample[job.place.input]
+            rows = job.product.rows(data_rows(given, picked.batch, valid), most[name])
+            sums = rows.sum(axis=1, dtype=np.float64)
+            found[name] = rows.swapaxes(1, 2) @ rows, sums, rows.shape[1]
+        return found
+
+    grams: dict[str, Float64] = {}
+    sums: dict[str, Float64] = {}
+    counts = dict.fromkeys(jobs, 0)
+    items = list(zip(picked.runs, picked.valid, strict=True))
+    for found in parallel_map(work, items, total=len(items), threads=threads):
+        for name, (gram, part, rows) in found.items():
+            grams[name] = grams[name] + gram if name in grams else gram.astype(np.float64)
+            sums[name] = sums[name] + part if name in sums else part
+            counts[name] += rows
+    for name, total in grams.items():
+        total /= max(counts[name], 1)
+        if centered:
+            mean = sums[name] / max(counts[name], 1)
+            total -= mean[:, :, None] * mean[:, None, :]
+    return grams
+
+
+def _round(job: _Job, gram: Float64) -> tuple[npt.NDArray[np.integer], LayerRounding]:
+    encoding = job.encoding
+    weight = job.product.matrix(job.weight).astype(np.float64)
+
+    def of_rows(values: npt.NDArray[np.generic]) -> Float64:
+        shape = [1] * job.weight.ndim
+        if encoding.axis is not None and values.ndim:
+            shape[encoding.axis] = -1
+        full = np.broadcast_to(values.reshape(shape), job.weight.shape)
+        return job.product.matrix(full)[..., 0].astype(np.float64)
+
+    grid = Grid(
+        scale=of_rows(encoding.scale),
+        zero=of_rows(encoding.zero_point),
+        qmin=encoding.qmin,
+        qmax=encoding.qmax,
+    )
+    steady = damped(gram, DAMPING)
+    found = round_weights(weight, steady, grid)
+    before = row_errors(weight, grid.nearest(weight), grid, steady)
+    after = row_errors(weight, found, grid, steady)
+    stored = job.product.weight(found).astype(encoding.type.dtype)
+    result = LayerRounding(layer=job.place.layer, nearest=float(before.sum()), rounded=float(after.sum()))
+    return np.ascontiguousarray(stored), result
