@@ -1,6 +1,7 @@
 """Uniform quantization: integer types, ranges, encodings, and the rounding that ONNX defines."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeVar
 
 import numpy as np
@@ -53,6 +54,15 @@ INT16, UINT16 = QuantType(16, True), QuantType(16, False)
 TYPES = {t.name: t for t in (INT4, UINT4, INT8, UINT8, INT16, UINT16)}
 
 
+class ScaleRule(StrEnum):
+    """Which scales are allowed: any, or powers of two, for chips that shift instead of multiplying."""
+
+    FREE = "free"
+    POWER_OF_TWO_UP = "power_of_two_up"  # the next larger one: nothing more is clipped
+    POWER_OF_TWO_NEAREST = "power_of_two_nearest"  # of the logarithms
+    POWER_OF_TWO_MSE = "power_of_two_mse"  # up or down, as it costs the data less; without data the nearest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantSpec:
     """How a tensor is quantized, without its scale: type, symmetry, and the channel axis if it has one."""
@@ -61,6 +71,7 @@ class QuantSpec:
     symmetric: bool
     narrow_range: bool = False  # signed only: drop qmin, so that the range is the same on both sides
     axis: int | None = None  # channel axis; None = one scale for the whole tensor
+    scale_rule: ScaleRule = ScaleRule.FREE
 
     @property
     def qmin(self) -> int:
@@ -143,7 +154,8 @@ def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> 
     `low`, `high`: scalars or (channels,); always widened to hold 0. Symmetric signed types get
     scale = max|.| / qmax with zero point 0; symmetric unsigned ones [0, T] with zero point 0 where
     nothing is negative, and otherwise [-T, T] around the middle zero point; asymmetric ones spread
-    (high - low) over all steps. A range of width 0 gets scale 1.
+    (high - low) over all steps. A range of width 0 gets scale 1. Where the rule for scales makes an
+    asymmetric range narrower, both ends give way alike; where it makes one wider, neither does.
     """
     lo = np.minimum(np.asarray(low, np.float64), 0.0)
     hi = np.maximum(np.asarray(high, np.float64), 0.0)
@@ -157,19 +169,48 @@ def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> 
             one_sided = lo >= 0.0
             scale = np.where(one_sided, peak / qmax, peak / (qmax - middle))
             zero = np.where(one_sided, 0, middle).astype(np.int32)
-        scale32 = _usable_scale(scale)
+        scale32 = ruled_scale(_usable_scale(scale), spec.scale_rule)
     else:
         step = (hi - lo) / (qmax - qmin)
-        scale32 = _usable_scale(step)
+        scale32 = ruled_scale(_usable_scale(step), spec.scale_rule)
         # The float64 step decides the zero point, so that a tie does not hang on float32 rounding.
         exact = np.where(step < np.finfo(np.float32).tiny, 1.0, step)
-        zero = np.clip(np.rint(qmin - lo / exact), qmin, qmax).astype(np.int32)
+        if spec.scale_rule is ScaleRule.FREE:
+            at = np.rint(qmin - lo / exact)
+        else:
+            exact = scale32.astype(np.float64)
+            spare = (qmax - qmin) - (hi - lo) / exact  # in steps
+            at = qmin - lo / exact + np.minimum(spare, 0.0) / 2.0
+            at = np.where(spare >= 1.0, np.ceil(at), np.rint(at))
+        zero = np.clip(at, qmin, qmax).astype(np.int32)
     return Encoding(scale32, np.asarray(zero, np.int32), spec.type, spec.axis, qmin, qmax)
 
 
 def encoding_from_range(range_: Range, spec: QuantSpec) -> Encoding:
     """`encoding_from_ranges` for one tensor-wide range."""
     return encoding_from_ranges(np.asarray(range_.low), np.asarray(range_.high), spec)
+
+
+def kept_range(encoding: Encoding, spec: QuantSpec) -> Range:
+    """The range that `encoding_from_range` turns into this tensor-wide encoding, if its scale is allowed."""
+    scale, zero = float(encoding.scale), int(encoding.zero_point)
+    if not spec.symmetric:
+        return Range((spec.qmin - zero) * scale, (spec.qmax - zero) * scale)
+    peak = (spec.qmax - zero) * scale
+    one_sided = not spec.type.signed and zero == 0
+    return Range(0.0 if one_sided else -peak, peak)
+
+
+def ruled_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
+    """Positive scales as the rule allows them; `POWER_OF_TWO_MSE` has no data here, and takes the nearest."""
+    scale = np.asarray(scale, np.float32)
+    if rule is ScaleRule.FREE:
+        return scale
+    fraction, power = np.frexp(scale.astype(np.float64))  # scale = fraction * 2**power, 0.5 <= fraction < 1
+    least = 0.5 if rule is ScaleRule.POWER_OF_TWO_UP else np.sqrt(0.5)
+    exponent = power - (fraction <= least)
+    limits = np.finfo(np.float32)
+    return np.asarray(np.ldexp(1.0, np.clip(exponent, limits.minexp, limits.maxexp - 1)), np.float32)
 
 
 def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:

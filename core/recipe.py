@@ -14,7 +14,7 @@ from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.placement import Placement, WeightPlacement, place
-from core.quant import Encoding, QuantSpec, Range, encoding_from_range
+from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, ruled_scale
 from core.representable import why_float
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
@@ -36,6 +36,7 @@ class Choice:
     precision: Precision | None = None
     weights: Granularity | None = None
     weight_method: WeightMethod | None = None
+    scale_rule: ScaleRule | None = None  # for the output and the weights
 
     def over(self, default: "Choice") -> "Choice":
         """This choice, with what it leaves open taken from `default`."""
@@ -50,6 +51,7 @@ DEFAULT = Choice(
     precision=Precision.INT8,
     weights=Granularity.PER_CHANNEL,
     weight_method=WeightMethod.MINMAX,
+    scale_rule=ScaleRule.FREE,
 )
 
 
@@ -213,7 +215,7 @@ def _activation_spec(target_: Target, choice: Choice) -> QuantSpec:
     """How a choice quantizes the layer's output."""
     # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
     base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
-    return replace(base, symmetric=bool(choice.symmetric))
+    return replace(base, symmetric=bool(choice.symmetric), scale_rule=choice.scale_rule or ScaleRule.FREE)
 
 
 @lru_cache(maxsize=8)
@@ -260,14 +262,19 @@ class _Resolver:
         choice = self.recipe.choice(place_.layer)
         method = choice.weight_method or WeightMethod.MINMAX
         axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
-        key = ("weight", place_.initializer, axis, method)
+        rule = choice.scale_rule or ScaleRule.FREE
+        key = ("weight", place_.initializer, axis, method, rule)
         array = self._array(place_.initializer)
         if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
             raw = self.previous.raw_weights[node]
         else:
-            raw = weight_encoding(array, replace(self.placement.target.weight, axis=axis), method)
+            spec = replace(self.placement.target.weight, axis=axis, scale_rule=rule)
+            raw = weight_encoding(array, spec, method)
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
-        self.weights[node] = self._with_room(place_, array, raw)
+        roomy = self._with_room(place_, array, raw)
+        if rule is not ScaleRule.FREE:  # the room for a bias is no power of two, but the next one is enough
+            roomy = replace(roomy, scale=ruled_scale(roomy.scale, ScaleRule.POWER_OF_TWO_UP))
+        self.weights[node] = roomy
 
     def _with_room(self, place_: WeightPlacement, array: Float32, raw: Encoding) -> Encoding:
         """The weight's encoding, adjusted to the bias that shares its accumulator."""

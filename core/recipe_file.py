@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from core.errors import RecipeError
-from core.quant import Range
+from core.quant import Range, ScaleRule
 from core.recipe import Choice, Recipe
 from core.targets import Granularity, Precision
 from core.thresholds import Method
@@ -118,7 +118,7 @@ def _flag(value: object, where: str) -> bool:
 
 
 def _one_of(
-    kind: type[Method] | type[Precision] | type[Granularity] | type[WeightMethod],
+    kind: type[Method] | type[Precision] | type[Granularity] | type[WeightMethod] | type[ScaleRule],
 ) -> Callable[..., Any]:
     def read(value: object, where: str) -> Any:
         try:
@@ -136,4 +136,5 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
     "precision": _one_of(Precision),
     "weights": _one_of(Granularity),
     "weight_method": _one_of(WeightMethod),
+    "scale_rule": _one_of(ScaleRule),
 }

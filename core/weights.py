@@ -1,12 +1,13 @@
 """Ranges of constant weights: per tensor or per channel, by MinMax, percentile or least squared error."""
 
+from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.quant import Encoding, QuantSpec, encoding_from_ranges
+from core.quant import Encoding, QuantSpec, ScaleRule, encoding_from_ranges
 
 Float32 = npt.NDArray[np.float32]
 CANDIDATES = 80  # clipping factors tried for least squared error
@@ -28,7 +29,7 @@ def weight_encoding(
 
     Args:
         weight: Any shape, float32.
-        spec: Symmetric or not; `axis` None for one scale.
+        spec: Symmetric or not; `axis` None for one scale; a rule for scales holds for each channel.
         method: MinMax, the percentile of magnitudes kept, or least mean squared error.
         percentile: Share of magnitudes kept, in percent.
     """
@@ -40,9 +41,34 @@ def weight_encoding(
     elif method is WeightMethod.MSE:
         factor = _least_squares_factor(rows, low, high, spec)
         low, high = low * factor, high * factor
+    if spec.scale_rule is ScaleRule.POWER_OF_TWO_MSE:
+        found = _power_of_two(rows, low, high, spec)
+        if spec.axis is None:
+            found = replace(found, scale=found.scale[0], zero_point=found.zero_point[0])
+        return found
     if spec.axis is None:
         low, high = low[0], high[0]
     return encoding_from_ranges(low.astype(np.float64), high.astype(np.float64), spec)
+
+
+def _power_of_two(rows: Float32, low: Float32, high: Float32, spec: QuantSpec) -> Encoding:
+    """For each row the next larger power of two, or half of it where that gives less squared error."""
+    larger = encoding_from_ranges(low, high, replace(spec, scale_rule=ScaleRule.POWER_OF_TWO_UP))
+    zero = larger.zero_point
+    if not spec.symmetric:  # clip on both sides alike
+        middle = (spec.qmin + spec.qmax) / 2
+        zero = np.clip(np.rint(middle + 2 * (zero - middle)), spec.qmin, spec.qmax).astype(np.int32)
+    smaller = replace(larger, scale=larger.scale / np.float32(2), zero_point=zero)
+    errors = [
+        _squared_error(rows, e.scale, e.zero_point.astype(np.float32), float(e.qmin), float(e.qmax))
+        for e in (larger, smaller)
+    ]
+    better = (errors[1] < errors[0]) & (smaller.scale >= np.finfo(np.float32).tiny)
+    return replace(
+        larger,
+        scale=np.where(better, smaller.scale, larger.scale),
+        zero_point=np.where(better, smaller.zero_point, larger.zero_point),
+    )
 
 
 def channel_rows(weight: Float32, axis: int | None) -> Float32:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError, RecipeError
-from core.quant import Range
+from core.quant import Range, ScaleRule
 from core.recipe import Choice, Recipe, resolve
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
@@ -20,13 +20,14 @@ ranges = st.tuples(st.floats(-1e6, 1e6, width=32), st.floats(0.125, 1e6, width=3
 )
 choices = st.builds(
     Choice,
-    method=st.sampled_from([None, Method.MINMAX, Method.MSE, Method.KL, Method.PERCENTILE]),
+    method=st.sampled_from([None, *(m for m in Method if m is not Method.MANUAL)]),
     percentile=st.none() | st.floats(90, 100),
     range=st.none() | ranges,
     symmetric=st.none() | st.booleans(),
     precision=st.none() | st.sampled_from(Precision),
     weights=st.none() | st.sampled_from(Granularity),
     weight_method=st.none() | st.sampled_from(WeightMethod),
+    scale_rule=st.none() | st.sampled_from(ScaleRule),
 )
 names = st.text(min_size=1, max_size=20)
 

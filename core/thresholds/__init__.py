@@ -1,9 +1,10 @@
 """Threshold searches: from a histogram to a range, the curve of candidates, and why (ALGORITHMS §3)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from core.histogram import Histogram
-from core.quant import QuantSpec, Range
+from core.quant import QuantSpec, Range, ScaleRule
 from core.thresholds.aciq import search_aciq
 from core.thresholds.admm import search_admm
 from core.thresholds.cosine import search_cosine
@@ -17,6 +18,7 @@ from core.thresholds.minmax import search_minmax
 from core.thresholds.mse import search_mse
 from core.thresholds.octav import search_octav
 from core.thresholds.percentile import search_percentile
+from core.thresholds.power_of_two import with_ruled_scale
 from core.thresholds.search import FLAGS, Method, Search
 
 __all__ = [
@@ -59,20 +61,26 @@ def search(
 ) -> Search:
     """Choose a range for a tensor.
 
+    A rule for scales (`spec.scale_rule`) works on what the method chose: curve and choice are the method's
+    own, and the range is then changed to what an allowed scale spans.
+
     Args:
         method: how.
         histogram: the tensor's values.
-        spec: the type it will have.
+        spec: the type it will have, and the scales that are allowed.
         percentile: share of values kept, in percent; read by `percentile` only.
         manual: the user's range; `manual` needs it, the others do not read it.
 
     Raises:
         ValueError: `manual` without a range, or a percentile outside (0, 100].
     """
+    free = replace(spec, scale_rule=ScaleRule.FREE)
     if method is Method.MANUAL:
         if manual is None:
             raise ValueError("the method 'manual' needs a range")
-        return search_manual(histogram, spec, manual)
-    if method is Method.PERCENTILE:
-        return search_percentile(histogram, spec, percentile=percentile)
-    return SEARCHES[method](histogram, spec)
+        found = search_manual(histogram, free, manual)
+    elif method is Method.PERCENTILE:
+        found = search_percentile(histogram, free, percentile=percentile)
+    else:
+        found = SEARCHES[method](histogram, free)
+    return found if spec.scale_rule is ScaleRule.FREE else with_ruled_scale(found, histogram, spec)
