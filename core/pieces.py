@@ -5,8 +5,12 @@ A run in which a few quantizers differ from an earlier one repeats only the piec
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain, combinations
+from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,41 +27,50 @@ from core.session import ORT_ERRORS, Array, first_line, light_graph, session_opt
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation
 
+_MOST_SWITCHES = 4  # of one node that work one by one; with more constants, all are rounded if one is
+
+
+class Reads(Enum):
+    """Which version of a quantized tensor a piece reads."""
+
+    ROUNDED = "rounded"  # it computes on integers in the quantized model
+    GIVEN = "given"  # rounded only where its producer computes on integers
+    RAW = "raw"  # it only copies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A piece with some of its constants rounded."""
+
+    nodes: tuple[int, ...]  # indices into the graph's nodes, in an order in which they can run
+    gives: tuple[str, ...]  # the graph's names for what the piece gives
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """Nodes that run together."""
 
-    nodes: tuple[int, ...]  # indices into the graph's nodes, ascending
     reads: tuple[str, ...]  # values that other pieces give, and inputs of the graph
     gives: tuple[str, ...]  # values that others read, quantized tensors, and outputs of the graph
     switches: frozenset[Switch]  # what can be rounded inside
-    integer: bool  # computes on rounded values in the quantized model; False: reads some as they are
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RoundedConstants:
-    """The constants of a quantized model as float values."""
-
-    nodes: Mapping[str, onnx.NodeProto]  # node name → the node as the quantized model has it
-    switch: Mapping[tuple[str, int], Switch]  # node and operand → what rounds it
-    values: Mapping[str, ort.OrtValue]  # by the names that `nodes` use
+    version: Reads
+    variants: Mapping[frozenset[Switch], Variant]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PieceGraph:
     """All pieces of a model in an order in which they can run; sessions are made when they are needed."""
 
-    graph: onnx.GraphProto  # large weights left out
-    opsets: Sequence[onnx.OperatorSetIdProto]
-    ir_version: int
-    weights: Mapping[str, ort.OrtValue]
-    rounded: RoundedConstants
-    types: Mapping[str, onnx.TypeProto]
+    proto: onnx.ModelProto  # the nodes of all variants; large weights left out
+    weights: Mapping[str, ort.OrtValue]  # initializers that are left out
+    types: Mapping[str, onnx.TypeProto]  # of the values that pieces read or give
     pieces: tuple[Piece, ...]
     outputs: tuple[str, ...]
+    tensors: Mapping[str, str]  # value → the model's tensor that it holds
+    optimized: bool = False  # the nodes are ONNX Runtime's own choice, and not to be changed again
+    folder: Path | None = None  # where further weights lie
     sessions: dict[tuple[int, frozenset[Switch]], ort.InferenceSession] = field(default_factory=dict)
-    lock: Lock = field(default_factory=Lock)
+    lock: Any = field(default_factory=Lock)
 
     def run(self, number: int, on: frozenset[Switch], feed: Mapping[str, Array]) -> dict[str, Array]:
         """What piece `number` gives, with the constants in `on` rounded.
@@ -67,85 +80,71 @@ class PieceGraph:
             One of `ORT_ERRORS`: the run failed.
         """
         piece = self.pieces[number]
-        key = (number, on & piece.switches)
+        chosen = on & piece.switches
+        if chosen not in piece.variants:
+            chosen = piece.switches
         with self.lock:
-            session = self.sessions.get(key)
+            session = self.sessions.get((number, chosen))
         if session is None:
-            session = self._session(piece, key[1])
+            session = self._session(piece, piece.variants[chosen])
             with self.lock:
-                session = self.sessions.setdefault(key, session)
-        return dict(zip(piece.gives, session.run(list(piece.gives), feed), strict=True))
+                session = self.sessions.setdefault((number, chosen), session)
+        return dict(zip(piece.gives, session.run(list(piece.variants[chosen].gives), feed), strict=True))
 
-    def _session(self, piece: Piece, on: frozenset[Switch]) -> ort.InferenceSession:
-        part = onnx.ModelProto(ir_version=self.ir_version, opset_import=self.opsets)
+    def _session(self, piece: Piece, variant: Variant) -> ort.InferenceSession:
+        part = onnx.ModelProto(
+            ir_version=self.proto.ir_version,
+            opset_import=self.proto.opset_import,
+            functions=self.proto.functions,
+        )
         part.graph.name = "piece"
-        part.graph.node.extend(self._node(index, on) for index in piece.nodes)
+        part.graph.node.extend(self.proto.graph.node[index] for index in variant.nodes)
         wanted = {name for node in part.graph.node for name in reads(node)}
         options = session_options()
-        for tensor in self.graph.initializer:
-            if tensor.name in wanted:
-                part.graph.initializer.append(tensor)
-                if tensor.name in self.weights:
-                    options.add_external_initializers([tensor.name], [self.weights[tensor.name]])
-        for name in sorted(wanted & self.rounded.values.keys()):
-            value = self.rounded.values[name]
-            part.graph.initializer.append(_placeholder(name, value))
-            options.add_external_initializers([name], [value])
+        if self.optimized:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if self.folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(self.folder)
+            )
+        given = [name for name in wanted if name in self.weights]
+        options.add_external_initializers(given, [self.weights[name] for name in given])
+        part.graph.initializer.extend(t for t in self.proto.graph.initializer if t.name in wanted)
         for name in piece.reads:
             part.graph.input.add(name=name).type.CopyFrom(self.types[name])
-        for name in piece.gives:
-            part.graph.output.add(name=name).type.CopyFrom(self.types[name])
+        for name, own in zip(piece.gives, variant.gives, strict=True):
+            part.graph.output.add(name=own).type.CopyFrom(self.types[name])
         try:
             return ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime does not run a part of the model: {first_line(error)}") from error
 
-    def _node(self, index: int, on: frozenset[Switch]) -> onnx.NodeProto:
-        """A node with the operands in `on` rounded."""
-        node: onnx.NodeProto = self.graph.node[index]
-        rounded = self.rounded.nodes.get(node.name)
-        if rounded is None:
-            return node
-        changed = onnx.NodeProto()
-        changed.CopyFrom(rounded if node.name in on else node)
-        for k in range(len(node.input)):
-            switch = self.rounded.switch.get((node.name, k))
-            if switch is not None and switch != node.name:
-                changed.input[k] = (rounded if switch in on else node).input[k]
-        del changed.output[:]
-        changed.output.extend(node.output)
-        return changed
-
-
-def _placeholder(name: str, value: ort.OrtValue) -> onnx.TensorProto:
-    """An initializer whose content is given apart."""
-    tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT, dims=value.shape())
-    tensor.data_location = onnx.TensorProto.EXTERNAL
-    for key, entry in (
-        ("location", "absent"),
-        ("offset", "0"),
-        ("length", str(4 * int(np.prod(value.shape())))),
-    ):
-        tensor.external_data.add(key=key, value=entry)
-    return tensor
-
 
 def piece_graph(model: Model, encodings: Encodings) -> PieceGraph:
     """Cut a model at the tensors that `encodings` quantize."""
     proto, weights = light_graph(model)
-    graph = proto.graph
     rounded = _rounded_constants(model, encodings)
-    types = {v.name: _rankless(v.type) for v in (*graph.value_info, *graph.input, *graph.output)}
+    types = {v.name: _rankless(v.type) for v in _values(proto.graph)}
+    outputs = tuple(v.name for v in proto.graph.output)
+    pieces = tuple(_cut(proto.graph, encodings, rounded.switch, types))
+    names = {name for node in proto.graph.node for name in node.output} | {
+        t.name for t in proto.graph.initializer
+    }
+    for name, value in rounded.values.items():
+        proto.graph.initializer.append(_placeholder(name, value))
+    doubled = tuple(_with_variants(piece, proto.graph, rounded, names) for piece in pieces)
     return PieceGraph(
-        graph=graph,
-        opsets=proto.opset_import,
-        ir_version=proto.ir_version,
-        weights=weights,
-        rounded=rounded,
+        proto=proto,
+        weights={**weights, **rounded.values},
         types=types,
-        pieces=tuple(_cut(graph, encodings, rounded.switch, types)),
-        outputs=tuple(v.name for v in graph.output),
+        pieces=doubled,
+        outputs=outputs,
+        tensors={t: t for t in encodings.placement.tensors},
     )
+
+
+def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+    return chain(graph.value_info, graph.input, graph.output)
 
 
 def _rankless(type_: onnx.TypeProto) -> onnx.TypeProto:
@@ -157,7 +156,16 @@ def _rankless(type_: onnx.TypeProto) -> onnx.TypeProto:
     return out
 
 
-def _rounded_constants(model: Model, encodings: Encodings) -> RoundedConstants:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _RoundedConstants:
+    """The constants of a quantized model as float values."""
+
+    nodes: Mapping[str, onnx.NodeProto]  # node name → the node as the quantized model has it
+    switch: Mapping[tuple[str, int], Switch]  # node and operand → what rounds it
+    values: Mapping[str, ort.OrtValue]  # by the names that `nodes` use
+
+
+def _rounded_constants(model: Model, encodings: Encodings) -> _RoundedConstants:
     """The weights, biases and constants that the quantized model would compute with."""
     placement = encodings.placement
     constants = Quantizers(weights=frozenset(placement.weights), tensors=frozenset(placement.constants))
@@ -172,15 +180,16 @@ def _rounded_constants(model: Model, encodings: Encodings) -> RoundedConstants:
             maker = value.producer() if value is not None else None
             if name not in originals or maker is None or maker.op_type != "DequantizeLinear":
                 continue
-            given = originals[name].inputs[k]
             weight = placement.weights.get(name)
-            owned = weight is not None and k in (weight.operand, 2)
-            switch[name, k] = name if owned else str(given.name if given is not None else "")
+            if weight is not None and k in (weight.operand, 2):
+                switch[name, k] = name
+            else:
+                switch[name, k] = str(originals[name].inputs[k].name)  # type: ignore[union-attr]
             nodes[name] = ir.to_proto(node)
-            own = str(value.name)  # type: ignore[union-attr]
+            own = nodes[name].input[k]
             if own not in values:
                 values[own] = ort.OrtValue.ortvalue_from_numpy(_dequantized(maker))
-    return RoundedConstants(nodes=nodes, switch=switch, values=values)
+    return _RoundedConstants(nodes=nodes, switch=switch, values=values)
 
 
 def _dequantized(node: ir.Node) -> Array:
@@ -195,6 +204,17 @@ def _constant(value: ir.Value | None) -> Array:
     assert value is not None
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy())
+
+
+def _placeholder(name: str, value: ort.OrtValue) -> onnx.TensorProto:
+    """An initializer whose content is given apart."""
+    shape = value.shape()
+    tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT, dims=shape)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    size = 4 * int(np.prod(shape, dtype=np.int64))
+    for key, entry in (("location", "absent"), ("offset", "0"), ("length", str(size))):
+        tensor.external_data.add(key=key, value=entry)
+    return tensor
 
 
 def reads(node: onnx.NodeProto) -> Iterator[str]:
@@ -213,7 +233,7 @@ def _cut(
     switch: Mapping[tuple[str, int], Switch],
     types: Mapping[str, onnx.TypeProto],
 ) -> Iterator[Piece]:
-    """Pieces in an order in which they can run.
+    """Pieces in an order in which they can run, with nothing rounded.
 
     Cuts are at quantized tensors, and where a value goes from a node that computes on rounded values to one
     that does not, or back: within a piece all nodes see the same version of a tensor.
@@ -234,14 +254,15 @@ def _cut(
     sources = maker.keys() | {v.name for v in graph.input}
     for group in _groups(graph, maker, readers, cut):
         inside = set(group)
-        given = [name for i in group for name in graph.node[i].output if name]
+        made = [name for i in group for name in graph.node[i].output if name]
+        gives = tuple(n for n in made if n in kept or not inside.issuperset(readers.get(n, ())))
         read = dict.fromkeys(name for i in group for name in reads(graph.node[i]) if name in sources)
         yield Piece(
-            nodes=tuple(group),
             reads=tuple(name for name in read if maker.get(name) not in inside),
-            gives=tuple(n for n in given if n in kept or not inside.issuperset(readers.get(n, ()))),
+            gives=gives,
             switches=frozenset(s for i in group for s in _switches(graph.node[i], switch)),
-            integer=any(integer[i] for i in group),
+            version=Reads.ROUNDED if any(integer[i] for i in group) else Reads.GIVEN,
+            variants={frozenset(): Variant(nodes=tuple(group), gives=gives)},
         )
 
 
@@ -277,3 +298,60 @@ def _groups(
         return [groups[root] for root in TopologicalSorter(needs).static_order()]
     except CycleError:  # a value passes a cut on one way and not on another
         return [[i] for i in range(len(graph.node))]
+
+
+def _with_variants(
+    piece: Piece, graph: onnx.GraphProto, rounded: _RoundedConstants, taken: set[str]
+) -> Piece:
+    """The piece with a copy of its nodes, appended to the graph, for every set of constants to round."""
+    plain = piece.variants[frozenset()]
+    variants = dict(piece.variants)
+    for on in _subsets(piece.switches):
+        own: dict[str, str] = {}
+        first = len(graph.node)
+        for index in plain.nodes:
+            node = _rounded_node(graph.node[index], rounded, on)
+            node.name = f"{node.name}/rounded{len(variants)}"
+            node.input[:] = [own.get(name, name) for name in node.input]
+            for k, name in enumerate(node.output):
+                if name:
+                    own[name] = node.output[k] = _fresh(f"{name}/rounded{len(variants)}", taken)
+            graph.node.append(node)
+        nodes = tuple(range(first, len(graph.node)))
+        variants[on] = Variant(nodes=nodes, gives=tuple(own[name] for name in piece.gives))
+    return Piece(
+        reads=piece.reads,
+        gives=piece.gives,
+        switches=piece.switches,
+        version=piece.version,
+        variants=variants,
+    )
+
+
+def _subsets(switches: frozenset[Switch]) -> Iterator[frozenset[Switch]]:
+    """All of them but the empty one; of many switches only the whole."""
+    ordered = sorted(switches)
+    sizes = range(1, len(ordered) + 1) if len(ordered) <= _MOST_SWITCHES else [len(ordered)]
+    return (frozenset(chosen) for size in sizes for chosen in combinations(ordered, size))
+
+
+def _rounded_node(node: onnx.NodeProto, rounded: _RoundedConstants, on: frozenset[Switch]) -> onnx.NodeProto:
+    """A copy with the operands in `on` rounded."""
+    copy = onnx.NodeProto()
+    known = rounded.nodes.get(node.name)
+    copy.CopyFrom(known if known is not None and node.name in on else node)
+    for k in range(len(node.input)):
+        switch = rounded.switch.get((node.name, k))
+        if known is not None and switch is not None and switch != node.name:
+            copy.input[k] = (known if switch in on else node).input[k]
+    copy.output[:] = node.output  # the quantized model may have renamed them
+    return copy
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate

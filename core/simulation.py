@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from core.blocked import blocked
 from core.errors import DataError
 from core.jit import compiled
 from core.model import Model
-from core.pieces import Piece, PieceGraph, piece_graph
+from core.pieces import Piece, PieceGraph, Reads, piece_graph
 from core.quant import Encoding
 from core.quantizers import Quantizers, root_of
 from core.recipe import Encodings
@@ -40,7 +41,7 @@ class Simulation:
     encodings: Encodings
     pieces: PieceGraph
     integer_made: frozenset[str] = field(repr=False)  # tensors that nodes on rounded values compute
-    last: Mapping[str, int] = field(repr=False)  # tensor → the last piece that reads it
+    scratch: object = field(default=None, repr=False)  # must live as long as the pieces
 
     def trace(self, sample: Mapping[str, Array], on: Quantizers) -> Trace:
         """Run a sample and keep what every piece has computed."""
@@ -67,7 +68,9 @@ class Simulation:
             piece = self.pieces.pieces[number]
             if base_on is not None and not self._differs(piece, fresh, base, on, base_on):
                 continue
-            feed = {name: self._value(self._version(name, piece, on), fresh, base) for name in piece.reads}
+            feed = {
+                name: self._value(self._version(name, piece.version, on), fresh, base) for name in piece.reads
+            }
             try:
                 given = self.pieces.run(number, switched, feed)
             except ORT_ERRORS as error:
@@ -86,15 +89,17 @@ class Simulation:
         if piece.switches & (_switches(on) ^ _switches(base_on)):
             return True
         return any(
-            (name, False) in fresh or self._version(name, piece, on) != self._version(name, piece, base_on)
+            (name, False) in fresh
+            or self._version(name, piece.version, on) != self._version(name, piece.version, base_on)
             for name in piece.reads
         )
 
-    def _version(self, name: str, piece: Piece | None, on: Quantizers) -> Value:
-        """The version of a tensor that a piece (or, with None, the caller) reads."""
-        if name not in self.encodings.placement.tensors or root_of(self.encodings, name) not in on.tensors:
+    def _version(self, name: str, version: Reads, on: Quantizers) -> Value:
+        """The version of a value that is read."""
+        tensor = self.pieces.tensors.get(name)
+        if tensor is None or version is Reads.RAW or root_of(self.encodings, tensor) not in on.tensors:
             return name, False
-        return name, name in self.integer_made or (piece is not None and piece.integer)
+        return name, version is Reads.ROUNDED or tensor in self.integer_made
 
     def _value(self, value: Value, fresh: dict[Value, Array], base: Mapping[Value, Array]) -> Array:
         found = fresh.get(value)
@@ -103,13 +108,16 @@ class Simulation:
             found = base.get(value)
         if found is None:
             raw = self._value((name, False), fresh, base)
-            found = fresh[value] = round_values(raw, self.encodings.activations[name])
+            found = fresh[value] = round_values(raw, self.encodings.activations[self.pieces.tensors[name]])
         return found
 
     def _outputs(
         self, fresh: dict[Value, Array], base: Mapping[Value, Array], on: Quantizers
     ) -> dict[str, Array]:
-        return {name: self._value(self._version(name, None, on), fresh, base) for name in self.pieces.outputs}
+        return {
+            name: self._value(self._version(name, Reads.GIVEN, on), fresh, base)
+            for name in self.pieces.outputs
+        }
 
 
 def simulation(model: Model, encodings: Encodings) -> Simulation:
@@ -118,11 +126,16 @@ def simulation(model: Model, encodings: Encodings) -> Simulation:
     Raises:
         ModelError: ONNX Runtime does not accept a part of the model.
     """
-    pieces = piece_graph(model, encodings)
-    nodes = encodings.placement.nodes
-    made = (name for node in pieces.graph.node if node.name in nodes for name in node.output)
-    last = {name: number for number, piece in enumerate(pieces.pieces) for name in piece.reads}
-    return Simulation(encodings=encodings, pieces=pieces, integer_made=frozenset(made), last=last)
+    placement = encodings.placement
+    made = (v.name for node in model.ir.graph if str(node.name) in placement.nodes for v in node.outputs)
+    plain = piece_graph(model, encodings)
+    fast = blocked(plain)
+    return Simulation(
+        encodings=encodings,
+        pieces=plain if fast is None else fast.pieces,
+        scratch=fast,
+        integer_made=frozenset(str(name) for name in made),
+    )
 
 
 def _switches(on: Quantizers) -> frozenset[str]:

@@ -26,7 +26,7 @@ LAYOUT = """
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers core.session
-    core.simulation
+    core.blocked core.simulation
 
     core.causes core.evaluate core.lint core.project core.ranking core.sensitivity core.tune
 

@@ -1,0 +1,185 @@
+"""Pieces in the memory layout that ONNX Runtime's convolutions work in, so that nothing is converted between.
+
+ONNX Runtime computes convolutions on channels in blocks. A piece of its own would bring its input into
+blocks and its output back, which for a ResNet costs more than the rest. So the graph with every tensor of
+interest as an output is optimized as a whole, and the result is cut at the same tensors, in blocks as
+they are: rounding does not care about the order of elements.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from core.pieces import Piece, PieceGraph, Reads, Variant, reads
+from core.session import ORT_ERRORS, session_options
+
+_DOMAIN = "com.microsoft.nchwc"
+_REORDER = frozenset({"ReorderInput", "ReorderOutput"})
+
+
+class _Unfit(Exception):
+    """The optimized graph does not compute every tensor from the same tensors as the model."""
+
+
+_FAILURES: tuple[type[Exception], ...] = (_Unfit, CycleError, OSError, *ORT_ERRORS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockedGraph:
+    """The pieces, and the scratch folder with their weights, which lives as long as they do."""
+
+    pieces: PieceGraph
+    scratch: tempfile.TemporaryDirectory[str] = field(repr=False)
+
+
+def blocked(plain: PieceGraph) -> BlockedGraph | None:
+    """The same pieces in blocks; None where there is nothing to gain, or where it cannot be done."""
+    if not any(node.op_type == "Conv" for node in plain.proto.graph.node):
+        return None
+    scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
+    try:
+        folder = Path(scratch.name).resolve()
+        proto = _optimized(plain, folder)
+        return BlockedGraph(pieces=_Relayout(plain, proto).graph(folder), scratch=scratch)
+    except _FAILURES:
+        scratch.cleanup()
+        return None
+
+
+def _optimized(plain: PieceGraph, folder: Path) -> onnx.ModelProto:
+    """What ONNX Runtime makes of the graph with everything that pieces give as an output."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(plain.proto)
+    have = {v.name for v in exposed.graph.output}
+    for piece in plain.pieces:
+        for variant in piece.variants.values():
+            for name, own in zip(piece.gives, variant.gives, strict=True):
+                if own not in have:
+                    exposed.graph.output.add(name=own).type.CopyFrom(plain.types[name])
+    options = session_options()
+    options.add_external_initializers(list(plain.weights), list(plain.weights.values()))
+    options.optimized_model_filepath = str(folder / "model.onnx")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    del session
+    return onnx.load(str(folder / "model.onnx"), load_external_data=False)
+
+
+class _Relayout:
+    """Finds the pieces of the plain graph in the optimized one."""
+
+    def __init__(self, plain: PieceGraph, proto: onnx.ModelProto) -> None:
+        self.plain, self.proto = plain, proto
+        self.nodes = proto.graph.node
+        self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
+        self.constants = {t.name for t in proto.graph.initializer}
+        self.held: dict[str, str] = {
+            v.name: v.name for v in proto.graph.input
+        }  # value → value of the plain graph
+        for piece in plain.pieces:
+            for name in piece.gives:
+                value = self.carrier(name)
+                if self.held.setdefault(value, name) != name:
+                    raise _Unfit(name)
+        self.copies = dict(self._copies())
+
+    def carrier(self, name: str) -> str:
+        """The value that holds a tensor where it is computed: in blocks, if it is then brought into order."""
+        index = self.maker.get(name)
+        if index is None:
+            raise _Unfit(name)
+        node = self.nodes[index]
+        return node.input[0] if _is_reorder(node) else name
+
+    def _copies(self) -> Iterator[tuple[str, Piece]]:
+        """A piece for every node that brings a tensor into another layout."""
+        for i, node in enumerate(self.nodes):
+            if _is_reorder(node) and node.input[0] in self.held:
+                given = node.output[0]
+                self.held[given] = self.held[node.input[0]]
+                yield (
+                    given,
+                    Piece(
+                        reads=(node.input[0],),
+                        gives=(given,),
+                        switches=frozenset(),
+                        version=Reads.RAW,
+                        variants={frozenset(): Variant(nodes=(i,), gives=(given,))},
+                    ),
+                )
+
+    def graph(self, folder: Path) -> PieceGraph:
+        """The pieces, in an order in which they can run."""
+        pieces = [self._piece(piece) for piece in self.plain.pieces]
+        needed = set(self.plain.outputs) | {name for piece in pieces for name in piece.reads}
+        waiting = [name for name in needed if name in self.copies]
+        chosen: dict[str, Piece] = {}
+        while waiting:
+            name = waiting.pop()
+            if name not in chosen:
+                chosen[name] = self.copies[name]
+                waiting += [given for given in chosen[name].reads if given in self.copies]
+        ordered = _ordered([*pieces, *(chosen[name] for name in sorted(chosen))])
+        return PieceGraph(
+            proto=self.proto,
+            weights={},
+            types={name: self.plain.types[held] for name, held in self.held.items()},
+            pieces=ordered,
+            outputs=self.plain.outputs,
+            tensors={
+                value: self.plain.tensors[held]
+                for value, held in self.held.items()
+                if held in self.plain.tensors
+            },
+            optimized=True,
+            folder=folder,
+        )
+
+    def _piece(self, piece: Piece) -> Piece:
+        gives = tuple(self.carrier(name) for name in piece.gives)
+        variants: dict[frozenset[str], Variant] = {}
+        read: dict[str, None] = {}
+        for on, variant in piece.variants.items():
+            own = tuple(self.carrier(name) for name in variant.gives)
+            nodes, found = self._closure(own)
+            if {self.held[name] for name in found} != set(piece.reads):
+                raise _Unfit(piece.gives[0])
+            read |= dict.fromkeys(found)
+            variants[on] = Variant(nodes=nodes, gives=own)
+        return replace(piece, reads=tuple(read), gives=gives, variants=variants)
+
+    def _closure(self, values: Sequence[str]) -> tuple[tuple[int, ...], list[str]]:
+        """Nodes that compute the values from tensors that other pieces give, and these."""
+        nodes: set[int] = set()
+        found: dict[str, None] = {}
+        waiting = list(values)
+        while waiting:
+            name = waiting.pop()
+            if name in self.held and name not in values:
+                found[name] = None
+                continue
+            index = self.maker.get(name)
+            if index is None or index in nodes:
+                continue
+            nodes.add(index)
+            inside = dict.fromkeys(reads(self.nodes[index]))
+            waiting += [n for n in inside if n in self.held or n in self.maker]
+        return tuple(sorted(nodes)), sorted(found)
+
+
+def _is_reorder(node: onnx.NodeProto) -> bool:
+    return node.domain == _DOMAIN and node.op_type in _REORDER
+
+
+def _ordered(pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    maker = {name: i for i, piece in enumerate(pieces) for name in piece.gives}
+    needs: Mapping[int, set[int]] = {
+        i: {maker[name] for name in piece.reads if name in maker} for i, piece in enumerate(pieces)
+    }
+    return tuple(pieces[i] for i in TopologicalSorter(needs).static_order())
