@@ -33,6 +33,7 @@ from core.thresholds.reference.result import (
     flat,
     too_many_bins,
 )
+from core.thresholds.reference.torchlike import torch_sum
 
 LARGEST_HISTOGRAM = 1 << 15  # beyond that the tool would search for hours
 
@@ -88,7 +89,7 @@ def mse_intended(
     if isinstance(collected, ReferenceThreshold):
         return collected
     counts, edges = collected
-    centers = (edges[1:] + edges[:-1]) / np.float32(2)
+    centers = _centers(edges)
     if (refused := _refused(centers, start_bin)) is not None:
         return refused
     top = np.float32(2 ** (num_bits - 1 + int(unsigned)) - 1)
@@ -117,7 +118,7 @@ def mse(
     if isinstance(collected, ReferenceThreshold):
         return collected
     counts, edges = collected
-    centers = (edges[1:] + edges[:-1]) / np.float32(2)
+    centers = _centers(edges)
     if (refused := _refused(centers, start_bin)) is not None:
         return refused
     candidates = centers[start_bin::stride]
@@ -125,7 +126,8 @@ def mse(
     if not unsigned:
         # Magnitudes up to 2^-24 count as 0 and come back as the bound itself.
         level = np.where(candidates <= 2.0**-24, np.float32(-0.5), candidates) + np.float32(num_bits)
-        losses = [float(np.sum((value - centers) ** 2 * counts, dtype=np.float64)) for value in level]
+        weights = counts.astype(np.float32)
+        losses = [torch_sum((value - centers) ** 2 * weights) / np.float32(centers.size) for value in level]
         best = int(np.argmin(losses))
     return _threshold(candidates[best], num_bits, unsigned)
 
@@ -201,6 +203,12 @@ def mse_calibrator(
     return _threshold(candidates[int(np.argmin(losses))], num_bits, False)
 
 
+def _centers(edges: Floats) -> Floats:
+    """Bin centres in float32; appended NumPy edges are float64 until here."""
+    single = edges.astype(np.float32)
+    return (single[1:] + single[:-1]) / np.float32(2)
+
+
 def _refused(centers: Floats, start_bin: int) -> ReferenceThreshold | None:
     if centers.size <= start_bin:
         return failure(f"start_bin {start_bin} leaves no candidate: the tool raises ValueError")
@@ -210,7 +218,7 @@ def _refused(centers: Floats, start_bin: int) -> ReferenceThreshold | None:
 
 
 def _threshold(amax: Any, num_bits: int, unsigned: bool) -> ReferenceThreshold:
-    top = float(amax)
+    top = float(np.float32(amax))
     if not math.isfinite(top):
         return failure(f"the threshold is {top}")
     scale = top / (2 ** (num_bits - 1 + int(unsigned)) - 1)
@@ -324,26 +332,26 @@ def _scale(amax: Any, bound: Any) -> Any:
 
 @compiled
 def _squared_error(x: Any, scale: Any, low: Any, high: Any) -> Any:
-    """Sum of float32 squared errors, in float64 where torch sums float32 in an order of its own."""
-    total = 0.0
-    for value in x:
-        level = min(max(np.float32(np.rint(value * scale)), low), high)
-        error = (level / scale if scale != 0 else level) - value
-        total += float(error * error)
-    return total
+    """Sum of float32 squared errors in torch's order."""
+    terms = np.empty(x.size, dtype=np.float32)
+    for k in range(x.size):
+        level = min(max(np.float32(np.rint(x[k] * scale)), low), high)
+        error = (level / scale if scale != 0 else level) - x[k]
+        terms[k] = error * error
+    return torch_sum(terms)
 
 
 @compiled
 def _mean_squares(counts: Any, centers: Any, start_bin: Any, stride: Any, low: Any, high: Any) -> Any:
-    result = np.empty((centers.size - start_bin + stride - 1) // stride)
+    result = np.empty((centers.size - start_bin + stride - 1) // stride, dtype=np.float32)
+    terms = np.empty(centers.size, dtype=np.float32)
     for number in range(result.size):
         scale = _scale(centers[start_bin + number * stride], high)
-        total = 0.0
         for k in range(centers.size):
             level = min(max(np.float32(np.rint(centers[k] * scale)), low), high)
             error = (level / scale if scale != 0 else level) - centers[k]
-            total += float(error * error * np.float32(counts[k]))
-        result[number] = total
+            terms[k] = error * error * np.float32(counts[k])
+        result[number] = torch_sum(terms) / np.float32(centers.size)
     return result
 
 

@@ -119,7 +119,7 @@ def _histogram_range(parts: list[Floats]) -> tuple[float, float]:
                 counts = _resampled(counts, low, high, new_low, new_high)
         counts, low, high = counts + update, new_low, new_high
     width = (high - low) / BINS
-    start, end = search(counts, np.cumsum(counts), float(counts.sum()), width)
+    start, end = search(counts, np.cumsum(counts), float(counts.sum()), width, False)
     return low + width * start, low + width * (end + 1)
 
 

@@ -219,7 +219,7 @@ def _divergence(counts: Floats, bins: int) -> float:
     occupied = q > 0
     share = q.sum(axis=1) / np.maximum(occupied.sum(axis=1), 1).astype(np.float32)
     spread = (share[:, None] * occupied).ravel()
-    spread = spread / spread.sum()
+    spread = spread / torchlike.torch_sum(spread)
     p64, q64 = p.astype(np.float64), spread.astype(np.float64)
     return float(np.dot(p64, np.log10(p64 + 1e-30) - np.log10(q64 + 1e-30)))
 
@@ -294,7 +294,7 @@ REFERENCES = (
         peculiar="The smallest 0.2 % of the bins are emptied, only 32 window widths are tried, and the scale "
         "is the window over 128, not 127.",
         exact=True,
-        fidelity="Exact in all cases seen; Q is normalised by a float32 sum whose order is torch's own.",
+        fidelity="Exact: Q is normalised by a float32 sum in torch's own order.",
     ),
     Reference(
         tool=TOOL,

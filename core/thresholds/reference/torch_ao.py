@@ -16,6 +16,7 @@ import numpy as np
 
 from core.jit import compiled
 from core.thresholds.reference import torchlike
+from core.thresholds.reference.pairwise import pairwise_sum
 from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
 
 QINT8, QUINT8 = "torch.qint8", "torch.quint8"
@@ -50,15 +51,15 @@ def histogram(
         update = torchlike.histc(part, bins, float(new_low), float(new_high)).astype(np.float32)
         if low == high != new_high or low == high != new_low:
             one = torchlike.histc(np.array([low]), bins, float(new_low), float(new_high))
-            counts = one.astype(np.float32) * counts.sum() + update
+            counts = one.astype(np.float32) * torchlike.torch_sum(counts) + update
         elif low == new_low and high == new_high:
             counts = counts + update
         else:
             counts = _resampled(counts, low, high, new_low, new_high, upsample_rate) + update
         low, high = new_low, new_high
     cumulated = np.cumsum(counts.astype(np.float64)).astype(np.float32)
-    total = float(counts.sum(dtype=np.float64))
-    start, end = search(counts, cumulated, total, (float(high) - float(low)) / bins)
+    total = float(torchlike.torch_sum(counts))
+    start, end = search(counts, cumulated, total, (float(high) - float(low)) / bins, True)
     width = (high - low) / np.float32(bins)
     return _encoding(low + width * np.float32(start), low + width * np.float32(end + 1), dtype, qscheme)
 
@@ -130,8 +131,8 @@ def _resampled(
 
 
 @compiled
-def search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
-    """First and last bin kept, computed in the type of `counts`."""
+def search(counts: Any, cumulated: Any, total: Any, width: Any, as_torch: Any) -> Any:
+    """First and last bin kept, computed in the type of `counts`, summed as torch or as NumPy does."""
     real = counts.dtype.type
     start = 0
     end = counts.size - 1
@@ -159,7 +160,7 @@ def search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
             beta = next_beta
         if next_start == start and next_end == end:
             continue
-        norm = _norm(counts, next_start, next_end, width)
+        norm = _norm(counts, next_start, next_end, width, as_torch)
         if norm > least:
             break
         least = norm
@@ -169,8 +170,8 @@ def search(counts: Any, cumulated: Any, total: Any, width: Any) -> Any:
 
 
 @compiled
-def _norm(counts: Any, start: Any, end: Any, width: Any) -> Any:
-    """L2 error of bins `start` .. `end` at 256 levels: terms in the type of `counts`, summed in float64."""
+def _norm(counts: Any, start: Any, end: Any, width: Any, as_torch: Any) -> Any:
+    """L2 error of bins `start` .. `end` at 256 levels."""
     real = counts.dtype.type
     target = width * (end - start + 1) / DST_BINS
     if target == 0:
@@ -181,7 +182,7 @@ def _norm(counts: Any, start: Any, end: Any, width: Any) -> Any:
     three = real(3)
     cube = half * half * half
     whole = (cube + cube) / three
-    total = 0.0
+    terms = np.empty_like(counts)
     for k in range(counts.size):
         begin = real(k - start) * source
         stop = begin + source
@@ -194,8 +195,8 @@ def _norm(counts: Any, start: Any, end: Any, width: Any) -> Any:
         norm += (last - first - real(1)) * (density * whole)
         after = stop - (last * level + half)
         norm += density * ((after * after * after + cube) / three)
-        total += float(norm)
-    return total
+        terms[k] = norm
+    return float(torchlike.torch_sum(terms)) if as_torch else float(pairwise_sum(terms))
 
 
 TOOL = "torch.ao"

@@ -1,4 +1,4 @@
-"""PyTorch's `histc`, `linspace` and `arange` for float32 on a CPU with fused multiply-add, bit for bit."""
+"""PyTorch's `histc`, `linspace`, `arange` and `sum` of float32, with fused multiply-add, bit for bit."""
 
 import math
 from typing import Any
@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 from core.jit import compiled
 from core.thresholds.reference.result import Floats
+
+LANES = 8  # floats of a vector, on every x86-64 processor
+LEVELS = 4
 
 
 def histc(x: Floats, bins: int, low: float, high: float) -> npt.NDArray[np.int64]:
@@ -60,3 +63,45 @@ def arange(end: np.float32, step: np.float32) -> Floats:
     first = result[:together:8].astype(np.float64)
     result[:together] = (first[:, None] + np.float64(step) * np.arange(8)).astype(np.float32).reshape(-1)
     return result
+
+
+@compiled
+def torch_sum(values: Any) -> Any:
+    """`torch.sum` of a contiguous float array in one thread: 32 sums side by side, in four levels."""
+    rows = values.size // LANES // 4
+    power = 0
+    while (1 << power) < rows:
+        power += 1
+    power = max(4, power // LEVELS)
+    step = 1 << power
+    sums = np.zeros((LEVELS, 4 * LANES), dtype=values.dtype)
+    row = 0
+    while row + step <= rows:
+        for _ in range(step):
+            for k in range(4 * LANES):
+                sums[0, k] += values[row * 4 * LANES + k]
+            row += 1
+        for level in range(1, LEVELS):
+            for k in range(4 * LANES):
+                sums[level, k] += sums[level - 1, k]
+                sums[level - 1, k] = 0
+            if row & ((step - 1) << (level * power)):
+                break
+    for at in range(row * 4 * LANES, rows * 4 * LANES):
+        sums[0, at % (4 * LANES)] += values[at]
+    for level in range(1, LEVELS):
+        for k in range(4 * LANES):
+            sums[0, k] += sums[level, k]
+    lanes = sums[0, :LANES]
+    whole = values.size // LANES * LANES
+    for at in range(rows * 4 * LANES, whole):
+        lanes[at % LANES] += values[at]
+    for group in range(1, 4):
+        for k in range(LANES):
+            lanes[k] += sums[0, group * LANES + k]
+    total = values.dtype.type(0)
+    for at in range(whole, values.size):
+        total += values[at]
+    for k in range(LANES):
+        total += lanes[k]
+    return total
