@@ -184,7 +184,7 @@ def open_project(id: str) -> Project:
             count = len(_index(folder))
             raise ProjectError(
                 f"the description of project '{id}' is damaged ({folder / 'project.json'}); its {count} "
-                f"recipe versions are intact in {folder / 'history'}: open the model again and load one there"
+                f"recipe versions are intact in {folder / 'history'}: open the model again"
             )
         notes.append("project.json was damaged; its previous version was used.")
     if not isinstance(body.get("format"), int) or body["format"] > FORMAT:

@@ -264,6 +264,19 @@ def test_export_is_verified_and_says_how_to_repeat_it(ready: AppTest) -> None:
     assert {b.key for b in app.get("download_button")} == {"get_model", "get_recipe", "get_table"}
 
 
+def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
+    app = go(ready, "export")
+    text = Recipe().with_default(method=Method.KL).to_yaml()
+    app.get("file_uploader")[0].set_value(("mine.yaml", text.encode(), "application/yaml")).run()
+    healthy(app)
+    assert recipe(app).default.method is Method.KL
+    wrong = Recipe().with_layer("no such layer", method=Method.MSE).to_yaml()
+    app.get("file_uploader")[0].set_value(("wrong.yaml", wrong.encode(), "application/yaml")).run()
+    assert not app.exception
+    assert "no such layer" in app.error[0].value
+    assert recipe(app).default.method is Method.KL
+
+
 # --- hostile and odd models ---
 
 

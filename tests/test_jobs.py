@@ -61,6 +61,17 @@ def test_cancel_ends_it_at_the_next_report() -> None:
     assert not job.error
 
 
+def test_only_the_newest_results_are_kept() -> None:
+    registry, go = Registry(), threading.Event()
+    for id in "abc":
+        registry.submit(id, "x", lambda _tell: None)
+        until(lambda id=id: not registry.get(id).active)  # type: ignore[misc, union-attr]
+    registry.submit("running", "x", lambda _tell: go.wait(5))
+    registry.trim(1)
+    assert [registry.get(id) is not None for id in ("a", "b", "c", "running")] == [False, False, True, True]
+    go.set()
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [(DataError("no samples: give some"), "no samples: give some"), (KeyError("x"), "unexpected KeyError"),

@@ -96,6 +96,13 @@ class Registry:
         threading.Thread(target=run, args=(job, work), name=f"job {id}", daemon=True).start()
         return job
 
+    def trim(self, keep: int) -> None:
+        """Drop the results of all but the `keep` jobs that ended last; they are made again when asked for."""
+        with self._lock:
+            ended = sorted((j.ended, j.id) for j in self._jobs.values() if j.ended is not None)
+            for _, id in ended[: max(0, len(ended) - keep)]:
+                del self._jobs[id]
+
     def forget(self, id: str) -> None:
         """Drop a job that has ended, with its result."""
         with self._lock:

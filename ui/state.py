@@ -25,6 +25,7 @@ from ui.jobs import Job
 from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
 
+KEPT = 6  # projects (and trials) in memory; others are read again when they are opened
 OPEN, LAYER, ADDRESS = "open_project", "shown_layer", "project"
 
 
@@ -82,6 +83,7 @@ def start(opened: Project) -> Job:
 def restart(opened: Project) -> Job:
     """As `start`, and also after a failure or a cancel."""
     cached.registry().forget(opened.id)
+    cached.registry().trim(KEPT)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
         opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated)
@@ -157,6 +159,19 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
         st.session_state[OPEN] = projects.record(opened, after.to_yaml(), label)
     except (QuantScopeError, ValueError) as error:
         st.session_state["notice"] = str(error)
+
+
+def load_recipe(now: Session, content: bytes, name: str) -> None:
+    """Show the recipe of a file, if it fits the model; for use in callbacks."""
+    try:
+        recipe = Recipe.from_yaml(content.decode("utf-8"))
+        resolve(recipe, now.workspace.statistics, now.model)
+    except UnicodeDecodeError:
+        st.session_state["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
+    except QuantScopeError as error:
+        st.session_state["notice"] = str(error)
+    else:
+        edit(lambda _: recipe, f"recipe {name}")
 
 
 def edit_layer(name: str, label: str, **changes: Any) -> None:

@@ -60,7 +60,23 @@ def render() -> None:
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
         st.code(exporting.command(now.project, now.recipe, stem), language="bash", wrap_lines=True)
+        st.file_uploader(
+            "Use a recipe file",
+            type=["yaml", "yml"],
+            key="recipe_file",
+            on_change=_load,
+            width=420,
+            help="Replaces the choices shown; it can be undone.",
+        )
     _stays_float(now)
+
+
+def _load() -> None:
+    """Take the choices of an uploaded recipe; what does not fit is said and changes nothing."""
+    file = st.session_state["recipe_file"]
+    now = state.session()
+    if file is not None and now is not None:
+        state.load_recipe(now, file.getvalue(), file.name)
 
 
 def _verification(live: state.Live) -> None:
