@@ -8,10 +8,12 @@ they are: rounding does not care about the order of elements.
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
@@ -19,6 +21,7 @@ from core.pieces import Piece, PieceGraph, Reads, Variant, reads
 from core.session import ORT_ERRORS, session_options
 
 _DOMAIN = "com.microsoft.nchwc"
+_WEIGHTS = "weights"
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})
 
 
@@ -29,30 +32,20 @@ class _Unfit(Exception):
 _FAILURES: tuple[type[Exception], ...] = (_Unfit, CycleError, OSError, *ORT_ERRORS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BlockedGraph:
-    """The pieces, and the scratch folder with their weights, which lives as long as they do."""
-
-    pieces: PieceGraph
-    scratch: tempfile.TemporaryDirectory[str] = field(repr=False)
-
-
-def blocked(plain: PieceGraph) -> BlockedGraph | None:
+def blocked(plain: PieceGraph) -> PieceGraph | None:
     """The same pieces in blocks; None where there is nothing to gain, or where it cannot be done."""
     if not any(node.op_type == "Conv" for node in plain.proto.graph.node):
         return None
-    scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
     try:
-        folder = Path(scratch.name).resolve()
-        proto = _optimized(plain, folder)
-        return BlockedGraph(pieces=_Relayout(plain, proto).graph(folder), scratch=scratch)
+        with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as scratch:
+            proto, weights = _optimized(plain, Path(scratch))
+        return _Relayout(plain, proto).graph(weights)
     except _FAILURES:
-        scratch.cleanup()
         return None
 
 
-def _optimized(plain: PieceGraph, folder: Path) -> onnx.ModelProto:
-    """What ONNX Runtime makes of the graph with everything that pieces give as an output."""
+def _optimized(plain: PieceGraph, folder: Path) -> tuple[onnx.ModelProto, dict[str, ort.OrtValue]]:
+    """What ONNX Runtime makes of the graph with everything that pieces give as an output, and its weights."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(plain.proto)
     have = {v.name for v in exposed.graph.output}
@@ -64,11 +57,23 @@ def _optimized(plain: PieceGraph, folder: Path) -> onnx.ModelProto:
     options = session_options()
     options.add_external_initializers(list(plain.weights), list(plain.weights.values()))
     options.optimized_model_filepath = str(folder / "model.onnx")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
     options.add_session_config_entry("session.disable_prepacking", "1")
     session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
     del session
-    return onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    proto = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    data = np.fromfile(folder / _WEIGHTS, np.uint8) if (folder / _WEIGHTS).exists() else np.zeros(0, np.uint8)
+    stored = (t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
+    return proto, {tensor.name: _weight(tensor, data) for tensor in stored}
+
+
+def _weight(tensor: onnx.TensorProto, data: npt.NDArray[np.uint8]) -> ort.OrtValue:
+    """An initializer that lies in `data`, used where it is."""
+    where = {entry.key: entry.value for entry in tensor.external_data}
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    start = int(where.get("offset", "0"))
+    size = int(np.prod(tensor.dims, dtype=np.int64)) * dtype.itemsize
+    return ort.OrtValue.ortvalue_from_numpy(data[start : start + size].view(dtype).reshape(tensor.dims))
 
 
 class _Relayout:
@@ -114,7 +119,7 @@ class _Relayout:
                     ),
                 )
 
-    def graph(self, folder: Path) -> PieceGraph:
+    def graph(self, weights: Mapping[str, ort.OrtValue]) -> PieceGraph:
         """The pieces, in an order in which they can run."""
         pieces = [self._piece(piece) for piece in self.plain.pieces]
         needed = set(self.plain.outputs) | {name for piece in pieces for name in piece.reads}
@@ -128,7 +133,7 @@ class _Relayout:
         ordered = _ordered([*pieces, *(chosen[name] for name in sorted(chosen))])
         return PieceGraph(
             proto=self.proto,
-            weights={},
+            weights=weights,
             types={name: self.plain.types[held] for name, held in self.held.items()},
             pieces=ordered,
             outputs=self.plain.outputs,
@@ -138,7 +143,6 @@ class _Relayout:
                 if held in self.plain.tensors
             },
             optimized=True,
-            folder=folder,
         )
 
     def _piece(self, piece: Piece) -> Piece:

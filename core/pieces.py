@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, combinations
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -68,7 +67,6 @@ class PieceGraph:
     outputs: tuple[str, ...]
     tensors: Mapping[str, str]  # value → the model's tensor that it holds
     optimized: bool = False  # the nodes are ONNX Runtime's own choice, and not to be changed again
-    folder: Path | None = None  # where further weights lie
     sessions: dict[tuple[int, frozenset[Switch]], ort.InferenceSession] = field(default_factory=dict)
     lock: Any = field(default_factory=Lock)
 
@@ -103,10 +101,6 @@ class PieceGraph:
         options = session_options()
         if self.optimized:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        if self.folder is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(self.folder)
-            )
         given = [name for name in wanted if name in self.weights]
         options.add_external_initializers(given, [self.weights[name] for name in given])
         part.graph.initializer.extend(t for t in self.proto.graph.initializer if t.name in wanted)

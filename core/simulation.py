@@ -41,7 +41,6 @@ class Simulation:
     encodings: Encodings
     pieces: PieceGraph
     integer_made: frozenset[str] = field(repr=False)  # tensors that nodes on rounded values compute
-    scratch: object = field(default=None, repr=False)  # must live as long as the pieces
 
     def trace(self, sample: Mapping[str, Array], on: Quantizers) -> Trace:
         """Run a sample and keep what every piece has computed."""
@@ -129,11 +128,9 @@ def simulation(model: Model, encodings: Encodings) -> Simulation:
     placement = encodings.placement
     made = (v.name for node in model.ir.graph if str(node.name) in placement.nodes for v in node.outputs)
     plain = piece_graph(model, encodings)
-    fast = blocked(plain)
     return Simulation(
         encodings=encodings,
-        pieces=plain if fast is None else fast.pieces,
-        scratch=fast,
+        pieces=blocked(plain) or plain,
         integer_made=frozenset(str(name) for name in made),
     )
 
