@@ -64,7 +64,7 @@ def test_activations_only_keeps_the_weights(parts: tuple[Model, Encodings, Float
 def test_noise_of_the_halves_adds_up_to_about_the_whole(
     parts: tuple[Model, Encodings, FloatReference],
 ) -> None:
-    """Independent errors add as powers; the whole lies near their sum, and no half is worse than it by far."""
+    """Independent errors add as powers; the whole lies near their sum."""
     model, encodings, reference = parts
     noise = []
     for make in (weights_only, activations_only, quantize_model):
