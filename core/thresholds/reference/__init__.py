@@ -9,6 +9,7 @@ from core.thresholds.reference import (
     aimet,
     aimet_torch,
     caffe,
+    mct,
     mnn,
     modelopt,
     ncnn,
@@ -43,6 +44,7 @@ REFERENCES: dict[str, Reference] = {
         ai_edge,
         neural_compressor,
         nncf,
+        mct,
         caffe,
     )
     for reference in tool.REFERENCES
