@@ -204,7 +204,8 @@ def _prepared(histogram: Histogram, counts: FloatArray, span: Range, levels: int
     values[min(int(zero), BINS - 1)] -= histogram.zeros
     values = np.maximum(values, 0.0)
     count = max(float(values.sum()), 1.0)
-    left_out = [f"{100 * histogram.zeros / histogram.count:.0f} % exact zeros"] if histogram.zeros else []
+    zeros = histogram.zeros / histogram.count
+    left_out = [f"{100 * zeros:.0f} % exact zeros"] if zeros >= _NOTABLE else []
     body, spikes = _without_towers(values, count)
     if spikes:
         left_out.append("a spike" if spikes == 1 else f"{spikes} spikes")

@@ -12,8 +12,8 @@ their own, h and l, the same condition holds at each, with k = 4^-b / 12 and N v
 
     h (#(x > h) + k N) = sum(x, x > h) + k N l        l (#(x < l) + k N) = sum(x, x < l) + k N h
 
-two linear equations that each round solves together. Rounds may step over the optimum, or circle around
-it where values repeat: of all ranges on the way, the one with the least loss is taken.
+two linear equations that each round solves together. Where values repeat, there may be no such point and
+rounds circle: then the one with the least loss is taken.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 
 ROUNDS = 20
 SETTLED = 1e-9  # relative change from which on nothing moves any more
+NEARLY = 1e-2  # relative change of the last round that still counts as settled
 _LABEL = "clipping + s²/12"
 
 
@@ -118,7 +119,8 @@ def search_octav(histogram: Histogram, spec: QuantSpec) -> Search:
     tried = np.concatenate([factors[factors <= 1.0, None] * whole, rounds])
     parts = density.negative.parts, density.positive.parts
     loss = losses(*parts, values, tried[:, 0].copy(), tried[:, 1].copy(), float(1 << spec.type.bits))
-    chosen = len(tried) - len(rounds) + int(np.argmin(loss[-len(rounds) :]))
+    settled = len(rounds) > 1 and _moved(rounds) <= NEARLY
+    chosen = len(tried) - 1 if settled else len(tried) - len(rounds) + int(np.argmin(loss[-len(rounds) :]))
     order = np.argsort(tried.sum(axis=1), kind="stable")
     low, high = tried[chosen] * density.width
     return Search(
@@ -128,7 +130,7 @@ def search_octav(histogram: Histogram, spec: QuantSpec) -> Search:
         highs=tried[order, 1] * density.width,
         loss=loss[order] * (density.width**2 / histogram.count),
         loss_label=_LABEL,
-        reason=_reason(rounds, chosen - (len(tried) - len(rounds))),
+        reason=_reason(len(rounds), settled),
         flags=flags,
     )
 
@@ -145,10 +147,14 @@ def _rounds(density: Density, values: float, histogram: Histogram, spec: QuantSp
     return np.column_stack([found * (ends.low < 0.0), found * (ends.high > 0.0)])
 
 
-def _reason(rounds: FloatArray, chosen: int) -> str:
-    if chosen < len(rounds) - 2:
-        return f"The best of {len(rounds)} rounds, which circle around a fixed point."
-    moved = np.abs(rounds[-1] - rounds[-2]).sum() if len(rounds) > 1 else 0.0
-    share = moved / max(rounds[-1].sum(), np.finfo(float).tiny)
-    done = "settled" if share <= 1e-3 else f"still moved by {100 * share:.2g} %"
-    return f"Clipping and rounding noise balance; {done} after {len(rounds)} rounds."
+def _moved(rounds: FloatArray) -> float:
+    """Relative change of the range in the last round."""
+    return float(np.abs(rounds[-1] - rounds[-2]).sum() / max(rounds[-1].sum(), np.finfo(np.float64).tiny))
+
+
+def _reason(rounds: int, settled: bool) -> str:
+    if not settled:
+        return (
+            f"The best of {rounds} rounds, which circle: values pile up where clipping and rounding balance."
+        )
+    return f"Clipping and rounding noise balance here, as found in {rounds} rounds."
