@@ -14,8 +14,9 @@ from core.histogram import Accumulator, merge
 from core.model import Model
 from core.placement import activation_tensors
 from core.progress import ProgressFn, report
+from core.runtime import ORT_ERRORS, first_line
 from core.samples import Array, Sample, Samples
-from core.session import ORT_ERRORS, first_line, float_session
+from core.session import float_session
 from core.staged import staged_model, worth_staging
 from core.statcache import StatisticsCache
 from core.statistics import Statistics

@@ -22,7 +22,8 @@ from core.qdq import quantize_ir
 from core.quant import INT8, Encoding, dequantize
 from core.quantizers import Quantizers, restricted
 from core.recipe import Encodings
-from core.session import ORT_ERRORS, Array, first_line, light_graph, session_options
+from core.runtime import ORT_ERRORS, first_line, session_options
+from core.session import Array, light_graph
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation
 

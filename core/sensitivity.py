@@ -12,7 +12,6 @@ import numpy.typing as npt
 from core.errors import DataError
 from core.evaluate.outputs import RunOutputs, ScoresSpec, compare_run, scores_spec
 from core.evaluate.reference import row_spans
-from core.evaluate.runtime import parallel_map, thread_count
 from core.evaluate.scores import class_scores
 from core.evaluate.sums import ErrorSums
 from core.model import Model
@@ -20,6 +19,7 @@ from core.progress import ProgressFn, report
 from core.quant import Encoding
 from core.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
 from core.recipe import Encodings
+from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples, sample_digest
 from core.session import Array
 from core.simulation import Simulation, Trace, simulation

@@ -1,7 +1,7 @@
 """ONNX Runtime sessions of a float model: made without copying its weights, one thread a run."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,23 +9,12 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from core.errors import ModelError
 from core.model import Model
+from core.runtime import Session
 
 Array = npt.NDArray[Any]
 
-# ONNX Runtime's exceptions share no base class of their own; feeds of a wrong type raise ValueError.
-ORT_ERRORS: tuple[type[Exception], ...] = (
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
-    ValueError,
-)
 _INSIDE_BYTES = 1024  # smaller constants stay in the graph, where optimizations can read them
 _SHARED_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE})
 
@@ -34,16 +23,23 @@ _SHARED_TYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.D
 class FloatSession:
     """A float model ready to run; several threads may run it at once."""
 
-    ort: ort.InferenceSession
+    session: Session
     tensors: tuple[str, ...]  # exposed
-    weights: Sequence[ort.OrtValue] = field(repr=False)  # used in place: must live as long as the session
 
     def values(self, sample: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
         """The exposed tensors; raises one of `ORT_ERRORS` where the sample does not fit."""
-        yield from zip(self.tensors, self.ort.run(list(self.tensors), dict(sample)), strict=True)
+        yield from zip(self.tensors, self.session.ort.run(list(self.tensors), dict(sample)), strict=True)
 
 
 def float_session(model: Model, tensors: Iterable[str] = ()) -> FloatSession:
+    """A session of the float model for its `tensors`; as `model_session`."""
+    names = tuple(tensors)
+    return FloatSession(session=model_session(model, names), tensors=names)
+
+
+def model_session(
+    model: Model, tensors: Iterable[str] = (), *, threads: int = 1, arena: bool = True
+) -> Session:
     """A session of the float model that gives `tensors` besides the outputs.
 
     Only they are exposed, so that everything else stays fused. The graph goes to ONNX Runtime without its
@@ -51,23 +47,9 @@ def float_session(model: Model, tensors: Iterable[str] = ()) -> FloatSession:
     may be larger than protobuf's 2 GB. One thread computes a run, so results do not depend on the machine's
     core count. Raises `ModelError` if ONNX Runtime does not accept the model.
     """
-    names = tuple(tensors)
-    graph, weights = light_graph(model, names)
-    options = session_options()
-    options.add_external_initializers(list(weights), list(weights.values()))
-    try:
-        session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except ORT_ERRORS as error:
-        raise ModelError(f"ONNX Runtime does not run the model: {first_line(error)}") from error
-    return FloatSession(ort=session, tensors=names, weights=list(weights.values()))
-
-
-def session_options() -> ort.SessionOptions:
-    """One thread a run, and no log output."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # failures are raised; a log line would say the same again
-    return options
+    graph, weights = light_graph(model, tuple(tensors))
+    data = bytes(graph.SerializeToString())
+    return Session(data, weights=weights, threads=threads, arena=arena, what="the float model")
 
 
 def light_graph(model: Model, tensors: Iterable[str] = ()) -> tuple[onnx.ModelProto, dict[str, ort.OrtValue]]:
@@ -83,15 +65,11 @@ def light_graph(model: Model, tensors: Iterable[str] = ()) -> tuple[onnx.ModelPr
         value.const_value = ir.ExternalTensor(
             "absent", 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(array.shape), name=name
         )
+    types = {v.name: v.dtype for node in copy.graph for v in node.outputs}
     proto = ir.to_proto(copy)
     have = {output.name for output in proto.graph.output}
     for name in tensors:
         if name not in have:
-            proto.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+            elem_type = int(types.get(name) or ir.DataType.FLOAT)
+            proto.graph.output.add(name=name).type.tensor_type.elem_type = elem_type
     return proto, weights
-
-
-def first_line(error: Exception) -> str:
-    """An error of ONNX Runtime without its codes, on one line."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text.split(" : ", 2)[-1].strip()[:300]

@@ -20,7 +20,8 @@ from core.pieces import Piece, PieceGraph, Reads, piece_graph
 from core.quant import Encoding
 from core.quantizers import Quantizers, root_of
 from core.recipe import Encodings
-from core.session import ORT_ERRORS, Array, first_line
+from core.runtime import ORT_ERRORS, first_line
+from core.session import Array
 
 Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
 

@@ -21,7 +21,8 @@ import onnx
 import onnxruntime as ort
 
 from core.model import Model
-from core.session import ORT_ERRORS, Array, light_graph, session_options
+from core.runtime import ORT_ERRORS, session_options
+from core.session import Array, light_graph
 
 STAGE_BYTES = 2 << 20  # of tensors handed out at a time; about a core's second-level cache
 _BLOCKED_DOMAIN = "com.microsoft.nchwc"

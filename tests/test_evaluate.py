@@ -363,10 +363,10 @@ def test_sizes_count_external_data(tmp_path: Path) -> None:
     assert outside.layers == inside.layers
 
 
-def test_large_weights_stay_outside_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_used_in_place_give_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     model, quantized, items = case("residual_cnn")
     expected = compare(model, quantized, list_samples(items), latency=False)
-    monkeypatch.setattr("core.evaluate.source.LARGE", 0)
+    monkeypatch.setattr("core.session._INSIDE_BYTES", 1 << 40)  # all of them in the message
     assert compare(model, quantized, list_samples(items), latency=False) == expected
 
 

@@ -22,10 +22,10 @@ LAYOUT = """
     core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
     core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade
     core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-    core.samples core.session core.staged core.statcache core.statistics core.synthetic
+    core.runtime core.samples core.session core.staged core.statcache core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
-    core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers core.session
+    core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
     core.blocked core.simulation
 
     core.causes core.evaluate core.lint core.project core.ranking core.sensitivity core.tune

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.evaluate.runtime import Session
 from core.model import Model
 from core.progress import Cancelled, Progress
 from core.qdq import quantize_model
 from core.quantizers import Quantizers, all_quantizers, by_layer, restricted, union
 from core.ranking import LARGER_IS_BETTER, Metric, figure, metrics_of, ranking
 from core.recipe import Encodings, Recipe, resolve
+from core.runtime import Session
 from core.sensitivity import Kind, Run, Subject, plan, stream
 from core.simulation import Simulation, simulation
 from core.targets import Precision
@@ -154,7 +154,7 @@ def test_the_whole_model_and_its_halves() -> None:
     labels = np.zeros(len(items), np.int64)
     runs = list(stream(model, encodings, list_samples(items, labels)))
     both, weights, activations = (
-        figure(runs, kind, Metric.SQNR) for kind in (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)
+        figure(runs, Subject(kind=kind), Metric.SQNR) for kind in (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)
     )
     assert both is not None
     assert weights is not None
@@ -162,7 +162,12 @@ def test_the_whole_model_and_its_halves() -> None:
     assert both.value < min(weights.value, activations.value)
     assert both.low <= both.value <= both.high
     assert Metric.TOP1 in metrics_of(runs)
-    assert figure(runs[:0], Kind.ALL, Metric.SQNR) is None
+    assert figure(runs[:0], Subject(kind=Kind.ALL), Metric.SQNR) is None
+    name = model.layers[1].name
+    without = figure(runs, Subject(kind=Kind.DISABLE, name=name), Metric.SQNR)
+    assert without is not None
+    won = next(score.value for score in ranking(runs, Kind.DISABLE) if score.name == name)
+    assert won == pytest.approx(without.value - both.value)
     by_hand = [r for r in runs if r.subject == Subject(kind=Kind.ALL)]
     ratio = sum(r.error.ff for r in by_hand if r.error) / sum(r.error.dd for r in by_hand if r.error)
     assert both.value == pytest.approx(10 * np.log10(ratio))

@@ -13,11 +13,11 @@ import numpy as np
 import onnxruntime as ort
 
 from core.evaluate import FloatReference
-from core.evaluate.runtime import Session
 from core.model import Model
 from core.progress import ProgressFn, report
 from core.project import Project, Source
 from core.recipe import Encodings, Recipe
+from core.runtime import Session
 from core.targets import Precision, target
 from sample_data import SAMPLES
 from ui.measure import quantized_bytes

@@ -14,14 +14,14 @@ from core.evaluate.latency import Latency, measure_latency
 from core.evaluate.layers import LayerError, layer_errors, quantized_session
 from core.evaluate.outputs import OutputError, OutputTotals, RunOutputs, compare_run, scores_spec
 from core.evaluate.reference import row_spans
-from core.evaluate.runtime import Session, parallel_map, thread_count
 from core.evaluate.scores import Accuracy
-from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import TensorError
 from core.evaluate.view import QuantizedFile, check_interface, read_quantized
 from core.model import Model
 from core.progress import ProgressFn
+from core.runtime import Session, parallel_map, thread_count
 from core.samples import Load, Samples
+from core.session import model_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +143,9 @@ def compare(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
-    with float_source(model) as source:
-        pair = source.session(), quantized_session(file, simulate=simulate)
-        outputs = _outputs(*pair, samples, workers, progress).result()
-        time = _latency(source, file, samples, latency_threads) if latency else None
+    pair = model_session(model), quantized_session(file, simulate=simulate)
+    outputs = _outputs(*pair, samples, workers, progress).result()
+    time = _latency(model, file, samples, latency_threads) if latency else None
     shown: tuple[LayerError, ...] = ()
     few = samples if layer_samples is None else samples.take(layer_samples)
     if layers:
@@ -205,8 +204,8 @@ def _outputs(
     return totals
 
 
-def _latency(source: FloatSource, file: QuantizedFile, samples: Samples, threads: int) -> Latency:
-    pair = source.session(threads=threads), quantized_session(file, threads=threads)
+def _latency(model: Model, file: QuantizedFile, samples: Samples, threads: int) -> Latency:
+    pair = model_session(model, threads=threads), quantized_session(file, threads=threads)
     return measure_latency(*pair, list(islice(iter(samples), 4)), threads=threads)
 
 

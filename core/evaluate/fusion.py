@@ -11,9 +11,9 @@ import onnx
 import onnxruntime as ort
 
 from core.errors import ModelError
-from core.evaluate.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, session_options
 from core.evaluate.view import read_quantized
 from core.model import Model
+from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, session_options
 
 _INTEGER = frozenset(
     {

@@ -8,13 +8,13 @@ from typing import Any
 import numpy.typing as npt
 
 from core.evaluate.isolated import IsolatedModel, isolated_model
-from core.evaluate.runtime import Arrays, Session, parallel_map
-from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.evaluate.view import Counterpart, QdqView, QuantizedFile, expose, view
 from core.model import Layer, Model
 from core.progress import ProgressFn
+from core.runtime import Arrays, Session, parallel_map
 from core.samples import Load, Sample, Samples
+from core.session import model_session
 
 # ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
 NO_FUSION = {"session.disable_quant_qdq": "1"}
@@ -83,21 +83,20 @@ def layer_errors(
     sizes = _output_bytes(model, next(iter(samples)))
     groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))
     results: dict[str, LayerError] = {}
-    with float_source(model) as floats:
-        for number, group in enumerate(groups, 1):
-            label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
-            # Sessions of a large model would each keep the memory of its largest run.
-            run = _GroupRun(floats, quantized, seen, group, local, simulate, arena=len(groups) == 1)
-            cumulative = {p.layer.name: ErrorTotal() for p in group}
-            alone = {name: ErrorTotal() for name in run.alone_names}
-            for sums, alone_sums in parallel_map(
-                run, samples.loads(), total=len(samples), threads=threads, progress=progress, label=label
-            ):
-                _accumulate(cumulative, sums)
-                _accumulate(alone, alone_sums)
-            for probe in group:
-                name = probe.layer.name
-                results[name] = layer_error(probe, cumulative.get(name), alone.get(name))
+    for number, group in enumerate(groups, 1):
+        label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
+        # Sessions of a large model would each keep the memory of its largest run.
+        run = _GroupRun(model, quantized, seen, group, local, simulate, arena=len(groups) == 1)
+        cumulative = {p.layer.name: ErrorTotal() for p in group}
+        alone = {name: ErrorTotal() for name in run.alone_names}
+        for sums, alone_sums in parallel_map(
+            run, samples.loads(), total=len(samples), threads=threads, progress=progress, label=label
+        ):
+            _accumulate(cumulative, sums)
+            _accumulate(alone, alone_sums)
+        for probe in group:
+            name = probe.layer.name
+            results[name] = layer_error(probe, cumulative.get(name), alone.get(name))
     return tuple(results.get(p.layer.name) or layer_error(p, None, None) for p in all_probes)
 
 
@@ -122,7 +121,7 @@ class _GroupRun:
 
     def __init__(
         self,
-        floats: FloatSource,
+        model: Model,
         quantized: QuantizedFile,
         seen: QdqView,
         group: Sequence[Probe],
@@ -134,13 +133,13 @@ class _GroupRun:
         counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
         self.alone: IsolatedModel | None = None
         if local:
-            self.alone = isolated_model(floats.model, quantized.proto, seen, counterparts)
+            self.alone = isolated_model(model, quantized.proto, seen, counterparts)
         self.alone_names = tuple(self.alone.outputs) if self.alone is not None else ()
-        model_inputs = {v.name for v in floats.model.proto().graph.input}
+        model_inputs = {v.name for v in model.proto().graph.input}
         needed = dict.fromkeys(p.layer.output for p in group)
         needed |= dict.fromkeys(self.alone.inputs if self.alone is not None else ())
         self.float_names = [name for name in needed if name not in model_inputs]
-        self.float_session = floats.session(self.float_names, arena=arena)
+        self.float_session = model_session(model, self.float_names, arena=arena)
         self.quantized_session = quantized_session(
             quantized, counterparts.values(), simulate=simulate, arena=arena
         )

@@ -25,13 +25,13 @@ from core.evaluate.outputs import (
     compare_run,
     scores_spec,
 )
-from core.evaluate.runtime import Arrays, parallel_map, thread_count
-from core.evaluate.source import FloatSource, float_source
 from core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
 from core.evaluate.view import check_interface, read_quantized, view
 from core.model import Model
 from core.progress import ProgressFn
+from core.runtime import Arrays, parallel_map, thread_count
 from core.samples import Load, Sample, Samples
+from core.session import model_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,23 +80,21 @@ def float_reference(
     if not len(chosen):
         raise DataError("there are no samples to run the model on")
     workers = thread_count(threads)
-    with float_source(model) as source:
-        return _run_reference(source, chosen, max_bytes if layers else None, workers, progress)
+    return _run_reference(model, chosen, max_bytes if layers else None, workers, progress)
 
 
 def _run_reference(
-    source: FloatSource, chosen: Samples, max_bytes: int | None, workers: int, progress: ProgressFn | None
+    model: Model, chosen: Samples, max_bytes: int | None, workers: int, progress: ProgressFn | None
 ) -> FloatReference:
     """`max_bytes` None = outputs only."""
-    model = source.model
     inputs = {v.name for v in model.proto().graph.input}
     names = [layer.output for layer in model.layers if layer.output not in inputs]
-    plain = exposed = source.session()
+    plain = exposed = model_session(model)
     kept: list[str] = []
     left_out = frozenset(names)
     if max_bytes is not None and names:
         warm_up()
-        exposed = source.session(names)
+        exposed = model_session(model, names)
         sizes = {name: array.nbytes for name, array in exposed.run(next(iter(chosen)), names).items()}
         left_out = _too_much(sizes, max_bytes)
         kept = [name for name in names if name not in left_out]

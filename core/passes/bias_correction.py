@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from core.bias import fitted_weight
 from core.calibrate import data_rows
-from core.evaluate.runtime import parallel_map, thread_count
 from core.model import Model
 from core.passes.picking import Picked, pick
 from core.passes.segments import Pieces
@@ -18,6 +17,7 @@ from core.progress import ProgressFn, report
 from core.qdq import quantize_ir
 from core.quant import Encoding, Range, dequantize, encoding_from_range, quantize
 from core.recipe import Encodings
+from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples
 from core.session import float_session
 from core.targets import Precision

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from core.calibrate import data_rows
-from core.evaluate.runtime import parallel_map, thread_count
 from core.model import Model
 from core.passes.gptq import Grid, damped, round_weights, row_errors
 from core.passes.patches import Product, product
@@ -16,6 +15,7 @@ from core.placement import WeightPlacement
 from core.progress import ProgressFn, report
 from core.quant import Encoding
 from core.recipe import Encodings
+from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples
 from core.session import float_session
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from core.evaluate.runtime import Session, parallel_map
+from core.runtime import Session, parallel_map
 from core.samples import Sample
 
 Array = npt.NDArray[Any]

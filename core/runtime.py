@@ -18,7 +18,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 S = TypeVar("S")
 T = TypeVar("T")
 
-# ONNX Runtime's exceptions share no base class of their own.
+# ONNX Runtime's exceptions share no base class of their own; feeds of a wrong type raise ValueError.
 ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.Fail,
     ort_state.InvalidArgument,
@@ -26,8 +26,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ort_state.InvalidProtobuf,
     ort_state.NotImplemented,
     ort_state.RuntimeException,
+    ValueError,
 )
-_RUN_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, ValueError)
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -45,6 +45,7 @@ class Session:
         threads: int = 1,
         entries: Mapping[str, str] | None = None,
         arena: bool = True,
+        weights: Mapping[str, ort.OrtValue] | None = None,
         what: str = "the model",
     ) -> None:
         """Load `model`.
@@ -55,6 +56,7 @@ class Session:
             threads: Threads of one run.
             entries: Further session options by name.
             arena: Keep memory for the next run; without it a run is slower and gives all memory back.
+            weights: Initializers that the model refers to as external, by name; used where they are.
             what: How an error message calls it.
 
         Raises:
@@ -65,6 +67,9 @@ class Session:
         if folder is not None:
             options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
         self.what = what
+        self.weights = dict(weights or {})  # must live as long as the session
+        if self.weights:
+            options.add_external_initializers(list(self.weights), list(self.weights.values()))
         try:
             self.ort = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
@@ -82,7 +87,7 @@ class Session:
         feed = {name: value for name, value in sample.items() if name in self.inputs}
         try:
             return dict(zip(wanted, self.ort.run(wanted, feed), strict=True))
-        except _RUN_ERRORS as error:
+        except ORT_ERRORS as error:
             raise DataError(f"running {self.what} on a sample failed: {first_line(error)}") from error
 
 
