@@ -18,7 +18,7 @@ import onnx
 import onnxruntime as ort
 
 from core.pieces import Piece, PieceGraph, Reads, Variant, reads
-from core.session import ORT_ERRORS, session_options
+from core.runtime import ORT_ERRORS, session_options
 
 _DOMAIN = "com.microsoft.nchwc"
 _WEIGHTS = "weights"

@@ -16,13 +16,12 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from core.errors import ModelError
 from core.model import Model
 from core.qdq import quantize_ir
 from core.quant import INT8, Encoding, dequantize
 from core.quantizers import Quantizers, restricted
 from core.recipe import Encodings
-from core.runtime import ORT_ERRORS, first_line, session_options
+from core.runtime import Session
 from core.session import Array, light_graph
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation
@@ -68,7 +67,7 @@ class PieceGraph:
     outputs: tuple[str, ...]
     tensors: Mapping[str, str]  # value → the model's tensor that it holds
     optimized: bool = False  # the nodes are ONNX Runtime's own choice, and not to be changed again
-    sessions: dict[tuple[int, frozenset[Switch]], ort.InferenceSession] = field(default_factory=dict)
+    sessions: dict[tuple[int, frozenset[Switch]], Session] = field(default_factory=dict)
     lock: Any = field(default_factory=Lock)
 
     def run(self, number: int, on: frozenset[Switch], feed: Mapping[str, Array]) -> dict[str, Array]:
@@ -76,7 +75,7 @@ class PieceGraph:
 
         Raises:
             ModelError: ONNX Runtime does not accept the piece.
-            One of `ORT_ERRORS`: the run failed.
+            DataError: The sample does not fit the model.
         """
         piece = self.pieces[number]
         chosen = on & piece.switches
@@ -88,9 +87,11 @@ class PieceGraph:
             session = self._session(piece, piece.variants[chosen])
             with self.lock:
                 session = self.sessions.setdefault((number, chosen), session)
-        return dict(zip(piece.gives, session.run(list(piece.variants[chosen].gives), feed), strict=True))
+        own = piece.variants[chosen].gives
+        given = session.run(feed, own)
+        return {name: given[o] for name, o in zip(piece.gives, own, strict=True)}
 
-    def _session(self, piece: Piece, variant: Variant) -> ort.InferenceSession:
+    def _session(self, piece: Piece, variant: Variant) -> Session:
         part = onnx.ModelProto(
             ir_version=self.proto.ir_version,
             opset_import=self.proto.opset_import,
@@ -99,20 +100,14 @@ class PieceGraph:
         part.graph.name = "piece"
         part.graph.node.extend(self.proto.graph.node[index] for index in variant.nodes)
         wanted = {name for node in part.graph.node for name in reads(node)}
-        options = session_options()
-        if self.optimized:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        given = [name for name in wanted if name in self.weights]
-        options.add_external_initializers(given, [self.weights[name] for name in given])
         part.graph.initializer.extend(t for t in self.proto.graph.initializer if t.name in wanted)
         for name in piece.reads:
             part.graph.input.add(name=name).type.CopyFrom(self.types[name])
         for name, own in zip(piece.gives, variant.gives, strict=True):
             part.graph.output.add(name=own).type.CopyFrom(self.types[name])
-        try:
-            return ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except ORT_ERRORS as error:
-            raise ModelError(f"ONNX Runtime does not run a part of the model: {first_line(error)}") from error
+        weights = {name: self.weights[name] for name in wanted if name in self.weights}
+        data = bytes(part.SerializeToString())
+        return Session(data, weights=weights, optimize=not self.optimized, what="a part of the model")
 
 
 def piece_graph(model: Model, encodings: Encodings) -> PieceGraph:

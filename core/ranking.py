@@ -1,7 +1,7 @@
 """From sensitivity runs to a ranking: figures with error bars from a bootstrap, and what stands out."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -116,17 +116,17 @@ def ranking(
 
 
 def figure(
-    runs: Iterable[Run], kind: Kind, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+    runs: Iterable[Run], subject: Subject, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Figure | None:
-    """The value of a run of the whole model (`ALL`, `WEIGHTS`, `ACTIVATIONS`); None if there was none."""
-    table = _table(runs, kind)
-    if table is None:
+    """The metric of one subject's runs as it is, e.g. of the whole model; None if there are none."""
+    own = sorted((run for run in runs if run.subject == subject), key=lambda run: run.key)
+    if not own:
         return None
-    _, sums, _ = table
-    value = _metric(sums.sum(axis=1)[None], metric)[0, 0]
-    draws = _draws(sums.shape[1], resamples, seed)
+    sums = np.array([[_row(run) for run in own]])
+    value = _metric(sums.sum(axis=1), metric)[0]
+    draws = _draws(len(own), resamples, seed)
     low, high = _interval(_metric(np.einsum("rs,nsk->rnk", draws, sums), metric))
-    return Figure(value=float(value), low=float(low[0]), high=float(high[0]), samples=sums.shape[1])
+    return Figure(value=float(value), low=float(low[0]), high=float(high[0]), samples=len(own))
 
 
 def _table(runs: Iterable[Run], kind: Kind) -> tuple[list[str], Floats, Floats | None] | None:
@@ -232,11 +232,3 @@ def stands_out(loss: Floats | Sequence[float]) -> npt.NDArray[np.bool_]:
     low, middle, high = np.percentile(known, [25, 50, 75])
     spread = max(high - low, _SMALL_IQR * abs(middle))
     return np.asarray(values > middle + 3.0 * spread, np.bool_)
-
-
-def by_subject(runs: Iterable[Run]) -> Mapping[Subject, tuple[Run, ...]]:
-    """Runs of each subject in the order of samples."""
-    found: dict[Subject, list[Run]] = {}
-    for run in runs:
-        found.setdefault(run.subject, []).append(run)
-    return {subject: tuple(sorted(group, key=lambda r: r.sample)) for subject, group in found.items()}

@@ -46,6 +46,7 @@ class Session:
         entries: Mapping[str, str] | None = None,
         arena: bool = True,
         weights: Mapping[str, ort.OrtValue] | None = None,
+        optimize: bool = True,
         what: str = "the model",
     ) -> None:
         """Load `model`.
@@ -57,6 +58,7 @@ class Session:
             entries: Further session options by name.
             arena: Keep memory for the next run; without it a run is slower and gives all memory back.
             weights: Initializers that the model refers to as external, by name; used where they are.
+            optimize: False where the nodes are ONNX Runtime's own choice, and not to be changed again.
             what: How an error message calls it.
 
         Raises:
@@ -64,6 +66,8 @@ class Session:
         """
         options = session_options(threads, entries)
         options.enable_cpu_mem_arena = arena
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if folder is not None:
             options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
         self.what = what

@@ -13,14 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from core.blocked import blocked
-from core.errors import DataError
 from core.jit import compiled
 from core.model import Model
 from core.pieces import Piece, PieceGraph, Reads, piece_graph
 from core.quant import Encoding
 from core.quantizers import Quantizers, root_of
 from core.recipe import Encodings
-from core.runtime import ORT_ERRORS, first_line
 from core.session import Array
 
 Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
@@ -71,10 +69,7 @@ class Simulation:
             feed = {
                 name: self._value(self._version(name, piece.version, on), fresh, base) for name in piece.reads
             }
-            try:
-                given = self.pieces.run(number, switched, feed)
-            except ORT_ERRORS as error:
-                raise DataError(f"running the model on a sample failed: {first_line(error)}") from error
+            given = self.pieces.run(number, switched, feed)
             fresh.update({(name, False): array for name, array in given.items()})
 
     def _differs(
