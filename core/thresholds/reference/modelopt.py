@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
 from core.thresholds.reference import torchlike
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.relative_entropy import relative_entropy
+from core.thresholds.reference.modelopt_loops import (
+    divergences_of_windows,
+    mean_squares,
+    squared_error,
+    steps_per_unit,
+)
 from core.thresholds.reference.result import (
     Data,
     Floats,
@@ -68,7 +71,7 @@ def entropy(
         return failure(f"{counts.size} bins are fewer than start_bin {start_bin}: the tool raises ValueError")
     counts[0] = counts[1]
     groups = 1 << (num_bits - 1 + int(unsigned))
-    divergences = _divergences(counts, groups, start_bin, stride)
+    divergences = divergences_of_windows(counts, groups, start_bin, stride)
     last_least = divergences.size - 1 - int(np.argmin(divergences[::-1]))
     return _threshold(edges[last_least * stride + start_bin], num_bits, unsigned)
 
@@ -93,7 +96,7 @@ def mse_intended(
     if (refused := _refused(centers, start_bin)) is not None:
         return refused
     top = np.float32(2 ** (num_bits - 1 + int(unsigned)) - 1)
-    losses = _mean_squares(counts, centers, start_bin, stride, np.float32(0) if unsigned else -top, top)
+    losses = mean_squares(counts, centers, start_bin, stride, np.float32(0) if unsigned else -top, top)
     return _threshold(centers[start_bin + stride * int(np.argmin(losses))], num_bits, unsigned)
 
 
@@ -199,7 +202,7 @@ def mse_calibrator(
     bound = np.float32(2 ** (num_bits - 1) - 1)
     low = -bound if narrow_range else -bound - np.float32(1)
     candidates = top * multiples
-    losses = np.array([_squared_error(x, _scale(amax, bound), low, bound) for amax in candidates])
+    losses = np.array([squared_error(x, steps_per_unit(amax, bound), low, bound) for amax in candidates])
     return _threshold(candidates[int(np.argmin(losses))], num_bits, False)
 
 
@@ -277,82 +280,6 @@ def _add_numpy(x: Floats, bins: int, counts: Any, edges: Any) -> tuple[npt.NDArr
     grown, edges = np.histogram(x, edges)
     grown[: counts.size] += counts
     return grown, edges
-
-
-@compiled
-def _divergences(counts: Any, groups: Any, start_bin: Any, stride: Any) -> Any:
-    """KL divergence of each window in nats, NaN where the window is empty."""
-    size = counts.size
-    result = np.empty((size - start_bin) // stride + 1)
-    p = np.empty(size)
-    q = np.empty(size)
-    terms = np.empty(size)
-    total = counts.sum()
-    before = 0
-    for k in range(start_bin - 1):
-        before += counts[k]
-    at = start_bin - 1  # `before` is the count of bins below `at`
-    for number in range(result.size):
-        window = start_bin + number * stride
-        while at < window - 1:
-            before += counts[at]
-            at += 1
-        for k in range(window):
-            p[k] = counts[k]
-        p[window - 1] += total - before - counts[window - 1]
-        start = 0
-        for group in range(groups):
-            # The borders group * window / groups are exact in float64.
-            stop = min(window, ((group + 1) * window + groups - 1) // groups)
-            mass = 0
-            occupied = 0
-            for k in range(start, stop):
-                mass += counts[k]
-                occupied += counts[k] != 0
-            share = mass / occupied if occupied else 0.0
-            for k in range(start, stop):
-                q[k] = share if counts[k] != 0 else 0.0
-            start = stop
-        p_sum = pairwise_sum(p[:window])
-        q_sum = pairwise_sum(q[:window])
-        if q_sum == 0:
-            result[number] = np.nan
-            continue
-        for k in range(window):
-            terms[k] = relative_entropy(p[k] / p_sum, q[k] / q_sum)
-        result[number] = pairwise_sum(terms[:window])
-    return result
-
-
-@compiled
-def _scale(amax: Any, bound: Any) -> Any:
-    """Steps per unit; 0 stands for a threshold that counts as 0."""
-    return np.float32(0) if amax <= np.float32(2.0**-24) else bound / amax
-
-
-@compiled
-def _squared_error(x: Any, scale: Any, low: Any, high: Any) -> Any:
-    """Sum of float32 squared errors in torch's order."""
-    terms = np.empty(x.size, dtype=np.float32)
-    for k in range(x.size):
-        level = min(max(np.float32(np.rint(x[k] * scale)), low), high)
-        error = (level / scale if scale != 0 else level) - x[k]
-        terms[k] = error * error
-    return torch_sum(terms)
-
-
-@compiled
-def _mean_squares(counts: Any, centers: Any, start_bin: Any, stride: Any, low: Any, high: Any) -> Any:
-    result = np.empty((centers.size - start_bin + stride - 1) // stride, dtype=np.float32)
-    terms = np.empty(centers.size, dtype=np.float32)
-    for number in range(result.size):
-        scale = _scale(centers[start_bin + number * stride], high)
-        for k in range(centers.size):
-            level = min(max(np.float32(np.rint(centers[k] * scale)), low), high)
-            error = (level / scale if scale != 0 else level) - centers[k]
-            terms[k] = error * error * np.float32(counts[k])
-        result[number] = torch_sum(terms) / np.float32(centers.size)
-    return result
 
 
 TOOL = "nvidia-modelopt"
