@@ -74,6 +74,7 @@ def squared_error(x: Any, scale: Any, low: Any, high: Any) -> Any:
 
 @compiled
 def mean_squares(counts: Any, centers: Any, start_bin: Any, stride: Any, low: Any, high: Any) -> Any:
+    """Mean over bins of count times squared error, for each centre from `start_bin` on as the threshold."""
     result = np.empty((centers.size - start_bin + stride - 1) // stride, dtype=np.float32)
     terms = np.empty(centers.size, dtype=np.float32)
     for number in range(result.size):
