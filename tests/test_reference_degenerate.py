@@ -71,8 +71,8 @@ def test_every_mode_answers_or_says_why_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["no values", "all NaN", "nothing finite"])
 def test_no_mode_makes_a_usable_range_of_nothing(name: str) -> None:
-    usable = [row.key for row in reference_thresholds(CASES[name]) if row.result.usable]
-    assert usable == []
+    usable = {row.key for row in reference_thresholds(CASES[name]) if row.result.usable}
+    assert usable <= {"amd-quark/onnx_minmse_pof2"}  # it reads NaN as 0 and infinity as the largest float
 
 
 @pytest.mark.parametrize(

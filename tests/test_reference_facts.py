@@ -94,6 +94,7 @@ FACTS: list[tuple[str, str, Any, Any, Any]] = [
      (-4.5939903, 4.731958), (-13.38216, 10.90811), (0.0, 4.4063535)),
     ("nncf/range_estimator", "low high", (-4.7692175, 4.731958), (-13.487532, 13.38216), (0.0, 4.4063535)),
     ("mct/histogram_search", "threshold", 3.9680657, 9.943982, 4.13064),
+    ("amd-quark/onnx_minmse_pof2", "low high", (-3.96875, 3.96875), (-7.9375, 7.9375), (-3.96875, 3.96875)),
     ("caffe-int8-convert-tools/kl", "threshold", 4.4350553, 10.869738, 4.4031262),
 ]
 # fmt: on

@@ -18,6 +18,7 @@ from core.thresholds.reference import (
     onnxruntime,
     ppq,
     pytorch_quantization,
+    quark,
     tengine,
     torch_ao,
     tpu_mlir,
@@ -45,6 +46,7 @@ REFERENCES: dict[str, Reference] = {
         neural_compressor,
         nncf,
         mct,
+        quark,
         caffe,
     )
     for reference in tool.REFERENCES
