@@ -6,7 +6,8 @@ State lies in three arrays, so that Python hands over pointers and nothing else:
   not wait on each other's increments. Column k + half counts grid bin k. The last SPARE columns take
   exact zeros in turn: half of a ReLU's output is zero, and one counter would stall the loop.
 * `whole` int64: the fields EXPONENT … MAX_SAMPLE below.
-* `real` float64: minimum and maximum, of the finite values.
+* `real` float64: minimum and maximum of the finite values, and those of the latest pass, which the caller
+  resets to +inf and -inf before it.
 """
 
 import math
@@ -22,7 +23,7 @@ MIN_EXPONENT = -149  # spacing of float32 denormals: a finer grid could not tell
 LARGEST = float(np.finfo(np.float32).max)  # float64 values beyond it count as infinite: no scale reaches them
 
 EXPONENT, COUNT, NANS, INFS, AT_MIN, AT_MAX, MIN_SAMPLE, MAX_SAMPLE, FIELDS = range(9)
-MINIMUM, MAXIMUM = range(2)
+MINIMUM, MAXIMUM, LOWEST, HIGHEST = range(4)
 
 Ints = npt.NDArray[np.signedinteger]
 Floats = npt.NDArray[np.floating]
@@ -172,6 +173,7 @@ def accumulate(
         word[0] = high ^ ((high >> 63) & mask)
         maximum = np.float64(cell[0]) + 0.0
         note_extremes(block, minimum, maximum, sample, whole, real)
+        real[LOWEST], real[HIGHEST] = min(real[LOWEST], minimum), max(real[HIGHEST], maximum)
         peak = max(-minimum, maximum)
         if peak > math.ldexp(1.0, whole[EXPONENT] + log2_half):
             exponent = grid_exponent(peak, log2_half)

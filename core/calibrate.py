@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.bysample import Recorder, joined
 from core.errors import DataError, ModelError
 from core.histogram import Accumulator, merge
 from core.model import Model
@@ -90,6 +91,7 @@ class _Run:
         given = {info.name for info in model.inputs}
         self.fetched = [name for name in names if name not in given]
         self.fed = [name for name in names if name in given]
+        self.scores = {info.name for info in model.outputs}  # of those, tensors (rows, classes)
         self.values: Values = no_values
         self.loads = samples.loads()
         self.taken = 0
@@ -115,7 +117,8 @@ class _Run:
             parts = [future.result() for future in futures]
         self.loads.close()
         return Statistics(
-            histograms={name: merge(part[name].histogram() for part in parts) for name in self.names},
+            histograms={name: merge(part[name].histogram() for part, _ in parts) for name in self.names},
+            by_sample=joined((recorder for _, recorder in parts), total),
             samples=self.samples.rows,
             model_hash=self.model.hash,
             data_fingerprint=self.samples.fingerprint,
@@ -137,9 +140,9 @@ class _Run:
                 raise error
             return
 
-    def _work(self) -> Mapping[str, Accumulator]:
-        """One worker: histograms of the samples that it got hold of."""
-        counts = {name: Accumulator() for name in self.names}
+    def _work(self) -> tuple[Mapping[str, Accumulator], Recorder]:
+        """One worker: histograms of the samples that it got hold of, and what each of them showed."""
+        counts, recorder = {name: Accumulator() for name in self.names}, Recorder()
         try:
             while not self.stop.is_set():
                 with self.turn:
@@ -147,20 +150,30 @@ class _Run:
                     position, self.taken = self.taken, self.taken + 1
                 if load is None:
                     break
-                self._count(position, load(), counts)
+                self._count(position, load(), counts, recorder)
                 self.finished.put(None)
         except BaseException as error:
             self.stop.set()
             self.finished.put(error)
-        return counts
+        return counts, recorder
 
-    def _count(self, position: int, sample: Sample, counts: Mapping[str, Accumulator]) -> None:
+    def _count(
+        self, position: int, sample: Sample, counts: Mapping[str, Accumulator], recorder: Recorder
+    ) -> None:
         batch, valid = self.samples.batch, self.samples.valid(position)
+
+        def count(name: str, values: Array) -> None:
+            rows = data_rows(values, batch, valid)
+            counts[name].add(rows, position)
+            recorder.note(name, position, counts[name].latest)
+            if name in self.scores:
+                recorder.note_scores(name, position, rows)
+
         for name in self.fed:
-            counts[name].add(data_rows(sample[name], batch, valid), position)
+            count(name, sample[name])
         try:
             for name, values in self.values(sample):
-                counts[name].add(data_rows(values, batch, valid), position)
+                count(name, values)
         except ORT_ERRORS as error:
             raise DataError(
                 f"{self.samples.source}: the model cannot run on sample {position}: {first_line(error)}"

@@ -10,6 +10,7 @@ the smallest one with max|x| <= BINS_PER_SIDE * 2**exponent.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -179,7 +180,7 @@ def histogram_of(x: npt.NDArray[np.generic], *, log2_bins: int = LOG2_BINS_PER_S
 class Accumulator:
     """Counts a stream of arrays into one histogram. Not thread-safe: one a thread, merged at the end."""
 
-    __slots__ = ("_bins", "_done", "_log2_bins", "_pending", "_real", "_whole")
+    __slots__ = ("_bins", "_done", "_log2_bins", "_pending", "_real", "_whole", "latest")
 
     def __init__(self, *, log2_bins: int = LOG2_BINS_PER_SIDE) -> None:
         """Start empty.
@@ -190,13 +191,14 @@ class Accumulator:
         """
         self._log2_bins = log2_bins
         self._done = EMPTY
+        self.latest = (math.inf, -math.inf)  # extremes of what `add` was last given; so if nothing was finite
         self._reset()
 
     def _reset(self) -> None:
         self._bins = np.zeros((2, (2 << self._log2_bins) + 1 + binning.SPARE), np.int32)
         self._whole = np.zeros(binning.FIELDS, np.int64)
         self._whole[binning.EXPONENT] = binning.MIN_EXPONENT
-        self._real = np.array([np.inf, -np.inf])
+        self._real = np.array([np.inf, -np.inf, np.inf, -np.inf])
         self._pending = 0
 
     def add(self, x: npt.NDArray[np.generic], sample: int = -1) -> None:
@@ -211,6 +213,7 @@ class Accumulator:
         """
         flat = _as_plain(x)
         bits: npt.NDArray[np.signedinteger] = flat.view(np.int32 if flat.itemsize == 4 else np.int64)
+        lowest, highest = math.inf, -math.inf
         for start in range(0, flat.size, _CHUNK):
             size = min(_CHUNK, flat.size - start)
             if self._pending + size > _CHUNK:
@@ -218,7 +221,11 @@ class Accumulator:
                 self._reset()
             self._pending += size
             part, part_bits = flat[start : start + size], bits[start : start + size]
+            self._real[binning.LOWEST :] = math.inf, -math.inf
             binning.accumulate(part, part_bits, sample, self._log2_bins, self._bins, self._whole, self._real)
+            lowest = min(lowest, float(self._real[binning.LOWEST]))
+            highest = max(highest, float(self._real[binning.HIGHEST]))
+        self.latest = lowest, highest
 
     def histogram(self) -> Histogram:
         """What has been counted so far."""
@@ -228,7 +235,7 @@ class Accumulator:
         start, counts = _trimmed(self._bins[0, :used].astype(np.int64) + self._bins[1, :used])
         zeros = int(self._bins[:, used:].sum(dtype=np.int64))
         exponent, count, nans, infs, at_min, at_max, min_sample, max_sample = self._whole.tolist()
-        low, high = self._real.tolist() if count else (0.0, 0.0)
+        low, high = self._real[: binning.LOWEST].tolist() if count else (0.0, 0.0)
         fresh = Histogram(
             exponent=exponent,
             first=start - (1 << self._log2_bins) if counts.size else 0,

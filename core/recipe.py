@@ -299,7 +299,12 @@ class _Resolver:
             found = self.previous.searches[name]
         else:
             found = search(
-                choice.method, histogram(), spec, percentile=choice.percentile, manual=choice.range
+                choice.method,
+                histogram(),
+                spec,
+                percentile=choice.percentile,
+                manual=choice.range,
+                by_sample=self.statistics.by_sample.get(name),
             )
         self.searches[name], self.keys[name] = found, key
         return encoding_from_range(found.range, spec)

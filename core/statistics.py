@@ -3,18 +3,21 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.arrays import BROKEN
+from core.bysample import BySample
 from core.errors import DataError
 from core.files import write_atomic
 from core.histogram import Histogram
 
-FORMAT = 1  # of the file, and of what the histograms in it mean; raised when either changes
+FORMAT = 2  # of the file, and of what the histograms in it mean; raised when either changes
+_READABLE = (1, FORMAT)  # 1 lacks what single samples showed
 _SCALARS = tuple(field.name for field in fields(Histogram) if field.name != "counts")
 _REAL = ("min", "max")
 
@@ -33,6 +36,8 @@ class Statistics:
     data_fingerprint: str  # `Samples.fingerprint`
     synthetic: bool  # collected on random samples: thresholds are guesses
     data_source: str  # where the samples came from, for people
+    # By tensor, in the order of the samples, and therefore no part of equality and digest; may be empty.
+    by_sample: Mapping[str, BySample] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Statistics):
@@ -79,6 +84,7 @@ class Statistics:
             meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
             counts=counts.astype(narrow),
             sizes=np.array([h.counts.size for h in histograms], np.int64),
+            **_flattened(self.histograms, self.by_sample),
             **columns,  # type: ignore[arg-type]
         )
         return buffer.getvalue()
@@ -100,8 +106,9 @@ class Statistics:
         """Parse the content of an .npz; raises one of `core.arrays.BROKEN` if it is anything else."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             meta = json.loads(archive["meta"].tobytes())
-            if meta["format"] != FORMAT:
+            if meta["format"] not in _READABLE:
                 raise ValueError(f"format {meta['format']}")
+            by_sample = _by_sample(meta["tensors"], archive) if meta["format"] == FORMAT else {}
             table = {name: archive[name].tolist() for name in _SCALARS}
             counts, sizes = archive["counts"].astype(np.int64), archive["sizes"]
         names = meta["tensors"]
@@ -112,10 +119,37 @@ class Statistics:
             name: Histogram(counts=part, **{key: column[i] for key, column in table.items()})
             for i, (name, part) in enumerate(zip(names, parts, strict=True))
         }
-        return Statistics(histograms=histograms, **{name: meta[name] for name in _META})
+        return Statistics(histograms=histograms, by_sample=by_sample, **{name: meta[name] for name in _META})
 
 
-_META = tuple(field.name for field in fields(Statistics) if field.name != "histograms")
+_META = tuple(f.name for f in fields(Statistics) if f.name not in ("histograms", "by_sample"))
+
+
+def _flattened(tensors: Iterable[str], by_sample: Mapping[str, BySample]) -> dict[str, Any]:
+    """Arrays for the file: extremes (tensors, samples, 2), top scores end to end, rows of each tensor."""
+    found = [by_sample.get(name) for name in tensors]
+    samples = max((len(part.extremes) for part in found if part is not None), default=0)
+    extremes = np.full((len(found), samples, 2), np.nan)
+    tops = [np.zeros((0, 2)) if part is None or part.tops is None else part.tops for part in found]
+    for row, part in zip(extremes, found, strict=True):
+        if part is not None:
+            row[: len(part.extremes)] = part.extremes
+    rows = np.array([len(part) for part in tops], np.int64)
+    return {"extremes": extremes, "tops": np.concatenate([np.zeros((0, 2)), *tops]), "top_rows": rows}
+
+
+def _by_sample(tensors: list[str], archive: Mapping[str, Any]) -> dict[str, BySample]:
+    """What `_flattened` wrote; `ValueError` if it does not fit the tensors."""
+    extremes, tops, rows = archive["extremes"], archive["tops"], archive["top_rows"]
+    if extremes.shape[1:] and extremes.shape[1] == 0:
+        return {}
+    if extremes.shape != (len(tensors), extremes.shape[1], 2) or tops.shape != (int(rows.sum()), 2):
+        raise ValueError("lengths do not agree")
+    parts = np.split(tops, np.cumsum(rows)[:-1])
+    return {
+        name: BySample(extremes=ends, tops=part if len(part) else None)
+        for name, ends, part in zip(tensors, extremes, parts, strict=True)
+    }
 
 
 def _dtype(name: str) -> type[np.generic]:

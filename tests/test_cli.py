@@ -12,7 +12,7 @@ import onnxruntime as ort
 import pytest
 
 from core.quant import TYPES
-from core.thresholds import Method
+from core.thresholds import SEARCHES, Method
 from sample_data import SAMPLES
 from tests.support import Run, process
 from ui import cli, console
@@ -195,7 +195,7 @@ def test_thresholds_are_those_of_the_definition(
     np.save(path, x)
     flag = "--symmetric" if symmetric else "--asymmetric"
     found = quantscope("thresholds", path, "--type", type_, flag, "--json").json
-    assert set(found) == {method.value for method in Method if method is not Method.MANUAL}
+    assert set(found) == {method.value for method in SEARCHES}
     signed, bits = not type_.startswith("u"), int(type_.lstrip("uint"))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     peak = np.abs(x).max()

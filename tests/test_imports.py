@@ -15,7 +15,7 @@ import pytest
 LAYOUT = """
     core.errors core.files core.jit core.progress
 
-    core.binning core.histogram core.quant
+    core.binning core.bysample core.histogram core.quant
 
     core.metrics core.representable core.thresholds
 

@@ -67,7 +67,7 @@ def test_anything_else_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", meta=np.array([{}], dtype=object))
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "cut.npz").write_bytes(good[: len(good) // 2])
-    (tmp_path / "old.npz").write_bytes(good.replace(b'{"format": 1', b'{"format": 0'))
+    (tmp_path / "old.npz").write_bytes(good.replace(b'{"format": 2', b'{"format": 0'))
     (tmp_path / "array.npz").write_bytes(good[:0])
     np.save(tmp_path / "plain.npy", np.ones(3))
     (tmp_path / "folder.npz").mkdir()

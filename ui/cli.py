@@ -188,7 +188,8 @@ def quantize(
         str | None,
         typer.Option(
             metavar="M",
-            help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, or auto.  [default: minmax]",
+            help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, moving_average, isotone, or "
+            "auto.  [default: minmax]",
         ),
     ] = None,
     percentile: Percentile = None,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from core.errors import DataError
 from core.histogram import Accumulator
 from core.quant import TYPES, QuantSpec, QuantType, encoding_from_range, fake_quantize
-from core.thresholds import Method, search
+from core.thresholds import SEARCHES, search
 from ui.console import BadInput, note
 
 SHARE = 99.99  # percent kept by the percentile method
@@ -68,9 +68,7 @@ def every_method(
     accumulator.add(values)
     histogram = accumulator.histogram()
     out: dict[str, Any] = {}
-    for method in Method:
-        if method is Method.MANUAL:
-            continue
+    for method in SEARCHES:
         found = search(method, histogram, spec, percentile=percentile or SHARE)
         encoding = encoding_from_range(found.range, spec)
         error = values.astype(np.float64) - fake_quantize(values, encoding)

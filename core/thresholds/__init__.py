@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from core.bysample import BySample
 from core.histogram import Histogram
 from core.quant import QuantSpec, Range, ScaleRule
 from core.thresholds.aciq import search_aciq
@@ -11,10 +12,12 @@ from core.thresholds.cosine import search_cosine
 from core.thresholds.curves import Curves, curves
 from core.thresholds.error import RangeError, encoding_errors, errors_at
 from core.thresholds.fit import Family, Fit, fits
+from core.thresholds.isotone import search_isotone
 from core.thresholds.kl import search_kl
 from core.thresholds.kl_v2 import search_kl_v2
 from core.thresholds.manual import search_manual
 from core.thresholds.minmax import search_minmax
+from core.thresholds.moving_average import search_moving_average
 from core.thresholds.mse import search_mse
 from core.thresholds.octav import search_octav
 from core.thresholds.percentile import search_percentile
@@ -23,6 +26,7 @@ from core.thresholds.search import FLAGS, Method, Search
 
 __all__ = [
     "FLAGS",
+    "SAMPLE_SEARCHES",
     "SEARCHES",
     "Curves",
     "Family",
@@ -49,6 +53,11 @@ SEARCHES: dict[Method, Callable[[Histogram, QuantSpec], Search]] = {
     Method.OCTAV: search_octav,
     Method.ADMM: search_admm,
 }
+# Searches that also need what single samples showed; without it they keep every value, and say so.
+SAMPLE_SEARCHES: dict[Method, Callable[[Histogram, QuantSpec, BySample | None], Search]] = {
+    Method.MOVING_AVERAGE: search_moving_average,
+    Method.ISOTONE: search_isotone,
+}
 
 
 def search(
@@ -58,6 +67,7 @@ def search(
     *,
     percentile: float = 99.99,
     manual: Range | None = None,
+    by_sample: BySample | None = None,
 ) -> Search:
     """Choose a range for a tensor.
 
@@ -70,6 +80,7 @@ def search(
         spec: the type it will have, and the scales that are allowed.
         percentile: share of values kept, in percent; read by `percentile` only.
         manual: the user's range; `manual` needs it, the others do not read it.
+        by_sample: what single samples showed; read by those in `SAMPLE_SEARCHES`.
 
     Raises:
         ValueError: `manual` without a range, or a percentile outside (0, 100].
@@ -81,6 +92,8 @@ def search(
         found = search_manual(histogram, free, manual)
     elif method is Method.PERCENTILE:
         found = search_percentile(histogram, free, percentile=percentile)
+    elif method in SAMPLE_SEARCHES:
+        found = SAMPLE_SEARCHES[method](histogram, free, by_sample)
     else:
         found = SEARCHES[method](histogram, free)
     return found if spec.scale_rule is ScaleRule.FREE else with_ruled_scale(found, histogram, spec)

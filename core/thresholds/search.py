@@ -24,6 +24,8 @@ class Method(StrEnum):
     ACIQ = "aciq"
     OCTAV = "octav"
     ADMM = "admm"
+    MOVING_AVERAGE = "moving_average"  # needs extremes by sample
+    ISOTONE = "isotone"  # needs rows of scores
     MANUAL = "manual"
 
 
