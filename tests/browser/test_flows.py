@@ -233,7 +233,7 @@ def test_export_gives_the_verified_file(page: Any, demo: App) -> None:
     ops = {node.op_type for node in onnx.load_from_string(content).graph.node}
     assert "QuantizeLinear" in ops
     with page.expect_download() as download:
-        page.get_by_role("button", name="Recipe").click()
+        page.get_by_role("button", name="Recipe", exact=True).click()
     assert "target" in Path(download.value.path()).read_text(encoding="utf-8")
 
 
