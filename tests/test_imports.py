@@ -18,11 +18,13 @@ LAYOUT = """
     core.binning core.bysample core.histogram core.quant
 
     core.metrics core.representable core.thresholds
+    core.distributions core.playground
 
     core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
     core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade
     core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-    core.runtime core.samples core.session core.staged core.statcache core.statistics core.synthetic
+    core.rawvalues core.runtime core.samples core.session core.staged core.statcache core.statistics
+    core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
@@ -32,7 +34,7 @@ LAYOUT = """
 
     sample_data
 
-    ui.cached ui.components ui.figures ui.state
+    ui.cached ui.components ui.disagreement ui.figures ui.lesson ui.state ui.toolruns
     ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
     ui.warm ui.workspace
 

@@ -26,6 +26,8 @@ LABELS = {
     Method.ACIQ: "ACIQ",
     Method.OCTAV: "OCTAV",
     Method.ADMM: "ADMM",
+    Method.MOVING_AVERAGE: "Moving average",
+    Method.ISOTONE: "Isotone",
     Method.MANUAL: "Manual",
 }
 AUTOMATIC = tuple(method for method in LABELS if method is not Method.MANUAL)
@@ -40,16 +42,12 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorView:
-    """One tensor as the Inspector shows it."""
+class RangeView:
+    """A set of values, the range that is kept of them, and what every method would keep."""
 
-    layer: Layer
-    tensor: str  # whose histogram is shown
-    owner: str  # the layer whose choice sets the range
-    shared: bool  # the layer takes its range over from the owner
-    quantized: bool  # False: the layer's output stays float
+    tensor: str  # name of the values
     histogram: Histogram
-    choice: Choice  # the owner's
+    choice: Choice  # method and percentile
     spec: QuantSpec
     mode: str  # "nonneg": one clip line; "symmetric": two that mirror each other; "asymmetric": two
     range: Range
@@ -59,6 +57,16 @@ class TensorView:
     errors: dict[Method, RangeError]  # and what that would cost
     reason: str  # why the range is what it is
     remarks: tuple[str, ...]  # what is unusual about the values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorView(RangeView):
+    """One tensor as the Inspector shows it; its `choice` is the owner's."""
+
+    layer: Layer
+    owner: str  # the layer whose choice sets the range
+    shared: bool  # the layer takes its range over from the owner
+    quantized: bool  # False: the layer's output stays float
 
 
 def view_tensor(
@@ -90,7 +98,10 @@ def view_tensor(
     known = {} if searched is None else searched
     key = (tensor, spec, percentile)
     if key not in known:
-        known[key] = {m: search(m, histogram, spec, percentile=percentile) for m in AUTOMATIC}
+        shown = statistics.by_sample.get(tensor)
+        known[key] = {
+            m: search(m, histogram, spec, percentile=percentile, by_sample=shown) for m in AUTOMATIC
+        }
     found = encodings.searches.get(tensor)
     range_ = found.range if found is not None else known[key][Method.MINMAX].range
     return TensorView(
@@ -113,6 +124,35 @@ def view_tensor(
     )
 
 
+def view_range(
+    histogram: Histogram,
+    spec: QuantSpec,
+    choice: Choice,
+    *,
+    name: str,
+    methods: tuple[Method, ...] = AUTOMATIC,
+) -> RangeView:
+    """Values that belong to no layer; `choice` is filled in (method, percentile, range if manual)."""
+    percentile = choice.percentile or 99.99
+    searches = {m: search(m, histogram, spec, percentile=percentile) for m in methods}
+    method = choice.method or Method.MINMAX
+    found = searches.get(method) or search(method, histogram, spec, manual=choice.range)
+    return RangeView(
+        tensor=name,
+        histogram=histogram,
+        choice=choice,
+        spec=spec,
+        mode=mode_of(histogram, spec),
+        range=found.range,
+        encoding=encoding_from_range(found.range, spec),
+        error=errors_at(histogram, found.range, spec),
+        searches=searches,
+        errors={m: errors_at(histogram, s.range, spec) for m, s in searches.items()},
+        reason=found.reason,
+        remarks=tuple(FLAGS[flag] for flag in found.flags),
+    )
+
+
 def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
     """How many clip lines a tensor has."""
     if histogram.min >= 0.0 and not (spec.symmetric and spec.type.signed):
@@ -120,7 +160,7 @@ def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
     return "symmetric" if spec.symmetric else "asymmetric"
 
 
-def curve(seen: TensorView, side: Literal["low", "high"]) -> Curve:
+def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
     """Errors for each place of the `low` or `high` clip line."""
     found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.range)
     columns = {
@@ -150,7 +190,7 @@ class Levels:
     top: float  # log10 of the largest count, and a little room
 
 
-def levels(seen: TensorView, *, most: int = 1024) -> Levels:
+def levels(seen: RangeView, *, most: int = 1024) -> Levels:
     """How many values end on each quantized level (bins are split evenly; zeros are exact)."""
     h, e = seen.histogram, seen.encoding
     step, zero = float(e.scale), int(e.zero_point)

@@ -1,11 +1,13 @@
 """What the browser needs to draw a tensor's histogram and curves, as plain numbers."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from core.thresholds import Method
-from ui.tensor_view import AUTOMATIC, LABELS, Curve, TensorView, curve
+from ui.tensor_view import LABELS, Curve, RangeView, curve
 
 BINS = 2048  # of the histogram on screen, at most
 
@@ -28,10 +30,30 @@ FORMULAS = {
 }
 
 
-def payload(seen: TensorView, *, seq: int, token: str = "", readonly: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A range from elsewhere, drawn beside those of the methods."""
+
+    id: str
+    label: str
+    low: float
+    high: float
+    text: str  # shown while the pointer is on it
+
+
+def payload(
+    seen: RangeView,
+    *,
+    seq: int,
+    token: str = "",
+    readonly: bool = False,
+    heading: str = "Values seen in calibration",
+    more: Sequence[Mark] = (),
+) -> dict[str, Any]:
     """The chart's data.
 
-    `seq` is the newest of the chart's own edits that is in `seen`; `token` names the recipe.
+    `seq` is the newest of the chart's own edits that is in `seen`; `token` names the recipe. Ranges in
+    `more` are marked as those of the methods are.
     """
     h = seen.histogram
     shown = h
@@ -46,6 +68,7 @@ def payload(seen: TensorView, *, seq: int, token: str = "", readonly: bool = Fal
         "seq": seq,
         "token": token,
         "readonly": readonly,
+        "heading": heading,
         "mode": seen.mode,
         "bins": {
             "start": shown.first * shown.width,
@@ -64,13 +87,14 @@ def payload(seen: TensorView, *, seq: int, token: str = "", readonly: bool = Fal
         "best": {"sqnr": _finite(max(best, default=np.nan))},
         "encoding": f"scale {float(seen.encoding.scale):.5g}, zero point {int(seen.encoding.zero_point)}, "
         f"{seen.spec.type}",
-        "marks": [_mark(seen, method) for method in AUTOMATIC],
+        "marks": [_method_mark(seen, method) for method in seen.searches]
+        + [_mark(seen, mark) for mark in more],
         "names": NAMES,
         "formulas": FORMULAS,
     }
 
 
-def _domain(seen: TensorView) -> list[float]:
+def _domain(seen: RangeView) -> list[float]:
     """Values at the left and right end of the axis: all that was seen, and a little room."""
     h = seen.histogram
     reach = max(h.abs_max, seen.range.abs_max) or 1.0
@@ -82,7 +106,7 @@ def _domain(seen: TensorView) -> list[float]:
     return [min(h.min, seen.range.low) - room, max(h.max, seen.range.high) + room]
 
 
-def _exact(seen: TensorView, high: Curve | None) -> dict[str, float | None]:
+def _exact(seen: RangeView, high: Curve | None) -> dict[str, float | None]:
     """Figures of the range that is set; KL, which depends on a window of bins, from its curve."""
     e = seen.error
     kl = float(np.interp(seen.range.high, high.x, high.columns["kl"])) if high is not None else np.nan
@@ -110,16 +134,23 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _mark(seen: TensorView, method: Method) -> dict[str, Any]:
-    """A method's choice, labelled at the end of the range that is farther out."""
+def _method_mark(seen: RangeView, method: Method) -> dict[str, Any]:
+    """A method's choice."""
     range_ = seen.searches[method].range
     label = f"{seen.choice.percentile or 99.99:g} %" if method is Method.PERCENTILE else LABELS[method]
-    on_low = seen.mode == "asymmetric" and -range_.low > range_.high
+    text = f"{range_.low:.4g} … {range_.high:.4g}, SQNR {seen.errors[method].sqnr_db:.2f} dB"
+    mark = Mark(id=method.value, label=label, low=range_.low, high=range_.high, text=text)
+    return _mark(seen, mark) | {"used": seen.choice.method is method}
+
+
+def _mark(seen: RangeView, mark: Mark) -> dict[str, Any]:
+    """A range, labelled at the end that is farther out."""
+    on_low = seen.mode == "asymmetric" and -mark.low > mark.high
     return {
-        "id": method.value,
-        "label": label,
-        "anchor": range_.low if on_low else range_.high,
-        "mirror": None if seen.mode == "nonneg" else range_.high if on_low else range_.low,
-        "text": f"{range_.low:.4g} … {range_.high:.4g}, SQNR {seen.errors[method].sqnr_db:.2f} dB",
-        "used": seen.choice.method is method,
+        "id": mark.id,
+        "label": mark.label,
+        "anchor": mark.low if on_low else mark.high,
+        "mirror": None if seen.mode == "nonneg" else mark.high if on_low else mark.low,
+        "text": mark.text,
+        "used": False,
     }

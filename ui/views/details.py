@@ -10,7 +10,9 @@ from ui import state, text
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure
 from ui.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
+from ui.views import tools
 
+TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {
     "MinMax": WeightMethod.MINMAX,
     "MSE": WeightMethod.MSE,
@@ -21,7 +23,7 @@ WEIGHT_METHODS = {
 def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
     """Draw the chosen part, and only that."""
     found = weights(now.model, now.encodings, layer)
-    parts = ["Before and after", "Methods", "Exact range"] if seen is not None else []
+    parts = ["Before and after", "Methods", TOOLS, "Grids", "Exact range"] if seen is not None else []
     parts += ["Weights"] if found is not None else []
     parts += ["Facts"]
     if st.session_state.get("part") not in parts:
@@ -32,6 +34,10 @@ def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
             st.plotly_chart(overlay_figure(levels(seen)), key="overlay", config={"displayModeBar": False})
         elif part == "Methods" and seen is not None:
             _methods(seen)
+        elif part == TOOLS and seen is not None:
+            tools.inspector(now, seen, _use_range)
+        elif part == "Grids" and seen is not None:
+            tools.grids(seen, key="grids")
         elif part == "Exact range" and seen is not None:
             _exact_range(seen)
         elif part == "Weights" and found is not None:
@@ -72,6 +78,28 @@ def _methods(seen: TensorView) -> None:
 
 def _use_named(name: str, method: Method) -> None:
     state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
+
+
+def _use_range(label: str, low: float, high: float) -> None:
+    """A range of the table is to be used; a callback."""
+    now = state.session()
+    if now is not None:
+        use_range(owner(now), label, low, high)
+
+
+def use_range(name: str, label: str, low: float, high: float) -> None:
+    """Set a layer to a range of another tool; for use in callbacks."""
+    state.edit_layer(
+        name, f"{text.short(name)}: range of {label}", method=Method.MANUAL, range=Range(low, high)
+    )
+
+
+def owner(now: state.Session) -> str:
+    """The layer whose choice sets the range of the shown one."""
+    layer = state.layer(now)
+    tensor = now.encodings.placement.sources.get(layer.output, layer.output)
+    found = now.encodings.placement.tensors.get(tensor)
+    return found if found is not None else layer.name
 
 
 def _exact_range(seen: TensorView) -> None:

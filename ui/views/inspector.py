@@ -13,7 +13,7 @@ from ui import cached, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
 from ui.tensor_view import AUTOMATIC, LABELS, TensorView, view_tensor
-from ui.views import common, details, effect_panel
+from ui.views import common, details, effect_panel, tools
 
 CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}
@@ -91,7 +91,7 @@ def _choose(now: state.Session) -> Layer:
             args=(names[min(place + 1, len(names) - 1)],),
             shortcut="alt+right",
         )
-        owner = _owner(now)
+        owner = details.owner(now)
         _similar(now, layer, owner)
         st.button(
             "Reset",
@@ -260,6 +260,7 @@ def _chart(now: state.Session, seen: TensorView) -> None:
         seq=st.session_state.get("drag_seq", 0),
         token=state.recipe_token(now.recipe),
         readonly=not seen.quantized,
+        more=tools.marks(seen) if st.session_state.get("part") == details.TOOLS else (),
     )
     threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use)
 
@@ -271,7 +272,7 @@ def _dragged() -> None:
     if said is None or now is None:
         return
     st.session_state["drag_seq"] = int(said["seq"])
-    name = _owner(now)
+    name = details.owner(now)
     range_ = Range(float(said["low"]), float(said["high"]))
     words = f"{text.number(range_.low, 3)} … {text.number(range_.high, 3)}"
     state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=range_)
@@ -281,14 +282,11 @@ def _use() -> None:
     """A method's mark was clicked; a callback."""
     said = st.session_state[CHART].use
     now = state.session()
-    if said is not None and now is not None and said["method"] in {m.value for m in AUTOMATIC}:
-        name, method = _owner(now), Method(said["method"])
+    if said is None or now is None:
+        return
+    name = details.owner(now)
+    if said["method"] in {m.value for m in AUTOMATIC}:
+        method = Method(said["method"])
         state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
-
-
-def _owner(now: state.Session) -> str:
-    """The layer whose choice sets the range of the shown one."""
-    layer = state.layer(now)
-    tensor = now.encodings.placement.sources.get(layer.output, layer.output)
-    owner = now.encodings.placement.tensors.get(tensor)
-    return owner if owner is not None else layer.name
+    elif (mark := tools.marked(said["method"])) is not None:
+        details.use_range(name, mark.label, mark.low, mark.high)

@@ -66,8 +66,8 @@ function drawHistogram(S, chart, inner) {
   const Y = (c) => base - (Math.log10(1 + c) / peak) * (HIST - 6);
   S.Y = Y;
   svg("rect", { x: LEFT, y: S.top, width: inner, height: HIST, class: "frame" }, chart);
-  svg("text", { x: LEFT, y: 16, class: "title" }, chart, "Values seen in calibration");
-  svg("text", { x: LEFT + 172, y: 16, class: "note" }, chart,
+  svg("text", { x: LEFT, y: 16, class: "title" }, chart, d.heading);
+  svg("text", { x: LEFT + 12 + d.heading.length * 6.4, y: 16, class: "note" }, chart,
     `${count(d.total)} values, log count${d.zeros ? `, ${percent(d.zeros / d.total)} exact zeros` : ""}`);
   const every = Math.max(1, Math.ceil(peak / 7));
   for (let k = 0; k <= peak; k += every) {

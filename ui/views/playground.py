@@ -1,0 +1,380 @@
+"""Playground: values whose every property is known, and what each method, type and grid does to them."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from core.distributions import DISTRIBUTIONS, draw
+from core.playground import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from core.thresholds import Method
+from core.thresholds.grids import linear_codebook
+from ui import cached, disagreement, lesson, text
+from ui.components import threshold_chart
+from ui.components.payload import payload
+from ui.figures.bits import bits_figure
+from ui.figures.draws import draws_figure
+from ui.figures.overlay import overlay_figure
+from ui.figures.staircase import staircase_figure
+from ui.lesson import Settings
+from ui.tensor_view import LABELS, RangeView, levels, view_range
+from ui.views import common, tools
+
+SETTINGS, CHART, SEQ = "playground", "play_threshold", "play_seq"
+PLAIN = {"displayModeBar": False}
+METHODS = {LABELS[method]: method for method in (*lesson.PLAYED, Method.MANUAL)}
+WINDOWS = {"All": "all", "Near zero": "zero", "High end": "end"}
+BY_BITS = (Method.MINMAX, Method.PERCENTILE, Method.MSE, Method.KL, Method.ACIQ)
+TEXT_AND_FIGURE = [1, 2.4]
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title(
+        "Playground",
+        "Draw values whose every property is known, and see what a quantizer does to them. "
+        "No model is needed; everything follows the settings at once.",
+    )
+    now = _settings()
+    _controls(now)
+    st.query_params.update(lesson.to_query(now))
+    for name in [key for key in st.query_params if key in _names() - set(lesson.to_query(now))]:
+        del st.query_params[name]
+    seen = _view(now)
+    if now.experiment:
+        _experiment(now)
+    _chart(now, seen)
+    _staircase(seen)
+    _before_and_after(seen)
+    _bits(now, seen)
+    st.subheader("Grids of other kinds", anchor=False)
+    tools.grids(seen, key="play_grids")
+    _tools(now, seen)
+
+
+def _settings() -> Settings:
+    """The session's settings; in a new session those of the link."""
+    known: Settings | None = st.session_state.get(SETTINGS)
+    if known is None:
+        known = st.session_state[SETTINGS] = lesson.from_query(st.query_params.to_dict())
+    return known
+
+
+def change(**fields: Any) -> None:
+    """Change settings; for use in callbacks."""
+    st.session_state[SETTINGS] = replace(_settings(), **fields)
+
+
+def _names() -> set[str]:
+    """Every part of a link that is the page's own."""
+    own = {f"p_{p.name}" for entry in DISTRIBUTIONS.values() for p in entry.parameters}
+    return own | set(Settings.__dataclass_fields__)
+
+
+def _view(now: Settings) -> RangeView:
+    """The drawn values with every method's choice; kept until data or type change."""
+    place = cached.keep(("playground", now.data))
+    if "histogram" not in place:
+        place["histogram"] = histogram_of(values(now))
+    return view_range(
+        place["histogram"], now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits))
+    )
+
+
+def values(now: Settings) -> Any:
+    """The drawn values."""
+    return draw(now.distribution, size=now.size, seed=now.seed, **now.values)
+
+
+# --- settings ---
+
+
+def _controls(now: Settings) -> None:
+    presets = {preset.label: preset for preset in lesson.PRESETS}
+    matching = next((p.label for p in lesson.PRESETS if p.settings == now), None)
+    # Widgets follow the settings, which presets, links and drags change too.
+    st.session_state.update(
+        play_preset=matching,
+        play_distribution=now.distribution,
+        play_size=now.size,
+        play_seed=now.seed,
+        play_bits=now.bits,
+        play_sign="signed" if now.signed else "unsigned",
+        play_symmetry="symmetric" if now.symmetric else "asymmetric",
+        play_method=LABELS[now.choice.method or Method.MSE],
+    )
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            st.selectbox(
+                "Lesson",
+                list(presets),
+                key="play_preset",
+                index=None,
+                placeholder="own settings",
+                width="stretch",
+                on_change=_preset,
+            )
+            st.selectbox(
+                "Distribution",
+                list(DISTRIBUTIONS),
+                key="play_distribution",
+                format_func=lambda name: DISTRIBUTIONS[name].label,
+                width=230,
+                on_change=_distribution,
+            )
+            st.selectbox(
+                "Values",
+                lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
+                key="play_size",
+                format_func=lambda n: f"{n:,}",
+                width=130,
+                on_change=_keep("size"),
+            )
+            st.number_input("Seed", 0, lesson.SEEDS, key="play_seed", width=120, on_change=_keep("seed"))
+            _share(now)
+        entry = DISTRIBUTIONS[now.distribution]
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            for p in entry.parameters:
+                key = f"play_{now.distribution}_{p.name}"
+                st.session_state[key] = now.values[p.name]
+                st.number_input(
+                    p.label,
+                    p.low,
+                    p.high,
+                    step=p.step,
+                    key=key,
+                    format="%g",
+                    width=165,
+                    on_change=_parameter,
+                    args=(p.name, key),
+                )
+        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+            st.slider("Bits", BITS[0], BITS[-1], key="play_bits", width=230, on_change=_keep("bits"))
+            st.segmented_control(
+                "Type", ["signed", "unsigned"], key="play_sign", required=True, on_change=_sign
+            )
+            st.segmented_control(
+                "Range", ["symmetric", "asymmetric"], key="play_symmetry", required=True, on_change=_symmetry
+            )
+            st.selectbox("Strategy", list(METHODS), key="play_method", width=160, on_change=_method)
+        look = presets[matching].look if matching else ""
+        st.caption(f"{entry.about} {look}".strip())
+
+
+def _keep(name: str) -> Any:
+    return lambda: change(**{name: st.session_state[f"play_{name}"]})
+
+
+def _preset() -> None:
+    label = st.session_state["play_preset"]
+    chosen = next((p.settings for p in lesson.PRESETS if p.label == label), None)
+    st.session_state[SETTINGS] = chosen or Settings()
+
+
+def _distribution() -> None:
+    st.session_state[SETTINGS] = _settings().of(st.session_state["play_distribution"])
+
+
+def _parameter(name: str, key: str) -> None:
+    change(parameters={**_settings().parameters, name: float(st.session_state[key])})
+
+
+def _sign() -> None:
+    change(signed=st.session_state["play_sign"] == "signed")
+
+
+def _symmetry() -> None:
+    change(symmetric=st.session_state["play_symmetry"] == "symmetric")
+
+
+def _method() -> None:
+    method = METHODS[st.session_state["play_method"]]
+    if method is Method.MANUAL:
+        kept = _view(_settings()).range
+        st.session_state[SETTINGS] = _settings().by_hand(kept.low, kept.high)
+    else:
+        change(method=method, low=None, high=None)
+
+
+def _share(now: Settings) -> None:
+    with st.popover("Share", icon=":material/link:", key="play_share"):
+        st.caption("This link opens the page with all of its settings.")
+        st.code(link(st.context.url or "", now), language=None, wrap_lines=True)
+
+
+def link(address: str, now: Settings) -> str:
+    """The page's address with the settings, and without anything else."""
+    return f"{address.split('?')[0]}?{lesson.query_text(now)}"
+
+
+# --- what is seen ---
+
+
+def _chart(now: Settings, seen: RangeView) -> None:
+    st.subheader("Where to cut", anchor=False)
+    st.caption(
+        f"What lies outside of the clip lines is cut to them; what lies inside is rounded to one of "
+        f"{1 << now.bits:,} levels. Drag a line, move it with the arrow keys, or click a method's name."
+    )
+    for remark in seen.remarks:
+        st.caption(f":material/info: {text.escape(remark)}")
+    threshold_chart(
+        payload(
+            seen,
+            seq=st.session_state.get(SEQ, 0),
+            heading="Values drawn",
+            more=tools.marks(seen),
+        ),
+        key=CHART,
+        on_edit=_dragged,
+        on_use=_use,
+    )
+
+
+def _dragged() -> None:
+    """A clip line was moved; a callback."""
+    said = st.session_state[CHART].edit
+    if said is not None:
+        st.session_state[SEQ] = int(said["seq"])
+        st.session_state[SETTINGS] = _settings().by_hand(float(said["low"]), float(said["high"]))
+
+
+def _use() -> None:
+    """A mark was clicked; a callback."""
+    said = st.session_state[CHART].use
+    if said is None:
+        return
+    if said["method"] in {m.value for m in lesson.PLAYED}:
+        change(method=Method(said["method"]), low=None, high=None)
+    elif (mark := tools.marked(said["method"])) is not None:
+        _use_range(mark.label, mark.low, mark.high)
+
+
+def _use_range(_label: str, low: float, high: float) -> None:
+    """A row of the table is to be used; a callback."""
+    st.session_state[SETTINGS] = _settings().by_hand(low, high)
+
+
+def _staircase(seen: RangeView) -> None:
+    words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
+    e = seen.encoding
+    with words:
+        st.subheader("The staircase", anchor=False)
+        part = st.segmented_control(
+            "Part of the input axis", list(WINDOWS), default="All", key="play_window", required=True
+        )
+        st.markdown(
+            f"Every input x leaves as one of {e.qmax - e.qmin + 1:,} levels. "
+            f"A step is **s = {text.number(float(e.scale), 5)}** wide, and zero is integer "
+            f"**{int(e.zero_point)}**.\n\n"
+            "Inside the range the output is off by at most half a step. Outside it stays at the last level, "
+            "and the error grows with the distance: that is clipping.\n\n"
+            "Where the grey hill is high, many values share the fate of that step."
+        )
+    low, high = window(seen, WINDOWS[part or "All"])
+    with figure:
+        st.plotly_chart(
+            staircase_figure(staircase(linear_codebook(e), low, high), seen.histogram, low, high),
+            key="play_staircase",
+            config=PLAIN,
+        )
+
+
+def window(seen: RangeView, part: str) -> tuple[float, float]:
+    """Ends of a part of the input axis."""
+    e, h = seen.encoding, seen.histogram
+    step, low, high = float(e.scale), float(e.low), float(e.high)
+    if part == "zero":
+        return -8 * step, 8 * step
+    if part == "end":
+        return high - 8 * step, max(high + 8 * step, min(h.max, high + 40 * step))
+    room = 0.15 * (high - low)
+    return max(min(h.min, low), low - room), min(max(h.max, high), high + room)
+
+
+def _before_and_after(seen: RangeView) -> None:
+    words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
+    with words:
+        st.subheader("Before and after", anchor=False)
+        error = seen.error
+        clipped = error.clipping_mse / error.mse if error.mse else 0.0
+        st.markdown(
+            "The line is how many values there were around each place, the bars how many end on each "
+            "level. Tall bars at the ends are the clipped values.\n\n"
+            f"Here {text.percent(error.clipped_share, 3)} of the values are clipped, and they make up "
+            f"**{text.percent(clipped, 0)}** of the squared error; rounding makes the rest. "
+            f"Together: MSE {text.number(error.mse)}, SQNR **{text.decibel(error.sqnr_db)}**."
+        )
+    with figure:
+        st.plotly_chart(overlay_figure(levels(seen)), key="play_overlay", config=PLAIN)
+
+
+def _bits(now: Settings, seen: RangeView) -> None:
+    words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
+    place = cached.keep(("playground bits", now.data, now.signed, now.symmetric))
+    if "curves" not in place:
+        place["curves"] = sqnr_by_bits(seen.histogram, now.spec, BY_BITS)
+    curves = place["curves"]
+    with words:
+        st.subheader("What a bit is worth", anchor=False)
+        st.markdown(
+            "Each further bit halves the step: rounding noise falls by 6 dB. The fewer bits there are, the "
+            f"more is won by clipping.\n\n{lesson.bits_finding(curves)}"
+        )
+    with figure:
+        st.plotly_chart(
+            bits_figure(curves, [LABELS[c.method] for c in curves], now.bits),
+            key="play_bits_figure",
+            config=PLAIN,
+        )
+
+
+def _tools(now: Settings, seen: RangeView) -> None:
+    st.subheader("Every method, and other tools", anchor=False)
+    st.session_state["play_tools"] = now.tools
+    st.toggle(
+        "Add the thresholds of other tools",
+        key="play_tools",
+        on_change=_keep("tools"),
+        help="onnxruntime, ModelOpt, PPQ, ncnn, MNN, torch.ao and more, computed from these values.",
+    )
+    rows = ()
+    if now.tools:
+        place = cached.keep(("playground tools", now.data))
+        if "rows" not in place:
+            with st.spinner("Computing what other tools would choose…"):
+                place["rows"] = disagreement.compute_references(values(now))
+        rows = place["rows"]
+        st.caption(
+            "Most tools think in 8 bits and have a symmetry of their own; MSE and SQNR are those of their "
+            f"range in the type that is set here ({now.spec.type})."
+        )
+    tools.table(seen, rows, _use_range, key="play_rows")
+
+
+def _experiment(now: Settings) -> None:
+    place = cached.keep(("experiment", now.size, now.seed, now.values.get("mean"), now.values.get("sigma")))
+    if "draws" not in place:
+        place["draws"] = experiment(
+            size=now.size,
+            seeds=(now.seed, now.seed + 1, now.seed + 2),
+            mean=now.values.get("mean", 0.0),
+            sigma=now.values.get("sigma", 1.0),
+        )
+    draws = place["draws"]
+    with st.container(border=True):
+        st.subheader("KL against ADMM: three draws of normal data", anchor=False)
+        st.caption(
+            f"{text.plural(now.size, 'value')} a draw, int8, symmetric: the threshold T of [−T, T] beside "
+            "max(|mean − 3σ|, |mean + 3σ|). Only the seed differs between the draws."
+        )
+        table, figure = st.columns([1.15, 1], gap="medium")
+        with table:
+            st.dataframe(lesson.draw_table(draws), hide_index=True, key="play_draws")
+            st.markdown(f"**What is seen.** {lesson.finding(draws)}")
+            st.caption(
+                "Change the seed, the number of values or the mean above: all three draws follow. "
+                f"{text.escape(lesson.tools_finding(draws))}"
+            )
+        with figure:
+            st.plotly_chart(draws_figure(draws), key="play_draws_figure", config=PLAIN)

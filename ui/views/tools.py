@@ -1,0 +1,253 @@
+"""Why do tools disagree: every method and every other tool on the same values, and grids of other kinds."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.thresholds.grids import compare_grids
+from core.thresholds.reference import ReferenceRow
+from ui import state, text, toolruns
+from ui.components.payload import Mark
+from ui.components.refresh import signal
+from ui.disagreement import Verdict, shown, verdicts
+from ui.figures.grids import GRIDS, grids_figure
+from ui.jobs import Job, State
+from ui.tensor_view import RangeView
+from ui.views import common
+
+MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
+MOST = 6  # ranges drawn at once
+Use = Callable[[str, float, float], None]
+
+
+def marks(seen: RangeView) -> tuple[Mark, ...]:
+    """The chosen rows as marks for the chart of these values."""
+    name, found = st.session_state.get(MARKED, ("", ()))
+    return tuple(mark for mark in found if mark.tool) if name == seen.tensor else ()
+
+
+def marked(id: str) -> Mark | None:
+    """The mark with that id."""
+    return next((mark for mark in st.session_state.get(MARKED, ("", ()))[1] if mark.id == id), None)
+
+
+# --- the table ---
+
+
+def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key: str) -> None:
+    """Every row's numbers and reason; chosen rows are drawn on the chart and can be used.
+
+    `use(label, low, high)` is the callback of *Use this range*.
+    """
+    everything = False
+    if references:
+        everything = st.toggle(
+            "All settings of each tool",
+            key=f"{key}_all",
+            help="Off: each algorithm once, as the tool ships it. "
+            "On: also its other bin counts, percentiles and types.",
+        )
+    rows = shown(verdicts(seen, references), everything=everything)
+    token = hashlib.sha256(repr((seen.tensor, everything, len(rows))).encode()).hexdigest()[:12]
+    widget = f"{key}_table_{token}"
+    frame = pd.DataFrame(
+        {
+            "best": ["★" if row.best else "" for row in rows],
+            "tool": [row.tool for row in rows],
+            "algorithm": [row.algorithm for row in rows],
+            "low": [row.low for row in rows],
+            "high": [row.high for row in rows],
+            "scale": [row.scale for row in rows],
+            "zero": pd.array([row.zero_point for row in rows], dtype="Int64"),
+            "mse": [row.error.mse if row.error else None for row in rows],
+            "sqnr": [row.error.sqnr_db if row.error else None for row in rows],
+            "clipped": [100 * row.error.clipped_share if row.error else None for row in rows],
+            "cause": [row.cause for row in rows],
+            "settings": [row.settings for row in rows],
+        }
+    )
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        frame,
+        key=widget,
+        hide_index=True,
+        height=min(38 + 35 * len(rows), 470),
+        on_select=lambda: _chosen(widget, seen, rows),
+        selection_mode="multi-row",
+        column_config={
+            "best": st.column_config.TextColumn("", width=28, help="Within 0.1 % of the least squared error"),
+            "tool": st.column_config.TextColumn("Tool", width=112, pinned=True),
+            "algorithm": st.column_config.TextColumn("Algorithm", width=106, pinned=True),
+            "low": number("Low", format="%.4g", width=64),
+            "high": number("High", format="%.4g", width=64),
+            "scale": number("Scale", format="%.4g", width=74, help="The tool's own"),
+            "zero": number("Zero", width=46, help="The tool's own zero point"),
+            "mse": number(
+                "MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}, as set here"
+            ),
+            "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
+            "clipped": number("Clipped", format="%.3f %%", width=72),
+            "cause": st.column_config.TextColumn("Why it differs", width="large"),
+            "settings": st.column_config.TextColumn("Settings", width="medium"),
+        },
+    )
+    _selection(seen, rows, use, key)
+
+
+def _chosen(widget: str, seen: RangeView, rows: Sequence[Verdict]) -> None:
+    """Rows were chosen or dropped; a callback."""
+    places = [i for i in st.session_state[widget].selection.rows if i < len(rows)]
+    usable = [rows[i] for i in places if rows[i].low is not None and rows[i].error is not None]
+    found = tuple(_mark(row) for row in usable[-MOST:])
+    st.session_state[MARKED] = (seen.tensor, found)
+
+
+def _mark(row: Verdict) -> Mark:
+    assert row.low is not None
+    assert row.high is not None
+    assert row.error is not None
+    words = f"{row.low:.4g} … {row.high:.4g}, SQNR {row.error.sqnr_db:.2f} dB"
+    return Mark(
+        id=f"tool:{row.id}", label=row.label, low=min(row.low, 0.0), high=max(row.high, 0.0), text=words
+    )
+
+
+def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
+    """What was chosen, in full, with a button each."""
+    chosen = marks(seen)
+    by_id = {f"tool:{row.id}": row for row in rows}
+    if not chosen:
+        st.caption(
+            "Choose rows with the boxes on their left: they are drawn on the histogram, and can be used. "
+            "Click a column's name to sort."
+        )
+        return
+    for i, mark in enumerate(chosen):
+        row = by_id.get(mark.id)
+        if row is None:
+            continue
+        with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+            st.button(
+                "Use this range",
+                key=f"{key}_use_{i}",
+                icon=":material/check:",
+                width=160,
+                on_click=use,
+                args=(row.label, mark.low, mark.high),
+            )
+            st.markdown(
+                f"**{text.escape(row.label)}** {text.number(mark.low)} … {text.number(mark.high)}",
+                width=290,
+            )
+            st.caption(text.escape(row.cause), width="stretch")
+
+
+# --- in the Inspector ---
+
+
+def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
+    """The methods at once; the other tools as soon as the float model has been run for the values."""
+    job = toolruns.tool_job(now, seen.tensor)
+    st.caption(
+        f"The same values, and what each method and tool would keep of them. MSE, SQNR and clipped share are "
+        f"those of the range in this layer's own type ({seen.spec.type}, "
+        f"{'symmetric' if seen.spec.symmetric else 'asymmetric'}), so that rows can be compared; "
+        "scale and zero point are the tool's own."
+    )
+    if job is None:
+        _start(now, seen.tensor, "Add other tools")
+    elif job.active:
+        st.fragment(common.guarded(_progress), run_every=0.3)(seen.tensor)
+    elif job.state is State.DONE:
+        _facts(job)
+    else:
+        if job.error:
+            st.error(text.escape(job.error), icon=":material/error:")
+        _start(now, seen.tensor, "Try again")
+    run: toolruns.ToolRun | None = job.result if job is not None and job.state is State.DONE else None
+    table(seen, run.rows if run is not None else (), use, key="disagree")
+
+
+def _start(now: state.Session, tensor: str, label: str) -> None:
+    if now.workspace.samples is None:
+        st.info("Other tools need the values themselves; the calibration data are not there any more.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(label, key="start_tools", icon=":material/compare_arrows:", on_click=_begin, args=(tensor,))
+        st.caption(
+            "onnxruntime, ModelOpt, PPQ, ncnn, MNN, torch.ao and more, computed from the same values. "
+            "Runs the float model on the samples; seconds."
+        )
+
+
+def _begin(tensor: str) -> None:
+    now = state.session()
+    if now is not None:
+        toolruns.start_tools(now, tensor)
+
+
+def _progress(tensor: str) -> None:
+    now = state.session()
+    job = toolruns.tool_job(now, tensor) if now is not None else None
+    if job is None or not job.active:
+        signal("tools", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        p = job.progress
+        words = f"{text.escape(p.label or 'starting')} · {p.done} of {p.total or '…'}"
+        st.progress(job.share, words, width="stretch")
+        st.button("Cancel", key="cancel_tools", icon=":material/stop:", on_click=job.cancel)
+
+
+def _facts(job: Job) -> None:
+    run: toolruns.ToolRun = job.result
+    if run.samples == run.of and run.every == 1:
+        what = f"all {run.values:,} values of {text.plural(run.of, 'sample')}"
+    else:
+        part = f"every {run.every}th value of " if run.every > 1 else ""
+        what = (
+            f"{run.values:,} values: {part}{run.samples:,} of {text.plural(run.of, 'sample')}, "
+            "those with the extremes among them"
+        )
+    st.caption(
+        f"The tools were given {what}, in one batch ({text.duration(job.elapsed)}). "
+        "A tool that merges histograms batch by batch may move with their order."
+    )
+
+
+# --- in the Playground ---
+
+
+def grids(seen: RangeView, *, key: str) -> None:
+    """Linear, power-of-two and LOG2 grids with equal bits on the same values."""
+    found = compare_grids(seen.histogram, seen.spec, seen.range)
+    words, figure = st.columns([1.2, 2], gap="medium")
+    best = max(found, key=lambda entry: entry.sqnr_db)
+    with words:
+        st.markdown(
+            "A **linear** grid has equal steps. A **power-of-two** scale is linear too, but multiplying by "
+            "it is a shift of bits. On a **LOG2** grid each level is twice the one before: fine near zero, "
+            "coarse far out."
+        )
+        frame: dict[str, list[Any]] = {
+            "Grid": [GRIDS[entry.grid][0] + (" ★" if entry is best else "") for entry in found],
+            "SQNR, dB": [round(entry.sqnr_db, 2) for entry in found],
+            "MSE": [f"{entry.mse:.3e}" for entry in found],
+        }
+        st.dataframe(frame, hide_index=True, key=f"{key}_table")
+        st.caption(
+            f"{seen.spec.type.bits} bits each. Linear grids use the range that is set, LOG2 ends at the "
+            "largest magnitude. "
+            + "; ".join(f"{GRIDS[entry.grid][0]}: {entry.detail}" for entry in found)
+            + "."
+        )
+    low, high = max(seen.histogram.min, -seen.range.abs_max), min(seen.histogram.max, seen.range.abs_max)
+    with figure:
+        st.plotly_chart(
+            grids_figure(found, min(low, 0.0) / 8, max(high, 0.0) / 8 or 1.0),
+            key=f"{key}_figure",
+            config={"displayModeBar": False},
+        )
