@@ -24,9 +24,14 @@ Use = Callable[[str, float, float], None]
 
 
 def marks(seen: RangeView) -> tuple[Mark, ...]:
-    """The chosen rows as marks for the chart of these values."""
+    """The chosen rows as marks for the chart of these values, where the methods are marked anyway."""
+    return tuple(mark for mark in _marked(seen) if mark.id not in seen.searches)
+
+
+def _marked(seen: RangeView) -> tuple[Mark, ...]:
+    """The chosen rows of these values."""
     name, found = st.session_state.get(MARKED, ("", ()))
-    return tuple(mark for mark in found if mark.tool) if name == seen.tensor else ()
+    return found if name == seen.tensor else ()
 
 
 def marked(id: str) -> Mark | None:
@@ -85,9 +90,7 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             "high": number("High", format="%.4g", width=64),
             "scale": number("Scale", format="%.4g", width=74, help="The tool's own"),
             "zero": number("Zero", width=46, help="The tool's own zero point"),
-            "mse": number(
-                "MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}, as set here"
-            ),
+            "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}"),
             "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
             "clipped": number("Clipped", format="%.3f %%", width=72),
             "cause": st.column_config.TextColumn("Why it differs", width="large"),
@@ -110,15 +113,13 @@ def _mark(row: Verdict) -> Mark:
     assert row.high is not None
     assert row.error is not None
     words = f"{row.low:.4g} … {row.high:.4g}, SQNR {row.error.sqnr_db:.2f} dB"
-    return Mark(
-        id=f"tool:{row.id}", label=row.label, low=min(row.low, 0.0), high=max(row.high, 0.0), text=words
-    )
+    return Mark(id=row.id, label=row.label, low=min(row.low, 0.0), high=max(row.high, 0.0), text=words)
 
 
 def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
     """What was chosen, in full, with a button each."""
-    chosen = marks(seen)
-    by_id = {f"tool:{row.id}": row for row in rows}
+    chosen = _marked(seen)
+    by_id = {row.id: row for row in rows}
     if not chosen:
         st.caption(
             "Choose rows with the boxes on their left: they are drawn on the histogram, and can be used. "
