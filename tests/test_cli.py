@@ -13,6 +13,7 @@ import pytest
 
 from core.quant import TYPES
 from core.thresholds import SEARCHES, Method
+from core.thresholds.reference import REFERENCES
 from sample_data import SAMPLES
 from tests.support import Run, process
 from ui import cli, console
@@ -209,6 +210,32 @@ def test_thresholds_are_those_of_the_definition(
     assert found["mse"]["mse"] <= min(entry["mse"] for entry in found.values()) * 1.02
 
 
+def test_other_tools_are_added_by_name(quantscope: Run, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).laplace(0.3, 1.0, (400, 50)).astype(np.float32)
+    path = tmp_path / "x.npy"
+    np.save(path, x)
+    found = quantscope("thresholds", path, "--reference", "--json").json
+    assert set(found) == {method.value for method in SEARCHES} | set(REFERENCES)
+    peak = float(np.abs(x).max())
+    assert found["nvidia-modelopt/max"]["high"] == peak
+    assert found["Tengine/minmax_s8"]["scale"] == pytest.approx(peak / 127, rel=1e-6)
+    several = found["onnxruntime/entropy"]
+    assert several["parameters"]["num_bins"] == 128
+    assert 2048 in {entry["parameters"]["num_bins"] for entry in several["variants"]}
+    back = np.clip(np.rint(x / np.float32(peak / 127)), -128, 127) * np.float32(peak / 127)
+    assert found["nvidia-modelopt/max"]["mse"] == pytest.approx(np.mean((x - back) ** 2), rel=1e-4)
+    shown = quantscope("thresholds", path, "--reference").out
+    assert all(key in shown for key in REFERENCES)
+
+
+def test_other_tools_on_values_that_they_cannot_use(quantscope: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros(64, np.float32))
+    found = quantscope("thresholds", tmp_path / "x.npy", "--reference", "--json").json
+    refused = [entry for key, entry in found.items() if key in REFERENCES and entry["mse"] is None]
+    assert refused  # and strict JSON all the same
+    assert quantscope("thresholds", tmp_path / "x.npy", "--reference").code == 0
+
+
 @pytest.mark.parametrize(
     "array",
     [np.zeros(5), np.float32(3.0), np.array([1.0, np.nan, np.inf, -2.0]), np.arange(12), np.full(9, -1e-30)],
@@ -247,3 +274,15 @@ def test_progress_without_a_terminal_is_sparse(capsys: pytest.CaptureFixture[str
         now = step * 0.5
         report(Progress(done=step, total=100))
     assert len(capsys.readouterr().err.splitlines()) == 5
+
+
+def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run) -> None:
+    sample = SAMPLES["digits_mobilenet"]
+    out = tmp_path / "out.onnx"
+    base = ("quantize", sample.model, "-o", out, "--json")
+    found = quantscope(*base, "--data", sample.calibration).json()
+    best = max(trial["sqnr_db"] for trial in found["trials"])
+    assert best > found["trials"][0]["sqnr_db"] + 3  # MinMax, which this network was made to defeat
+    assert found["default"]["method"] != "minmax"
+    assert quantscope(*base, "--data", sample.calibration, "--method", "minmax").json()["trials"] == []
+    assert quantscope(*base, "--random", "2").json()["trials"] == []  # noise tells nothing of methods

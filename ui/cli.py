@@ -289,12 +289,15 @@ def thresholds(
         bool, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
     ] = True,
     percentile: Percentile = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Also what other tools choose: onnxruntime, ncnn, MNN, ….")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show the range, scale, zero point and error of every method on one tensor."""
     from ui import listing, one_tensor
 
-    result = one_tensor.thresholds(array, type_, symmetric, percentile)
+    result = one_tensor.thresholds(array, type_, symmetric, percentile, reference)
     _show(result, listing.thresholds, json)
 
 

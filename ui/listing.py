@@ -156,7 +156,7 @@ def thresholds(result: Figures) -> str:
             number(found["low"], 6),
             number(found["high"], 6),
             number(found["scale"], 6),
-            found["zero_point"],
+            "-" if found["zero_point"] is None else found["zero_point"],
             number(found["mse"], 4),
         )
         for method, found in result.items()

@@ -1,7 +1,8 @@
-"""Every threshold method on one array: what `quantscope thresholds` shows."""
+"""Every threshold method, and every other tool, on one array: what `quantscope thresholds` shows."""
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import numpy.typing as npt
 
 from core.errors import DataError
 from core.histogram import Accumulator
-from core.quant import TYPES, QuantSpec, QuantType, encoding_from_range, fake_quantize
+from core.quant import TYPES, Encoding, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
 from core.thresholds import SEARCHES, search
+from core.thresholds.reference import ReferenceThreshold, reference_thresholds
 from ui.console import BadInput, note
 
 SHARE = 99.99  # percent kept by the percentile method
@@ -20,7 +22,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def read_array(path: Path) -> Floats:
-    """The finite values of a .npy file, flat; those left out are noted on stderr.
+    """The finite values of a .npy file, flat if some had to be left out, which is noted on stderr.
 
     Raises:
         DataError: it cannot be read, is not numeric, or holds no finite value.
@@ -42,11 +44,13 @@ def read_array(path: Path) -> Floats:
     dropped = flat.size - int(finite.sum())
     if dropped:
         note(f"warning: {dropped} of {flat.size} values are NaN or infinite and are left out")
-    return np.ascontiguousarray(flat[finite] if dropped else flat)
+    return np.ascontiguousarray(flat[finite] if dropped else flat.reshape(values.shape))
 
 
-def thresholds(path: Path, type_name: str, symmetric: bool, percentile: float | None) -> dict[str, Any]:
-    """Every method on the array in a .npy file.
+def thresholds(
+    path: Path, type_name: str, symmetric: bool, percentile: float | None, reference: bool = False
+) -> dict[str, Any]:
+    """Every method on the array in a .npy file, and with `reference` every other tool's.
 
     Raises:
         BadInput: there is no such type or percentile.
@@ -56,7 +60,11 @@ def thresholds(path: Path, type_name: str, symmetric: bool, percentile: float | 
         raise BadInput(f"--type: there is no '{type_name}'; choose from {', '.join(TYPES)}")
     if percentile is not None and not 50.0 <= percentile <= 100.0:
         raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {percentile}")
-    return every_method(read_array(path), TYPES[type_name.lower()], symmetric, percentile)
+    values, type_ = read_array(path), TYPES[type_name.lower()]
+    found = every_method(values, type_, symmetric, percentile)
+    if reference:
+        found |= every_reference(values, QuantSpec(type=type_, symmetric=symmetric))
+    return found
 
 
 def every_method(
@@ -71,12 +79,48 @@ def every_method(
     for method in SEARCHES:
         found = search(method, histogram, spec, percentile=percentile or SHARE)
         encoding = encoding_from_range(found.range, spec)
-        error = values.astype(np.float64) - fake_quantize(values, encoding)
         out[method.value] = {
             "low": found.range.low,
             "high": found.range.high,
             "scale": float(encoding.scale),
             "zero_point": int(encoding.zero_point),
-            "mse": float(np.mean(np.square(error))),
+            "mse": measured_mse(values, encoding),
         }
     return out
+
+
+def every_reference(values: Floats, spec: QuantSpec) -> dict[str, Any]:
+    """What other tools choose, by `tool/algorithm`: the tool's own settings, and others under "variants".
+
+    Low, high, threshold, scale and zero point are the tool's own; `mse` is that of its range in `spec`.
+    """
+    out: dict[str, Any] = {}
+    for row in reference_thresholds(values):
+        entry = {"parameters": dict(row.parameters), **_reference(values, row.result, spec)}
+        if row.key in out:
+            out[row.key].setdefault("variants", []).append(entry)
+        else:
+            out[row.key] = entry
+    return out
+
+
+def _reference(values: Floats, result: ReferenceThreshold, spec: QuantSpec) -> dict[str, Any]:
+    """One result; numbers that JSON does not have are null."""
+    fields = ("low", "high", "threshold", "scale", "zero_point")
+    numbers = {name: _finite(getattr(result, name)) for name in fields}
+    low, high = numbers["low"], numbers["high"]
+    mse = None
+    if result.usable and low is not None and high is not None:
+        mse = measured_mse(values, encoding_from_range(Range(low, high), spec))
+    out = {**numbers, "mse": mse}
+    return {**out, "error": result.error} if result.error else out
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def measured_mse(values: Floats, encoding: Encoding) -> float:
+    """Mean squared error of quantizing the values themselves."""
+    error = values.astype(np.float64) - fake_quantize(values, encoding)
+    return float(np.mean(np.square(error)))
