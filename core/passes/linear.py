@@ -1,42 +1,76 @@
-"""Nodes that multiply by a constant weight: how its elements belong to input and output channels."""
+"""Nodes that multiply by a constant weight, all seen alike: groups of outputs by inputs by positions."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 Float32 = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
 
 LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """A Conv, ConvTranspose, Gemm or MatMul whose right operand is constant."""
+    """A Conv, ConvTranspose, Gemm or MatMul whose right operand is constant.
+
+    The channels of group g are the g-th part of all input (output) channels, in their order.
+    """
 
     node: ir.Node
     weight: Float32
-    inputs: Index  # input channel of each weight element, broadcastable to the weight
-    outputs: Index  # output channel of each weight element, likewise
+    groups: int
     in_channels: int
     out_channels: int
     in_axis: int  # channel axis of the node's input
     out_axis: int  # channel axis of its output
+    transposed: bool  # Gemm with transB
 
     @property
     def name(self) -> str:
         """The node's name."""
         return str(self.node.name)
 
-    def in_max(self, magnitudes: Float32) -> Float32:
-        """Largest of the weight-shaped `magnitudes` for each input channel."""
-        return _largest(magnitudes, self.inputs, self.in_channels)
+    @property
+    def input(self) -> str:
+        """The activation it reads."""
+        return str(self.node.inputs[0].name)  # type: ignore[union-attr]  # `linear` has seen it
 
-    def out_max(self, magnitudes: Float32) -> Float32:
-        """Largest of the weight-shaped `magnitudes` for each output channel."""
-        return _largest(magnitudes, self.outputs, self.out_channels)
+    @property
+    def output(self) -> str:
+        """What it computes."""
+        return str(self.node.outputs[0].name)
+
+    @property
+    def initializer(self) -> str:
+        """Its weight's name."""
+        return str(self.node.inputs[1].name)  # type: ignore[union-attr]
+
+    @property
+    def bias(self) -> ir.Value | None:
+        """What it adds, constant or not."""
+        return self.node.inputs[2] if len(self.node.inputs) > 2 else None
+
+    def split(self, values: Array) -> Array:
+        """Something of the weight's shape as (groups, outputs, inputs, kernel positions)."""
+        if self.node.op_type in ("Gemm", "MatMul"):
+            return (values if self.transposed else np.transpose(values))[None, :, :, None]
+        first, second = values.shape[0] // self.groups, values.shape[1]
+        if self.node.op_type == "Conv":
+            return values.reshape(self.groups, first, second, -1)
+        return values.reshape(self.groups, first, second, -1).swapaxes(1, 2)
+
+    def joined(self, values: Array) -> Array:
+        """The inverse of `split`."""
+        if self.node.op_type in ("Gemm", "MatMul"):
+            matrix: Array = values[0, :, :, 0]
+            return matrix if self.transposed else np.transpose(matrix)
+        if self.node.op_type == "ConvTranspose":
+            values = values.swapaxes(1, 2)
+        return values.reshape(self.weight.shape)
 
 
 def linear(node: ir.Node) -> Linear | None:
@@ -47,52 +81,33 @@ def linear(node: ir.Node) -> Linear | None:
     if given is None or given.const_value is None or node.inputs[0] is None:
         return None
     weight = np.asarray(given.const_value.numpy(), np.float32)
-    if node.op_type in ("Conv", "ConvTranspose"):
-        return _convolution(node, weight)
-    if weight.ndim != 2 or node.attributes.get_int("transA", 0) == 1:
-        return None
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
-    out_axis = 0 if transposed else 1
-    rows, columns = np.arange(weight.shape[0])[:, None], np.arange(weight.shape[1])[None, :]
-    return Linear(
-        node=node,
-        weight=weight,
-        inputs=columns if transposed else rows,
-        outputs=rows if transposed else columns,
-        in_channels=weight.shape[1 - out_axis],
-        out_channels=weight.shape[out_axis],
-        in_axis=-1,
-        out_axis=-1,
-    )
-
-
-def _convolution(node: ir.Node, weight: Float32) -> Linear | None:
+    if node.op_type in ("Gemm", "MatMul"):
+        if weight.ndim != 2 or node.attributes.get_int("transA", 0) == 1:
+            return None
+        transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
+        ins, outs = weight.shape[::-1] if transposed else weight.shape
+        return Linear(
+            node=node,
+            weight=weight,
+            groups=1,
+            in_channels=ins,
+            out_channels=outs,
+            in_axis=-1,
+            out_axis=-1,
+            transposed=transposed,
+        )
     groups = node.attributes.get_int("group", 1)
-    first, second = weight.shape[:2]
-    if weight.ndim < 3 or first % groups:
+    if weight.ndim < 3 or weight.shape[0] % groups:
         return None
-    # Conv: (out, in / groups, ...); ConvTranspose: (in, out / groups, ...).
-    whole = np.arange(first)
-    other = (whole // (first // groups))[:, None] * second + np.arange(second)[None, :]
-    tail = (1,) * (weight.ndim - 2)
-    along_first, along_second = whole.reshape(first, 1, *tail), other.reshape(first, second, *tail)
-    forward = node.op_type == "Conv"
+    first, second = weight.shape[0], weight.shape[1] * groups
+    ins, outs = (second, first) if node.op_type == "Conv" else (first, second)
     return Linear(
         node=node,
         weight=weight,
-        inputs=along_second if forward else along_first,
-        outputs=along_first if forward else along_second,
-        in_channels=second * groups if forward else first,
-        out_channels=first if forward else second * groups,
+        groups=groups,
+        in_channels=ins,
+        out_channels=outs,
         in_axis=1,
         out_axis=1,
+        transposed=False,
     )
-
-
-def _largest(magnitudes: Float32, index: Index, channels: int) -> Float32:
-    # Reduce the axes along which the index does not change before scattering.
-    axes = tuple(a for a in range(magnitudes.ndim) if index.shape[a] == 1)
-    reduced = magnitudes.max(axis=axes, keepdims=True) if axes else magnitudes
-    out = np.zeros(channels, np.float32)
-    np.maximum.at(out, index.reshape(-1), reduced.reshape(-1))
-    return out

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.passes.linear import linear
+from core.passes.linear import Linear, linear
 
 Float32 = npt.NDArray[np.float32]
 
@@ -17,7 +17,6 @@ Float32 = npt.NDArray[np.float32]
 class Geometry:
     """How a node moves its kernel; one entry a spatial axis, and none for Gemm and MatMul."""
 
-    groups: int
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
@@ -29,40 +28,27 @@ class Geometry:
 class Product:
     """A linear node as one product for each group: outputs (rows, O) = inputs (rows, K) · weights (O, K)ᵀ."""
 
-    op: str
-    shape: tuple[int, ...]  # of the weight
-    transposed: bool  # Gemm with transB
+    linear: Linear
     geometry: Geometry
 
     @property
     def columns(self) -> int:
         """K: weights that one output is made with."""
-        if not self.geometry.kernel:
-            return self.shape[1 if self.transposed else 0]
-        inputs = self.shape[1] if self.op == "Conv" else self.shape[0] // self.geometry.groups
-        return inputs * prod(self.geometry.kernel)
+        return self.linear.in_channels // self.linear.groups * prod(self.geometry.kernel)
 
     def matrix(self, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Something of the weight's shape as (groups, O, K)."""
-        if not self.geometry.kernel:
-            return (weight if self.transposed else weight.T)[None]
-        groups = self.geometry.groups
-        if self.op == "Conv":
-            return weight.reshape(groups, self.shape[0] // groups, -1)
-        spatial = tuple(range(3, 1 + weight.ndim))
-        split = weight.reshape(groups, self.shape[0] // groups, *self.shape[1:])
-        return np.flip(split, spatial).swapaxes(1, 2).reshape(groups, self.shape[1], -1)
+        split = self._turned(self.linear.split(weight))
+        return split.reshape(*split.shape[:2], -1)
 
     def weight(self, matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The inverse of `matrix`."""
-        if not self.geometry.kernel:
-            return matrix[0] if self.transposed else np.transpose(matrix[0])
-        if self.op == "Conv":
-            return matrix.reshape(self.shape)
-        groups, inputs = self.geometry.groups, self.shape[0] // self.geometry.groups
-        split = matrix.reshape(groups, self.shape[1], inputs, *self.geometry.kernel)
-        spatial = tuple(range(3, split.ndim))
-        return np.flip(split.swapaxes(1, 2), spatial).reshape(self.shape)
+        split = matrix.reshape(*matrix.shape[:2], -1, prod(self.geometry.kernel))
+        return self.linear.joined(self._turned(split))
+
+    def _turned(self, split: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """ConvTranspose meets its input with the kernel turned round; the last axis holds all positions."""
+        return split[..., ::-1] if self.linear.node.op_type == "ConvTranspose" else split
 
     def rows(self, x: Float32, most: int) -> Float32:
         """Up to `most` rows for one run's input, spread over its positions: (groups, rows, K)."""
@@ -75,7 +61,7 @@ class Product:
         places = np.unravel_index(_spread(prod(positions), most), positions)
         index: tuple[Any, ...] = (places[0], slice(None), *places[1:])
         taken = windows[index]  # (rows, channels, kernel)
-        split = taken.reshape(len(taken), self.geometry.groups, -1)
+        split = taken.reshape(len(taken), self.linear.groups, -1)
         return np.ascontiguousarray(split.swapaxes(0, 1))
 
 
@@ -84,14 +70,10 @@ def product(node: ir.Node) -> Product | None:
     found = linear(node)
     if found is None:
         return None
-    shape = found.weight.shape
-    geometry: Geometry | None = Geometry(groups=1, kernel=(), strides=(), dilations=(), pads=(), stuffed=())
+    geometry: Geometry | None = Geometry(kernel=(), strides=(), dilations=(), pads=(), stuffed=())
     if node.op_type in ("Conv", "ConvTranspose"):
-        geometry = _geometry(node, shape[2:])
-    if geometry is None:
-        return None
-    transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
-    return Product(op=node.op_type, shape=shape, transposed=transposed, geometry=geometry)
+        geometry = _geometry(node, found.weight.shape[2:])
+    return None if geometry is None else Product(linear=found, geometry=geometry)
 
 
 def _geometry(node: ir.Node, kernel: tuple[int, ...]) -> Geometry | None:
@@ -101,7 +83,6 @@ def _geometry(node: ir.Node, kernel: tuple[int, ...]) -> Geometry | None:
     dilations = tuple(node.attributes.get_ints("dilations", ones))
     given = tuple(node.attributes.get_ints("pads", (0,) * 2 * axes))
     auto = node.attributes.get_string("auto_pad", "NOTSET")
-    groups = node.attributes.get_int("group", 1)
     pads: tuple[tuple[int, int], ...] | None = tuple(zip(given[:axes], given[axes:], strict=True))
     if auto == "VALID":
         pads = ((0, 0),) * axes
@@ -109,9 +90,7 @@ def _geometry(node: ir.Node, kernel: tuple[int, ...]) -> Geometry | None:
         if auto == "SAME_LOWER":
             return None
         pads = None if auto == "SAME_UPPER" else pads
-        return Geometry(
-            groups=groups, kernel=kernel, strides=strides, dilations=dilations, pads=pads, stuffed=ones
-        )
+        return Geometry(kernel=kernel, strides=strides, dilations=dilations, pads=pads, stuffed=ones)
     if auto.startswith("SAME") or "output_shape" in node.attributes:
         return None
     extra = tuple(node.attributes.get_ints("output_padding", (0,) * axes))
@@ -120,9 +99,7 @@ def _geometry(node: ir.Node, kernel: tuple[int, ...]) -> Geometry | None:
         (d * (k - 1) - before, d * (k - 1) - behind + more)
         for k, d, (before, behind), more in zip(kernel, dilations, pads, extra, strict=True)
     )
-    return Geometry(
-        groups=groups, kernel=kernel, strides=ones, dilations=dilations, pads=turned, stuffed=strides
-    )
+    return Geometry(kernel=kernel, strides=ones, dilations=dilations, pads=turned, stuffed=strides)
 
 
 def _windows(x: Float32, geometry: Geometry) -> Float32:

@@ -106,7 +106,7 @@ class _Job:
 
     @property
     def gram_bytes(self) -> int:
-        return 8 * self.product.geometry.groups * self.product.columns**2
+        return 8 * self.product.linear.groups * self.product.columns**2
 
 
 def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str, str]]:

@@ -1,0 +1,96 @@
+"""Make a changed float model out of a model: new constants, and how far its outputs moved."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from core.graphhash import graph_hash
+from core.layers import build_layers, float_tensors
+from core.model import Model
+from core.passes.picking import pick
+from core.samples import Samples
+from core.session import float_session
+
+Float32 = npt.NDArray[np.float32]
+
+
+def rebuilt(model: Model, graph: ir.Model) -> Model:
+    """The model with another graph of the same inputs and outputs."""
+    return replace(
+        model,
+        ir=graph,
+        hash=graph_hash(graph),
+        layers=build_layers(graph.graph),
+        tensors=float_tensors(graph.graph),
+    )
+
+
+def with_constants(model: Model, arrays: Mapping[str, Float32]) -> Model:
+    """The model with other values, perhaps of another shape, in some initializers."""
+    graph = model.ir.clone()
+    for name, array in arrays.items():
+        set_constant(graph.graph.initializers[name], array)
+    return rebuilt(model, graph)
+
+
+def set_constant(value: ir.Value, array: Float32) -> None:
+    """Give an initializer another value, and perhaps another shape."""
+    value.const_value = ir.Tensor(np.ascontiguousarray(array, np.float32), name=value.name)
+    value.shape = ir.Shape(array.shape)
+
+
+def add_constant(graph: ir.Graph, name: str, array: Float32) -> ir.Value:
+    """A new initializer, called `name` unless that is taken."""
+    taken = {v.name for node in graph for v in node.outputs} | {v.name for v in graph.inputs}
+    free, number = name, 0
+    while free in graph.initializers or free in taken:
+        free, number = f"{name}_{number}", number + 1
+    value = ir.Value(name=free, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(array.shape))
+    value.const_value = ir.Tensor(np.ascontiguousarray(array, np.float32), name=free)
+    graph.initializers[free] = value
+    return value
+
+
+def set_bias(graph: ir.Graph, node: ir.Node, array: Float32) -> None:
+    """Give a Conv, ConvTranspose or Gemm another bias, or its first one."""
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and len(bias.uses()) == 1:
+        set_constant(bias, array)
+        return
+    node.resize_inputs(3)
+    node.replace_input_with(2, add_constant(graph, f"{node.name}.bias", array))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How far a changed float model's outputs are from the original's."""
+
+    largest: float  # |Δ| over all outputs and samples
+    sqnr_db: float  # infinite where nothing differs
+    samples: int
+
+
+def difference(model: Model, changed: Model, samples: Samples, *, count: int = 32) -> Difference:
+    """Run both float models on up to `count` samples, chosen by content.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    names = [info.name for info in model.outputs]
+    picked = pick(samples, count)
+    largest = signal = noise = 0.0
+    sessions = float_session(model, names), float_session(changed, names)
+    for run in picked.runs:
+        pairs = zip(*(session.values(run) for session in sessions), strict=True)
+        for (_, one), (_, other) in pairs:
+            if one.dtype.kind != "f" or one.shape != other.shape:
+                continue
+            delta = one.astype(np.float64) - other
+            largest = max(largest, float(np.abs(delta).max(initial=0.0)))
+            signal += float(np.square(one.astype(np.float64)).sum())
+            noise += float(np.square(delta).sum())
+    sqnr = 10 * np.log10(signal / noise) if signal > 0 and noise > 0 else np.inf if noise == 0 else -np.inf
+    return Difference(largest=largest, sqnr_db=float(sqnr), samples=len(picked.runs))
