@@ -21,7 +21,8 @@ ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.PERCENTILE, "percentile": 99.99},
     {"method": Method.PERCENTILE, "percentile": 99.9},
     {"method": Method.MSE},
-    {"method": Method.KL},
+    {"method": Method.KL_V2},
+    {"method": Method.OCTAV},
 )
 WEIGHTS: tuple[dict[str, Any], ...] = ({"weight_method": WeightMethod.MSE},)
 

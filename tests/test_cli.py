@@ -280,9 +280,9 @@ def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run)
     sample = SAMPLES["digits_mobilenet"]
     out = tmp_path / "out.onnx"
     base = ("quantize", sample.model, "-o", out, "--json")
-    found = quantscope(*base, "--data", sample.calibration).json()
+    found = quantscope(*base, "--data", sample.calibration).json
     best = max(trial["sqnr_db"] for trial in found["trials"])
     assert best > found["trials"][0]["sqnr_db"] + 3  # MinMax, which this network was made to defeat
     assert found["default"]["method"] != "minmax"
-    assert quantscope(*base, "--data", sample.calibration, "--method", "minmax").json()["trials"] == []
-    assert quantscope(*base, "--random", "2").json()["trials"] == []  # noise tells nothing of methods
+    assert quantscope(*base, "--data", sample.calibration, "--method", "minmax").json["trials"] == []
+    assert quantscope(*base, "--random", "2").json["trials"] == []  # noise tells nothing of methods

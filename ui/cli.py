@@ -189,7 +189,7 @@ def quantize(
         typer.Option(
             metavar="M",
             help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, moving_average, isotone, or "
-            "auto.  [default: minmax]",
+            "auto.  [default: auto with samples, else minmax]",
         ),
     ] = None,
     percentile: Percentile = None,
@@ -198,7 +198,7 @@ def quantize(
         str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
     ] = None,
     weight_method: Annotated[
-        str | None, typer.Option(metavar="M", help="minmax, mse or percentile.  [default: minmax]")
+        str | None, typer.Option(metavar="M", help="minmax, mse or percentile.  [default: as --method auto finds, else minmax]")
     ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="int8 or int16 activations.  [default: int8]")

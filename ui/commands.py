@@ -77,7 +77,8 @@ def quantize(
         assert samples is not None
         statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     trials: list[Figures] = []
-    if choices.auto:
+    measurable = samples is not None and not samples.synthetic
+    if choices.auto or (choices.undecided and measurable):
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
     encodings = resolve(recipe, statistics, model)
@@ -95,7 +96,7 @@ def quantize(
         "trials": trials,
         "layers": _layer_counts(model, recipe, encodings),
         "calibration": _provenance(statistics),
-        "notes": list(model.notes),
+        "notes": [*model.notes, *_kept_float(encodings)],
     }
     if report:
         assert samples is not None
@@ -147,6 +148,10 @@ def _tuned(
     return found.recipe, [
         {"label": trial.label, "sqnr_db": trial.sqnr_db, "cosine": trial.cosine} for trial in found.trials
     ]
+
+
+def _kept_float(encodings: Encodings) -> list[str]:
+    return [f"'{tensor}' stays float: {reason}." for tensor, reason in encodings.kept_float.items()]
 
 
 def _load_statistics(path: Path, model: Model) -> Statistics:

@@ -98,6 +98,11 @@ class Choices:
         """Whether the methods are to be tried, and the best one taken."""
         return self.method is not None and self.method.lower() == AUTO
 
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing was said that a trial of the methods would decide."""
+        return self.method is self.percentile is self.weight_method is self.recipe is None
+
     def build(self, model: Model) -> Recipe:
         """The recipe.
 
