@@ -1,5 +1,6 @@
 """The user's choices, immutable, and what they amount to in scales and zero points."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
@@ -37,6 +38,8 @@ class Choice:
     weights: Granularity | None = None
     weight_method: WeightMethod | None = None
     scale_rule: ScaleRule | None = None  # for the output and the weights
+    # What the weights' scales are multiplied by after `weight_method`: one factor a channel, or only one.
+    weight_factors: tuple[float, ...] | None = None
 
     def over(self, default: "Choice") -> "Choice":
         """This choice, with what it leaves open taken from `default`."""
@@ -79,6 +82,8 @@ class Recipe:
         choice = replace(self.layers.get(name, Choice()), **changes)
         if choice.method is not None and choice.method is not Method.MANUAL:
             choice = replace(choice, range=None)
+        if "weight_factors" not in changes and _WEIGHT_FIELDS & changes.keys():
+            choice = replace(choice, weight_factors=None)
         return self._with_layers({**self.layers, name: choice})
 
     def without_layer(self, name: str) -> "Recipe":
@@ -87,7 +92,10 @@ class Recipe:
 
     def with_default(self, **changes: Any) -> "Recipe":
         """A recipe with another default."""
-        return replace(self, default=replace(self.default, **changes))
+        changed = replace(self, default=replace(self.default, **changes))
+        if not _WEIGHT_FIELDS & changes.keys():
+            return changed
+        return changed._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
 
     def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
         kept = {k: v for k, v in layers.items() if v != Choice()}
@@ -111,6 +119,9 @@ class Recipe:
         return load(text)
 
 
+_WEIGHT_FIELDS = {"weights", "weight_method", "scale_rule"}  # factors for the old scales mean nothing then
+
+
 def _check(name: str, choice: Choice, target_: Target) -> None:
     if choice.method is Method.MANUAL and choice.range is None:
         raise RecipeError(f"{name}: the manual method needs a range (low and high)")
@@ -122,6 +133,11 @@ def _check(name: str, choice: Choice, target_: Target) -> None:
         raise RecipeError(
             f"{name}: percentile is the share kept in percent, 50 to 100, not {choice.percentile}"
         )
+    if choice.weight_factors is not None:
+        if name == "default":
+            raise RecipeError(f"{name}: weight_factors belong to one layer")
+        if not choice.weight_factors or not all(0.0 < f < math.inf for f in choice.weight_factors):
+            raise RecipeError(f"{name}: weight_factors are positive numbers")
     if choice.precision is not None and choice.precision not in target_.precisions:
         allowed = ", ".join(target_.precisions)
         raise RecipeError(
@@ -205,13 +221,13 @@ def _unrepresentable(recipe: Recipe, statistics: Statistics, placement: Placemen
         histogram = statistics.histograms.get(tensor)
         if layer in recipe.layers or histogram is None:
             continue
-        reason = why_float(histogram, _activation_spec(placement.target, recipe.choice(layer)))
+        reason = why_float(histogram, activation_spec(placement.target, recipe.choice(layer)))
         if reason is not None:
             found[tensor] = reason
     return found
 
 
-def _activation_spec(target_: Target, choice: Choice) -> QuantSpec:
+def activation_spec(target_: Target, choice: Choice) -> QuantSpec:
     """How a choice quantizes the layer's output."""
     # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
     base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
@@ -263,13 +279,14 @@ class _Resolver:
         method = choice.weight_method or WeightMethod.MINMAX
         axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
         rule = choice.scale_rule or ScaleRule.FREE
-        key = ("weight", place_.initializer, axis, method, rule)
+        factors = choice.weight_factors
+        key = ("weight", place_.initializer, axis, method, rule, factors)
         array = self._array(place_.initializer)
         if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
             raw = self.previous.raw_weights[node]
         else:
             spec = replace(self.placement.target.weight, axis=axis, scale_rule=rule)
-            raw = weight_encoding(array, spec, method)
+            raw = _multiplied(weight_encoding(array, spec, method), factors, place_.layer)
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
         roomy = self._with_room(place_, array, raw)
         if rule is not ScaleRule.FREE:  # the room for a bias is no power of two, but the next one is enough
@@ -293,7 +310,7 @@ class _Resolver:
     def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
         assert choice.method is not None
         assert choice.percentile is not None
-        spec = _activation_spec(self.placement.target, choice)
+        spec = activation_spec(self.placement.target, choice)
         key = (choice.method, choice.percentile, choice.range, spec)
         if self.previous is not None and self.previous.keys.get(name) == key:
             found = self.previous.searches[name]
@@ -328,6 +345,18 @@ class _Resolver:
         value = self.model.ir.graph.initializers[initializer].const_value
         assert value is not None
         return np.asarray(value.numpy(), np.float32)
+
+
+def _multiplied(weight: Encoding, factors: tuple[float, ...] | None, layer: str) -> Encoding:
+    """The weight's encoding with its scales times the recipe's factors."""
+    if factors is None:
+        return weight
+    if len(factors) not in (1, weight.scale.size):
+        raise RecipeError(
+            f"{layer}: {len(factors)} weight_factors, but the weight has {weight.scale.size} scale(s)"
+        )
+    by = np.asarray(factors if weight.scale.ndim else factors[0], np.float32)
+    return replace(weight, scale=np.asarray(weight.scale * by, np.float32))
 
 
 def _histogram_of(values: Any) -> Histogram:

@@ -71,6 +71,8 @@ def _plain(choice: Choice) -> dict[str, Any]:
         value = getattr(choice, field.name)
         if isinstance(value, Range):
             out["low"], out["high"] = float(value.low), float(value.high)
+        elif isinstance(value, tuple):
+            out[field.name] = [float(number) for number in value]
         elif value is not None:
             out[field.name] = value if isinstance(value, bool | float) else str(value)
     return out
@@ -111,6 +113,12 @@ def _number(value: object, where: str) -> float:
         raise RecipeError(f"{where} should be a number, not {value!r}") from None
 
 
+def _numbers(value: object, where: str) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise RecipeError(f"{where} should be a list of numbers, not {value!r}")
+    return tuple(_number(number, where) for number in value)
+
+
 def _flag(value: object, where: str) -> bool:
     if not isinstance(value, bool):
         raise RecipeError(f"{where} should be true or false, not {value!r}")
@@ -137,4 +145,5 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
     "weights": _one_of(Granularity),
     "weight_method": _one_of(WeightMethod),
     "scale_rule": _one_of(ScaleRule),
+    "weight_factors": _numbers,
 }

@@ -30,7 +30,8 @@ LAYOUT = """
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
     core.blocked core.simulation
 
-    core.causes core.evaluate core.lint core.project core.ranking core.sensitivity core.tune
+    core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
+    core.project core.ranking core.sensitivity core.tune
 
     sample_data
 
