@@ -14,7 +14,7 @@ from core.data import open_samples
 from core.graphhash import graph_hash
 from core.model import Model, load_model
 from core.passes.absorb import absorb_biases
-from core.passes.channels import find_channels
+from core.passes.following import find_channels
 from core.passes.equalize import clip_bounds, equalize, rescaled
 from core.passes.gains import noise_gains
 from core.passes.noise import noise_model

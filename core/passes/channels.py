@@ -1,26 +1,38 @@
 """Which channels of a network can be rescaled: by 1/s where they are made, and by s where they are read."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.passes.linear import Linear, linear
-from core.passes.segments import reads
+from core.passes.linear import Linear
 
 Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddedConstant:
-    """A constant added to an activation: it is scaled with it."""
+class ScaledConstant:
+    """A constant that is divided by the scales: a factor that makes channels, or what is added to them."""
 
     node: ir.Node
     operand: int
     axis: int  # channel axis, counted from the end: negative
     ids: Ids
+    factor: bool  # multiplied, not added
+
+    @property
+    def name(self) -> str:
+        """The initializer's name."""
+        return str(self.node.inputs[self.operand].name)  # type: ignore[union-attr]  # seen when it was found
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """Its values by channel: (channels,), or one for all."""
+        value = self.node.inputs[self.operand]
+        assert value is not None
+        assert value.const_value is not None
+        return np.asarray(value.const_value.numpy(), np.float32).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,75 +48,59 @@ class ClipSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
-    """Scale variables of a network: every channel of every linear node's output, tied where values meet."""
+    """Scale variables of a network: the channels that weights and factors make, tied where values meet."""
 
     count: int  # variables
     fixed: npt.NDArray[np.bool_]  # (count,) must keep their scale
     linears: Mapping[str, Linear]  # by node name, in topological order
     inputs: Mapping[str, Ids]  # linear → variable of each input channel; absent where there is none
     outputs: Mapping[str, Ids]
-    constants: tuple[AddedConstant, ...]
+    constants: tuple[ScaledConstant, ...]
     clips: tuple[ClipSite, ...]
     tensors: Mapping[str, tuple[int, Ids]]  # activation → its channel axis, and the variable of each channel
 
 
-def find_channels(graph: ir.Graph) -> Channels:
-    """Follow channels through the network.
-
-    Through operators f with f(x / s) = f(x) / s for each channel alone (Relu, LeakyRelu, pooling, Pad with
-    zeros, Concat, …) the variable stays the same; an Add ties those of its inputs. What any other operator
-    reads, and what leaves the network, is fixed.
-    """
-    walk = _Walk(graph)
-    for node in graph:
-        walk.visit(node)
-    return walk.result()
-
-
 @dataclass(slots=True)
-class _Map:
+class ChannelMap:
+    """Where a value has its channels, and what their variables are."""
+
     axis: int
     ids: Ids  # one for each channel along the axis
 
 
 @dataclass(slots=True)
-class _Walk:
-    graph: ir.Graph
+class Walk:
+    """What is known so far on the way through a graph."""
+
     parents: list[int] = field(default_factory=list)
     stuck: list[Ids] = field(default_factory=list)
-    maps: dict[ir.Value, _Map] = field(default_factory=dict)
+    maps: dict[ir.Value, ChannelMap] = field(default_factory=dict)
     linears: dict[str, Linear] = field(default_factory=dict)
     inputs: dict[str, Ids] = field(default_factory=dict)
     outputs: dict[str, Ids] = field(default_factory=dict)
-    constants: list[AddedConstant] = field(default_factory=list)
+    constants: list[ScaledConstant] = field(default_factory=list)
     clips: list[ClipSite] = field(default_factory=list)
 
-    def visit(self, node: ir.Node) -> None:
-        handler = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        done = handler is not None and handler(self, node)
-        if not done:
-            for value in reads(node):
-                self.fix(value)
-        for value in node.outputs:
-            if value.is_graph_output():
-                self.fix(value)
-
     def fix(self, value: ir.Value | None) -> None:
+        """Keep the scales of a value's channels."""
         if value is not None and value in self.maps:
             self.stuck.append(self.maps[value].ids)
 
     def new(self, count: int) -> Ids:
+        """Fresh variables."""
         first = len(self.parents)
         self.parents.extend(range(first, first + count))
         return np.arange(first, first + count)
 
     def find(self, i: int) -> int:
+        """The variable that stands for all that are tied to it."""
         while self.parents[i] != i:
             self.parents[i] = self.parents[self.parents[i]]
             i = self.parents[i]
         return i
 
     def tie(self, a: Ids, b: Ids) -> None:
+        """Make variables equal, one by one."""
         for i, j in zip(a.tolist(), b.tolist(), strict=True):
             one, other = self.find(i), self.find(j)
             self.parents[max(one, other)] = min(one, other)
@@ -113,11 +109,17 @@ class _Walk:
         """The channels of a value, unless its shape says otherwise."""
         shape = value.shape
         if shape is not None and axis < len(shape) and shape[axis] == len(ids):
-            self.maps[value] = _Map(axis, ids)
+            self.maps[value] = ChannelMap(axis, ids)
         else:
             self.stuck.append(ids)
 
+    def scale_constant(self, node: ir.Node, operand: int, axis: int, ids: Ids, factor: bool) -> None:
+        """Note a constant that scales with its channels."""
+        found = ScaledConstant(node=node, operand=operand, axis=axis, ids=ids, factor=factor)
+        self.constants.append(found)
+
     def result(self) -> Channels:
+        """Everything, with the tied variables numbered from 0."""
         roots = np.array([self.find(i) for i in range(len(self.parents))], np.int64)
         names, compact = np.unique(roots, return_inverse=True)
         fixed = np.zeros(len(names), bool)
@@ -129,295 +131,7 @@ class _Walk:
             linears=self.linears,
             inputs={name: compact[ids] for name, ids in self.inputs.items()},
             outputs={name: compact[ids] for name, ids in self.outputs.items()},
-            constants=tuple(
-                AddedConstant(node=c.node, operand=c.operand, axis=c.axis, ids=compact[c.ids])
-                for c in self.constants
-            ),
-            clips=tuple(
-                ClipSite(node=c.node, tensor=c.tensor, upper=c.upper, axis=c.axis, ids=compact[c.ids])
-                for c in self.clips
-            ),
+            constants=tuple(replace(constant, ids=compact[constant.ids]) for constant in self.constants),
+            clips=tuple(replace(clip, ids=compact[clip.ids]) for clip in self.clips),
             tensors={str(v.name): (m.axis, compact[m.ids]) for v, m in self.maps.items()},
         )
-
-
-# Each handler says whether it dealt with the node; if not, what the node reads is fixed.
-
-
-def _linear(walk: _Walk, node: ir.Node) -> bool:
-    found = linear(node)
-    weight = node.inputs[1]
-    if found is None or weight is None or len(weight.uses()) != 1 or weight.is_graph_output():
-        return False
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is not None and x is not None and x.shape is not None:
-        if given.axis == found.in_axis % len(x.shape) and len(given.ids) == found.in_channels:
-            walk.inputs[found.name] = given.ids
-        else:
-            walk.fix(x)
-    walk.linears[found.name] = found
-    walk.fix(node.inputs[2] if len(node.inputs) > 2 else None)
-    out = node.outputs[0]
-    if out.shape is not None and _scalable_bias(node, found.out_channels):
-        ids = walk.new(found.out_channels)
-        walk.outputs[found.name] = ids
-        walk.give(out, found.out_axis % len(out.shape), ids)
-    return True
-
-
-def _scalable_bias(node: ir.Node, channels: int) -> bool:
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is None:
-        return True
-    if bias.const_value is None or len(bias.uses()) != 1 or bias.is_graph_output():
-        return False
-    shape = bias.const_value.shape.numpy()
-    return not shape or shape[-1] in (1, channels)
-
-
-def _homogeneous(walk: _Walk, node: ir.Node) -> bool:
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None:
-        return True
-    if any(v is not None and v in walk.maps for v in node.inputs[1:]):
-        return False
-    walk.give(node.outputs[0], given.axis, given.ids)
-    return True
-
-
-def _resize(walk: _Walk, node: ir.Node) -> bool:
-    # Cropping fills with a value that does not scale.
-    cropping = "tf_crop_and_resize"
-    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    return mode != cropping and _homogeneous(walk, node)
-
-
-def _prelu(walk: _Walk, node: ir.Node) -> bool:
-    slope = node.inputs[1]
-    return slope is not None and slope.const_value is not None and _homogeneous(walk, node)
-
-
-def _clip(walk: _Walk, node: ir.Node) -> bool:
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None:
-        return True
-    bounds = [*node.inputs[1:3], None, None][:2]
-    if any(v is not None and v.const_value is None for v in bounds):
-        return False
-    low, high = (None if v is None or v.const_value is None else float(v.const_value.numpy()) for v in bounds)
-    if low not in (None, 0.0):
-        return False
-    if high is not None and np.isfinite(high):
-        if high <= 0.0:
-            return False
-        site = ClipSite(node=node, tensor=str(x.name), upper=high, axis=given.axis, ids=given.ids)
-        walk.clips.append(site)
-    walk.give(node.outputs[0], given.axis, given.ids)
-    return True
-
-
-def _pad(walk: _Walk, node: ir.Node) -> bool:
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is not None and (value.const_value is None or bool(np.any(value.const_value.numpy()))):
-        return False
-    x, pads = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    if pads is None or pads.const_value is None or len(node.inputs) > 3:
-        return False
-    amounts = pads.const_value.numpy().reshape(2, -1)
-    if amounts.shape[1] != len(x.shape) or amounts[:, given.axis].any():
-        return False
-    return _homogeneous(walk, node)
-
-
-def _reshape(walk: _Walk, node: ir.Node) -> bool:
-    """Flatten, Reshape, Squeeze: where axes behind the channels are merged into them."""
-    x, y = node.inputs[0], node.outputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None:
-        return True
-    if x.shape is None or y.shape is None or given.axis >= len(y.shape):
-        return False
-    before, after = list(x.shape), list(y.shape)
-    behind = before[given.axis + 1 :]
-    # One leading axis is the batch's; more must be seen to stay.
-    leading = given.axis == 1 or before[: given.axis] == after[: given.axis]
-    if not leading or any(not isinstance(d, int) for d in behind):
-        return False
-    repeat = int(np.prod([int(d) for d in behind if isinstance(d, int)], dtype=np.int64))
-    if after[given.axis :] == before[given.axis :]:
-        repeat = 1
-    elif any(d != 1 for d in after[given.axis + 1 :]):
-        return False
-    walk.give(y, given.axis, np.repeat(given.ids, repeat))
-    return True
-
-
-def _transpose(walk: _Walk, node: ir.Node) -> bool:
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    perm = list(node.attributes.get_ints("perm", range(len(x.shape))[::-1]))
-    walk.give(node.outputs[0], perm.index(given.axis), given.ids)
-    return True
-
-
-def _reduce(walk: _Walk, node: ir.Node) -> bool:
-    """ReduceMean and the like over other axes than the channels'."""
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    rank = len(x.shape)
-    axes = _axes(node)
-    if axes is None or any(a % rank == given.axis for a in axes):
-        return False
-    dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a % rank < given.axis for a in axes)
-    walk.give(node.outputs[0], given.axis - dropped, given.ids)
-    return True
-
-
-def _axes(node: ir.Node) -> Sequence[int] | None:
-    if "axes" in node.attributes:
-        return list(node.attributes.get_ints("axes", ()))
-    value = node.inputs[1] if len(node.inputs) > 1 else None
-    return None if value is None or value.const_value is None else value.const_value.numpy().tolist()
-
-
-def _add(walk: _Walk, node: ir.Node) -> bool:
-    """Add, Sub: channels are tied; a constant per channel is scaled along."""
-    constants = [i for i, v in enumerate(node.inputs) if v is not None and v.const_value is not None]
-    if not constants:
-        return _tied(walk, node)
-    x = next((v for v in node.inputs if v is not None and v.const_value is None), None)
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    out, value = node.outputs[0], node.inputs[constants[0]]
-    if value is None or value.const_value is None or len(value.uses()) != 1 or value.is_graph_output():
-        return False
-    if out.shape is None or len(out.shape) != len(x.shape) or len(value.const_value.shape) > len(x.shape):
-        return False
-    axis = given.axis - len(x.shape)
-    walk.constants.append(AddedConstant(node=node, operand=constants[0], axis=axis, ids=given.ids))
-    walk.give(out, given.axis, given.ids)
-    return True
-
-
-def _tied(walk: _Walk, node: ir.Node) -> bool:
-    """Elementwise operators of several activations of one shape."""
-    maps = [walk.maps.get(v) for v in node.inputs if v is not None]
-    out = node.outputs[0]
-    first = next((m for m in maps if m is not None), None)
-    if first is None:
-        return True
-    same_rank = out.shape is not None and all(
-        v is not None and v.shape is not None and len(v.shape) == len(out.shape) for v in node.inputs
-    )
-    if not same_rank or any(m is None or m.axis != first.axis or len(m.ids) != len(first.ids) for m in maps):
-        return False
-    for other in maps[1:]:
-        assert other is not None
-        walk.tie(first.ids, other.ids)
-    walk.give(out, first.axis, first.ids)
-    return True
-
-
-def _mul(walk: _Walk, node: ir.Node) -> bool:
-    """A product with something that keeps its scale: the last factor that has channels may change its own."""
-    left, right = node.inputs[0], node.inputs[1]
-    if left is None or right is None:
-        return False
-    scaled = left if left in walk.maps else right if node.op_type == "Mul" else None
-    walk.fix(right if scaled is left else left)
-    out = node.outputs[0]
-    given = walk.maps.get(scaled) if scaled is not None else None
-    if given is None or scaled is None or scaled.shape is None:
-        return True
-    if out.shape is None or len(out.shape) != len(scaled.shape):
-        return False
-    walk.give(out, given.axis, given.ids)
-    return True
-
-
-def _concat(walk: _Walk, node: ir.Node) -> bool:
-    maps = [walk.maps.get(v) for v in node.inputs if v is not None]
-    first = next((m for m in maps if m is not None), None)
-    if first is None:
-        return True
-    out = node.outputs[0]
-    if out.shape is None or any(m is not None and m.axis != first.axis for m in maps):
-        return False
-    if node.attributes.get_int("axis", 1) % len(out.shape) != first.axis:
-        return _tied(walk, node)
-    parts = []
-    for value, own in zip(node.inputs, maps, strict=True):
-        size = value.shape[first.axis] if value is not None and value.shape is not None else None
-        if not isinstance(size, int):
-            return False
-        if own is None:  # not scalable, but the others are
-            ids = walk.new(size)
-            walk.stuck.append(ids)
-            parts.append(ids)
-        else:
-            parts.append(own.ids)
-    walk.give(out, first.axis, np.concatenate(parts))
-    return True
-
-
-def _split(walk: _Walk, node: ir.Node) -> bool:
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    start = 0
-    along = node.attributes.get_int("axis", 0) % len(x.shape) == given.axis
-    for out in node.outputs:
-        size = out.shape[given.axis] if out.shape is not None else None
-        if not isinstance(size, int):
-            return False
-        walk.give(out, given.axis, given.ids[start : start + size] if along else given.ids)
-        start += size
-    return True
-
-
-def _slice(walk: _Walk, node: ir.Node) -> bool:
-    x = node.inputs[0]
-    given = walk.maps.get(x) if x is not None else None
-    if given is None or x is None or x.shape is None:
-        return True
-    axes = node.inputs[3] if len(node.inputs) > 3 else None
-    if axes is None or axes.const_value is None:
-        return False
-    if any(a % len(x.shape) == given.axis for a in axes.const_value.numpy().tolist()):
-        return False
-    return _homogeneous(walk, node)
-
-
-_SAME = (
-    "Relu", "LeakyRelu", "Identity", "Dropout", "Abs", "Neg", "MaxPool", "AveragePool",
-    "GlobalAveragePool", "GlobalMaxPool",
-)  # fmt: skip
-_HANDLERS: Mapping[str, Callable[[_Walk, ir.Node], bool]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _linear),
-    **dict.fromkeys(_SAME, _homogeneous),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
-    **dict.fromkeys(("Flatten", "Reshape", "Squeeze"), _reshape),
-    **dict.fromkeys(("Add", "Sub"), _add),
-    **dict.fromkeys(("Max", "Min", "Sum", "Mean"), _tied),
-    **dict.fromkeys(("Mul", "Div"), _mul),
-    **dict.fromkeys(("Resize", "Upsample"), _resize),
-    "PRelu": _prelu,
-    "Clip": _clip,
-    "Pad": _pad,
-    "Transpose": _transpose,
-    "Concat": _concat,
-    "Split": _split,
-    "Slice": _slice,
-}

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from core.model import Model
 from core.passes.absorb import absorb_biases
-from core.passes.channels import Channels, find_channels
+from core.passes.channels import Channels
+from core.passes.following import find_channels
 from core.passes.gains import gate, noise_gains
 from core.passes.noise import noise_model
 from core.passes.observe import Observed, observe
@@ -75,7 +76,7 @@ def equalize(
     """
     chosen = recipe or Recipe()
     channels = find_channels(model.ir.graph)
-    placement = _placement(model, chosen)
+    placement = placement_of(model, chosen)
     seen = observe(model, _watched(channels, placement), samples, threads=threads, progress=progress)
     low, high = (np.log(bound) for bound in clip_bounds(channels, seen))
     per_channel = {
@@ -84,7 +85,7 @@ def equalize(
         if name in channels.linears
     }
     gains = noise_gains(model.ir.graph, channels, seen)
-    noise = noise_model(channels, seen, gains, per_channel, frozenset(placement.tensors))
+    noise = noise_model(channels, seen, gains, per_channel, {*placement.tensors, *placement.constants})
     logs = noise.least(low, high)
     scaled = rescaled(model, channels, np.exp(logs))
     result, absorbed = absorb_biases(scaled, samples, threads=threads)
@@ -129,16 +130,17 @@ def rescaled(model: Model, channels: Channels, scales: Float64) -> Model:
         changed = node.joined(weight).astype(np.float32)
         if not np.array_equal(changed, node.weight):
             arrays[node.initializer] = changed
-    for added in channels.constants:
-        value = added.node.inputs[added.operand]
-        own = scales[added.ids]
-        if value is not None and value.const_value is not None and (own != 1.0).any():
-            column = own.reshape(-1, *(1,) * (-1 - added.axis))
-            arrays[str(value.name)] = np.asarray(value.const_value.numpy() / column, np.float32)
+    for constant in channels.constants:
+        own = scales[constant.ids]
+        value = model.ir.graph.initializers[constant.name].const_value
+        if value is not None and (own != 1.0).any():
+            column = own.reshape(-1, *(1,) * (-1 - constant.axis))
+            arrays[constant.name] = np.asarray(value.numpy() / column, np.float32)
     return with_constants(model, arrays)
 
 
-def _placement(model: Model, recipe: Recipe) -> Placement:
+def placement_of(model: Model, recipe: Recipe) -> Placement:
+    """Which tensors a recipe quantizes, as far as that can be told without statistics."""
     kept = [x.name for x in model.layers if recipe.choice(x.name).precision is Precision.FLOAT]
     return place(model, target(recipe.target), kept)
 
@@ -149,6 +151,7 @@ def _watched(channels: Channels, placement: Placement) -> dict[str, int]:
     for node in channels.linears.values():
         axes[node.input], axes[node.output] = node.in_axis, node.out_axis
         axes[gate(node.node)] = node.out_axis
+    axes |= {str(c.node.outputs[0].name): c.axis for c in channels.constants}
     return axes | {clip.tensor: clip.axis for clip in channels.clips}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.passes.channels import Channels, Ids
+from core.passes.channels import Channels, Ids, ScaledConstant
 from core.passes.gains import Gains
 from core.passes.linear import Linear
 from core.passes.observe import Observed
@@ -41,7 +41,7 @@ class _Weight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Activation:
-    """A quantized tensor."""
+    """A quantized tensor, or a constant that is quantized like one."""
 
     ids: Ids
     high: Float64  # (channels,) largest value, >= 0
@@ -104,10 +104,10 @@ def noise_model(
 
     Args:
         channels: Its scale variables.
-        seen: Of the inputs of all its linear nodes, and of the quantized tensors.
+        seen: Of the inputs of all its linear nodes, of what constant factors make, and of quantized tensors.
         gains: Of its channels.
         per_channel: Linear nodes with quantized weights → whether these have a scale for each channel.
-        quantized: Activations that are quantized.
+        quantized: Activations and constants that are quantized.
     """
     nodes = {name: node for name, node in channels.linears.items() if name in per_channel}
     weights = [
@@ -126,7 +126,25 @@ def noise_model(
                     gain=gains.tensors[name] * found.nonzero,
                 )
             )
+    for constant in channels.constants:
+        if constant.name in quantized and str(constant.node.outputs[0].name) in gains.tensors:
+            activations.append(_constant(constant, seen, gains))
     return NoiseModel(count=channels.count, weights=tuple(weights), activations=tuple(activations))
+
+
+def _constant(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gains) -> _Activation:
+    """A factor's noise is carried by what it multiplies, an added constant's by nothing."""
+    output = str(constant.node.outputs[0].name)
+    values = np.broadcast_to(constant.values(), constant.ids.shape).astype(np.float64)
+    carried = np.ones(values.shape)
+    if constant.factor:
+        carried = seen[output].square / np.where(values == 0, np.inf, np.square(values))
+    return _Activation(
+        ids=constant.ids,
+        high=np.maximum(values, 0.0),
+        low=np.maximum(-values, 0.0),
+        gain=gains.tensors[output] * carried,
+    )
 
 
 def _weight(
