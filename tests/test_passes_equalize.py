@@ -14,8 +14,8 @@ from core.data import open_samples
 from core.graphhash import graph_hash
 from core.model import Model, load_model
 from core.passes.absorb import absorb_biases
-from core.passes.following import find_channels
 from core.passes.equalize import clip_bounds, equalize, rescaled
+from core.passes.following import find_channels
 from core.passes.gains import noise_gains
 from core.passes.noise import noise_model
 from core.passes.observe import Observed, observe
