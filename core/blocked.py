@@ -178,7 +178,10 @@ class _Relayout:
 
 
 def _is_reorder(node: onnx.NodeProto) -> bool:
-    return node.domain == _DOMAIN and node.op_type in _REORDER
+    """Whether a node only changes the layout; one with channels last is a Transpose, too."""
+    if node.domain != _DOMAIN or node.op_type not in _REORDER:
+        return False
+    return not any(attribute.name == "channels_last" and attribute.i for attribute in node.attribute)
 
 
 def _ordered(pieces: Sequence[Piece]) -> tuple[Piece, ...]:

@@ -223,12 +223,17 @@ def _ranks(loss: Floats) -> Floats:
     return ranks
 
 
-def stands_out(loss: Floats | Sequence[float]) -> npt.NDArray[np.bool_]:
-    """Which losses lie beyond median + 3 IQR of all (relative, since absolute limits fit no two models)."""
+def stands_out(loss: Floats | Sequence[float], least_iqr: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Which losses lie beyond median + 3 IQR of all (relative, since absolute limits fit no two models).
+
+    Args:
+        loss: Larger is worse; infinite values are judged, but do not count for the limit.
+        least_iqr: What the IQR is at least taken to be; 5 % of the median in any case.
+    """
     values = np.asarray(loss, np.float64)
     known = values[np.isfinite(values)]
     if known.size < 4:
         return np.zeros(values.shape, np.bool_)
     low, middle, high = np.percentile(known, [25, 50, 75])
-    spread = max(high - low, _SMALL_IQR * abs(middle))
+    spread = max(high - low, _SMALL_IQR * abs(middle), least_iqr)
     return np.asarray(values > middle + 3.0 * spread, np.bool_)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from core.blocked import blocked
 from core.jit import compiled
+from core.layers import Layer
 from core.model import Model
 from core.pieces import Piece, PieceGraph, Reads, piece_graph
 from core.quant import Encoding
@@ -53,6 +54,23 @@ class Simulation:
         self._run(fresh, base.values, on, range(len(self.pieces.pieces)), base.on)
         return self._outputs(fresh, base.values, on)
 
+    def alone(
+        self, base: Trace, on: Quantizers, layer: Layer
+    ) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """The tensors that a layer makes, as computed and as others read them.
+
+        Nothing but the layer is run: `on` may differ from the base only in the layer's own quantizers.
+        """
+        made = [name for name in (*layer.inner, *layer.outputs) if (name, False) in base.values]
+        numbers = [i for i, piece in enumerate(self.pieces.pieces) if not set(piece.gives).isdisjoint(made)]
+        fresh: dict[Value, Array] = {}
+        self._run(fresh, base.values, on, numbers, base.on)
+        raw = {name: self._value((name, False), fresh, base.values) for name in made}
+        seen = {
+            name: self._value(self._version(name, Reads.ROUNDED, on), fresh, base.values) for name in made
+        }
+        return raw, seen
+
     def _run(
         self,
         fresh: dict[Value, Array],
@@ -64,7 +82,7 @@ class Simulation:
         switched = _switches(on)
         for number in numbers:
             piece = self.pieces.pieces[number]
-            if base_on is not None and not self._differs(piece, fresh, base, on, base_on):
+            if base_on is not None and not self._differs(piece, fresh, on, base_on):
                 continue
             feed = {
                 name: self._value(self._version(name, piece.version, on), fresh, base) for name in piece.reads
@@ -73,21 +91,20 @@ class Simulation:
             fresh.update({(name, False): array for name, array in given.items()})
 
     def _differs(
-        self,
-        piece: Piece,
-        fresh: Mapping[Value, Array],
-        base: Mapping[Value, Array],
-        on: Quantizers,
-        base_on: Quantizers,
+        self, piece: Piece, fresh: Mapping[Value, Array], on: Quantizers, base_on: Quantizers
     ) -> bool:
         """Whether a piece computes something else than in the base run."""
-        if piece.switches & (_switches(on) ^ _switches(base_on)):
+        if any(self._is_on(switch, on) != self._is_on(switch, base_on) for switch in piece.switches):
             return True
         return any(
             (name, False) in fresh
             or self._version(name, piece.version, on) != self._version(name, piece.version, base_on)
             for name in piece.reads
         )
+
+    @staticmethod
+    def _is_on(switch: str, on: Quantizers) -> bool:
+        return switch in on.weights or switch in on.tensors
 
     def _version(self, name: str, version: Reads, on: Quantizers) -> Value:
         """The version of a value that is read."""
@@ -115,18 +132,23 @@ class Simulation:
         }
 
 
-def simulation(model: Model, encodings: Encodings) -> Simulation:
+def simulation(model: Model, encodings: Encodings, *, plain: bool = False) -> Simulation:
     """Cut a model into pieces whose quantizers can be switched.
+
+    Args:
+        model: The float model.
+        encodings: Its quantizers.
+        plain: Keep every tensor in the model's own order of elements, at the price of speed.
 
     Raises:
         ModelError: ONNX Runtime does not accept a part of the model.
     """
     placement = encodings.placement
     made = (v.name for node in model.ir.graph if str(node.name) in placement.nodes for v in node.outputs)
-    plain = piece_graph(model, encodings)
+    pieces = piece_graph(model, encodings)
     return Simulation(
         encodings=encodings,
-        pieces=blocked(plain) or plain,
+        pieces=pieces if plain else blocked(pieces) or pieces,
         integer_made=frozenset(str(name) for name in made),
     )
 

@@ -31,7 +31,7 @@ LAYOUT = """
     core.blocked core.simulation
 
     core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.project core.ranking core.sensitivity core.tune
+    core.evidence core.prior core.project core.ranking core.remedies core.sensitivity core.tune core.turning
 
     sample_data
 

@@ -1,0 +1,101 @@
+"""Why a layer loses accuracy, in one sentence each with the numbers behind it, and what to do about it."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from core.causes import tensors, weights
+from core.causes.case import Case, Cause, Reason, seen_tensor
+from core.evidence import Evidence, gather
+from core.model import Model
+from core.prior import layer_noise, weight_noise
+from core.progress import ProgressFn
+from core.quantizers import by_layer
+from core.recipe import Encodings, Recipe
+from core.remedies import Forecast
+from core.samples import Samples
+from core.statistics import Statistics
+
+__all__ = ["Cause", "Reason", "causes", "diagnose"]
+
+_RULES: tuple[Callable[[Case], Iterable[Cause]], ...] = (
+    weights.uneven,
+    weights.outliers,
+    tensors.clipped,
+    tensors.stretched,
+    tensors.outlier_channel,
+    weights.shift,
+    tensors.softmax,
+    tensors.gated,
+    tensors.shared_range,
+    weights.coarse,
+)
+
+
+def causes(
+    model: Model,
+    statistics: Statistics,
+    recipe: Recipe,
+    encodings: Encodings,
+    layer: str,
+    evidence: Evidence | None = None,
+) -> tuple[Cause, ...]:
+    """What is wrong with a layer, what matters most first; empty for one without quantizers of its own.
+
+    Args:
+        model: The float model.
+        statistics: Its histograms.
+        recipe: The choices that `encodings` were resolved from.
+        encodings: Its quantizers.
+        layer: The layer's name.
+        evidence: The layer run alone (`core.evidence.gather`); without it, channels of activations and
+            shifts are not looked at, and shares are predictions.
+    """
+    own = by_layer(encodings).get(layer)
+    if own is None:
+        return ()
+    predicted = layer_noise(model, statistics, encodings, own)
+    measured = None if evidence is None else evidence.by_channel
+    case = Case(
+        model=model,
+        statistics=statistics,
+        encodings=encodings,
+        layer=model.layer(layer),
+        own=own,
+        noise=measured or predicted,
+        evidence=evidence,
+        weights=tuple(weight_noise(model, encodings, node) for node in sorted(own.weights)),
+        tensor=seen_tensor(statistics, encodings, model.layer(layer), own),
+        forecast=Forecast(
+            model=model,
+            statistics=statistics,
+            recipe=recipe,
+            encodings=encodings,
+            layer=layer,
+            now=predicted,
+            measured=measured,
+        ),
+    )
+    found = [cause for rule in _RULES for cause in rule(case)]
+    if not found and case.noise.total > 0.0:
+        found = list(tensors.wide(case))
+    return tuple(sorted(found, key=lambda cause: -cause.share))
+
+
+def diagnose(
+    model: Model,
+    statistics: Statistics,
+    recipe: Recipe,
+    encodings: Encodings,
+    samples: Samples,
+    layers: Sequence[str],
+    *,
+    progress: ProgressFn | None = None,
+) -> dict[str, tuple[Cause, ...]]:
+    """Causes of several layers, each run alone on a few samples first.
+
+    Raises:
+        DataError: The samples do not fit the model.
+    """
+    evidence = gather(model, encodings, samples, layers, progress=progress)
+    return {
+        layer: causes(model, statistics, recipe, encodings, layer, evidence.get(layer)) for layer in layers
+    }

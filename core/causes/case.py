@@ -1,0 +1,138 @@
+"""What is known about a layer, and how it is put into words."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from core.evidence import Evidence
+from core.histogram import Histogram
+from core.layers import Layer
+from core.model import Model
+from core.placement import WeightPlacement
+from core.prior import Noise, WeightNoise
+from core.quant import Encoding
+from core.quantizers import Quantizers
+from core.recipe import Encodings
+from core.remedies import Forecast, Remedy
+from core.statistics import Statistics
+from core.thresholds import RangeError, encoding_errors
+
+UNEVEN = 8.0  # widest channel (or input) over the median (or narrowest) one
+MATTERS = 0.25  # share of the layer's noise from which on a part of it is a cause
+
+
+class Reason(StrEnum):
+    """What can be wrong with a layer."""
+
+    UNEVEN_WEIGHTS = "uneven_weights"
+    WEIGHT_OUTLIERS = "weight_outliers"
+    COARSE_WEIGHTS = "coarse_weights"
+    CLIPPED = "clipped"
+    STRETCHED = "stretched"
+    OUTLIER_CHANNEL = "outlier_channel"
+    SHIFT = "shift"
+    SOFTMAX = "softmax"
+    GATED = "gated"
+    SHARED_RANGE = "shared_range"
+    WIDE = "wide"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One thing that is wrong with a layer."""
+
+    layer: str
+    reason: Reason
+    sentence: str
+    share: float  # of the layer's own noise that it stands for, 0 to 1; an estimate
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # in the sentence
+    remedies: tuple[Remedy, ...] = ()  # most promising first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that is known about a layer."""
+
+    model: Model
+    statistics: Statistics
+    encodings: Encodings
+    layer: Layer
+    own: Quantizers
+    noise: Noise  # measured where it was, else predicted
+    evidence: Evidence | None
+    weights: tuple[WeightNoise, ...]
+    tensor: "Seen | None"  # what the layer computes; None where nothing of it is rounded
+    forecast: Forecast
+
+    def cause(
+        self, reason: Reason, sentence: str, share: float, figures: Mapping[str, float], *remedies: Remedy
+    ) -> Cause:
+        """A cause of this layer."""
+        return Cause(
+            layer=self.layer.name,
+            reason=reason,
+            sentence=sentence,
+            share=share,
+            figures=MappingProxyType(dict(figures)),
+            remedies=remedies,
+        )
+
+    @property
+    def weight_share(self) -> float:
+        """Of the layer's noise that its weights make."""
+        return self.noise.weights / self.noise.total if self.noise.total > 0.0 else 0.0
+
+    @property
+    def tensor_share(self) -> float:
+        """Of the layer's noise that rounding its output makes."""
+        return self.noise.tensors / self.noise.total if self.noise.total > 0.0 else 0.0
+
+    def placement(self, node: str) -> WeightPlacement:
+        """Where the weight of a node is."""
+        return self.encodings.placement.weights[node]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A tensor, how it is rounded, and what that costs."""
+
+    histogram: Histogram
+    encoding: Encoding
+    error: RangeError
+
+    @property
+    def levels(self) -> int:
+        """Integers that it may use."""
+        return self.encoding.qmax - self.encoding.qmin + 1
+
+
+def bits_used(steps: float, *, signed: bool) -> float:
+    """Bits that a quantizer uses for values that reach `steps` steps (on both sides of 0 if signed)."""
+    return math.log2((2.0 * steps if signed else steps) + 1.0)
+
+
+def seen_tensor(statistics: Statistics, encodings: Encodings, layer: Layer, own: Quantizers) -> Seen | None:
+    """The layer's output, or another tensor that it sets the scale of."""
+    name = layer.output if layer.output in own.tensors else min(own.tensors, default="")
+    histogram, encoding = statistics.histograms.get(name), encodings.activations.get(name)
+    if histogram is None or encoding is None:
+        return None
+    return Seen(histogram=histogram, encoding=encoding, error=encoding_errors(histogram, encoding))
+
+
+def span(encoding: Encoding) -> str:
+    """The range that an encoding keeps."""
+    return f"{float(encoding.low):.3g} … {float(encoding.high):.3g}"
+
+
+def decibel(noise: float) -> str:
+    """Error over signal as signal to noise."""
+    return f"{-10.0 * math.log10(noise):.1f} dB" if noise > 0.0 else "no loss"
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1."""
+    value = 100.0 * share
+    return f"{value:.0f} %" if value >= 10.0 else f"{value:.2g} %"

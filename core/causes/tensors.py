@@ -1,0 +1,199 @@
+"""Causes in what a layer computes."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent, span
+from core.histogram import Histogram
+from core.quantizers import root_of
+from core.remedies import Fix
+
+TYPICAL = 0.999  # of the values, where a range is compared with what most values need
+_FAR = 6  # nodes between a gate and the product it ends in
+_GATES = {
+    "Erf": "a GELU",
+    "Gelu": "a GELU",
+    "HardSigmoid": "a HardSwish",
+    "Sigmoid": "a SiLU",
+    "Tanh": "a GELU",
+}
+_FUSED_GATES = {"Gelu": "a GELU", "HardSwish": "a HardSwish", "QuickGelu": "a GELU"}
+
+
+def clipped(case: Case) -> Iterator[Cause]:
+    """A heavy tail is cut off."""
+    seen = case.tensor if case.tensor_share >= MATTERS else None
+    if seen is None or seen.error.clipping_mse <= 0.5 * seen.error.mse:
+        return
+    part = seen.error.clipping_mse / seen.error.mse
+    yield case.cause(
+        Reason.CLIPPED,
+        f"{percent(seen.error.clipped_share)} of the values lie outside {span(seen.encoding)} and are cut "
+        f"off: that makes {percent(part)} of the error of rounding its output.",
+        case.tensor_share * part,
+        {"clipped_share": seen.error.clipped_share, "part": part},
+        *case.forecast.ranges(),
+    )
+
+
+def stretched(case: Case) -> Iterator[Cause]:
+    """A few far values set the range."""
+    seen = case.tensor if case.tensor_share >= MATTERS else None
+    if seen is None or seen.error.clipping_mse > 0.5 * seen.error.mse:
+        return
+    remedies = case.forecast.ranges()
+    if not remedies or (remedies[0].gain_db or 0.0) < 1.0:
+        return
+    low, high = typical_range(seen.histogram, TYPICAL)
+    levels = max(1.0, (high - low) / float(seen.encoding.scale))
+    yield case.cause(
+        Reason.STRETCHED,
+        f"A few far values set the range {span(seen.encoding)}: {percent(TYPICAL)} of them lie within "
+        f"{low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.",
+        case.tensor_share,
+        {"low": low, "high": high, "levels": levels},
+        *remedies,
+        *case.forecast.wider(),
+    )
+
+
+def outlier_channel(case: Case) -> Iterator[Cause]:
+    """One channel needs a far wider range than the others."""
+    seen, evidence = case.tensor, case.evidence
+    if seen is None or evidence is None or evidence.axis is None:
+        return
+    used = evidence.peak[evidence.peak > 0.0]
+    if used.size < 4 or float(used.max()) <= UNEVEN * float(np.median(used)):
+        return
+    channel, widest, middle = int(np.argmax(evidence.peak)), float(used.max()), float(np.median(used))
+    lost = math.log2(widest / middle)
+    readers = {layer.op for layer in case.model.layers if case.layer.output in layer.inputs}
+    smooth = not readers.isdisjoint({"MatMul", "Gemm"})
+    fix, label = (
+        (Fix.SMOOTH, "Smooth activations into weights") if smooth else (Fix.EQUALIZE, "Equalize channels")
+    )
+    yield case.cause(
+        Reason.OUTLIER_CHANNEL,
+        f"Channel {channel} reaches {widest:.3g}, the median channel {middle:.3g}: in one range, half of the "
+        f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
+        case.tensor_share,
+        {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
+        case.forecast.fix(fix, label),
+        *case.forecast.wider(),
+    )
+
+
+def softmax(case: Case) -> Iterator[Cause]:
+    """Small probabilities vanish."""
+    seen = case.tensor if case.tensor_share >= MATTERS else None
+    if seen is None or case.layer.op not in ("Softmax", "Sigmoid"):
+        return
+    half = float(seen.encoding.scale) / 2.0
+    lost = _share_within(seen.histogram, half)
+    if lost >= 0.05:
+        yield case.cause(
+            Reason.SOFTMAX,
+            f"{percent(lost)} of the {case.layer.op} outputs are smaller than half a step ({half:.2g}) and "
+            "become 0.",
+            case.tensor_share,
+            {"vanished": lost},
+            *case.forecast.wider(),
+            *case.forecast.ranges(),
+            *case.forecast.float_layer(),
+        )
+
+
+def gated(case: Case) -> Iterator[Cause]:
+    """GELU, SiLU and HardSwish: most values lie in a short negative stretch."""
+    seen = case.tensor if case.tensor_share >= MATTERS else None
+    gate = _gate(case)
+    if seen is None or gate is None:
+        return
+    negative = float(seen.histogram.counts[seen.histogram.centers < 0.0].sum()) / max(seen.histogram.count, 1)
+    levels = -seen.histogram.min / float(seen.encoding.scale)
+    if seen.histogram.min < 0.0 and negative >= 0.2 and levels <= 32.0:
+        yield case.cause(
+            Reason.GATED,
+            f"Output of {gate}: {percent(negative)} of the values lie in {seen.histogram.min:.2g} … 0, which "
+            f"gets {max(levels, 1.0):.0f} of {seen.levels} levels; positive values reach "
+            f"{seen.histogram.max:.3g}.",
+            case.tensor_share,
+            {"negative": negative, "levels": levels},
+            *case.forecast.wider(),
+            *case.forecast.ranges(),
+        )
+
+
+def _gate(case: Case) -> str | None:
+    """The activation that a Mul or a fused operator ends; None if it is none."""
+    if case.layer.op != "Mul":
+        return _FUSED_GATES.get(case.layer.op)
+    waiting = list(case.layer.inputs)
+    for _ in range(_FAR):
+        makers = [maker for name in waiting if (maker := case.model.layer_of(name)) is not None]
+        for maker in makers:
+            if maker.op in _GATES:
+                return _GATES[maker.op]
+        waiting = [name for maker in makers if maker.op in ("Add", "Mul", "Div") for name in maker.inputs]
+    return None
+
+
+def shared_range(case: Case) -> Iterator[Cause]:
+    """Concat and Add: the smallest input lives on the levels that the largest one needs."""
+    seen = case.tensor
+    if seen is None or case.layer.op not in ("Concat", "Add"):
+        return
+    histograms = case.statistics.histograms
+    roots = {name: root_of(case.encodings, name) for name in case.layer.inputs}
+    reach = {name: histograms[root].abs_max for name, root in roots.items() if root in histograms}
+    used = {name: value for name, value in reach.items() if value > 0.0}
+    if not used or max(used.values()) <= UNEVEN * min(used.values()):
+        return
+    least, most = min(used, key=lambda name: used[name]), max(used, key=lambda name: used[name])
+    bits = bits_used(used[least] / float(seen.encoding.scale), signed=bool(seen.encoding.low < 0.0))
+    joins = case.layer.op == "Concat"
+    yield case.cause(
+        Reason.SHARED_RANGE,
+        f"It {'joins' if joins else 'adds'} '{least}', which reaches {used[least]:.3g}, and '{most}', which "
+        f"reaches {used[most]:.3g}, in one range: the smaller one keeps {bits:.1f} of "
+        f"{seen.encoding.type.bits} bits.",
+        case.tensor_share * (1.0 if joins else 0.5),
+        {"spread": used[most] / used[least], "bits": bits},
+        *case.forecast.wider(),
+        *case.forecast.ranges(),
+    )
+
+
+def wide(case: Case) -> Iterator[Cause]:
+    """What to say when nothing else is found."""
+    bits = 8 if case.tensor is None else case.tensor.encoding.type.bits
+    yield case.cause(
+        Reason.WIDE,
+        f"Nothing stands out: {decibel(case.noise.total)} alone is what {bits} bits give for values spread "
+        "like these.",
+        1.0,
+        {"noise": case.noise.total},
+        *case.forecast.ranges(),
+        *case.forecast.wider(),
+        *case.forecast.float_layer(),
+    )
+
+
+def typical_range(histogram: Histogram, share: float) -> tuple[float, float]:
+    """The interval, widened to hold 0, that keeps `share` of the values with equal tails (to a bin)."""
+    if not histogram.counts.size:
+        return 0.0, 0.0
+    tail = histogram.count * (1.0 - share) / 2.0
+    below = np.cumsum(histogram.counts) + np.where(histogram.centers >= 0.0, histogram.zeros, 0)
+    first = int(np.searchsorted(below, tail, side="right"))
+    last = int(np.searchsorted(below, histogram.count - tail))
+    low, high = histogram.edges[first], histogram.edges[min(last + 1, below.size)]
+    return min(float(low), 0.0), max(float(high), 0.0)
+
+
+def _share_within(histogram: Histogram, limit: float) -> float:
+    """Share of values other than 0 whose magnitude is below `limit`, to a bin."""
+    count = histogram.counts[np.abs(histogram.centers) < limit].sum()
+    return float(count) / histogram.count if histogram.count else 0.0

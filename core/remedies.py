@@ -1,0 +1,191 @@
+"""Remedies as data: a change of a layer's choice, or a fix of the model, with what it should win."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from core.model import Model
+from core.prior import Noise, layer_noise
+from core.quantizers import Quantizers, by_layer
+from core.recipe import Encodings, Recipe, resolve
+from core.sensitivity import Kind, Run, Subject
+from core.statistics import Statistics
+from core.targets import Granularity, Precision, target
+from core.thresholds import Method
+from core.weights import WeightMethod
+
+WORTH = 0.5  # dB that a change must win to be offered
+MOST_RANGES = 2  # methods offered for one tensor
+
+
+class Fix(StrEnum):
+    """A change of the model itself (core.passes)."""
+
+    EQUALIZE = "equalize"
+    BIAS_CORRECTION = "bias_correction"
+    SMOOTH = "smooth"
+    ROUNDING = "rounding"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """Something to do about a layer: either `changes` or `fix`."""
+
+    layer: str
+    label: str  # on a button
+    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # for `with_layer`
+    fix: Fix | None = None
+    gain_db: float | None = None  # predicted for the SQNR of the layer alone; None = only measuring tells
+    price: str = ""  # what it costs
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """The recipe with `changes`; the same recipe for a fix."""
+        return recipe.with_layer(self.layer, **self.changes) if self.changes else recipe
+
+
+_RANGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("Range by MinMax", {"method": Method.MINMAX}),
+    ("Range by MSE", {"method": Method.MSE}),
+    ("Range by KL", {"method": Method.KL}),
+    ("Range by percentile 99.99", {"method": Method.PERCENTILE, "percentile": 99.99}),
+    ("Range by percentile 99.9", {"method": Method.PERCENTILE, "percentile": 99.9}),
+)
+_INT16 = "16-bit activations: larger tensors, slower kernels"
+_FLOAT = "runs in float: slower, and four times the weights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Predicts what a change of one layer's choice does, from histograms and weights."""
+
+    model: Model
+    statistics: Statistics
+    recipe: Recipe
+    encodings: Encodings
+    layer: str
+    now: Noise  # predicted for the present choice
+    measured: Noise | None = None  # the same from a run of the layer alone
+
+    def noise(self, changes: Mapping[str, Any]) -> Noise:
+        """The layer's own noise with some fields of its choice changed; measured parts are scaled."""
+        changed = self.recipe.with_layer(self.layer, **changes)
+        encodings = resolve(changed, self.statistics, self.model, previous=self.encodings)
+        own = by_layer(encodings).get(self.layer, Quantizers())
+        then = layer_noise(self.model, self.statistics, encodings, own)
+        known = self.measured or self.now
+        return Noise(
+            weights=_scaled(known.weights, self.now.weights, then.weights),
+            tensors=_scaled(known.tensors, self.now.tensors, then.tensors),
+        )
+
+    def gain_db(self, changes: Mapping[str, Any]) -> float:
+        """How much the SQNR of the layer alone should rise."""
+        return self.gain_to(self.noise(changes))
+
+    def gain_to(self, then: Noise) -> float:
+        """From the present noise to another."""
+        before, after = (self.measured or self.now).total, then.total
+        if before <= 0.0:
+            return 0.0
+        return math.inf if after <= 0.0 else 10.0 * math.log10(before / after)
+
+    def remedy(self, label: str, changes: Mapping[str, Any], price: str = "") -> Remedy | None:
+        """The change as a remedy, if the target has it and it is worth it."""
+        precision = changes.get("precision")
+        if precision is not None and precision not in target(self.recipe.target).precisions:
+            return None
+        choice = self.recipe.choice(self.layer)
+        if all(getattr(choice, name) == value for name, value in changes.items()):
+            return None
+        gain = self.gain_db(changes)
+        if gain < WORTH:
+            return None
+        return Remedy(
+            layer=self.layer, label=label, changes=MappingProxyType(dict(changes)), gain_db=gain, price=price
+        )
+
+    def ranges(self) -> tuple[Remedy, ...]:
+        """Methods that should find a better range, best first."""
+        found = _known(self.remedy(label, changes) for label, changes in _RANGES)
+        return tuple(sorted(found, key=lambda r: -(r.gain_db or 0.0)))[:MOST_RANGES]
+
+    def wider(self) -> tuple[Remedy, ...]:
+        """More bits for what the layer computes."""
+        return _known([self.remedy("16-bit activations", {"precision": Precision.INT16}, _INT16)])
+
+    def per_channel(self) -> tuple[Remedy, ...]:
+        """A scale for each channel of the weight."""
+        return _known([self.remedy("Weights per channel", {"weights": Granularity.PER_CHANNEL})])
+
+    def weight_ranges(self) -> tuple[Remedy, ...]:
+        """Other ranges for the weight."""
+        return _known([self.remedy("Weight range by MSE", {"weight_method": WeightMethod.MSE})])
+
+    def float_layer(self) -> tuple[Remedy, ...]:
+        """Leave the layer in float."""
+        return _known([self.remedy("Leave in float", {"precision": Precision.FLOAT}, _FLOAT)])
+
+    def fix(self, fix: Fix, label: str, gain_db: float | None = None) -> Remedy:
+        """A change of the model."""
+        return Remedy(layer=self.layer, label=label, fix=fix, gain_db=gain_db)
+
+
+def _scaled(known: float, now: float, then: float) -> float:
+    """A measured value moved as the prediction moves."""
+    return known * then / now if now > 0.0 else max(known, then)
+
+
+def _known(found: Iterable[Remedy | None]) -> tuple[Remedy, ...]:
+    return tuple(remedy for remedy in found if remedy is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputForecast:
+    """The SQNR of the whole model's outputs, in dB."""
+
+    before: float
+    after: float
+
+
+def output_forecast(runs: Iterable[Run], layer: str, gain_db: float) -> OutputForecast | None:
+    """What a better layer does to the model's outputs, from sensitivity runs.
+
+    The part of the output's error that goes with the layer shrinks by `gain_db`. That part is what
+    disable-one has won back; where that was not run, the layer's share among all enable-one errors, as if
+    errors of different layers simply added up. None where runs are missing.
+    """
+    energy: dict[Subject, dict[int, float]] = {}
+    signal: dict[int, float] = {}
+    for run in runs:
+        if run.error is not None and not run.error.non_finite:
+            energy.setdefault(run.subject, {})[run.sample] = run.error.dd
+            signal[run.sample] = run.error.ff
+    whole = energy.get(Subject(kind=Kind.ALL), {})
+    without = energy.get(Subject(kind=Kind.DISABLE, name=layer))
+    alone = {s.name: sums for s, sums in energy.items() if s.kind is Kind.ENABLE}
+    if without is not None:
+        at = sorted(whole.keys() & without.keys())
+        part = 1.0 - _ratio((without[i] for i in at), (whole[i] for i in at))
+    elif layer in alone:
+        at = sorted(set(whole).intersection(*alone.values()))
+        part = _ratio((alone[layer][i] for i in at), (sums[i] for sums in alone.values() for i in at))
+    else:
+        return None
+    total = math.fsum(whole[i] for i in at)
+    left = total * (1.0 - max(part, 0.0) * (1.0 - 10.0 ** (-gain_db / 10.0)))
+    given = math.fsum(signal[i] for i in at)
+    return OutputForecast(before=_sqnr(given, total), after=_sqnr(given, left)) if at else None
+
+
+def _ratio(part: Iterable[float], whole: Iterable[float]) -> float:
+    of = math.fsum(whole)
+    return math.fsum(part) / of if of > 0.0 else 0.0
+
+
+def _sqnr(signal: float, noise: float) -> float:
+    if noise <= 0.0:
+        return math.inf
+    return 10.0 * math.log10(signal / noise) if signal > 0.0 else -math.inf

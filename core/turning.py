@@ -1,0 +1,98 @@
+"""The layer at which a quantized model turns bad, from errors layer by layer."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.evaluate import LayerError, TensorError
+from core.model import Model
+from core.ranking import stands_out
+
+# dB; where all layers are alike, a small difference is none. SQNR also falls where errors merely add up.
+LEAST_IQR, LEAST_DROP_IQR = 1.5, 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The first layer at which the error is far larger than elsewhere."""
+
+    layer: str
+    before_db: float  # SQNR of the worst tensor it reads; inf where nothing is lost before it
+    after_db: float  # of its output, everything before it quantized too
+    local_db: float | None  # of its output, the layer alone quantized, where that was measured
+    source: str  # where to look: the layer itself, or the one it reads whose rounding it suffers from
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        before = "without loss" if math.isinf(self.before_db) else f"at {self.before_db:.1f} dB"
+        said = f"What it reads arrives {before}, what it gives leaves at {self.after_db:.1f} dB"
+        if self.local_db is None:
+            return f"{said}."
+        said += f"; quantized alone it gives {self.local_db:.1f} dB"
+        if self.source == self.layer:
+            return f"{said}."
+        return f"{said}, so the loss lies in small values of '{self.source}' that its range rounds away."
+
+
+def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
+    """The first layer whose own error, or drop in SQNR, stands out; None where errors build up evenly.
+
+    Args:
+        model: The float model.
+        errors: Cumulative and local errors of its layers; without local ones, only drops are looked at.
+    """
+    found = {error.layer: error for error in errors}
+    after, before = _noise(model, found)
+    own = {name: _nmse(found[name].local) for name in after}
+    known = {name: _db(noise) for name, noise in own.items() if noise is not None}
+    by_own = _standing_out(known, LEAST_IQR)
+    drops = {name: _db(after[name]) - _db(noise) for name, noise in before.items() if noise > 0.0}
+    by_drop = _standing_out(drops, LEAST_DROP_IQR)
+    bad = next((name for name in after if name in by_own | by_drop), None)
+    if bad is None:
+        return None
+    local, alone = found[bad].local, own[bad]
+    inherited = alone is not None and bad not in by_own and alone < 0.25 * after[bad]
+    return Turn(
+        layer=bad,
+        before_db=-_db(before[bad]),
+        after_db=-_db(after[bad]),
+        local_db=None if local is None else local.sqnr_db,
+        source=_worst_input(model, bad, after) if inherited else bad,
+    )
+
+
+def _noise(model: Model, found: Mapping[str, LayerError]) -> tuple[dict[str, float], dict[str, float]]:
+    """Error over signal at the output of each measured layer, in order, and the worst at its inputs."""
+    reaching: dict[str, float] = {}  # also through layers that were not measured
+    after, before = {}, {}
+    for layer in model.layers:
+        makers = [maker.name for name in layer.inputs if (maker := model.layer_of(name)) is not None]
+        worst = max((reaching.get(name, 0.0) for name in makers), default=0.0)
+        error = found.get(layer.name)
+        noise = None if error is None else _nmse(error.cumulative)
+        reaching[layer.name] = worst if noise is None else noise
+        if noise is not None:
+            after[layer.name], before[layer.name] = noise, worst
+    return after, before
+
+
+def _nmse(error: TensorError | None) -> float | None:
+    return None if error is None or error.nmse is None or not math.isfinite(error.nmse) else error.nmse
+
+
+def _standing_out(loss: Mapping[str, float], least_iqr: float) -> frozenset[str]:
+    flags = stands_out(list(loss.values()), least_iqr)
+    return frozenset(name for name, out in zip(loss, flags, strict=True) if out)
+
+
+def _worst_input(model: Model, layer: str, after: Mapping[str, float]) -> str:
+    """The layer it reads; of several, the one with most error."""
+    makers = [model.layer_of(name) for name in model.layer(layer).inputs]
+    names = [maker.name for maker in makers if maker is not None]
+    return max(names, key=lambda name: after.get(name, 0.0), default=layer)
+
+
+def _db(nmse: float) -> float:
+    return 10.0 * math.log10(nmse) if nmse > 0.0 else -math.inf

@@ -1,0 +1,338 @@
+"""Planted faults are found, named with their numbers, and their remedies do what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from core.causes import Cause, Reason, causes, diagnose
+from core.causes.tensors import typical_range
+from core.evaluate import LayerError, layer_errors, read_quantized
+from core.evidence import gather
+from core.histogram import histogram_of
+from core.model import Model, load_model
+from core.prior import prior
+from core.qdq import quantize_model
+from core.quant import Range
+from core.quantizers import by_layer
+from core.ranking import Metric, figure, ranking, stands_out
+from core.recipe import Encodings, Recipe, resolve
+from core.remedies import Fix, output_forecast
+from core.sensitivity import Kind, Subject, stream
+from core.statistics import Statistics
+from core.targets import Granularity, Precision
+from core.thresholds import Method
+from core.turning import first_bad
+from core.weights import WeightMethod
+from tests.evaluating import list_samples
+from tests.networks import NETWORKS, Net, feeds
+from tests.quantizing import statistics_of
+
+Sample = dict[str, np.ndarray]
+
+
+class Planted:
+    """A network of the table with changed weights, everything that a cause is found from, and its recipe."""
+
+    def __init__(self, proto: onnx.ModelProto, items: list[Sample], recipe: Recipe | None = None) -> None:
+        self.items, self.recipe = items, recipe or Recipe()
+        self.model: Model = load_model(proto.SerializeToString(), name="planted")
+        self.statistics: Statistics = statistics_of(self.model, items)
+        self.encodings: Encodings = resolve(self.recipe, self.statistics, self.model)
+        self.samples = list_samples(items)
+
+    def layer_of(self, tensor: str) -> str:
+        layer = self.model.layer_of(tensor)
+        assert layer is not None
+        return layer.name
+
+    def causes(self, layer: str) -> dict[Reason, Cause]:
+        found = diagnose(self.model, self.statistics, self.recipe, self.encodings, self.samples, [layer])[
+            layer
+        ]
+        assert [c.share for c in found] == sorted((c.share for c in found), reverse=True)
+        assert all(0.0 <= c.share <= 1.0 and c.layer == layer for c in found)
+        return {cause.reason: cause for cause in found}
+
+    def output_sqnr(self, recipe: Recipe) -> float:
+        encodings = resolve(recipe, self.statistics, self.model)
+        runs = stream(self.model, encodings, self.samples, kinds=[Kind.ALL])
+        found = figure(runs, Subject(kind=Kind.ALL), Metric.SQNR)
+        assert found is not None
+        return found.value
+
+
+def network(name: str, **edits: Callable[[np.ndarray], np.ndarray]) -> onnx.ModelProto:
+    """A network of the table with some weights replaced."""
+    proto = NETWORKS[name][0]()
+    for tensor in proto.graph.initializer:
+        if tensor.name in edits:
+            changed = edits[tensor.name](numpy_helper.to_array(tensor).copy())
+            tensor.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), tensor.name))
+    return proto
+
+
+def far_channel(bias: np.ndarray) -> np.ndarray:
+    bias[3] = 400.0
+    return bias
+
+
+def blind_to_it(weight: np.ndarray) -> np.ndarray:
+    weight[:, 3] = 0.0
+    return weight
+
+
+@pytest.fixture(scope="module")
+def outlier() -> Planted:
+    """One channel of one layer is far off, and nothing reads it: its range is wasted."""
+    proto = network("residual_cnn", **{"b0.c1.b": far_channel, "b0.c2.w": blind_to_it})
+    return Planted(proto, feeds("residual_cnn"))
+
+
+@pytest.fixture(scope="module")
+def depthwise() -> Planted:
+    """Depthwise weights whose channels differ widely, with one scale for all of them."""
+    spread = np.exp(np.linspace(0.0, 6.0, 24))[:, None, None, None]
+    proto = network("mobile_cnn", **{"b0.depthwise.w": lambda w: w * spread / 60.0})
+    return Planted(proto, feeds("mobile_cnn"), Recipe().with_default(weights=Granularity.PER_TENSOR))
+
+
+def test_a_wasted_range_ranks_first(outlier: Planted) -> None:
+    layer = outlier.layer_of("b0.r1")
+    runs = list(stream(outlier.model, outlier.encodings, outlier.samples))
+    for kind in (Kind.ENABLE, Kind.DISABLE):
+        first, second = ranking(runs, kind)[:2]
+        assert first.name == layer
+        assert (first.rank_low, first.rank_high) == (1, 1)
+        assert abs(first.value - second.value) > 8.0
+    assert ranking(runs, Kind.DISABLE)[0].flagged
+
+
+def test_an_outlier_channel_is_named(outlier: Planted) -> None:
+    found = outlier.causes(outlier.layer_of("b0.r1"))
+    cause = found[Reason.OUTLIER_CHANNEL]
+    assert cause.sentence.startswith("Channel 3 reaches 40")
+    assert cause.share > 0.5
+    assert cause.figures["channel"] == 3
+    assert cause.figures["widest"] == pytest.approx(400.0, rel=0.05)
+    assert cause.remedies[0].fix is Fix.EQUALIZE
+    wider = next(r for r in cause.remedies if r.changes.get("precision") is Precision.INT16)
+    assert wider.gain_db is not None
+    assert wider.gain_db > 10.0
+
+
+def test_depthwise_weights_per_tensor_are_named(depthwise: Planted) -> None:
+    layer = depthwise.layer_of("b0.depthwise_relu6")
+    runs = list(stream(depthwise.model, depthwise.encodings, depthwise.samples))
+    assert layer in [score.name for score in ranking(runs)[:2]]
+    cause = depthwise.causes(layer)[Reason.UNEVEN_WEIGHTS]
+    assert "depthwise" in cause.sentence
+    assert "24 channels" in cause.sentence
+    assert cause.figures["spread"] > 8.0
+    remedy = cause.remedies[0]
+    assert remedy.changes == {"weights": Granularity.PER_CHANNEL}
+    assert remedy.gain_db is not None
+    assert remedy.gain_db > 8.0
+    assert Fix.EQUALIZE in [r.fix for r in cause.remedies]
+
+
+def test_a_remedy_does_to_the_output_what_was_predicted(depthwise: Planted) -> None:
+    layer = depthwise.layer_of("b0.depthwise_relu6")
+    runs = list(stream(depthwise.model, depthwise.encodings, depthwise.samples))
+    remedy = depthwise.causes(layer)[Reason.UNEVEN_WEIGHTS].remedies[0]
+    forecast = output_forecast(runs, layer, remedy.gain_db or 0.0)
+    assert forecast is not None
+    assert forecast.before == pytest.approx(depthwise.output_sqnr(depthwise.recipe))
+    assert depthwise.output_sqnr(remedy.applied(depthwise.recipe)) == pytest.approx(forecast.after, abs=2.0)
+    without_disable = [run for run in runs if run.subject.kind is not Kind.DISABLE]
+    rough = output_forecast(without_disable, layer, remedy.gain_db or 0.0)
+    assert rough is not None
+    assert forecast.before < rough.after
+    assert output_forecast([], layer, 1.0) is None
+
+
+def errors_of(planted: Planted, *, local: bool = True) -> tuple[LayerError, ...]:
+    file = read_quantized(quantize_model(planted.model, planted.encodings))
+    return layer_errors(planted.model, file, planted.samples, local=local)
+
+
+def test_the_first_bad_layer_is_found(outlier: Planted) -> None:
+    """The range of b0.c1 is wasted. Its large channel hides that; b0.c2, which does not read it, shows it."""
+    turn = first_bad(outlier.model, errors_of(outlier))
+    assert turn is not None
+    assert turn.layer == outlier.layer_of("b0.c2")
+    assert turn.source == outlier.layer_of("b0.r1")
+    assert turn.after_db < 20.0 < 40.0 < turn.before_db
+    assert f"'{turn.source}'" in turn.sentence
+    without = first_bad(outlier.model, errors_of(outlier, local=False))
+    assert without is not None
+    assert (without.layer, without.source) == (turn.layer, turn.layer)
+    assert "alone" not in without.sentence
+
+
+def test_a_layer_that_is_bad_by_itself_is_found() -> None:
+    proto = NETWORKS["residual_cnn"][0]()
+    layer = Planted(proto, feeds("residual_cnn")).layer_of("b0.out")
+    recipe = Recipe().with_layer(layer, method=Method.MANUAL, range=Range(0.0, 0.1))
+    planted = Planted(proto, feeds("residual_cnn"), recipe)
+    turn = first_bad(planted.model, errors_of(planted))
+    assert turn is not None
+    assert (turn.layer, turn.source) == (layer, layer)
+    assert turn.local_db is not None
+    assert turn.local_db < 5.0
+
+
+def test_no_layer_turns_bad_where_all_are_alike() -> None:
+    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
+    assert first_bad(planted.model, errors_of(planted)) is None
+
+
+def test_clipping_is_named_and_a_wider_range_offered() -> None:
+    proto = NETWORKS["residual_cnn"][0]()
+    plain = Planted(proto, feeds("residual_cnn"))
+    layer = plain.layer_of("stem_relu")
+    recipe = Recipe().with_layer(layer, method=Method.MANUAL, range=Range(0.0, 0.3))
+    planted = Planted(proto, feeds("residual_cnn"), recipe)
+    cause = planted.causes(layer)[Reason.CLIPPED]
+    values = np.concatenate([t.ravel() for t in tensor_values(planted, "stem_relu")])
+    assert cause.figures["clipped_share"] == pytest.approx(np.mean(values > 0.3), rel=0.02)
+    assert cause.figures["part"] > 0.9
+    better = cause.remedies[0]
+    assert better.gain_db is not None
+    assert better.gain_db > 10.0
+    assert planted.output_sqnr(better.applied(recipe)) > planted.output_sqnr(recipe) + 5.0
+
+
+def tensor_values(planted: Planted, tensor: str) -> list[np.ndarray]:
+    from core.quantizers import Quantizers
+    from core.simulation import simulation
+
+    simulated = simulation(planted.model, planted.encodings, plain=True)
+    return [simulated.trace(item, Quantizers()).values[tensor, False] for item in planted.items]
+
+
+def test_weights_that_shift_the_output_are_named() -> None:
+    """All small weights round to 0, and what they read is positive: the output loses a constant."""
+
+    def lonely(weight: np.ndarray) -> np.ndarray:
+        weight[:] = 0.003
+        weight[:, 0, 0, 0] = 1.0
+        return weight
+
+    proto = network("residual_cnn", **{"b1.c1.w": lonely})
+    items = [{"image": np.abs(item["image"]) + 1.0} for item in feeds("residual_cnn")]
+    planted = Planted(proto, items)
+    found = planted.causes(planted.layer_of("b1.r1"))
+    cause = found[Reason.SHIFT]
+    assert cause.figures["shift"] < 0.0
+    assert cause.figures["part"] > 0.5
+    assert cause.remedies[0].fix is Fix.BIAS_CORRECTION
+    assert (cause.remedies[0].gain_db or 0.0) > 3.0
+    outliers = found.get(Reason.WEIGHT_OUTLIERS)
+    assert outliers is None or outliers.remedies[0].changes == {"weight_method": WeightMethod.MSE}
+
+
+def test_chance_is_no_shift() -> None:
+    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn", count=8))
+    evidence = gather(planted.model, planted.encodings, planted.samples)
+    assert all(0.0 <= e.shift_share <= 1.0 for e in evidence.values())
+    logits = evidence[planted.layer_of("logits")]
+    one_sample = gather(planted.model, planted.encodings, planted.samples, count=1)
+    assert one_sample[logits.layer].shift_share == 0.0
+
+
+def test_evidence_is_the_local_error() -> None:
+    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
+    file = read_quantized(quantize_model(planted.model, planted.encodings))
+    errors = {e.layer: e.local for e in layer_errors(planted.model, file, planted.samples, simulate=True)}
+    evidence = gather(planted.model, planted.encodings, planted.samples)
+    assert set(evidence) == set(by_layer(planted.encodings))
+    for name, found in evidence.items():
+        local = errors[name]
+        assert found.peak.shape == found.shift.shape
+        if local is not None and local.nmse and planted.model.layer(name).kind == "compute":
+            assert 10 * np.log10(found.total / local.nmse) == pytest.approx(0.0, abs=1.5)
+
+
+def test_the_prior_sees_ranges_and_weights(depthwise: Planted) -> None:
+    found = prior(depthwise.model, depthwise.statistics, depthwise.encodings)
+    assert set(found) == set(by_layer(depthwise.encodings))
+    assert next(iter(found)) == depthwise.layer_of("b0.depthwise_relu6")
+    assert [n.total for n in found.values()] == sorted((n.total for n in found.values()), reverse=True)
+    per_channel = resolve(Recipe(), depthwise.statistics, depthwise.model)
+    better = prior(depthwise.model, depthwise.statistics, per_channel)
+    assert better[next(iter(found))].sqnr_db > found[next(iter(found))].sqnr_db + 10.0
+
+
+def joined_branches() -> onnx.ModelProto:
+    n = Net()
+    small = n.add("Relu", [n.conv("image", "small", 3, 4)], "small_relu")
+    large = n.add("Relu", [n.conv("image", "large", 3, 4)], "large_relu")
+    scaled = n.add("Mul", [large, n.const("fifty", 50.0)], "scaled")
+    joined = n.add("Concat", [small, scaled], "joined", axis=1)
+    n.conv(joined, "mask", 8, 2, k=1)
+    return n.model({"image": ["N", 3, 8, 8]}, {"mask": ["N", 2, 8, 8]})
+
+
+def test_a_concat_of_unlike_ranges_is_named() -> None:
+    items = [{"image": item["image"][:, :, :8, :8]} for item in feeds("residual_cnn")]
+    planted = Planted(joined_branches(), items)
+    cause = planted.causes(planted.layer_of("joined"))[Reason.SHARED_RANGE]
+    assert "'small_relu'" in cause.sentence
+    assert "'scaled'" in cause.sentence
+    assert cause.figures["spread"] > 8.0
+    assert cause.figures["bits"] < 5.0
+
+
+def peaked_attention() -> onnx.ModelProto:
+    n = Net()
+    x = n.add("Gemm", ["x", n.random("fc.w", 64, 16, scale=1.0), n.random("fc.b", 64)], "fc", transB=1)
+    p = n.add("Softmax", [x], "probabilities", axis=-1)
+    n.add("Gemm", [p, n.random("out.w", 4, 64), n.random("out.b", 4)], "y", transB=1)
+    return n.model({"x": ["N", 16]}, {"y": ["N", 4]})
+
+
+def test_vanishing_probabilities_are_named() -> None:
+    rng = np.random.default_rng(3)
+    items = [{"x": rng.standard_normal((1, 16)).astype(np.float32)} for _ in range(8)]
+    planted = Planted(peaked_attention(), items)
+    cause = planted.causes(planted.layer_of("probabilities"))[Reason.SOFTMAX]
+    half = float(planted.encodings.activations["probabilities"].scale) / 2
+    values = np.concatenate([t.ravel() for t in tensor_values(planted, "probabilities")])
+    assert cause.figures["vanished"] == pytest.approx(np.mean(values < half), abs=0.01)
+    assert any(r.changes.get("precision") is Precision.INT16 for r in cause.remedies)
+
+
+def test_every_layer_gets_an_answer_and_only_worthwhile_changes() -> None:
+    for name in NETWORKS:
+        planted = Planted(NETWORKS[name][0](), feeds(name))
+        own = by_layer(planted.encodings)
+        for layer in planted.model.layers:
+            found = causes(planted.model, planted.statistics, planted.recipe, planted.encodings, layer.name)
+            assert bool(found) == (layer.name in own), (name, layer.name)
+            for cause in found:
+                assert cause.sentence.endswith(".")
+                for remedy in cause.remedies:
+                    assert bool(remedy.changes) != (remedy.fix is not None)
+                    changed = remedy.applied(planted.recipe)
+                    assert (changed == planted.recipe) == (remedy.fix is not None)
+                    resolve(changed, planted.statistics, planted.model)
+
+
+def test_typical_range() -> None:
+    values = np.concatenate([np.linspace(-1.0, 3.0, 100_000), [500.0, -500.0]]).astype(np.float32)
+    low, high = typical_range(histogram_of(values), 0.999)
+    assert low == pytest.approx(-1.0, abs=0.1)
+    assert high == pytest.approx(3.0, abs=0.1)
+    assert typical_range(histogram_of(np.zeros(5, np.float32)), 0.999) == (0.0, 0.0)
+
+
+def test_flags_are_relative() -> None:
+    loss = np.array([-30.0, -31.0, -29.5, -30.5, -8.0, np.inf, -np.inf])
+    assert stands_out(loss).tolist() == [False, False, False, False, True, True, False]
+    assert not stands_out([-30.0, -8.0]).any()
+    assert not stands_out(np.full(10, -30.0)).any()
