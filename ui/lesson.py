@@ -185,7 +185,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         label="Why do tools disagree? Mostly zeros",
         settings=Settings(distribution="zeros", method=Method.KL, tools=True),
-        look="The same KL idea in nine tools: some count the zeros, some replace their bin, some drop it.",
+        look="One idea, KL, in many tools: some count the zeros, some replace their bin, some drop it.",
     ),
 )
 

@@ -14,7 +14,7 @@ LINES = {Method.KL: ("KL", QUANTIZED), Method.ADMM: ("ADMM", WARN), Method.MSE: 
 BINS = 160
 
 
-def draws_figure(draws: Sequence[Draw], *, height: int = 300) -> go.Figure:
+def draws_figure(draws: Sequence[Draw], *, height: int = 340) -> go.Figure:
     """One panel a draw: log counts of |x| from two standard deviations on, and a line a threshold."""
     titles = [f"draw {i + 1} (seed {draw.seed})" for i, draw in enumerate(draws)]
     figure = make_subplots(cols=len(draws), rows=1, subplot_titles=titles, shared_yaxes=True)
@@ -47,8 +47,8 @@ def draws_figure(draws: Sequence[Draw], *, height: int = 300) -> go.Figure:
                 hovertemplate=f"{name}: %{{x:.4g}}<extra></extra>",
             )
     layout(figure, x="", y="", height=height)
-    figure.update_layout(margin_t=70, legend_y=1.14)
-    figure.update_xaxes(title_text="|x|", showgrid=False)
+    figure.update_layout(margin_t=64, legend_y=1.12)
+    figure.update_xaxes(title_text="|x|", showgrid=False, nticks=5)
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     figure.update_yaxes(title_text="count, log scale", col=1)
     return figure

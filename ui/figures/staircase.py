@@ -22,7 +22,7 @@ def staircase_figure(
         x=shown.centers[inside],
         y=shown.counts[inside],
         width=shown.width,
-        name="values (linear count, right axis)",
+        name="values (log count)",
         marker={"color": FLOAT, "opacity": 0.3, "line": {"width": 0}},
         yaxis="y2",
         hovertemplate="x %{x:.4g}<br>%{y:,} values in a bin<extra></extra>",
@@ -49,6 +49,12 @@ def staircase_figure(
     figure.update_layout(
         bargap=0,
         yaxis={"zeroline": False},
-        yaxis2={"overlaying": "y", "side": "right", "showgrid": False, "showticklabels": False},
+        yaxis2={
+            "overlaying": "y",
+            "side": "right",
+            "type": "log",
+            "showgrid": False,
+            "showticklabels": False,
+        },
     )
     return figure

@@ -288,7 +288,7 @@ def window(seen: RangeView, part: str) -> tuple[float, float]:
         return -8 * step, 8 * step
     if part == "end":
         return high - 8 * step, max(high + 8 * step, min(h.max, high + 40 * step))
-    room = 0.15 * (high - low)
+    room = 0.3 * (high - low)
     return max(min(h.min, low), low - room), min(max(h.max, high), high + room)
 
 
@@ -368,7 +368,7 @@ def _experiment(now: Settings) -> None:
             f"{text.plural(now.size, 'value')} a draw, int8, symmetric: the threshold T of [−T, T] beside "
             "max(|mean − 3σ|, |mean + 3σ|). Only the seed differs between the draws."
         )
-        table, figure = st.columns([1.15, 1], gap="medium")
+        table, figure = st.columns([1, 1], gap="medium")
         with table:
             st.dataframe(lesson.draw_table(draws), hide_index=True, key="play_draws")
             st.markdown(f"**What is seen.** {lesson.finding(draws)}")

@@ -79,7 +79,7 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
         frame,
         key=widget,
         hide_index=True,
-        height=min(38 + 35 * len(rows), 470),
+        height=min(35 + 33 * len(rows), 464),
         on_select=lambda: _chosen(widget, seen, rows),
         selection_mode="multi-row",
         column_config={
@@ -93,8 +93,8 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}"),
             "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
             "clipped": number("Clipped", format="%.3f %%", width=72),
-            "cause": st.column_config.TextColumn("Why it differs", width="large"),
-            "settings": st.column_config.TextColumn("Settings", width="medium"),
+            "cause": st.column_config.TextColumn("Why it differs", width=640),
+            "settings": st.column_config.TextColumn("Settings", width="medium") if references else None,
         },
     )
     _selection(seen, rows, use, key)
