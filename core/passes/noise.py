@@ -121,8 +121,8 @@ def noise_model(
             activations.append(
                 _Activation(
                     ids=ids,
-                    high=np.maximum(found.high, 0.0),
-                    low=np.maximum(-found.low, 0.0),
+                    high=np.maximum(found.highest, 0.0),
+                    low=np.maximum(-found.lowest, 0.0),
                     gain=gains.tensors[name] * found.nonzero,
                 )
             )

@@ -30,11 +30,37 @@ class Observed:
     mean: Float64
     square: Float64  # mean of x²
     nonzero: Float64  # share of values that are not 0
+    low_spread: Float64  # standard deviation, over samples, of a sample's smallest value
+    high_spread: Float64
+    count: int  # values a channel
+
+    @property
+    def lowest(self) -> Float64:
+        """What unseen values may well reach, see `_expected`."""
+        return -_expected(-self.low, self.low_spread, self.count)
+
+    @property
+    def highest(self) -> Float64:
+        """What unseen values may well reach, see `_expected`."""
+        return _expected(self.high, self.high_spread, self.count)
 
     @property
     def variance(self) -> Float64:
         """Mean squared deviation from the mean."""
         return np.maximum(self.square - np.square(self.mean), 0.0)
+
+
+def _expected(extreme: Float64, spread: Float64, count: int) -> Float64:
+    """Where a range should end so that clipping unseen values costs no more than 8-bit rounding does.
+
+    The tail is taken as exponential, of the scale t that largest values of samples (which are Gumbel
+    distributed then) show: behind the largest of n values the expected clipping error is 2 t² / n, and it
+    falls by e with each t; rounding costs (extreme / 255)² / 12. With many values nothing is added.
+    """
+    scale = spread * np.sqrt(6.0) / np.pi
+    share = np.divide(scale, np.maximum(np.abs(extreme), scale), out=np.zeros_like(scale), where=scale > 0)
+    cost = 24.0 * np.square(255.0 * share) / max(count, 1)
+    return np.asarray(extreme + scale * np.log(np.maximum(cost, 1.0)), np.float64)
 
 
 def observe(
@@ -119,4 +145,7 @@ def _total(parts: list[tuple[Float64, ...]]) -> Observed:
         mean=total.sum(axis=0) / values,
         square=square.sum(axis=0) / values,
         nonzero=nonzero.sum(axis=0) / values,
+        low_spread=low.std(axis=0),
+        high_spread=high.std(axis=0),
+        count=int(count.sum(axis=0).max(initial=0)),
     )

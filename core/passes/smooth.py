@@ -116,7 +116,7 @@ def _readers(graph: ir.Graph, placement: Placement) -> dict[str, list[Linear]]:
 
 
 def _magnitude(seen: Observed) -> Float64:
-    return np.maximum(np.abs(seen.low), np.abs(seen.high))
+    return np.maximum(np.abs(seen.lowest), np.abs(seen.highest))
 
 
 def _rule(readers: list[Linear], seen: Observed, alpha: float) -> Float64:
