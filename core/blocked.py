@@ -17,11 +17,10 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from core.pieces import Piece, PieceGraph, Reads, Variant, reads
-from core.runtime import ORT_ERRORS, session_options
+from core.optimized import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
+from core.pieces import Piece, PieceGraph, Reads, Variant
+from core.runtime import ORT_ERRORS
 
-_DOMAIN = "com.microsoft.nchwc"
-_WEIGHTS = "weights"
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})
 
 
@@ -54,15 +53,9 @@ def _optimized(plain: PieceGraph, folder: Path) -> tuple[onnx.ModelProto, dict[s
             for name, own in zip(piece.gives, variant.gives, strict=True):
                 if own not in have:
                     exposed.graph.output.add(name=own).type.CopyFrom(plain.types[name])
-    options = session_options()
-    options.add_external_initializers(list(plain.weights), list(plain.weights.values()))
-    options.optimized_model_filepath = str(folder / "model.onnx")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    session = ort.InferenceSession(exposed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    del session
-    proto = onnx.load(str(folder / "model.onnx"), load_external_data=False)
-    data = np.fromfile(folder / _WEIGHTS, np.uint8) if (folder / _WEIGHTS).exists() else np.zeros(0, np.uint8)
+    proto = optimized_graph(exposed, plain.weights, folder)
+    file = folder / WEIGHTS_FILE
+    data = np.fromfile(file, np.uint8) if file.exists() else np.zeros(0, np.uint8)
     stored = (t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL)
     return proto, {tensor.name: _weight(tensor, data) for tensor in stored}
 
@@ -179,7 +172,7 @@ class _Relayout:
 
 def _is_reorder(node: onnx.NodeProto) -> bool:
     """Whether a node only changes the layout; one with channels last is a Transpose, too."""
-    if node.domain != _DOMAIN or node.op_type not in _REORDER:
+    if node.domain != BLOCKED_DOMAIN or node.op_type not in _REORDER:
         return False
     return not any(attribute.name == "channels_last" and attribute.i for attribute in node.attribute)
 

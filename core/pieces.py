@@ -17,6 +17,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from core.model import Model
+from core.optimized import reads
 from core.qdq import quantize_ir
 from core.quant import INT8, Encoding, dequantize
 from core.quantizers import Quantizers, restricted
@@ -205,16 +206,6 @@ def _placeholder(name: str, value: ort.OrtValue) -> onnx.TensorProto:
     for key, entry in (("location", "absent"), ("offset", "0"), ("length", str(size))):
         tensor.external_data.add(key=key, value=entry)
     return tensor
-
-
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that a node, or a graph inside it, reads; those made inside are among them."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            yield from (output.name for output in graph.output)
-            for inner in graph.node:
-                yield from reads(inner)
 
 
 def _cut(

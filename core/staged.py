@@ -21,11 +21,11 @@ import onnx
 import onnxruntime as ort
 
 from core.model import Model
+from core.optimized import BLOCKED_DOMAIN, optimized_graph, reads
 from core.runtime import ORT_ERRORS, session_options
 from core.session import Array, light_graph
 
 STAGE_BYTES = 2 << 20  # of tensors handed out at a time; about a core's second-level cache
-_BLOCKED_DOMAIN = "com.microsoft.nchwc"
 _BLOCK_MULTIPLE = 32  # channel counts that no block size pads; padding would be counted
 _SAVED_SECONDS = 0.45e-9  # an element and sample, measured
 _FIXED_SECONDS, _WEIGHT_SECONDS = 0.015, 3e-9  # to make the stages; a byte of weights that is written to disk
@@ -88,25 +88,12 @@ def staged_model(model: Model, tensors: Sequence[str]) -> StagedModel | None:
     scratch = tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True)
     try:
         folder = Path(scratch.name).resolve()
-        optimized = _optimize(model, tensors, folder)
+        optimized = optimized_graph(*light_graph(model, tensors), folder)
         stages = _cut(optimized, model, tensors, folder)
     except _FAILURES:
         scratch.cleanup()
         return None
     return StagedModel(stages, scratch)
-
-
-def _optimize(model: Model, tensors: Sequence[str], folder: Path) -> onnx.ModelProto:
-    """The graph as ONNX Runtime runs it, with `tensors` as outputs; its weights lie in `folder`."""
-    graph, weights = light_graph(model, tensors)
-    options = session_options()
-    options.add_external_initializers(list(weights), list(weights.values()))
-    options.optimized_model_filepath = str(folder / "model.onnx")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    del session
-    return onnx.load(str(folder / "model.onnx"), load_external_data=False)
 
 
 def _cut(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folder: Path) -> list[Stage]:
@@ -128,12 +115,12 @@ def _cut(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folde
         if not alive and not any(name in wanted for node in piece for name in node.output):
             continue  # what comes after the last tensor
         own = {name for node in piece for name in node.output}
-        reads = {name for node in piece for name in _reads(node)}
+        read = {name for node in piece for name in reads(node)}
         part = onnx.ModelProto(ir_version=optimized.ir_version, opset_import=optimized.opset_import)
         part.graph.name = "stage"
         part.graph.node.extend(piece)
-        part.graph.initializer.extend(weights[name] for name in sorted(reads & weights.keys()))
-        inputs = sorted(name for name in reads - own - weights.keys() if name in types)
+        part.graph.initializer.extend(weights[name] for name in sorted(read & weights.keys()))
+        inputs = sorted(name for name in read - own - weights.keys() if name in types)
         gives = sorted(own & (wanted.keys() | alive))
         if not all(_is_tensor(types.get(name)) for name in gives):
             raise NotStageable("a value's type is unknown")
@@ -159,7 +146,7 @@ def _types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
     blocked.tensor_type.elem_type = onnx.TensorProto.FLOAT
     types = {value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)}
     for node in graph.node:  # element-wise operators pass blocks on
-        if node.domain == _BLOCKED_DOMAIN or any(types.get(name) is blocked for name in node.input):
+        if node.domain == BLOCKED_DOMAIN or any(types.get(name) is blocked for name in node.input):
             for name in node.output:
                 types.setdefault(name, blocked)
     return types
@@ -169,11 +156,11 @@ def _without_reordering(
     graph: onnx.GraphProto, tensors: frozenset[str]
 ) -> tuple[list[onnx.NodeProto], dict[str, str]]:
     """The nodes but for those that only bring a wanted tensor into plain layout; and tensor → value."""
-    read = {name for node in graph.node for name in _reads(node)}
+    read = {name for node in graph.node for name in reads(node)}
     source = {tensor: tensor for tensor in tensors}
     nodes = []
     for node in graph.node:
-        if node.domain == _BLOCKED_DOMAIN and node.op_type == "ReorderOutput":
+        if node.domain == BLOCKED_DOMAIN and node.op_type == "ReorderOutput":
             channels = next((a.i for a in node.attribute if a.name == "channels"), 0)
             name = node.output[0]
             if name in tensors and name not in read and channels and channels % _BLOCK_MULTIPLE == 0:
@@ -190,7 +177,7 @@ def _pieces(
 
     A cut needs values of known tensor type on its border. Raises `NotStageable` if nodes are out of order.
     """
-    last = {name: number for number, node in enumerate(nodes) for name in _reads(node)}
+    last = {name: number for number, node in enumerate(nodes) for name in reads(node)}
     alive: set[str] = set()
     piece: list[onnx.NodeProto] = []
     size, made = 0, set[str]()
@@ -198,7 +185,7 @@ def _pieces(
         piece.append(node)
         size += sum(sizes.get(name, 0) for name in node.output)
         made |= set(node.output)
-        alive |= {name for name in (*node.output, *_reads(node)) if name}
+        alive |= {name for name in (*node.output, *reads(node)) if name}
         alive = {name for name in alive if last.get(name, -1) > number}
         border = {name for name in alive if name in made}
         if size >= STAGE_BYTES and all(_is_tensor(types.get(name)) for name in border):
@@ -210,16 +197,6 @@ def _pieces(
 
 def _is_tensor(type_: onnx.TypeProto | None) -> bool:
     return type_ is not None and type_.HasField("tensor_type") and type_.tensor_type.elem_type != 0
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that a node, or a graph inside it, reads; those made inside are among them."""
-    yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            yield from (output.name for output in graph.output)
-            for inner in graph.node:
-                yield from _reads(inner)
 
 
 def _plain_session(part: onnx.ModelProto, folder: Path) -> ort.InferenceSession:

@@ -23,8 +23,8 @@ LAYOUT = """
     core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
     core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade
     core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-    core.rawvalues core.runtime core.samples core.session core.staged core.statcache core.statistics
-    core.synthetic
+    core.optimized core.rawvalues core.runtime core.samples core.session core.staged core.statcache
+    core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
 
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
@@ -35,7 +35,7 @@ LAYOUT = """
 
     sample_data
 
-    ui.cached ui.components ui.disagreement ui.figures ui.lesson ui.state ui.toolruns
+    ui.cached ui.components ui.disagreement ui.easyruns ui.figures ui.lesson ui.state ui.toolruns
     ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
     ui.warm ui.workspace
 
