@@ -10,7 +10,7 @@ from ui import state, text
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure
 from ui.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
-from ui.views import tools
+from ui.views import easy, tools
 
 TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {
@@ -24,6 +24,7 @@ def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
     """Draw the chosen part, and only that."""
     found = weights(now.model, now.encodings, layer)
     parts = ["Before and after", "Methods", TOOLS, "Grids", "Exact range"] if seen is not None else []
+    parts += ["Layer output"]
     parts += ["Weights"] if found is not None else []
     parts += ["Facts"]
     if st.session_state.get("part") not in parts:
@@ -38,6 +39,8 @@ def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
             tools.inspector(now, seen, _use_range)
         elif part == "Grids" and seen is not None:
             tools.grids(seen, key="grids")
+        elif part == "Layer output":
+            easy.render(now, layer)
         elif part == "Exact range" and seen is not None:
             _exact_range(seen)
         elif part == "Weights" and found is not None:

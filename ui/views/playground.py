@@ -288,8 +288,8 @@ def window(seen: RangeView, part: str) -> tuple[float, float]:
         return -8 * step, 8 * step
     if part == "end":
         return high - 8 * step, max(high + 8 * step, min(h.max, high + 40 * step))
-    room = 0.3 * (high - low)
-    return max(min(h.min, low), low - room), min(max(h.max, high), high + room)
+    room, edge = 0.3 * (high - low), 0.04 * (high - low)
+    return max(min(h.min, low), low - room) - edge, min(max(h.max, high), high + room) + edge
 
 
 def _before_and_after(seen: RangeView) -> None:
@@ -368,9 +368,9 @@ def _experiment(now: Settings) -> None:
             f"{text.plural(now.size, 'value')} a draw, int8, symmetric: the threshold T of [−T, T] beside "
             "max(|mean − 3σ|, |mean + 3σ|). Only the seed differs between the draws."
         )
-        table, figure = st.columns([1, 1], gap="medium")
-        with table:
-            st.dataframe(lesson.draw_table(draws), hide_index=True, key="play_draws")
+        st.dataframe(lesson.draw_table(draws), hide_index=True, key="play_draws")
+        words, figure = st.columns([1, 1.6], gap="medium")
+        with words:
             st.markdown(f"**What is seen.** {lesson.finding(draws)}")
             st.caption(
                 "Change the seed, the number of values or the mean above: all three draws follow. "

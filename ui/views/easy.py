@@ -1,0 +1,124 @@
+"""EasyQuant for one layer: scales found by what the layer gives out, and its output against the range."""
+
+import streamlit as st
+
+from core.layers import Layer
+from core.recipe import Recipe
+from ui import easyruns, state, text
+from ui.components.refresh import signal
+from ui.figures.output_curve import output_curve_figure
+from ui.jobs import Job, State
+from ui.views import common
+
+PLAIN = {"displayModeBar": False}
+
+
+def render(now: state.Session, layer: Layer) -> None:
+    """Draw the part."""
+    st.caption(
+        "What counts is what a layer gives out, not what its input looks like. EasyQuant tries weight scales "
+        "and the range of the tensor that the layer reads in turn, and keeps what turns its output least "
+        "(largest cosine with the float output)."
+    )
+    if now.workspace.samples is None:
+        st.info("The calibration data are not there any more, so that outputs cannot be compared.")
+        return
+    job = easyruns.easy_job(now, layer.name)
+    if job is None:
+        _start(layer, "Run EasyQuant" if layer.weight is not None else "Compare outputs")
+    elif job.active:
+        st.fragment(common.guarded(_progress), run_every=0.3)(layer.name)
+    elif job.state is State.DONE:
+        _result(now, layer, job)
+    else:
+        if job.error:
+            st.error(text.escape(job.error), icon=":material/error:")
+        _start(layer, "Try again")
+
+
+def _start(layer: Layer, label: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            label, key="start_easy", icon=":material/auto_awesome:", on_click=_begin, args=(layer.name,)
+        )
+        st.caption(
+            "Runs on up to 16 calibration samples; seconds. Nothing changes before you use the result."
+        )
+
+
+def _begin(name: str) -> None:
+    now = state.session()
+    if now is not None:
+        easyruns.start_easy(now, name)
+
+
+def _progress(name: str) -> None:
+    now = state.session()
+    job = easyruns.easy_job(now, name) if now is not None else None
+    if job is None or not job.active:
+        signal("easyquant", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        p = job.progress
+        st.progress(
+            job.share, f"{text.escape(p.label or 'starting')} · {p.done} of {p.total or '…'}", width="stretch"
+        )
+        st.button("Cancel", key="cancel_easy", icon=":material/stop:", on_click=job.cancel)
+
+
+def _result(now: state.Session, layer: Layer, job: Job) -> None:
+    run: easyruns.EasyRun = job.result
+    current = run.token == state.recipe_token(now.recipe)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for found in run.tuned.layers:
+            changed = _changes(run, now.recipe)
+            st.button(
+                "Use these scales" if changed else "In use",
+                key="use_easy",
+                type="primary",
+                icon=":material/check:",
+                disabled=not changed,
+                on_click=_use,
+                args=(layer.name, run),
+            )
+            moved = sum(factor != 1.0 for factor in found.factors)
+            ranges = ", ".join(
+                f"range of {text.code(owner)} {text.number(r.low)} … {text.number(r.high)}"
+                for owner, r in run.tuned.ranges.items()
+            )
+            st.markdown(
+                f"Output cosine **{text.cosine(found.before)} → {text.cosine(found.after)}** · "
+                f"{moved} of {text.plural(len(found.factors), 'weight scale')} changed"
+                + (f" · {ranges}" if ranges else "")
+            )
+        for name, why in run.tuned.left_out.items():
+            st.markdown(f"{text.code(name)} is not tuned: {text.escape(why)}")
+        _again(layer)
+    said = f"{text.plural(run.tuned.samples, 'sample')}, {text.duration(job.elapsed)}"
+    if not current:
+        said += "; found for an earlier state of the recipe"
+    st.caption(said)
+    if run.read is None and run.made is None:
+        st.info("No layer with weights reads this tensor, so there is no output to compare.")
+    shown = [
+        (run.read, "This layer's output against the range of the tensor that it reads"),
+        (run.made, "Outputs of the layers that read this tensor, against its range"),
+    ]
+    for place, (curve, title) in zip(st.columns(2, gap="medium"), shown, strict=True):
+        if curve is not None:
+            with place:
+                st.markdown(f"**{title}** ({text.code(curve.tensor)})")
+                figure = output_curve_figure(curve, easyruns.kept(now, curve.tensor))
+                st.plotly_chart(figure, key=f"easy_{title}", config=PLAIN)
+
+
+def _again(layer: Layer) -> None:
+    st.button("Run again", key="start_easy", icon=":material/refresh:", on_click=_begin, args=(layer.name,))
+
+
+def _changes(run: easyruns.EasyRun, recipe: Recipe) -> bool:
+    return run.tuned.apply(recipe) != recipe
+
+
+def _use(name: str, run: easyruns.EasyRun) -> None:
+    state.edit(run.tuned.apply, f"{text.short(name)}: EasyQuant")
