@@ -14,6 +14,7 @@ from core.bias import fitted_weight
 from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
+from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, place
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, ruled_scale
 from core.representable import why_float
@@ -65,10 +66,12 @@ class Recipe:
     target: str = "onnxruntime-cpu"
     default: Choice = DEFAULT
     layers: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    passes: tuple[PassChoice, ...] = ()  # fixes, see core.passes
     model_hash: str = ""  # of the model it was made for; "" = any
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "default", self.default.over(DEFAULT))
+        object.__setattr__(self, "passes", pass_choices(*self.passes))
         for name, choice in {"default": self.default, **self.layers}.items():
             _check(name, choice, target(self.target))
 
@@ -96,6 +99,10 @@ class Recipe:
         if not _WEIGHT_FIELDS & changes.keys():
             return changed
         return changed._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
+
+    def with_passes(self, *passes: str | PassChoice) -> "Recipe":
+        """A recipe with these passes instead."""
+        return replace(self, passes=pass_choices(*passes))
 
     def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
         kept = {k: v for k, v in layers.items() if v != Choice()}
@@ -257,6 +264,7 @@ class _Resolver:
         self.weights: dict[str, Encoding] = {}
         self.raw_weights: dict[str, Encoding] = {}
         self.nodes = {str(node.name): node for node in model.ir.graph}
+        self.producers = {str(v.name): node for node in model.ir.graph for v in node.outputs}
         self.searches: dict[str, Search] = {}
         self.keys: dict[str, tuple[object, ...]] = {}
 
@@ -267,7 +275,32 @@ class _Resolver:
             # A range set by hand is meant for the tensor on screen; others of the layer follow the default.
             choice = self._automatic(choice)
         histogram = self._histogram(tensor)
-        self.activations[tensor] = self._search(tensor, choice, lambda: histogram)
+        fixed = self._fixed_range(tensor, layer, choice)
+        if fixed is not None:
+            choice = replace(choice, method=Method.MANUAL, range=fixed)
+        encoding = self._search(tensor, choice, lambda: histogram)
+        self.activations[tensor] = self._executable(tensor, encoding)
+
+    def _fixed_range(self, tensor: str, layer: str, choice: Choice) -> Range | None:
+        """The range that the target's kernel asks for, where nobody chose another."""
+        own = self.recipe.layers.get(layer, Choice())
+        producer = self.producers.get(tensor)
+        if producer is None or own.method is not None or choice.precision is Precision.INT16:
+            return None
+        return self.placement.target.fixed.get(producer.op_type)
+
+    def _executable(self, tensor: str, encoding: Encoding) -> Encoding:
+        """The encoding, coarser where the target's kernel cannot go from its input's scale to so fine a one."""
+        producer = self.producers.get(tensor)
+        limit = None if producer is None else self.placement.target.finest.get(producer.op_type)
+        if producer is None or limit is None or producer.inputs[0] is None:
+            return encoding
+        given = self.activations.get(str(producer.inputs[0].name))
+        if given is None or float(given.scale) < limit * float(encoding.scale):
+            return encoding
+        return replace(
+            encoding, scale=np.float32(float(given.scale) / limit * 1.001) * np.ones_like(encoding.scale)
+        )
 
     def constant(self, name: str, layer: str) -> None:
         choice = self._automatic(self.recipe.choice(layer))

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from core.errors import RecipeError
+from core.passes.table import PassChoice, pass_choices
 from core.quant import Range, ScaleRule
 from core.recipe import Choice, Recipe
 from core.targets import Granularity, Precision
@@ -22,6 +23,10 @@ def dump(recipe: Recipe) -> str:
     document: dict[str, Any] = {"quantscope": VERSION, "target": recipe.target}
     if recipe.model_hash:
         document["model"] = recipe.model_hash
+    if recipe.passes:
+        document["passes"] = [
+            {choice.name: dict(choice.options)} if choice.options else choice.name for choice in recipe.passes
+        ]
     document["default"] = _plain(recipe.default)
     document["layers"] = {name: _plain(choice) for name, choice in recipe.layers.items()}
     # PyYAML reads a next-line character that it wrote plainly as a blank; escaped it survives.
@@ -52,15 +57,38 @@ def load(text: str) -> Recipe:
             f"the recipe has version {document['quantscope']!r}, and this QuantScope reads {VERSION}: "
             "upgrade QuantScope"
         )
-    _known(document, {"quantscope", "target", "model", "default", "layers"}, "recipe")
+    _known(document, {"quantscope", "target", "model", "passes", "default", "layers"}, "recipe")
     layers = document.get("layers") or {}
     if not isinstance(layers, Mapping):
         raise RecipeError("'layers' should map layer names to choices")
     return Recipe(
         target=str(document.get("target", Recipe().target)),
         model_hash=str(document.get("model", "")),
+        passes=_passes(document.get("passes") or []),
         default=_choice(document.get("default") or {}, "default"),
         layers=MappingProxyType({str(name): _choice(entry, str(name)) for name, entry in layers.items()}),
+    )
+
+
+def _passes(entries: object) -> tuple[PassChoice, ...]:
+    if not isinstance(entries, list):
+        raise RecipeError(f"'passes' should be a list such as [equalize, bias_correction], not {entries!r}")
+    return pass_choices(*(_pass(entry) for entry in entries))
+
+
+def _pass(entry: object) -> PassChoice:
+    if not isinstance(entry, Mapping):
+        return PassChoice(name=str(entry))
+    if len(entry) != 1:
+        raise RecipeError(f"passes: expected a name, or one name with options, not {entry!r}")
+    name, options = next(iter(entry.items()))
+    if options is not None and not isinstance(options, Mapping):
+        raise RecipeError(f"passes: {name}: expected options such as 'alpha: 0.5', not {options!r}")
+    return PassChoice(
+        name=str(name),
+        options=MappingProxyType(
+            {str(key): _number(value, f"passes: {name}: {key}") for key, value in (options or {}).items()}
+        ),
     )
 
 

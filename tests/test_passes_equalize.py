@@ -125,7 +125,7 @@ def test_uneven_channels_are_made_even(build: Callable[[], Model], tmp_path: Pat
         return sqnr(floats, run(quantize_model(m, resolve(PER_TENSOR, statistics_of(m, runs), m)), fresh))
 
     assert quality(found.model) > quality(model) + 10
-    assert quality(found.model) > quality(even) - 0.5
+    assert quality(found.model) > quality(even) - 1
     assert found.noise_db[1] > found.noise_db[0] + 10
     same = equalize(even, samples_of(even, tmp_path, runs), PER_TENSOR)
     assert abs(found.noise_db[1] - same.noise_db[1]) < 0.01  # the best there is, wherever it starts

@@ -1,1 +1,5 @@
-"""Fixes for models that lose accuracy: what each does, and whether it changes the float model."""
+"""Fixes for models that lose accuracy: see `core.passes.table` for what there is."""
+
+from core.passes.table import PASSES, Option, Pass, PassChoice, pass_choices
+
+__all__ = ["PASSES", "Option", "Pass", "PassChoice", "pass_choices"]

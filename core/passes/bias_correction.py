@@ -147,16 +147,20 @@ def with_bias_shifts(
         if place is None:
             continue
         bias = None if place.bias is None else _array(stored[place.bias])
-        weights[name] = fitted_weight(
-            nodes[name],
-            place,
-            _array(stored[place.initializer]),
-            encodings.raw_weights[name],
-            bias,
-            encodings.activations[place.input],
-            shift,
-        )
-        if weights[name] != encodings.weights[name]:
+        room = {
+            given is shift: fitted_weight(
+                nodes[name],
+                place,
+                _array(stored[place.initializer]),
+                encodings.raw_weights[name],
+                bias,
+                encodings.activations[place.input],
+                given,
+            )
+            for given in (None, shift)
+        }
+        if room[True] != room[False]:
+            weights[name] = _widened(weights[name], room[True])
             integers.pop(name, None)  # they were found for other scales
     return replace(
         encodings,
@@ -165,6 +169,14 @@ def with_bias_shifts(
         constants={**encodings.constants, **(constants or {})},
         bias_shifts=dict(shifts),
     )
+
+
+def _widened(now: Encoding, needed: Encoding) -> Encoding:
+    """Scales at least as large as needed; powers of two stay such."""
+    scale = np.maximum(now.scale, needed.scale)
+    if (np.frexp(now.scale)[0] == 0.5).all():
+        scale = np.exp2(np.ceil(np.log2(scale)))
+    return replace(now, scale=np.asarray(scale, np.float32))
 
 
 def _sites(model: Model, encodings: Encodings) -> tuple[list[_Site], dict[str, str]]:

@@ -1,0 +1,205 @@
+"""Run the passes of a recipe: those that change the float model, and those that change what it becomes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.model import Model
+from core.passes.bias_correction import correct_biases
+from core.passes.equalize import equalize
+from core.passes.rewrite import Difference
+from core.passes.rounding import round_to_outputs
+from core.passes.smooth import smooth
+from core.passes.table import PASSES, PassChoice
+from core.progress import ProgressFn
+from core.recipe import Encodings, Recipe
+from core.samples import Samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """What a pass did to one layer, or to one activation."""
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRecord:
+    """What a pass did, for the page and the log."""
+
+    choice: PassChoice
+    touched: tuple[Touched, ...]
+    measure: str  # what the numbers of `touched` are
+    sentences: tuple[str, ...]  # what was done, and what was left alone and why
+    difference: Difference | None  # of the float outputs; None for a pass that leaves the float model alone
+
+
+def change_model(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> tuple[Model, tuple[PassRecord, ...]]:
+    """Apply the recipe's passes that change the float model, in their order.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    records = []
+    for choice in recipe.passes:
+        if PASSES[choice.name].changes_model:
+            model, record = _MODEL_PASSES[choice.name](model, recipe, samples, choice, threads, progress)
+            records.append(record)
+    return model, tuple(records)
+
+
+def change_encodings(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    encodings: Encodings,
+    *,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> tuple[Encodings, tuple[PassRecord, ...]]:
+    """Apply the recipe's passes that change only the quantized model: first rounding, then bias correction.
+
+    Bias correction measures what the integers do, so that it comes last in whatever order they are named.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    chosen = {choice.name: choice for choice in recipe.passes}
+    records = []
+    for name, run in _ENCODING_PASSES.items():
+        if name in chosen:
+            encodings, record = run(model, encodings, samples, chosen[name], threads, progress)
+            records.append(record)
+    return encodings, tuple(records)
+
+
+def _equalize(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    choice: PassChoice,
+    threads: int | None,
+    progress: ProgressFn | None,
+) -> tuple[Model, PassRecord]:
+    found = equalize(model, samples, recipe, threads=threads, progress=progress)
+    before, after = found.noise_db
+    sentences = [
+        f"Equalization rescaled {len(found.layers)} layers; the 8-bit model's predicted signal to noise goes "
+        f"from {before:.1f} to {after:.1f} dB."
+        if found.layers
+        else "Equalization found no channels that it could rescale to any use."
+    ]
+    if found.absorbed:
+        sentences.append(f"Biases of {_listed(found.absorbed)} were absorbed by the layers behind.")
+    return found.model, PassRecord(
+        choice=choice,
+        touched=tuple(Touched(name=x.layer, before=x.before, after=x.after) for x in found.layers),
+        measure="largest weight over that of the median output channel",
+        sentences=(*sentences, _stayed(found.difference)),
+        difference=found.difference,
+    )
+
+
+def _smooth(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    choice: PassChoice,
+    threads: int | None,
+    progress: ProgressFn | None,
+) -> tuple[Model, PassRecord]:
+    alpha = choice.option("alpha")
+    found = smooth(model, samples, recipe, alpha=alpha, threads=threads, progress=progress)
+    inserted = [x.tensor for x in found.tensors if x.inserted]
+    sentences = [f"SmoothQuant (alpha {alpha:g}) evened {len(found.tensors)} activations."]
+    if inserted:
+        sentences.append(f"A division was inserted behind {_listed(inserted)}.")
+    sentences += [f"{tensor} was left alone: {why}." for tensor, why in found.left_out.items()]
+    return found.model, PassRecord(
+        choice=choice,
+        touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
+        measure="largest channel over the median one",
+        sentences=(*sentences, _stayed(found.difference)),
+        difference=found.difference,
+    )
+
+
+def _round(
+    model: Model,
+    encodings: Encodings,
+    samples: Samples,
+    choice: PassChoice,
+    threads: int | None,
+    progress: ProgressFn | None,
+) -> tuple[Encodings, PassRecord]:
+    count = int(choice.option("samples"))
+    found = round_to_outputs(model, encodings, samples, count=count, threads=threads, progress=progress)
+    ratios = [x.rounded / x.nearest for x in found.layers if x.nearest > 0]
+    won = f", by {-10 * np.log10(np.mean(ratios)):.1f} dB on average" if ratios else ""
+    sentences = [
+        f"Rounding by outputs lowered the error of {len(ratios)} layers{won} ({found.samples} samples)."
+    ]
+    sentences += [f"{layer} is rounded to nearest: {why}." for layer, why in found.left_out.items()]
+    return found.encodings, PassRecord(
+        choice=choice,
+        touched=tuple(Touched(name=x.layer, before=x.nearest, after=x.rounded) for x in found.layers),
+        measure="mean squared error of the layer's outputs, summed over them",
+        sentences=tuple(sentences),
+        difference=None,
+    )
+
+
+def _correct(
+    model: Model,
+    encodings: Encodings,
+    samples: Samples,
+    choice: PassChoice,
+    threads: int | None,
+    progress: ProgressFn | None,
+) -> tuple[Encodings, PassRecord]:
+    count = int(choice.option("samples"))
+    found = correct_biases(model, encodings, samples, count=count, threads=threads, progress=progress)
+    sentences = [
+        f"Bias correction shifted the biases of {len(found.layers)} layers ({found.samples} samples)."
+    ]
+    sentences += [f"{layer} was left alone: {why}." for layer, why in found.left_out.items()]
+    return found.encodings, PassRecord(
+        choice=choice,
+        touched=tuple(
+            Touched(name=x.layer, before=x.before, after=max(x.before - x.shift, 0.0)) for x in found.layers
+        ),
+        measure="largest mean error of a channel",
+        sentences=tuple(sentences),
+        difference=None,
+    )
+
+
+def _stayed(difference: Difference) -> str:
+    return (
+        f"The float outputs differ by at most {difference.largest:.2g} on {difference.samples} samples"
+        f"{'' if np.isinf(difference.sqnr_db) else f' ({difference.sqnr_db:.0f} dB)'}."
+    )
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+_ModelPass = Callable[
+    [Model, Recipe, Samples, PassChoice, int | None, ProgressFn | None], tuple[Model, PassRecord]
+]
+_EncodingPass = Callable[
+    [Model, Encodings, Samples, PassChoice, int | None, ProgressFn | None], tuple[Encodings, PassRecord]
+]
+_MODEL_PASSES: Mapping[str, _ModelPass] = {"equalize": _equalize, "smooth": _smooth}
+_ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _round, "bias_correction": _correct}

@@ -1,0 +1,126 @@
+"""The passes by name: what each does, when it helps, what it changes, and which options it takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from core.errors import RecipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A number that steers a pass."""
+
+    default: float
+    low: float
+    high: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One fix."""
+
+    name: str
+    label: str
+    sentence: str  # what it does, when it helps, what it changes
+    changes_model: bool  # the float model is changed (its outputs are not); else only the quantized one
+    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_COUNT = {"samples": Option(default=32, low=1, high=4096, what="calibration samples measured on")}
+
+PASSES: Mapping[str, Pass] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            Pass(
+                name="equalize",
+                label="Cross-layer equalization",
+                sentence="Scales channels between layers so that one step suits all of them: for weights per "
+                "tensor, depthwise convolutions and channels of very different sizes. Changes weights and "
+                "biases; the float outputs stay.",
+                changes_model=True,
+            ),
+            Pass(
+                name="smooth",
+                label="SmoothQuant",
+                sentence="Moves outlier channels of an activation into the weights that read it: for "
+                "transformers with a few channels far larger than the others. Changes normalizations and "
+                "weights; the float outputs stay.",
+                changes_model=True,
+                options=MappingProxyType(
+                    {
+                        "alpha": Option(
+                            default=0.5,
+                            low=0.0,
+                            high=1.0,
+                            what="share of the outliers that moves into weights",
+                        )
+                    }
+                ),
+            ),
+            Pass(
+                name="rounding",
+                label="Rounding by outputs",
+                sentence="Rounds each weight up or down so that the layer's output, not the weight, stays "
+                "closest: helps wherever weights lose more than activations do. Changes the integers of the "
+                "quantized model only.",
+                changes_model=False,
+                options=MappingProxyType(
+                    {"samples": Option(default=64, low=1, high=4096, what="calibration samples measured on")}
+                ),
+            ),
+            Pass(
+                name="bias_correction",
+                label="Bias correction",
+                sentence="Shifts each bias by the mean error measured in its layer, layer after layer: helps "
+                "most networks, and those with depthwise convolutions very much. Changes the biases of the "
+                "quantized model only.",
+                changes_model=False,
+                options=MappingProxyType(_COUNT),
+            ),
+        )
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassChoice:
+    """A pass in a recipe, with the options that are set."""
+
+    name: str
+    options: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        known = PASSES.get(self.name)
+        if known is None:
+            raise RecipeError(f"passes: unknown pass {self.name!r}; the passes are {', '.join(PASSES)}")
+        for name, value in self.options.items():
+            option = known.options.get(name)
+            if option is None:
+                has = ", ".join(known.options) or "none"
+                raise RecipeError(f"passes: {self.name} has no option {name!r}; its options: {has}")
+            if not option.low <= value <= option.high:
+                raise RecipeError(
+                    f"passes: {self.name}: {name} is {option.what}, {option.low:g} to {option.high:g}, "
+                    f"not {value:g}"
+                )
+
+    def option(self, name: str) -> float:
+        """The value of an option, given or default."""
+        return self.options.get(name, PASSES[self.name].options[name].default)
+
+
+def pass_choices(*chosen: "str | PassChoice") -> tuple[PassChoice, ...]:
+    """Passes by name or with options, each at most once.
+
+    Raises:
+        RecipeError: A name is unknown, or occurs twice.
+    """
+    out = tuple(PassChoice(name=c) if isinstance(c, str) else c for c in chosen)
+    names = [choice.name for choice in out]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"passes: {twice} stands there twice")
+    return out
