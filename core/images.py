@@ -273,7 +273,7 @@ def normalized(pixels: Array, how: Preprocessing, dtype: np.dtype[Any]) -> Array
 
 
 def _resized(image: Image.Image, how: Preprocessing) -> Image.Image:
-    if how.resize is Resize.NONE or how.size is None:
+    if how.resize is Resize.NONE or how.size is None or image.size == how.size[::-1]:
         return image
     (height, width), method = how.size, _FILTERS[how.filter]
     if how.resize is Resize.STRETCH:

@@ -15,6 +15,7 @@ from core.model import Model
 from core.placement import REMOVABLE, WeightPlacement
 from core.quant import Encoding, quantize
 from core.recipe import Encodings
+from core.targets import Role
 
 # Names follow onnxruntime's quantizer, so that tools which read its files read ours.
 QUANTIZED, DEQUANTIZED, Q_INPUT = (
@@ -22,7 +23,6 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
     "_DequantizeLinear_Output",
     "_QuantizeLinear_Input",
 )
-REQUANTIZED = frozenset({"Conv", "ConvTranspose", "Gemm"})  # see _kept_float
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
 # Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
@@ -130,9 +130,9 @@ class _Builder:
             if str(node.name) in integer_nodes:
                 node.replace_input_with(index, dq)
             elif everywhere:
-                node.replace_input_with(
-                    index, self._kept_float(dq, name) if node.op_type in REQUANTIZED else dq
-                )
+                node.replace_input_with(index, self._kept_float(dq, name) if self._would_fuse(node) else dq)
+        if producer is not None and self._wraps(producer, encoding):
+            q.producer().replace_input_with(0, self._guard(value, name + "_Unfused"))  # type: ignore[union-attr]
         if everywhere and value.is_graph_output():
             value.name = name + Q_INPUT
             dq.name = name
@@ -141,16 +141,29 @@ class _Builder:
                     self.graph.outputs[i] = dq
 
     def _kept_float(self, dq: ir.Value, name: str) -> ir.Value:
-        """`dq` behind a Max with the lowest float, which changes no value.
-
-        ONNX Runtime quantizes the weights of a float Conv, ConvTranspose or Gemm between a DequantizeLinear
-        and a QuantizeLinear on its own; with anything in between the layer runs in float, as chosen.
-        """
+        """`dq` for layers that shall run in float: guarded, since ONNX Runtime would put them in integers."""
         if name not in self.guards:
-            lowest = self._initializer(f"{name}_lowest", np.array(np.finfo(np.float32).min, np.float32))
-            self.guards[name] = self._append("Max", [dq, lowest], {}, f"{name}_float", f"{name}_Float")
-            self.guards[name].dtype, self.guards[name].shape = ir.DataType.FLOAT, dq.shape
+            self.guards[name] = self._guard(dq, f"{name}_Float")
         return self.guards[name]
+
+    def _guard(self, value: ir.Value, name: str) -> ir.Value:
+        """`value` behind a Max with the lowest float: nothing changes, and no integer kernel is made of it."""
+        lowest = self._initializer(f"{name}_lowest", np.array(np.finfo(np.float32).min, np.float32))
+        guarded = self._append("Max", [value, lowest], {}, f"{name}_guard", name)
+        guarded.dtype, guarded.shape = ir.DataType.FLOAT, value.shape
+        return guarded
+
+    def _would_fuse(self, node: ir.Node) -> bool:
+        """Whether ONNX Runtime makes an integer kernel of a float node between quantized tensors.
+
+        It even quantizes the weights of a float Conv, ConvTranspose or Gemm on its own.
+        """
+        return self.encodings.placement.target.roles.get(node.op_type) in (Role.LINEAR, Role.OWN)
+
+    def _wraps(self, producer: ir.Node, encoding: Encoding) -> bool:
+        """Whether the producer's integer kernel needs a wider range than this one, see `Target.fixed`."""
+        fixed = self.encodings.placement.target.fixed.get(producer.op_type)
+        return fixed is not None and encoding.type.bits <= 8 and float(encoding.high) < fixed.high * 0.999
 
     def _constant(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:
         values = _numpy(value)

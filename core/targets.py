@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from core.errors import RecipeError
-from core.quant import INT8, UINT8, UINT16, QuantSpec
+from core.quant import INT8, UINT8, UINT16, QuantSpec, Range
 
 
 class Precision(StrEnum):
@@ -47,6 +47,8 @@ class Target:
     activations: Mapping[Precision, QuantSpec]  # precision → how an activation is quantized
     weight: QuantSpec
     roles: Mapping[str, Role]  # operator type → role; operators not listed stay float
+    fixed: Mapping[str, Range]  # operator type → range of its 8-bit output, unless its layer is set by hand
+    finest: Mapping[str, float]  # operator type → its kernel needs input scale / output scale below this
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -83,6 +85,9 @@ ONNXRUNTIME_CPU = Target(
     ),
     weight=QuantSpec(type=INT8, symmetric=True, narrow_range=True),
     roles=MappingProxyType({op: role for role, ops in _ROLES.items() for op in ops}),
+    # Its integer Softmax wraps around where a probability exceeds the range, for rows of some lengths.
+    fixed=MappingProxyType({"Softmax": Range(0.0, 1.0)}),
+    finest=MappingProxyType({"GlobalAveragePool": 256.0}),
 )
 
 TARGETS: Mapping[str, Target] = MappingProxyType({t.name: t for t in (ONNXRUNTIME_CPU,)})

@@ -362,3 +362,55 @@ def test_a_binary_mask_and_rare_outliers_are_quantized() -> None:
         accumulator = Accumulator()
         accumulator.add(values.astype(np.float32))
         assert why_float(accumulator.histogram(), spec) is None, name
+
+
+def attention(length: int, seed: int = 0) -> onnx.ModelProto:
+    """Attention over `length` positions whose largest weight stays far below 1."""
+    n = Net(seed)
+    n.add("MatMul", ["x", n.random("k", 8, length, scale=0.1)], "scores")
+    n.add("Softmax", ["scores"], "weights", axis=-1)
+    n.add("MatMul", ["weights", n.random("v", length, 4)], "y")
+    return n.model({"x": ["N", 8]}, {"y": ["N", 4]})
+
+
+@pytest.mark.parametrize("length", [3, 5, 9, 12, 24])
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_probabilities_above_the_range_saturate(length: int, by_hand: bool) -> None:
+    model = load_model(attention(length).SerializeToString())
+    rng = np.random.default_rng(1)
+    calm = [{"x": rng.standard_normal((4, 8)).astype(np.float32)} for _ in range(16)]
+    wild = [{"x": 40 * s["x"]} for s in calm]  # probabilities up to 1, never seen in calibration
+    recipe = MINMAX
+    if by_hand:
+        layer = model.layer_of("weights")
+        assert layer is not None
+        recipe = recipe.with_layer(layer.name, method=Method.MINMAX)
+    proto, encodings = quantized(model, calm, recipe)
+    assert (float(encodings.activations["weights"].high) < 0.9) == by_hand
+    np.testing.assert_allclose(run(proto, wild), run(proto, wild, plain=True), atol=0.05)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "Add", "Sigmoid", "MatMul"])
+def test_any_layer_set_to_float_runs_in_float(op: str) -> None:
+    model, samples = network("shapes_cnn" if op == "Sigmoid" else "transformer"), None
+    samples = feeds(model.name)
+    for layer in model.layers:
+        if layer.op == op:
+            proto, _ = quantized(model, samples, MINMAX.with_layer(layer.name, precision=Precision.FLOAT))
+            assert layer.name not in integer_layers(fusion_report(proto), model)
+
+
+def test_an_average_of_nearly_nothing_still_runs() -> None:
+    n = Net()
+    x = n.add(
+        "InstanceNormalization",
+        [n.conv("x", "c", 3, 4), n.const("g", np.ones(4)), n.const("z", np.zeros(4))],
+        "i",
+    )
+    n.add("Flatten", [n.add("GlobalAveragePool", [x], "gap")], "y")
+    model = load_model(n.model({"x": ["N", 3, 16, 16]}, {"y": ["N", 4]}).SerializeToString())
+    samples = [
+        {"x": np.random.default_rng(i).standard_normal((1, 3, 16, 16)).astype(np.float32)} for i in range(4)
+    ]
+    proto, _ = quantized(model, samples)
+    assert all(np.isfinite(y).all() for y in run(proto, samples))
