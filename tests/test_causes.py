@@ -307,6 +307,52 @@ def test_vanishing_probabilities_are_named() -> None:
     assert any(r.changes.get("precision") is Precision.INT16 for r in cause.remedies)
 
 
+def gated_mlp(gate: str) -> onnx.ModelProto:
+    n = Net()
+    h = n.add("Gemm", ["x", n.random("up.w", 64, 16, scale=2.0), n.random("up.b", 64)], "up", transB=1)
+    if gate == "GELU":
+        e = n.add("Erf", [n.add("Div", [h, n.const("root", 2**0.5)], "scaled")], "erf")
+        h = n.add("Mul", [h, n.add("Add", [e, n.const("one", 1.0)], "shifted")], "doubled")
+        h = n.add("Mul", [h, n.const("half", 0.5)], "gated")
+    else:
+        other = (
+            h
+            if gate == "SiLU"
+            else n.add("Gemm", ["x", n.random("g.w", 64, 16), n.random("g.b", 64)], "g", transB=1)
+        )
+        h = n.add("Mul", [h, n.add("Sigmoid", [other], "sigmoid")], "gated")
+    n.add("Gemm", [h, n.random("down.w", 4, 64), n.random("down.b", 4)], "y", transB=1)
+    return n.model({"x": ["N", 16]}, {"y": ["N", 4]})
+
+
+@pytest.mark.parametrize("gate", ["GELU", "SiLU", "none"])
+def test_gates_are_named_with_the_levels_of_their_negative_values(gate: str) -> None:
+    rng = np.random.default_rng(4)
+    items = [{"x": rng.standard_normal((1, 16)).astype(np.float32)} for _ in range(8)]
+    planted = Planted(gated_mlp(gate), items)
+    found = planted.causes(planted.layer_of("gated"))
+    if gate == "none":
+        assert Reason.GATED not in found
+        return
+    cause = found[Reason.GATED]
+    assert f"Output of a {gate}:" in cause.sentence
+    values = np.concatenate([t.ravel() for t in tensor_values(planted, "gated")])
+    assert cause.figures["negative"] == pytest.approx(np.mean(values < 0), abs=0.01)
+    scale = float(planted.encodings.activations["gated"].scale)
+    assert cause.figures["levels"] == pytest.approx(-values.min() / scale, rel=1e-3)
+
+
+def test_a_layer_norm_with_an_outlier_channel_is_named() -> None:
+    def spiked(weight: np.ndarray) -> np.ndarray:
+        weight[5] = 60.0
+        return weight
+
+    planted = Planted(network("transformer", **{"norm2.g": spiked}), feeds("transformer"))
+    cause = planted.causes(planted.layer_of("norm2"))[Reason.OUTLIER_CHANNEL]
+    assert cause.sentence.startswith("In the output of the LayerNorm, channel 5 reaches")
+    assert cause.remedies[0].fix is Fix.SMOOTH
+
+
 def test_every_layer_gets_an_answer_and_only_worthwhile_changes() -> None:
     for name in NETWORKS:
         planted = Planted(NETWORKS[name][0](), feeds(name))

@@ -74,9 +74,10 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
     fix, label = (
         (Fix.SMOOTH, "Smooth activations into weights") if smooth else (Fix.EQUALIZE, "Equalize channels")
     )
+    where = "In the output of the LayerNorm, channel" if "LayerNorm" in case.layer.op else "Channel"
     yield case.cause(
         Reason.OUTLIER_CHANNEL,
-        f"Channel {channel} reaches {widest:.3g}, the median channel {middle:.3g}: in one range, half of the "
+        f"{where} {channel} reaches {widest:.3g}, the median channel {middle:.3g}: in one range, half of the "
         f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
         case.tensor_share,
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
@@ -134,7 +135,9 @@ def _gate(case: Case) -> str | None:
     for _ in range(_FAR):
         makers = [maker for name in waiting if (maker := case.model.layer_of(name)) is not None]
         for maker in makers:
-            if maker.op in _GATES:
+            # Any product with a sigmoid is a gate; only with one of its own other factor it is a SiLU.
+            own = maker.op not in ("Sigmoid", "HardSigmoid") or set(maker.inputs) <= set(case.layer.inputs)
+            if maker.op in _GATES and own:
                 return _GATES[maker.op]
         waiting = [name for maker in makers if maker.op in ("Add", "Mul", "Div") for name in maker.inputs]
     return None
