@@ -26,12 +26,14 @@ LAYOUT = """
     core.optimized core.rawvalues core.runtime core.samples core.session core.staged core.statcache
     core.statistics core.synthetic
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
+    core.passes.table
 
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
     core.blocked core.simulation
 
     core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.prior core.project core.ranking core.remedies core.sensitivity core.tune core.turning
+    core.evidence core.pipeline core.prior core.project core.ranking core.remedies core.sensitivity core.tune
+    core.turning
 
     sample_data
 
