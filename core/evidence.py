@@ -91,10 +91,14 @@ def gather(
     own = by_layer(encodings)
     names = [name for name in (own if layers is None else layers) if name in own]
     totals = {name: _Total(model.layer(name)) for name in names}
+    if not names:
+        return {}
     simulated = simulation(model, encodings, plain=True)
     chosen = samples.take(count)
+    parts = ((t.layer.inputs, t.layer.inner, t.layer.outputs) for t in totals.values())
+    wanted = {name for groups in parts for group in groups for name in group}
     for done, sample in enumerate(chosen, 1):
-        base = simulated.trace(sample, Quantizers())
+        base = simulated.trace(sample, Quantizers(), wanted)
         for name, total in totals.items():
             tensor = total.layer.output
             if (tensor, False) not in base.values:

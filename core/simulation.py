@@ -6,7 +6,7 @@ the same on every machine but for the rounding of float kernels (relative 1e-6 a
 moves a value to the neighbouring step).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,11 +42,30 @@ class Simulation:
     pieces: PieceGraph
     integer_made: frozenset[str] = field(repr=False)  # tensors that nodes on rounded values compute
 
-    def trace(self, sample: Mapping[str, Array], on: Quantizers) -> Trace:
-        """Run a sample and keep what every piece has computed."""
+    def trace(
+        self, sample: Mapping[str, Array], on: Quantizers, until: Collection[str] | None = None
+    ) -> Trace:
+        """Run a sample and keep what every piece has computed.
+
+        Args:
+            sample: The model's inputs.
+            on: What is rounded.
+            until: Tensors of interest: only what they need is computed, and there are no outputs.
+        """
         values: dict[Value, Array] = {(name, False): array for name, array in sample.items()}
-        self._run(values, {}, on, range(len(self.pieces.pieces)))
-        return Trace(on=on, values=values, outputs=self._outputs(values, {}, on))
+        self._run(values, {}, on, self._needed(until))
+        return Trace(on=on, values=values, outputs={} if until is not None else self._outputs(values, {}, on))
+
+    def _needed(self, tensors: Collection[str] | None) -> list[int]:
+        """The pieces that some tensors depend on, in order; all without tensors."""
+        wanted = set(tensors or ())
+        chosen = []
+        for number in reversed(range(len(self.pieces.pieces))):
+            piece = self.pieces.pieces[number]
+            if tensors is None or not wanted.isdisjoint(piece.gives):
+                wanted.update(piece.reads)
+                chosen.append(number)
+        return chosen[::-1]
 
     def rerun(self, base: Trace, on: Quantizers) -> Mapping[str, Array]:
         """Outputs of the base's sample with other quantizers, computing only what differs."""
