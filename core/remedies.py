@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 from core.model import Model
+from core.passes import PASSES
 from core.prior import Noise, layer_noise
 from core.quantizers import Quantizers, by_layer
 from core.recipe import Encodings, Recipe, resolve
@@ -21,15 +21,6 @@ WORTH = 0.5  # dB that a change must win to be offered
 MOST_RANGES = 2  # methods offered for one tensor
 
 
-class Fix(StrEnum):
-    """A change of the model itself (core.passes)."""
-
-    EQUALIZE = "equalize"
-    BIAS_CORRECTION = "bias_correction"
-    SMOOTH = "smooth"
-    ROUNDING = "rounding"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """Something to do about a layer: either `changes` or `fix`."""
@@ -37,13 +28,17 @@ class Remedy:
     layer: str
     label: str  # on a button
     changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # for `with_layer`
-    fix: Fix | None = None
+    fix: str | None = None  # a name in core.passes.PASSES
     gain_db: float | None = None  # predicted for the SQNR of the layer alone; None = only measuring tells
     price: str = ""  # what it costs
 
     def applied(self, recipe: Recipe) -> Recipe:
-        """The recipe with `changes`; the same recipe for a fix."""
-        return recipe.with_layer(self.layer, **self.changes) if self.changes else recipe
+        """The recipe with `changes`, or with `fix` among its passes."""
+        if self.fix is None:
+            return recipe.with_layer(self.layer, **self.changes)
+        if self.fix in (chosen.name for chosen in recipe.passes):
+            return recipe
+        return recipe.with_passes(*recipe.passes, self.fix)
 
 
 _RANGES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -128,9 +123,11 @@ class Forecast:
         """Leave the layer in float."""
         return _known([self.remedy("Leave in float", {"precision": Precision.FLOAT}, _FLOAT)])
 
-    def fix(self, fix: Fix, label: str, gain_db: float | None = None) -> Remedy:
-        """A change of the model."""
-        return Remedy(layer=self.layer, label=label, fix=fix, gain_db=gain_db)
+    def fix(self, name: str, gain_db: float | None = None) -> tuple[Remedy, ...]:
+        """A pass over the whole model, unless the recipe has it already."""
+        if name in (chosen.name for chosen in self.recipe.passes):
+            return ()
+        return (Remedy(layer=self.layer, label=PASSES[name].label, fix=name, gain_db=gain_db),)
 
 
 def _scaled(known: float, now: float, then: float) -> float:

@@ -21,7 +21,7 @@ from core.quant import Range
 from core.quantizers import by_layer
 from core.ranking import Metric, figure, ranking, stands_out
 from core.recipe import Encodings, Recipe, resolve
-from core.remedies import Fix, output_forecast
+from core.remedies import output_forecast
 from core.sensitivity import Kind, Subject, stream
 from core.statistics import Statistics
 from core.targets import Granularity, Precision
@@ -119,7 +119,7 @@ def test_an_outlier_channel_is_named(outlier: Planted) -> None:
     assert cause.share > 0.5
     assert cause.figures["channel"] == 3
     assert cause.figures["widest"] == pytest.approx(400.0, rel=0.05)
-    assert cause.remedies[0].fix is Fix.EQUALIZE
+    assert cause.remedies[0].fix == "equalize"
     wider = next(r for r in cause.remedies if r.changes.get("precision") is Precision.INT16)
     assert wider.gain_db is not None
     assert wider.gain_db > 10.0
@@ -137,7 +137,7 @@ def test_depthwise_weights_per_tensor_are_named(depthwise: Planted) -> None:
     assert remedy.changes == {"weights": Granularity.PER_CHANNEL}
     assert remedy.gain_db is not None
     assert remedy.gain_db > 8.0
-    assert Fix.EQUALIZE in [r.fix for r in cause.remedies]
+    assert "equalize" in [r.fix for r in cause.remedies]
 
 
 def test_a_remedy_does_to_the_output_what_was_predicted(depthwise: Planted) -> None:
@@ -230,7 +230,7 @@ def test_weights_that_shift_the_output_are_named() -> None:
     cause = found[Reason.SHIFT]
     assert cause.figures["shift"] < 0.0
     assert cause.figures["part"] > 0.5
-    assert cause.remedies[0].fix is Fix.BIAS_CORRECTION
+    assert cause.remedies[0].fix == "bias_correction"
     assert (cause.remedies[0].gain_db or 0.0) > 3.0
     outliers = found.get(Reason.WEIGHT_OUTLIERS)
     assert outliers is None or outliers.remedies[0].changes == {"weight_method": WeightMethod.MSE}
@@ -350,7 +350,7 @@ def test_a_layer_norm_with_an_outlier_channel_is_named() -> None:
     planted = Planted(network("transformer", **{"norm2.g": spiked}), feeds("transformer"))
     cause = planted.causes(planted.layer_of("norm2"))[Reason.OUTLIER_CHANNEL]
     assert cause.sentence.startswith("In the output of the LayerNorm, channel 5 reaches")
-    assert cause.remedies[0].fix is Fix.SMOOTH
+    assert cause.remedies[0].fix == "smooth"
 
 
 def test_every_layer_gets_an_answer_and_only_worthwhile_changes() -> None:
@@ -365,7 +365,8 @@ def test_every_layer_gets_an_answer_and_only_worthwhile_changes() -> None:
                 for remedy in cause.remedies:
                     assert bool(remedy.changes) != (remedy.fix is not None)
                     changed = remedy.applied(planted.recipe)
-                    assert (changed == planted.recipe) == (remedy.fix is not None)
+                    assert changed != planted.recipe
+                    assert remedy.applied(changed) == changed
                     resolve(changed, planted.statistics, planted.model)
 
 

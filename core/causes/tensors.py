@@ -8,7 +8,6 @@ import numpy as np
 from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent, span
 from core.histogram import Histogram
 from core.quantizers import root_of
-from core.remedies import Fix
 
 TYPICAL = 0.999  # of the values, where a range is compared with what most values need
 _FAR = 6  # nodes between a gate and the product it ends in
@@ -70,10 +69,6 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
     channel, widest, middle = int(np.argmax(evidence.peak)), float(used.max()), float(np.median(used))
     lost = math.log2(widest / middle)
     readers = {layer.op for layer in case.model.layers if case.layer.output in layer.inputs}
-    smooth = not readers.isdisjoint({"MatMul", "Gemm"})
-    fix, label = (
-        (Fix.SMOOTH, "Smooth activations into weights") if smooth else (Fix.EQUALIZE, "Equalize channels")
-    )
     where = "In the output of the LayerNorm, channel" if "LayerNorm" in case.layer.op else "Channel"
     yield case.cause(
         Reason.OUTLIER_CHANNEL,
@@ -81,7 +76,7 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
         f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
         case.tensor_share,
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
-        case.forecast.fix(fix, label),
+        *case.forecast.fix("equalize" if readers.isdisjoint({"MatMul", "Gemm"}) else "smooth"),
         *case.forecast.wider(),
     )
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent
 from core.prior import WeightNoise
-from core.remedies import Fix, Remedy
 
 LONELY = 12.0  # largest weight of a channel over its rms; a bell curve has 4
 SHIFTED = 0.25  # share of the weights' error that is a constant
@@ -31,7 +30,7 @@ def uneven(case: Case) -> Iterator[Cause]:
             case.weight_share,
             {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
             *case.forecast.per_channel(),
-            case.forecast.fix(Fix.EQUALIZE, "Equalize channels"),
+            *case.forecast.fix("equalize"),
         )
 
 
@@ -56,7 +55,7 @@ def outliers(case: Case) -> Iterator[Cause]:
             case.weight_share,
             {"channel": channel, "reach": reach, "crest": crest},
             *remedies,
-            _rounding(case),
+            *case.forecast.fix("rounding"),
         )
 
 
@@ -70,13 +69,9 @@ def coarse(case: Case) -> Iterator[Cause]:
             0.5 * case.weight_share,  # anything more telling comes first
             {"weights": case.noise.weights, "tensors": case.noise.tensors},
             *case.forecast.weight_ranges(),
-            _rounding(case),
+            *case.forecast.fix("rounding"),
             *case.forecast.float_layer(),
         )
-
-
-def _rounding(case: Case) -> Remedy:
-    return case.forecast.fix(Fix.ROUNDING, "Round weights by measured inputs")
 
 
 def shift(case: Case) -> Iterator[Cause]:
@@ -97,7 +92,5 @@ def shift(case: Case) -> Iterator[Cause]:
         f"everywhere; channel {channel} is off by {off:.3g} on average, {percent(part)} of its rms.",
         share,
         {"channel": channel, "shift": off, "part": evidence.shift_share},
-        case.forecast.fix(
-            Fix.BIAS_CORRECTION, "Correct the bias", -10.0 * math.log10(max(1.0 - share, 1e-9))
-        ),
+        *case.forecast.fix("bias_correction", -10.0 * math.log10(max(1.0 - share, 1e-9))),
     )
