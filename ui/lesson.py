@@ -214,15 +214,22 @@ def finding(draws: Sequence[Draw]) -> str:
     cost = {
         m: sum(d.mse[m] / d.mse[Method.MSE] for d in draws) / len(draws) for m in (Method.KL, Method.ADMM)
     }
-    better = "KL" if cost[Method.KL] < cost[Method.ADMM] else "ADMM"
+    excess = {m: _excess(cost[m]) for m in cost}
+    if excess[Method.KL] == excess[Method.ADMM]:
+        closer = f"Both cost about the same: {excess[Method.KL]} more than the least squared error"
+    else:
+        better = "KL" if cost[Method.KL] < cost[Method.ADMM] else "ADMM"
+        closer = (
+            f"{better} comes closer to the least squared error "
+            f"(KL {excess[Method.KL]}, ADMM {excess[Method.ADMM]} above it)"
+        )
     spread = {
         "KL": (max(kl) - min(kl)) / (sum(kl) / len(kl)),
         "ADMM": (max(admm) - min(admm)) / (sum(admm) / len(admm)),
     }
     steadier = min(spread, key=lambda name: spread[name])
     return (
-        f"{order}. {place}. {better} comes closer to the least squared error "
-        f"(KL {_excess(cost[Method.KL])}, ADMM {_excess(cost[Method.ADMM])} above it). "
+        f"{order}. {place}. {closer}. "
         f"{steadier} moves less from draw to draw "
         f"(KL {text.percent(spread['KL'], 1)}, ADMM {text.percent(spread['ADMM'], 1)} of the threshold)."
     )

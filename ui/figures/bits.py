@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from core.playground import BitsCurve
-from ui.figures.style import SQNR_FORMULA, layout
+from ui.figures.style import FLOAT, SQNR_FORMULA, layout
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -27,6 +27,6 @@ def bits_figure(
             hovertemplate=f"{name}, %{{x}} bits: %{{y:.2f}} dB<br><i>{SQNR_FORMULA}</i><extra></extra>",
         )
     layout(figure, x="bits", y="SQNR, dB", height=height)
-    figure.add_vline(x=bits, line_width=1, line_dash="dot")
+    figure.add_vline(x=bits, line_width=1.5, line_dash="dot", line_color=FLOAT)
     figure.update_xaxes(dtick=1, range=[1.7, 16.3], showgrid=False)
     return figure

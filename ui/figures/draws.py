@@ -48,6 +48,7 @@ def draws_figure(draws: Sequence[Draw], *, height: int = 340) -> go.Figure:
             )
     layout(figure, x="", y="", height=height)
     figure.update_layout(margin_t=64, legend_y=1.12)
+    figure.update_annotations(font_size=12)
     figure.update_xaxes(title_text="|x|", showgrid=False, nticks=5)
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     figure.update_yaxes(title_text="count, log scale", col=1)

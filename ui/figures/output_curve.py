@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from core.outputcurve import OutputCurve
 from core.quant import Range
-from ui.figures.style import COSINE_FORMULA, label, layout
+from ui.figures.style import COSINE_FORMULA, FLOAT, label, layout
 
 MOST = 6  # readers drawn
 
@@ -25,7 +25,9 @@ def output_curve_figure(curve: OutputCurve, kept: Range, *, height: int = 300) -
             hovertemplate=f"{name}<br>range %{{customdata[0]:.4g}} … %{{customdata[1]:.4g}}<br>"
             f"cosine %{{y:.6f}}<br><i>{COSINE_FORMULA}</i><extra></extra>",
         )
-    figure.add_vline(x=kept.abs_max, line_width=1.5, line_dash="dot", annotation_text="kept now")
+    figure.add_vline(
+        x=kept.abs_max, line_width=1.5, line_dash="dot", line_color=FLOAT, annotation_text="kept now"
+    )
     layout(
         figure, x="farther end of the range (both ends scaled alike)", y="cosine of the output", height=height
     )
