@@ -15,6 +15,7 @@ from core.evaluate import LayerError, layer_errors, read_quantized
 from core.evidence import gather
 from core.histogram import histogram_of
 from core.model import Model, load_model
+from core.pipeline import finish
 from core.prior import prior
 from core.qdq import quantize_model
 from core.quant import Range
@@ -232,6 +233,16 @@ def test_weights_that_shift_the_output_are_named() -> None:
     assert cause.figures["part"] > 0.5
     assert cause.remedies[0].fix == "bias_correction"
     assert (cause.remedies[0].gain_db or 0.0) > 3.0
+    corrected = finish(
+        planted.model, cause.remedies[0].applied(planted.recipe), planted.samples, planted.encodings
+    )[0]
+    layer = planted.layer_of("b1.r1")
+    before, after = (
+        gather(planted.model, encodings, planted.samples, [layer])[layer].total
+        for encodings in (planted.encodings, corrected)
+    )
+    measured = 10 * np.log10(before / after)
+    assert measured == pytest.approx(cause.remedies[0].gain_db, abs=3.0)
     outliers = found.get(Reason.WEIGHT_OUTLIERS)
     assert outliers is None or outliers.remedies[0].changes == {"weight_method": WeightMethod.MSE}
 
