@@ -199,7 +199,8 @@ def test_every_method_gives_a_usable_scale_for_any_tensor(name: str, spec: Quant
         assert set(s.flags) <= set(FLAGS)
         if method is not Method.MANUAL:
             spread = 2 * h.abs_max if spec.symmetric else max(h.max, 0.0) - min(h.min, 0.0)
-            spare = float(encoding.scale) if method is Method.ADMM else 0.0  # one level may hold nothing
+            refined = method in (Method.MSE, Method.ADMM)  # of whose levels one may hold nothing
+            spare = float(encoding.scale) if refined else 0.0
             assert s.range.high - s.range.low <= spread * 1.051 + spare
         error = errors_at(h, s.range, spec)
         assert not np.isnan([error.mse, error.cosine, error.sqnr_db, error.clipped_share]).any()
@@ -276,6 +277,16 @@ def test_every_width_is_served_and_more_bits_cost_less(bits: int, signed: bool) 
         if bits > 2:
             coarser = QuantSpec(type=QuantType(bits - 1, signed), symmetric=symmetric)
             assert mse < errors_at(h, search(Method.MSE, h, coarser).range, coarser).mse
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+@pytest.mark.parametrize("name", ["one value", "negative constant", "two spikes", "spikes on both sides"])
+def test_a_cosine_that_cannot_be_improved_does_not_clip(name: str, spec: QuantSpec) -> None:
+    """One value keeps its direction at any scale; the error must not be forgotten over that."""
+    x = DEGENERATE[name]
+    range_ = found(x, Method.COSINE, spec)
+    if (x >= 0).all() or (x <= 0).all():
+        assert raw_mse(x, encoding_from_range(range_, spec)) <= 1e-4 * float(np.mean(np.square(x)))
 
 
 def test_manual_keeps_what_it_is_given_and_needs_it() -> None:

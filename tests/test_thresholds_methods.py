@@ -15,7 +15,8 @@ from core.histogram import histogram_of
 from core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range
 from core.thresholds import Family, Method, Search, errors_at, fits, search
 from core.thresholds.aciq import factor
-from core.thresholds.admm import LOSS, ROUNDS, START, STARTS, alternate
+from core.thresholds.admm import STARTS
+from core.thresholds.alternate import LOSS, ROUNDS, START, alternate
 from core.thresholds.density import density_of
 from core.thresholds.kl import BINS, magnitude_bins, signed_bins
 from core.thresholds.kl_v2 import chance, chance_table, window_losses
@@ -243,6 +244,18 @@ def test_admm_scales_are_least_squares() -> None:
         assert float((q * x).sum() / (q * q).sum()) == pytest.approx(float(e.scale), rel=3e-4)
 
 
+@pytest.mark.parametrize("spec", [s for s in SPECS.values() if s.type.bits <= 8], ids=str)
+@pytest.mark.parametrize("values", [[-1.0, 1.0], [-1.0, 2.0], [-3.0, 0.5, 0.0], [0.0, 7.0]])
+def test_values_that_repeat_find_a_grid_that_holds_them(values: list[float], spec: QuantSpec) -> None:
+    x = np.repeat(np.float32(values), 500)
+    energy = float(np.mean(np.square(values)))
+    tried = [run(method, x, spec).range for method in (Method.MSE, Method.ADMM)]
+    errors = [raw_mse(x, encoding_from_range(range_, spec)) for range_ in tried]
+    if spec.type.bits > 2 and len(set(map(abs, values)) - {0.0}) == 1:
+        assert max(errors) <= 1e-12 * energy
+    assert errors[0] <= errors[1] * (1 + 1e-6) + 1e-12 * energy
+
+
 # kl_v2
 
 
@@ -347,6 +360,15 @@ def test_a_few_outliers_are_clipped_a_lot_of_mass_is_not(spec: QuantSpec) -> Non
     assert 5 < range_.high < 0.6 * np.abs(x).max()
     h = histogram_of(x)
     assert errors_at(h, range_, spec).clipped_share < 1e-3
+
+
+@pytest.mark.parametrize("name", ["outliers", "heavy_tail"])
+@pytest.mark.parametrize("spec", [SPECS["int4-symmetric"], SPECS["uint4-asymmetric"]], ids=str)
+def test_with_few_bits_the_bulk_counts_and_not_the_outliers(name: str, spec: QuantSpec) -> None:
+    """At full range the bulk is one level's heap, and moving one end alone does not help."""
+    h = histogram_of(family(name))
+    best = errors_at(h, search(Method.MSE, h, spec).range, spec).mse
+    assert errors_at(h, search(Method.KL_V2, h, spec).range, spec).mse <= 1.2 * best
 
 
 # all of them

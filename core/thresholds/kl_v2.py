@@ -8,12 +8,12 @@ them, and its levels, a step s apart, have rounding cells: half a step wide at b
          + 1/N sum over the clipped values of the steps that they are moved by
 
 Three things differ from `kl`. Spikes say nothing about a threshold, since one level holds them whatever
-it is: exact zeros, bins that tower above their neighbours, and a heap around zero that a single level
-holds even at full range are left out of P and Q. Clipped mass is not put on top of the last bin: it has a
-term of its own, one nat for a value that is moved by one step (inside, none is moved by more than half).
-And few values make any histogram uneven: N counts in w bins would on average have
-sum h ln h = G ln(G/w) + (w - 1) e(G/w), with e(m) = E[n ln n] - m ln m for Poisson numbers n of mean m;
-that second term (1/2 a bin, where bins are full) is taken off.
+it is: left out of P and Q are exact zeros, bins that tower above their neighbours, and a heap around zero
+that a single level holds even at full range, if it carries next to no energy. Clipped mass is not put on
+top of the last bin: it has a term of its own, one nat for a value that is moved by one step (inside, none
+is moved by more than half). And few values make any histogram uneven: G counts in w bins would on average
+have sum h ln h = G ln(G/w) + (w - 1) e(G/w), with e(m) = E[n ln n] - m ln m for Poisson numbers n of mean
+m; that second term (1/2 a bin, where bins are full) is taken off.
 """
 
 import math
@@ -34,8 +34,10 @@ IntArray = npt.NDArray[np.int64]
 
 _LABEL = "KL and clipping (nats)"
 _TOWER, _NOTABLE = 16.0, 0.01  # a spike: so many times its neighbours, and such a share of all values
-_HEAP = math.log(2.0)  # nats of unevenness in the cell of zero from which it is a heap
+_HEAP = math.log(2.0)  # nats of unevenness in the cell of zero from which it is a heap …
+_SLIGHT = 0.05  # … if it holds at most that share of the energy: otherwise it is what the tensor is about
 _EVERY, _GEOMETRIC = 16, 96  # candidates: every 16th bin, and for heavy tails evenly spaced logarithms
+_BOTH = 64  # shares of the full range, evenly spaced and geometric
 _TURNS = 8  # of high end, low end, …; they settle after two to four
 _LOG2_SPARSE, _LOG2_FULL, _PER_OCTAVE = -14, 10, 16  # range of the table of `chance`
 _PER_LOG = 1.0 / math.log(2.0)
@@ -157,12 +159,12 @@ def _symmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
 
 
 def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
-    """Windows [a, b) over [min, max]: b with a fixed, then a with b fixed, until neither moves."""
+    """Windows [a, b) over [min, max]: both ends together, then b and a in turn, until neither moves."""
     full = widened(histogram)
     bins = _prepared(histogram, signed_bins(histogram), full, levels)
     zero = -full.low / bins.width
-    a, b = 0, BINS
-    tried = []
+    tried = [_search_both(bins, levels, zero)]
+    a, b = (int(end) for end in tried[0][np.argmin(tried[0][:, 2:].sum(axis=1)), :2])
     for turn in range(1, _TURNS):
         moves_high = full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1)
         nearest = math.ceil(zero) if moves_high else math.floor(zero)
@@ -176,6 +178,22 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     return _result(histogram, spec, bins, table)
 
 
+def _search_both(bins: _Bins, levels: int, zero: float) -> FloatArray:
+    """Windows that are shares of the full range: rows of start, stop, unevenness, clipping."""
+    shares = np.union1d(np.linspace(0.0, 1.0, _BOTH + 1)[1:], np.geomspace(0.01, 1.0, _BOTH))
+    starts = np.floor(zero * (1.0 - shares)).astype(np.int64)
+    stops = np.maximum(np.ceil(zero + (BINS - zero) * shares), starts + 1).astype(np.int64)
+    return _table(bins, levels, starts, np.minimum(stops, BINS))
+
+
+def _table(bins: _Bins, levels: int, starts: IntArray, stops: IntArray) -> FloatArray:
+    """Rows of start, stop, unevenness, clipping."""
+    losses = window_losses(
+        bins.mass, bins.entropy, bins.above, bins.below, bins.count, starts, stops, levels, chance_table()
+    )
+    return np.column_stack([starts, stops, losses])
+
+
 def _search_end(bins: _Bins, levels: int, a: int, b: int, *, moves_high: bool, nearest: int) -> FloatArray:
     """Move one end of [a, b) no closer than `nearest`: rows of start, stop, unevenness, clipping."""
     closest = max(nearest, a + 1) if moves_high else min(nearest, b - 1)
@@ -187,11 +205,9 @@ def _search_end(bins: _Bins, levels: int, a: int, b: int, *, moves_high: bool, n
         ends = closest + offsets if moves_high else closest - offsets
         starts = np.full_like(ends, a) if moves_high else ends
         stops = ends if moves_high else np.full_like(ends, b)
-        losses = window_losses(
-            bins.mass, bins.entropy, bins.above, bins.below, bins.count, starts, stops, levels, chance_table()
-        )
-        table = np.concatenate([table, np.column_stack([starts, stops, losses])])
-        best = int(offsets[np.argmin(losses.sum(axis=1))])
+        rows = _table(bins, levels, starts, stops)
+        table = np.concatenate([table, rows])
+        best = int(offsets[np.argmin(rows[:, 2:].sum(axis=1))])
         offsets = np.arange(max(best - _EVERY, 0), min(best + _EVERY, reach) + 1)
     return table
 
@@ -210,7 +226,8 @@ def _prepared(histogram: Histogram, counts: FloatArray, span: Range, levels: int
     if spikes:
         left_out.append("a spike" if spikes == 1 else f"{spikes} spikes")
     around_zero = slice(max(int(zero - BINS / levels / 2), 0), min(int(zero + BINS / levels / 2) + 1, BINS))
-    if _is_heap(body[around_zero]):
+    energy = values * (np.arange(BINS) + 0.5 - zero) ** 2
+    if energy[around_zero].sum() <= _SLIGHT * energy.sum() and _is_heap(body[around_zero]):
         body[around_zero] = 0.0
         left_out.append("a heap around zero")
     terms = body * np.log(np.where(body > 0.0, body, 1.0))

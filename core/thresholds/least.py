@@ -7,15 +7,18 @@ import numpy.typing as npt
 
 from core.histogram import Histogram
 from core.quant import QuantSpec, Range, encoding_from_ranges
+from core.thresholds import alternate
 from core.thresholds.candidates import HIGH, LOSS, LOW, minimize
 from core.thresholds.density import ERROR, Density, density_of, sweep
-from core.thresholds.error import cosine_loss, errors_at
+from core.thresholds.error import cosine_loss, errors_at, errors_of
 from core.thresholds.search import Method, Search, flags_of, full_range, single, symmetric_range, widened
 from core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]
 RangeLoss = Callable[[FloatArray, FloatArray], FloatArray]  # of lows and highs
 
+_POLISH = 24  # rounds of alternating least squares at the end
+_NOTHING = 1e-13  # loss of direction that is rounding noise
 _LABELS = {Method.MSE: "MSE", Method.COSINE: "1 - cosine"}
 
 
@@ -41,6 +44,8 @@ def search_least(histogram: Histogram, spec: QuantSpec, method: Method) -> Searc
         table = _one_end(loss, ends)
     else:
         table = _both_ends(density, ends, spec.qmax - spec.qmin, by_cosine)
+    if not by_cosine:
+        table = _polished(table, density, histogram, spec)
     return _result(histogram, spec, method, table, 1.0 if by_cosine else density.width**2 / density.count)
 
 
@@ -65,9 +70,39 @@ def _both_ends(density: Density, full: Range, levels: int, by_cosine: bool) -> F
     return minimize(table_of)
 
 
+def _polished(table: FloatArray, density: Density, histogram: Histogram, spec: QuantSpec) -> FloatArray:
+    """The table with what alternating least squares makes of its best row.
+
+    Values that repeat can have a scale without any error, which no grid of candidates meets: where few
+    bins are in use, it starts from every row.
+    """
+    below, above, _ = alternate.grid_levels(histogram, spec)
+    few = np.count_nonzero(histogram.counts) <= spec.qmax - spec.qmin
+    rows = table if few else table[[np.argmin(table[:, LOSS])]]
+    if above == alternate.FREE:
+        steps = (rows[:, HIGH] - rows[:, LOW]) / below
+    else:
+        steps = rows[:, HIGH] / above if above else -rows[:, LOW] / below
+    parts = density.negative.parts, density.positive.parts
+    rounds = alternate.alternate(*parts, steps / density.width, below, above, _POLISH)
+    lows, highs = alternate.range_ends(rounds, below, spec, density.width, one_sided=below == 0)
+    table = np.concatenate([table, np.column_stack([rounds[:, alternate.LOSS], lows, highs])])
+    return np.asarray(table[np.argsort(table[:, HIGH] - table[:, LOW], kind="stable")], np.float64)
+
+
+def _best(table: FloatArray, histogram: Histogram, spec: QuantSpec) -> FloatArray:
+    """The row with the least loss; where several lose nothing, as many lengths do, that of least MSE."""
+    least = float(table[:, LOSS].min())
+    if least > _NOTHING:
+        return np.asarray(table[np.argmin(table[:, LOSS])], np.float64)
+    equal = table[table[:, LOSS] <= _NOTHING]
+    errors = errors_of(density_of(histogram), encoding_from_ranges(equal[:, LOW], equal[:, HIGH], spec))
+    return np.asarray(equal[np.argmin(errors.mse)], np.float64)
+
+
 def _result(histogram: Histogram, spec: QuantSpec, method: Method, table: FloatArray, unit: float) -> Search:
     """The best row of a table of candidates, whose losses are in `unit`."""
-    best = table[np.argmin(table[:, LOSS])]
+    best = _best(table, histogram, spec) if method is Method.COSINE else table[np.argmin(table[:, LOSS])]
     chosen = Range(min(float(best[LOW]), 0.0), float(best[HIGH]))
     error = errors_at(histogram, chosen, spec)
     share = 0.0 if error.mse == 0.0 else error.clipping_mse / error.mse
