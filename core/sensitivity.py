@@ -118,6 +118,7 @@ def stream(
 ) -> Iterator[Run]:
     """Every run as it finishes, sample by sample: a whole ranking soon, and a better one with each sample.
 
+    Everything is computed in float between rounded tensors, see `core.simulation`.
     Runs in `done` that depend on the same things are given again instead of being repeated, also where
     the recipe has changed elsewhere. The results do not depend on `threads`, nor on the order of layers.
 

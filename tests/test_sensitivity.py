@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import cache
 
@@ -210,6 +211,33 @@ def test_ranking_does_not_depend_on_the_order_of_samples_or_runs() -> None:
                 for s in first
             ]
             assert worse == sorted(worse, reverse=True)
+
+
+def test_a_ranking_grows_with_the_runs() -> None:
+    model, encodings, items = prepared("residual_cnn")
+    layers = by_layer(encodings)
+    runs: list[Run] = []
+    shown = {Kind.ENABLE: 0, Kind.DISABLE: 0}
+    for run in stream(model, encodings, list_samples(items[:3])):
+        runs.append(run)
+        for kind in shown:
+            found = ranking(runs, kind)
+            assert len(found) >= shown[kind]
+            assert len({score.samples for score in found}) <= 1
+            shown[kind] = len(found)
+    assert shown == {Kind.ENABLE: len(layers), Kind.DISABLE: len(layers)}
+    assert {score.samples for score in ranking(runs)} == {3}
+    alone = [run for run in runs if run.sample == 0]
+    assert all(score.low == score.value == score.high for score in ranking(alone))
+
+
+def test_leaving_the_stream_early_stops_its_work() -> None:
+    model, encodings, items = prepared("residual_cnn")
+    runs = stream(model, encodings, list_samples(items), threads=2)
+    first = next(runs)
+    runs.close()  # type: ignore[attr-defined]
+    assert first.subject == Subject(kind=Kind.ALL)
+    assert not [t for t in threading.enumerate() if t.name.startswith("evaluate")]
 
 
 def test_the_whole_model_and_its_halves() -> None:
