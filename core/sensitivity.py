@@ -172,7 +172,7 @@ class _Work:
         truth = b"" if labels is None else labels[rows[2] : rows[2] + rows[1]].tobytes()
         keys = {s: self._key(s, content + truth) for s in self.planned.subjects}
         if all(key in self.done for key in keys.values()):
-            yield from (_moved(self.done[keys[s]], at) for s in self.planned.subjects)
+            yield from (replace(self.done[key], subject=s, sample=at) for s, key in keys.items())
             return
         if self.simulation is None:
             self.simulation = simulation(self.model, self.encodings)
@@ -186,7 +186,7 @@ class _Work:
         def measure(subject: Subject) -> Run:
             known = self.done.get(keys[subject])
             if known is not None:
-                return _moved(known, at)
+                return replace(known, subject=subject, sample=at)  # others may have switched the same
             assert self.simulation is not None
             near = full if full is not None and subject.kind in (Kind.ALL, Kind.DISABLE) else base
             outputs = self.simulation.rerun(near, self.planned.on[subject])
@@ -203,10 +203,6 @@ class _Work:
         for name in (*sorted(on.weights), "|", *sorted(on.tensors)):
             digest.update(self.digests.get(name, name.encode()))
         return digest.hexdigest()
-
-
-def _moved(run: Run, at: int) -> Run:
-    return run if run.sample == at else replace(run, sample=at)
 
 
 def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | None, labelled: bool) -> Run:

@@ -158,6 +158,18 @@ def test_cancelling_loses_nothing_and_resuming_repeats_nothing(monkeypatch: pyte
     assert not counted
 
 
+def test_resuming_keeps_apart_subjects_that_switch_the_same() -> None:
+    """An operator that one layer uses, for example."""
+    model, encodings, items = prepared("residual_cnn")
+    samples = list_samples(items)
+    whole = list(stream(model, encodings, samples))
+    assert len({run.key for run in whole}) < len(whole)
+    assert list(stream(model, encodings, samples, done=whole[::-1])) == whole
+    assert list(stream(model, encodings, samples, done=whole[::2])) == whole
+    back = list(stream(model, encodings, list_samples(items[::-1]), done=whole))
+    assert [r.error for r in back if r.sample == 0] == [r.error for r in whole if r.sample == len(items) - 1]
+
+
 def test_an_edit_of_one_layer_leaves_the_runs_of_the_others() -> None:
     model, items = network("residual_cnn"), feeds("residual_cnn")
     statistics = statistics_of(model, items)
