@@ -147,7 +147,7 @@ class _Builder:
         return self.guards[name]
 
     def _guard(self, value: ir.Value, name: str) -> ir.Value:
-        """`value` behind a Max with the lowest float: nothing changes, and no integer kernel is made of it."""
+        """`value` behind a Max with the lowest float: the same values, and no integer kernel."""
         lowest = self._initializer(f"{name}_lowest", np.array(np.finfo(np.float32).min, np.float32))
         guarded = self._append("Max", [value, lowest], {}, f"{name}_guard", name)
         guarded.dtype, guarded.shape = ir.DataType.FLOAT, value.shape

@@ -290,7 +290,7 @@ class _Resolver:
         return self.placement.target.fixed.get(producer.op_type)
 
     def _executable(self, tensor: str, encoding: Encoding) -> Encoding:
-        """The encoding, coarser where the target's kernel cannot go from its input's scale to so fine a one."""
+        """The encoding, coarser where the target's kernel cannot make so fine a one of its input's scale."""
         producer = self.producers.get(tensor)
         limit = None if producer is None else self.placement.target.finest.get(producer.op_type)
         if producer is None or limit is None or producer.inputs[0] is None:

@@ -31,7 +31,7 @@ LAYOUT = """
     core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
     core.blocked core.simulation
 
-    core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
+    core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
     core.evidence core.pipeline core.prior core.project core.ranking core.remedies core.sensitivity core.tune
     core.turning
 

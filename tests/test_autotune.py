@@ -1,0 +1,75 @@
+"""Auto-tune: never worse than MinMax, the same whatever the order, and a story that says what was kept."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from core.autotune import Tuned, tune
+from core.data import open_samples
+from core.evaluate import float_reference, preview
+from core.model import load_model
+from core.pipeline import quantize
+from core.recipe import Recipe
+from core.targets import Precision
+from core.thresholds import Method
+from sample_data import SAMPLES
+
+SAMPLE = SAMPLES["digits_mlp"]
+
+
+@pytest.fixture(scope="module")
+def tuned() -> Tuned:
+    model = load_model(SAMPLE.model)
+    return tune(model, open_samples(SAMPLE.calibration, model))
+
+
+def test_tuned_is_far_closer_to_float_than_minmax_where_minmax_fails() -> None:
+    sample = SAMPLES["digits_mobilenet"]
+    model = load_model(sample.model)
+    samples = open_samples(sample.calibration, model)
+    found = tune(model, samples)
+    assert found.held_out > 0
+    assert found.tuned_db > found.minmax_db + 15
+    reference = float_reference(model, open_samples(sample.evaluation, model), count=400, layers=False)
+    scores = [
+        preview(reference, quantize(model, recipe, samples).proto, layers=False).output.overall.sqnr_db
+        for recipe in (found.recipe, Recipe().with_default(method=Method.MINMAX))
+    ]
+    assert scores[0] is not None
+    assert scores[1] is not None
+    assert scores[0] > scores[1] + 15
+
+
+def test_tuned_is_not_worse_than_minmax_where_minmax_does_well(tuned: Tuned) -> None:
+    assert tuned.held_out > 0
+    assert tuned.tuned_db >= tuned.minmax_db > 35
+
+
+def test_the_order_of_samples_does_not_matter(tuned: Tuned) -> None:
+    model = load_model(SAMPLE.model)
+    samples = open_samples(SAMPLE.calibration, model)
+    shuffled = samples.select([int(i) for i in np.random.default_rng(0).permutation(len(samples))])
+    again = tune(model, shuffled)
+    assert again.recipe.to_yaml() == tuned.recipe.to_yaml()
+    assert again.steps == tuned.steps
+
+
+def test_the_story_names_every_step_and_the_verdict(tuned: Tuned) -> None:
+    assert len(tuned.story) == len(tuned.steps) + 1
+    assert all(math.isfinite(step.sqnr_db) for step in tuned.steps)
+    best = -math.inf
+    for step in tuned.steps[:4]:
+        assert step.kept == (step.sqnr_db > best + (0.05 if best > -math.inf else 0))
+        best = step.sqnr_db if step.kept else best
+    assert f"MinMax {tuned.minmax_db:.2f} dB" in tuned.story[-1]
+
+
+def test_layers_set_by_the_user_keep_their_choice() -> None:
+    model = load_model(SAMPLE.model)
+    layer = model.layers[1].name
+    start = Recipe().with_layer(layer, precision=Precision.FLOAT)
+    found = tune(model, open_samples(SAMPLE.calibration, model).take(20), start)
+    assert found.recipe.choice(layer).precision is Precision.FLOAT
