@@ -185,6 +185,8 @@ def _correct(
 
 
 def _stayed(difference: Difference) -> str:
+    if not difference.samples:
+        return "The float model stays as it is."
     return (
         f"The float outputs differ by at most {difference.largest:.2g} on {difference.samples} samples"
         f"{'' if np.isinf(difference.sqnr_db) else f' ({difference.sqnr_db:.0f} dB)'}."

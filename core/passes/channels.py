@@ -86,6 +86,11 @@ class Walk:
         if value is not None and value in self.maps:
             self.stuck.append(self.maps[value].ids)
 
+    def is_stuck(self, value: ir.Value) -> bool:
+        """Whether none of a value's channels may change its scale, as far as is known."""
+        known = {self.find(i) for ids in self.stuck for i in ids.tolist()}
+        return all(self.find(i) in known for i in self.maps[value].ids.tolist())
+
     def new(self, count: int) -> Ids:
         """Fresh variables."""
         first = len(self.parents)

@@ -76,6 +76,9 @@ def equalize(
     """
     chosen = recipe or Recipe()
     channels = find_channels(model.ir.graph)
+    if channels.fixed.all():
+        same = Difference(largest=0.0, sqnr_db=float("inf"), samples=0)
+        return Equalized(model=model, layers=(), noise_db=(0.0, 0.0), absorbed=(), difference=same)
     placement = placement_of(model, chosen)
     seen = observe(model, _watched(channels, placement), samples, threads=threads, progress=progress)
     low, high = (np.log(bound) for bound in clip_bounds(channels, seen))
@@ -94,7 +97,7 @@ def equalize(
         layers=_changed(model, channels, result),
         noise_db=(_decibels(noise.noise(np.zeros_like(logs))[0]), _decibels(noise.noise(logs)[0])),
         absorbed=absorbed,
-        difference=difference(model, result, samples),
+        difference=difference(model, result, samples, threads=threads),
     )
 
 

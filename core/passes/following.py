@@ -224,6 +224,8 @@ def _mul(walk: Walk, node: ir.Node) -> bool:
         _constant_factor(walk, node)
         return True
     scaled = left if left in walk.maps else right if node.op_type == "Mul" else None
+    if node.op_type == "Mul" and scaled is left and right in walk.maps and walk.is_stuck(left):
+        scaled = right  # the gate of a SwiGLU cannot be scaled, what it is multiplied with can
     walk.fix(right if scaled is left else left)
     out = node.outputs[0]
     given = walk.maps.get(scaled) if scaled is not None else None

@@ -11,7 +11,8 @@ from core.graphhash import graph_hash
 from core.layers import build_layers, float_tensors
 from core.model import Model
 from core.passes.picking import pick
-from core.samples import Samples
+from core.runtime import parallel_map, thread_count
+from core.samples import Sample, Samples
 from core.session import float_session
 
 Float32 = npt.NDArray[np.float32]
@@ -73,24 +74,35 @@ class Difference:
     samples: int
 
 
-def difference(model: Model, changed: Model, samples: Samples, *, count: int = 32) -> Difference:
+def difference(
+    model: Model, changed: Model, samples: Samples, *, count: int = 32, threads: int | None = None
+) -> Difference:
     """Run both float models on up to `count` samples, chosen by content.
 
     Raises:
         DataError: There are no samples, or they do not fit the model.
     """
+    if changed.hash == model.hash:
+        return Difference(largest=0.0, sqnr_db=float("inf"), samples=0)
     names = [info.name for info in model.outputs]
     picked = pick(samples, count)
-    largest = signal = noise = 0.0
     sessions = float_session(model, names), float_session(changed, names)
-    for run in picked.runs:
-        pairs = zip(*(session.values(run) for session in sessions), strict=True)
-        for (_, one), (_, other) in pairs:
+
+    def work(run: Sample) -> tuple[float, float, float]:
+        largest = signal = noise = 0.0
+        for (_, one), (_, other) in zip(*(session.values(run) for session in sessions), strict=True):
             if one.dtype.kind != "f" or one.shape != other.shape:
                 continue
-            delta = one.astype(np.float64) - other
+            wide = one.astype(np.float64)
+            delta = wide - other
             largest = max(largest, float(np.abs(delta).max(initial=0.0)))
-            signal += float(np.square(one.astype(np.float64)).sum())
+            signal += float(np.square(wide).sum())
             noise += float(np.square(delta).sum())
+        return largest, signal, noise
+
+    total = len(picked.runs)
+    found = list(parallel_map(work, picked.runs, total=total, threads=thread_count(threads)))
+    largest = max(part[0] for part in found)
+    signal, noise = sum(part[1] for part in found), sum(part[2] for part in found)
     sqnr = 10 * np.log10(signal / noise) if signal > 0 and noise > 0 else np.inf if noise == 0 else -np.inf
     return Difference(largest=largest, sqnr_db=float(sqnr), samples=len(picked.runs))

@@ -101,7 +101,7 @@ def smooth(
         model=result,
         tensors=tuple(tensors),
         left_out=left_out,
-        difference=difference(model, result, samples),
+        difference=difference(model, result, samples, threads=threads),
     )
 
 
