@@ -286,3 +286,25 @@ def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run)
     assert found["default"]["method"] != "minmax"
     assert quantscope(*base, "--data", sample.calibration, "--method", "minmax").json["trials"] == []
     assert quantscope(*base, "--random", "2").json["trials"] == []  # noise tells nothing of methods
+
+
+def test_a_tuned_recipe_replays_to_the_same_file(tmp_path: Path, quantscope: Run) -> None:
+    recipe, first, second = tmp_path / "r.yaml", tmp_path / "a.onnx", tmp_path / "b.onnx"
+    data = ("--data", MLP.calibration, "--limit", "48")
+    found = quantscope("tune", MLP.model, *data, "-o", recipe, "--json").json
+    assert found["tuned_db"] >= found["minmax_db"]
+    assert found["samples"]["held_out"] > 0
+    assert len(found["story"]) == len(found["steps"]) + 1
+    replayed = quantscope("quantize", MLP.model, *data, "--recipe", recipe, "-o", first, "--json").json
+    assert len(replayed["passes"]) >= len(found["passes"]) > 0
+    quantscope("quantize", MLP.model, *data, "--auto", "-o", second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_passes_need_samples(tmp_path: Path, quantscope: Run) -> None:
+    recipe, stats = tmp_path / "r.yaml", tmp_path / "s.npz"
+    recipe.write_text("quantscope: 1\npasses: [bias_correction]\n", encoding="utf-8")
+    quantscope("calibrate", MLP.model, "--data", MLP.calibration, "-o", stats)
+    done = quantscope("quantize", MLP.model, "--stats", stats, "--recipe", recipe, "-o", tmp_path / "q.onnx")
+    assert done.code == 2
+    assert "--data" in done.err

@@ -198,7 +198,10 @@ def quantize(
         str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
     ] = None,
     weight_method: Annotated[
-        str | None, typer.Option(metavar="M", help="minmax, mse or percentile.  [default: as --method auto finds, else minmax]")
+        str | None,
+        typer.Option(
+            metavar="M", help="minmax, mse or percentile.  [default: as --method auto finds, else minmax]"
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="int8 or int16 activations.  [default: int8]")
@@ -215,6 +218,9 @@ def quantize(
     save_recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the choices, to repeat them with --recipe.")
     ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also compare the result with the float model.")
     ] = False,
@@ -254,8 +260,47 @@ def quantize(
         threads=threads,
         cache=cache,
         quiet=json,
+        tuned=auto,
     )
     _show(result, listing.quantization, json)
+
+
+@app.command()
+def tune(
+    model: ModelPath,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="RECIPE", help="Recipe (.yaml) to write.")
+    ],
+    data: Data = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
+    ] = None,
+    float_layer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Leave this layer in float; repeatable.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Runtime to write for.  [default: onnxruntime-cpu]")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from a saved recipe; layers it sets stay as set."),
+    ] = None,
+    random: Random = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    preprocess: Preprocess = None,
+    threads: Threads = None,
+    cache: Cache = True,
+    json: Json = False,
+) -> None:
+    """Find the recipe that measures best: methods, corrected biases, passes, single layers."""
+    from ui import commands, listing
+    from ui.options import Choices, Feed
+
+    feed = Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
+    choices = Choices(weights=weights, float_layers=tuple(float_layer or ()), target=target, recipe=recipe)
+    result = commands.tune(model, feed, choices, output, threads=threads, cache=cache, quiet=json)
+    _show(result, listing.tuning, json)
 
 
 @app.command()

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from core.autotune import Tuned
+from core.autotune import tune as autotune
 from core.calibrate import calibrate as collect
 from core.data import Samples
-from core.errors import DataError, ModelError
+from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
-from core.export.onnx_file import write_onnx
+from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
 from core.model import Model, load_model
+from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
+from core.runtime import Session
 from core.statistics import Statistics
 from core.targets import Precision
 from core.tune import measured_default
@@ -55,8 +61,9 @@ def quantize(
     threads: int | None,
     cache: bool,
     quiet: bool,
+    tuned: bool = False,
 ) -> Figures:
-    """Write the quantized model, and what was asked for beside it.
+    """Write the quantized model (`tuned`: by the recipe that tuning finds), and what was asked for beside it.
 
     Raises:
         QuantScopeError: model, samples, choices or the files to write are unusable.
@@ -65,12 +72,14 @@ def quantize(
     check_output(output, (".onnx",), *inputs)
     if save_recipe is not None:
         check_output(save_recipe, (".yaml", ".yml"), path, feed.data, stats, output)
-    runs = "--report" if report else "--method auto" if choices.auto else ""
+    runs = "--report" if report else "--auto" if tuned else "--method auto" if choices.auto else ""
     if stats is not None and runs and feed.data is None and feed.random is None:
         raise BadInput(f"{runs} runs the model: name samples with --data PATH too")
     model = load_model(path)
     recipe = choices.build(model)
-    samples = feed.open(model) if stats is None or runs else None
+    if recipe.passes and stats is not None and feed.data is None and feed.random is None:
+        raise BadInput("the recipe's passes run the model: name samples with --data PATH too")
+    samples = feed.open(model) if stats is None or runs or recipe.passes else None
     if stats is not None:
         statistics = _load_statistics(stats, model)
     else:
@@ -78,13 +87,19 @@ def quantize(
         statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     trials: list[Figures] = []
     measurable = samples is not None and not samples.synthetic
-    if choices.auto or (choices.undecided and measurable):
+    story: list[str] = []
+    if tuned:
+        assert samples is not None
+        found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
+        recipe, story = found.recipe, list(found.story)
+    elif choices.auto or (choices.undecided and measurable):
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
-    encodings = resolve(recipe, statistics, model)
+    proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
     if not encodings.placement.nodes:
         note(f"warning: no layer of {model.name} can be quantized, so the file holds the float model")
-    written = write_onnx(quantize_model(model, encodings), output)
+    _check_runs(proto, samples)
+    written = write_onnx(proto, output)
     if save_recipe is not None:
         write(save_recipe, recipe.to_yaml().encode("utf-8"))
     result: Figures = {
@@ -94,6 +109,8 @@ def quantize(
         "size_bytes": {"float": model.size_bytes, "quantized": written},
         "default": recipe.default,
         "trials": trials,
+        "passes": done,
+        "story": story,
         "layers": _layer_counts(model, recipe, encodings),
         "calibration": _provenance(statistics),
         "notes": [*model.notes, *_kept_float(encodings)],
@@ -148,6 +165,93 @@ def _tuned(
     return found.recipe, [
         {"label": trial.label, "sqnr_db": trial.sqnr_db, "cosine": trial.cosine} for trial in found.trials
     ]
+
+
+def tune(
+    path: Path,
+    feed: Feed,
+    choices: Choices,
+    output: Path,
+    *,
+    threads: int | None,
+    cache: bool,
+    quiet: bool,
+) -> Figures:
+    """Find the recipe that measures best, and write it.
+
+    Raises:
+        QuantScopeError: model, samples or the file to write are unusable.
+    """
+    check_output(output, (".yaml", ".yml"), path, feed.data)
+    model = load_model(path)
+    recipe = choices.build(model)
+    samples = feed.open(model)
+    if samples.synthetic:
+        note("warning: tuned on random samples, the recipe says nothing about real ones")
+    statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
+    found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
+    write(output, found.recipe.to_yaml().encode("utf-8"))
+    return {
+        "recipe": str(output),
+        "minmax_db": found.minmax_db,
+        "tuned_db": found.tuned_db,
+        "samples": {"choosing": found.choosing, "held_out": found.held_out},
+        "passes": [choice.name for choice in found.recipe.passes],
+        "default": found.recipe.default,
+        "steps": [
+            {"what": step.what, "sqnr_db": step.sqnr_db, "kept": step.kept, "why": step.why}
+            for step in found.steps
+        ],
+        "story": list(found.story),
+    }
+
+
+def _climb(
+    model: Model,
+    samples: Samples,
+    recipe: Recipe,
+    statistics: Statistics,
+    *,
+    threads: int | None,
+    quiet: bool,
+) -> Tuned:
+    with progress_bar("tuning", quiet) as progress:
+        return autotune(model, samples, recipe, statistics=statistics, threads=threads, progress=progress)
+
+
+def _built(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples | None,
+    statistics: Statistics,
+    *,
+    threads: int | None,
+    quiet: bool,
+) -> tuple[onnx.ModelProto, Encodings, list[str]]:
+    """The quantized model, its encodings, and what the recipe's passes did."""
+    if not recipe.passes:
+        encodings = resolve(recipe, statistics, model)
+        return quantize_model(model, encodings), encodings, []
+    assert samples is not None
+    with progress_bar("passes", quiet) as progress:
+        made = run_pipeline(model, recipe, samples, statistics=statistics, threads=threads, progress=progress)
+    return made.proto, made.encodings, list(made.log)
+
+
+def _check_runs(proto: onnx.ModelProto, samples: Samples | None) -> None:
+    """Run the quantized model once, so that no file is written that does not run.
+
+    Raises:
+        ExportError: ONNX Runtime refuses it.
+    """
+    if proto.ByteSize() >= PROTOBUF_LIMIT:
+        return
+    try:
+        session = Session(proto.SerializeToString(), what="the quantized model")
+        if samples is not None:
+            session.run(samples[0])
+    except (ModelError, DataError) as error:
+        raise ExportError(f"{error}. Leave that layer in float: --float-layer NAME") from error
 
 
 def _kept_float(encodings: Encodings) -> list[str]:

@@ -96,11 +96,19 @@ def quantization(result: Figures) -> str:
         lines.append(
             f"best of {len(result['trials'])} tried: {best['label']}, {number(best['sqnr_db'], 4, ' dB')}"
         )
+    lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
         lines.append(f"wrote {result['recipe']}: repeat this with --recipe {result['recipe']}")
     lines += [f"note: {clean(note)}" for note in result["notes"]]
     if "comparison" in result:
         lines += ["", comparison(result["comparison"])]
+    return "\n".join(lines)
+
+
+def tuning(result: Figures) -> str:
+    """What `tune` shows."""
+    lines = [clean(sentence) for sentence in result["story"]]
+    lines.append(f"wrote {result['recipe']}: use it with quantscope quantize --recipe {result['recipe']}")
     return "\n".join(lines)
 
 
