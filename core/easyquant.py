@@ -46,7 +46,7 @@ ROUNDS = 2
 FACTORS = np.round(np.linspace(0.5, 2.0, 100), 4)
 _ONE_END = np.round(np.geomspace(0.5, 2.0, 24), 4)  # candidates for one end of a range on its own
 _BETTER = 1e-9  # an increase of the mean cosine below this is rounding
-EFFORT = 1.5e11  # multiplications for one layer; a few seconds
+EFFORT = 1e11  # multiplications for one layer; a few seconds
 _MOST_BYTES = 1 << 28  # of rows held for several tensors at a time
 LABEL = "EasyQuant"
 
@@ -237,7 +237,7 @@ class _Search:
         raw, rows = self.raw[layer], self.rows[layer]
         free = (self.recipe.choice(layer).scale_rule or ScaleRule.FREE) is ScaleRule.FREE
         factors = FACTORS if free else np.array([0.5, 1.0, 2.0])
-        scale_of = np.arange(reader.bias.size) % raw.scale.size
+        scale_of = reader.scale_of(raw.scale.size)
         held = _by_scale(scale_of, raw.scale.size, *member.sums(rows, self.matrices[layer]))
         tried = []
         for factor in factors:

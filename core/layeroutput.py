@@ -13,7 +13,7 @@ from core.model import Model
 from core.passes.patches import Product, product
 from core.passes.picking import Picked
 from core.placement import WeightPlacement
-from core.quant import Encoding, QuantSpec, fake_quantize
+from core.quant import Encoding, QuantSpec
 from core.recipe import Encodings
 from core.session import float_session
 
@@ -21,7 +21,7 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 MOST_ROWS = 4096  # of a layer, over all samples
-LEAST_ROWS = 256
+LEAST_ROWS = 192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,20 @@ class Reader:
             np.clip(y, np.float32(self.low), np.float32(self.high), out=y)
         return np.asarray(y, np.float32)
 
+    def scale_of(self, scales: int) -> npt.NDArray[np.int64]:
+        """For each channel the index of its scale (a ConvTranspose repeats its scales for each group)."""
+        return np.arange(self.bias.size) % scales
+
     def rounded(self, encoding: Encoding) -> Float32:
         """The weight, quantized and back, as `output` takes it."""
-        return np.ascontiguousarray(self.product.matrix(fake_quantize(self.weight, encoding)))
+        matrix = np.array(self.product.matrix(self.weight), np.float32, order="C")  # a copy, changed below
+        scale, zero = encoding.scale.reshape(-1), encoding.zero_point.reshape(-1).astype(np.float32)
+        of = self.scale_of(scale.size)
+        channels = matrix.reshape(self.bias.size, -1)
+        round_channels(
+            channels, scale[of], np.float32(encoding.qmin) - zero[of], np.float32(encoding.qmax) - zero[of]
+        )
+        return matrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,14 @@ def round_rows(x: Float32, scale: np.float32, least: np.float32, most: np.float3
     """`fake_quantize` of a flat array; `least` and `most` are integers less the zero point."""
     for i in range(x.size):
         out[i] = min(max(np.rint(x[i] / scale), least), most) * scale
+
+
+@compiled
+def round_channels(x: Float32, scale: Float32, least: Float32, most: Float32) -> None:
+    """`round_rows` for (channels, values) in place, with limits and scales of each channel."""
+    for c in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            x[c, i] = min(max(np.rint(x[c, i] / scale[c]), least[c]), most[c]) * scale[c]
 
 
 @compiled
