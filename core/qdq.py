@@ -154,11 +154,15 @@ class _Builder:
         return guarded
 
     def _would_fuse(self, node: ir.Node) -> bool:
-        """Whether ONNX Runtime makes an integer kernel of a float node between quantized tensors.
+        """Whether ONNX Runtime would make an integer kernel of a float node that reads this.
 
         It even quantizes the weights of a float Conv, ConvTranspose or Gemm on its own.
         """
-        return self.encodings.placement.target.roles.get(node.op_type) in (Role.LINEAR, Role.OWN)
+        placement, output = self.encodings.placement, node.outputs[0]
+        if node.graph is not self.graph or output.dtype != ir.DataType.FLOAT:
+            return False
+        role = placement.target.roles.get(node.op_type)
+        return role is Role.LINEAR or (role is Role.OWN and output.name in placement.tensors)
 
     def _wraps(self, producer: ir.Node, encoding: Encoding) -> bool:
         """Whether the producer's integer kernel needs a wider range than this one, see `Target.fixed`."""
