@@ -199,7 +199,7 @@ def test_a_model_gets_better_and_the_recipe_keeps_it(name: str, method: Method) 
         sum(np.sum((a - b) ** 2) for a, b in zip(exact, run(quantize_model(model, e), samples_), strict=True))
         for e in (encodings, after)
     ]
-    assert error[1] < error[0] * 1.3  # the direction of each output, on few rows, is not the error of the whole
+    assert error[1] < error[0] * 1.3  # a layer's direction, on few rows, is not the whole error
 
 
 def test_one_layer_is_tuned_alone() -> None:
