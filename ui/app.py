@@ -48,13 +48,15 @@ def main() -> None:
     )
     first = "overview" if opened else "open"
     pages = {
-        name: st.Page(
-            common.guarded(view), title=title, icon=f":material/{icon}:", url_path=name, default=name == first
-        )
+        name: st.Page(common.guarded(view), title=title, icon=f":material/{icon}:", url_path=name)
         for name, title, icon, view in views
     }
     st.session_state["pages"] = pages
-    chosen = st.navigation(list(pages.values()))
+    # Streamlit takes the path from its default page; as a page of its own, it leaves all others theirs.
+    home = st.Page(
+        lambda: common.go(first), title="QuantScope", url_path="home", default=True, visibility="hidden"
+    )
+    chosen = st.navigation([home, *pages.values()])
     if (wanted := st.session_state.pop("go", None)) is not None:
         common.go(wanted)
     chosen.run()
