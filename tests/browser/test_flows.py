@@ -194,6 +194,14 @@ def test_drags_are_answered_quickly(page: Any, demo: App) -> None:
     assert sorted(times)[len(times) // 2] < 1500, times
 
 
+@pytest.mark.parametrize("path", ["open", "overview", "layers"])
+def test_every_page_has_an_address(page: Any, demo: App, path: str) -> None:
+    page.goto(f"{demo.url}/{path}")
+    ready(page)
+    page.wait_for_url(re.compile(rf"/{path}\?project="))
+    assert page.get_by_text("Page not found").count() == 0
+
+
 def test_graph_opens_a_layer_by_click_and_by_key(page: Any, demo: App) -> None:
     visit(page, demo.url, "Overview")
     node = page.locator("g.node").nth(4)
@@ -326,3 +334,16 @@ def test_calibration_survives_reload_and_is_cancelled(
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("was cancelled").wait_for()
     assert page.get_by_test_id("stException").count() == 0
+
+
+def test_a_lost_connection_is_said(page: Any, serve: Callable[..., App]) -> None:
+    app = serve("demo")
+    page.goto(app.url)
+    ready(page)
+    said = """() => {
+      const style = getComputedStyle(document.querySelector("[data-testid=stApp]"), "::after");
+      return style.content.includes("Connection lost") && style.opacity === "1";
+    }"""
+    assert not page.evaluate(said)
+    app.kill()
+    page.wait_for_function(said)
