@@ -52,6 +52,7 @@ function drawChart(S) {
   drawAxis(S, chart, inner);
   drawMarks(S, chart, marks);
   drawHandles(S, chart);
+  for (const text of chart.querySelectorAll(".note, .key")) chart.appendChild(text);  // over the clip lines
   S.cross = svg("line", { class: "cross", y1: S.top, y2: S.bottom, visibility: "hidden" }, chart);
   if (focused && S.handles[focused]) S.handles[focused].g.focus({ preventScroll: true });
 }
