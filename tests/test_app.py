@@ -280,6 +280,15 @@ def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
 # --- hostile and odd models ---
 
 
+def test_a_recipe_with_passes_is_refused(ready: AppTest) -> None:
+    app = go(ready, "export")
+    before = recipe(app)
+    text = Recipe().with_passes("bias_correction").to_yaml()
+    app.file_uploader(key="recipe_file").set_value([("fixes.yaml", text.encode(), "application/yaml")]).run()
+    assert "quantscope quantize --recipe" in app.error[0].value.replace("\\", "")
+    assert recipe(app) == before
+
+
 def test_names_from_a_model_are_never_markup(tmp_path: Path) -> None:
     model = Source(kind="path", path=str(network(tmp_path / "odd.onnx", HOSTILE)))
     data = Source(kind="path", path=str(samples(tmp_path / "data.npz")))

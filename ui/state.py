@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from core import project as projects
-from core.errors import QuantScopeError
+from core.errors import QuantScopeError, RecipeError
 from core.layers import Layer
 from core.model import Model
 from core.progress import ProgressFn, report
@@ -20,7 +20,7 @@ from core.project import Project
 from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
 from core.tune import measured_default
-from ui import cached, exporting, measure
+from ui import cached, exporting, measure, text
 from ui.jobs import Job
 from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
@@ -116,8 +116,8 @@ def _recipe(opened: Project) -> Recipe:
     key = (opened.id, opened.head)
     known = st.session_state.get("recipe")
     if known is None or known[0] != key:
-        text = projects.read_step(opened).recipe if opened.head else ""
-        known = st.session_state["recipe"] = (key, Recipe.from_yaml(text) if text else Recipe())
+        saved = projects.read_step(opened).recipe if opened.head else ""
+        known = st.session_state["recipe"] = (key, Recipe.from_yaml(saved) if saved else Recipe())
     recipe: Recipe = known[1]
     return recipe
 
@@ -165,6 +165,12 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
     """Show the recipe of a file, if it fits the model; for use in callbacks."""
     try:
         recipe = Recipe.from_yaml(content.decode("utf-8"))
+        if recipe.passes:
+            names = ", ".join(choice.name for choice in recipe.passes)
+            raise RecipeError(
+                f"{name} asks for passes ({names}), which the app does not apply; "
+                "use `quantscope quantize --recipe` with this file instead"
+            )
         resolve(recipe, now.workspace.statistics, now.model)
     except UnicodeDecodeError:
         st.session_state["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
@@ -252,6 +258,12 @@ def effect(now: Session, *, patience: float = 0.0) -> Live:
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
     return _measured("effect", now, measure.effect, patience)
+
+
+def preview_samples(now: Session) -> str:
+    """How many samples the edit loop's figures come from, in words."""
+    few = now.workspace.preview
+    return text.plural(len(few) if few is not None else 0, "sample")
 
 
 def local(now: Session) -> Live:

@@ -7,7 +7,7 @@ from ui import diagnosis, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
-from ui.measure import Halves
+from ui.measure import MOST_SAMPLES, Halves
 from ui.rows import Row, edges
 from ui.views import best_default, common
 
@@ -25,12 +25,13 @@ def render() -> None:
     live, parts = state.whole(now), state.halves(now)
     common.polling(live.running or parts.running or running)
     _cards(now, live, rows)
-    _halves(parts)
+    few = state.preview_samples(now)
+    _halves(parts, few)
     _graph(now, rows, running)
     _worst(now, rows)
     best_default.render(now)
     with st.container(border=True):
-        st.markdown("**Error of every layer** — higher is better; click a point to inspect the layer")
+        st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
         st.plotly_chart(
             error_figure(rows),
             key="overview_errors",
@@ -77,13 +78,21 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
         shown = [Card(name=name, value="–", note=note, waiting=live.running) for name in names]
     else:
         output = found.output
+        judged = now.workspace.judged
+        seen = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
         shown = [_accuracy(found.accuracy)] if found.accuracy is not None else []
         shown += [
             Card(
-                name="Output SQNR", value=text.decibel(output.sqnr_db), note="higher is better", tip=SQNR_TIP
+                name="Output SQNR",
+                value=text.decibel(output.sqnr_db),
+                note=f"over {seen}",
+                tip=f"{SQNR_TIP} Higher is better.",
             ),
             Card(
-                name="Output cosine", value=text.cosine(output.cosine), note="1 is identical", tip=COSINE_TIP
+                name="Output cosine",
+                value=text.cosine(output.cosine),
+                note=f"over {seen}",
+                tip=f"{COSINE_TIP} 1 is identical.",
             ),
             _size(found),
             _latency(found.latency),
@@ -139,13 +148,13 @@ def _latency(found: Latency | None) -> Card:
         value=f"{found.quantized_ms:.3g} ms",
         change=change,
         tone="" if change == "same speed" else "good" if ratio > 1 else "bad",
-        note=f"float {found.float_ms:.3g} ms",
+        note=f"float\u00a0{found.float_ms:.3g}\u00a0ms",
         tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
         f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.",
     )
 
 
-def _halves(live: state.Live) -> None:
+def _halves(live: state.Live, few: str) -> None:
     whole: Halves | None = live.value
     entries = (
         ("Weights only", whole.weights if whole else None, "activations stay float"),
@@ -160,15 +169,16 @@ def _halves(live: state.Live) -> None:
         note = said if found is not None else "measuring…" if live.running else "not measured"
         shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=live.running))
     with st.container(border=True):
-        st.markdown("**Where the loss comes from** — output SQNR with only one half quantized")
+        st.markdown(f"**Where the loss comes from** — output SQNR with only one half quantized · {few}")
         cards(shown, key="halves", columns=3, flat=True)
 
 
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
     with st.container(border=True):
         scale = " → ".join((":red[≤ 5 dB]", ":orange[25 dB]", ":green[≥ 45 dB]"))
+        few = state.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
-        st.markdown(f"**Graph** — cumulative SQNR, {scale}; choose a layer to inspect it{waiting}")
+        st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
         layer_graph(graph_data(rows, edges(now.model)), key="graph", on_open=_opened)
 
 
