@@ -6,7 +6,7 @@ it again), and every edit is on disk before the page is drawn.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -17,8 +17,10 @@ from core.layers import Layer
 from core.model import Model
 from core.progress import ProgressFn, report
 from core.project import Project
+from core.quant import Range
 from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
+from core.thresholds import Method
 from core.tune import measured_default
 from ui import cached, exporting, measure, text
 from ui.jobs import Job
@@ -26,7 +28,7 @@ from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
 
 KEPT = 6  # projects (and trials) in memory; others are read again when they are opened
-OPEN, LAYER, ADDRESS = "open_project", "shown_layer", "project"
+OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +187,27 @@ def edit_layer(name: str, label: str, **changes: Any) -> None:
     edit(lambda recipe: recipe.with_layer(name, **changes), label)
 
 
+def hold(now: Session, name: str, range_: Range | None) -> None:
+    """Let `following` use a range of layer `name` that is not saved; None: no longer."""
+    if range_ is None:
+        st.session_state.pop(HELD, None)
+    else:
+        st.session_state[HELD] = (now.project.id, now.project.head, name, range_)
+
+
+def following(now: Session) -> Session:
+    """The session as it would be with the line that is held in a drag; itself without one."""
+    id, head, name, range_ = st.session_state.get(HELD) or ("", 0, "", None)
+    if (id, head) != (now.project.id, now.project.head):
+        return now
+    try:
+        recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)
+        encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
+    except (QuantScopeError, ValueError):
+        return now  # said when it is saved
+    return replace(now, recipe=recipe, encodings=encodings)
+
+
 def undo() -> None:
     """Show the recipe before; for use in callbacks."""
     _move(projects.undo)
@@ -218,6 +241,7 @@ def layer(now: Session) -> Layer:
 
 def choose_layer(name: str) -> None:
     """Let the Inspector show a layer."""
+    st.session_state.pop(HELD, None)
     st.session_state[LAYER] = name
 
 

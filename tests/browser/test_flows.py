@@ -128,6 +128,34 @@ def test_escape_takes_a_drag_back(page: Any, demo: App) -> None:
     assert page.locator("#cards.outdated").count() == 0
 
 
+def test_a_held_line_shows_what_the_network_makes_of_it(page: Any, demo: App) -> None:
+    inspector(page, demo.url)
+    before = card(page, "Output SQNR"), saved(page), tile(page, "range")
+    drag(page, -420, release=False)
+    page.locator("#threshold[data-state=live]").wait_for()
+    assert page.locator("#cards.outdated").count() == 1
+    page.locator("#cards[data-token]:not(.outdated)").wait_for()
+    page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+    held, shown = card(page, "Output SQNR"), tile(page, "range")
+    assert held != before[0]
+    assert shown != before[2]
+    assert page.locator("#threshold[data-state=live]").count() == 1  # still in the hand
+    assert saved(page) == before[1]
+    page.keyboard.press("Escape")
+    page.locator("#threshold[data-state=exact]").wait_for()
+    page.wait_for_function(
+        """wanted => {
+          const find = (root) => root.querySelector("[data-card='Output SQNR'] .value")
+            || [...root.querySelectorAll("*")].map((e) => e.shadowRoot && find(e.shadowRoot)).find(Boolean);
+          return find(document)?.textContent === wanted;
+        }""",
+        arg=before[0],
+    )
+    page.mouse.up()
+    assert (tile(page, "range"), saved(page)) == (before[2], before[1])
+    assert page.locator("#cards.outdated").count() == 0
+
+
 def test_keys_move_the_line(page: Any, demo: App) -> None:
     inspector(page, demo.url)
     slider = page.get_by_role("slider", name=re.compile("High end|threshold"))

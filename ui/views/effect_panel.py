@@ -1,4 +1,4 @@
-"""What the shown recipe does to the whole network in int8; follows an edit without holding up the page."""
+"""What the shown recipe, or a line held in a drag, does to the network; never holds up the page."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ PATIENCE = 0.3  # seconds
 
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
-    live = state.effect(now, patience=PATIENCE)
+    live = state.effect(state.following(now), patience=PATIENCE)
     st.fragment(common.guarded(_panel), run_every=0.15 if live.running else None)(layer.name, live.running)
 
 
@@ -22,6 +22,7 @@ def _panel(name: str, waited: bool) -> None:
     now = state.session()
     if now is None:
         return
+    now = state.following(now)
     live = state.effect(now)
     if waited and not live.running:
         signal("effect", state.recipe_token(now.recipe))  # once: ends the polling

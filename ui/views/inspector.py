@@ -262,7 +262,18 @@ def _chart(now: state.Session, seen: TensorView) -> None:
         readonly=not seen.quantized,
         more=tools.marks(seen) if st.session_state.get("part") == details.TOOLS else (),
     )
-    threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use)
+    held = state.following(now) is not now
+    threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
+
+
+def _held() -> None:
+    """A clip line stands still while it is dragged, or was let go without a change; a callback."""
+    said = st.session_state[CHART].hold
+    now = state.session()
+    if said is None or now is None:
+        return
+    range_ = Range(float(said["low"]), float(said["high"])) if "low" in said else None
+    state.hold(now, details.owner(now), range_)
 
 
 def _dragged() -> None:

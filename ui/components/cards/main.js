@@ -12,7 +12,7 @@ export default function (component) {
   root.dataset.token = data.token;
   if (!parentElement.outdate) {
     parentElement.outdate = () => root.dataset.token && root.classList.add("outdated");
-    parentElement.settle = (event) => event.detail === root.dataset.token && root.classList.remove("outdated");
+    parentElement.settle = (event) => root.dataset.token && root.classList.toggle("outdated", event.detail !== root.dataset.token);
     window.addEventListener(EDITED, parentElement.outdate);
     window.addEventListener(SETTLED, parentElement.settle);
   }

@@ -4,6 +4,7 @@
 // figures once the drag has ended. `seq` counts this chart's own edits: data older than the newest edit are not
 // allowed to move a line back.
 
+const DWELL = 250;  // ms without a movement after which a held line is measured
 const TILES = ["range", "share", "sqnr", "cosine", "mse", "kl"];
 
 function place(S) {
@@ -87,8 +88,9 @@ function moveTo(S, side, value) {
     const at = S.range[side], read = (key) => (curve[key] ? interpolate(curve.x, curve[key], at) : null);
     S.now = { share: read("share"), sqnr: read("sqnr"), cosine: read("cosine"), mse: read("mse"), kl: read("kl"), clipping: read("clipping") };
   }
-  if (!S.live) window.dispatchEvent(new Event("quantscope-edited"));  // whatever depends on the range is outdated
+  if (!S.live || S.asked) window.dispatchEvent(new Event("quantscope-edited"));  // what depends on the range is outdated
   S.live = true;
+  S.asked = false;
   cancelAnimationFrame(S.frame);
   S.frame = requestAnimationFrame(() => place(S));
 }
@@ -96,6 +98,18 @@ function moveTo(S, side, value) {
 function commit(S) {
   S.seq += 1;
   S.send("edit", { low: S.range.low, high: S.range.high, seq: S.seq, rev: S.rev });
+}
+
+// A line that is held still shows what the network makes of it; `held` until that is saved or taken back.
+function hold(S) {
+  if (!S.drag || !S.live || !S.data.follow) return;
+  S.held = S.asked = true;
+  S.send("hold", { low: S.range.low, high: S.range.high, rev: S.rev });
+}
+
+function release(S) {
+  S.held = false;
+  S.send("hold", { rev: S.rev });
 }
 
 function grab(S, g, side) {
@@ -110,13 +124,22 @@ function grab(S, g, side) {
     event.preventDefault();
   };
   g.onpointermove = (event) => {
-    if (S.drag === side) moveTo(S, side, S.V(event.clientX - S.svg.getBoundingClientRect().left - offset));
+    if (S.drag !== side) return;
+    moveTo(S, side, S.V(event.clientX - S.svg.getBoundingClientRect().left - offset));
+    clearTimeout(S.dwell);
+    S.dwell = setTimeout(() => hold(S), DWELL);
   };
   const end = (keep) => () => {
     if (S.drag !== side) return;
     S.drag = null;
-    if (keep && S.range !== before) commit(S);
-    else if (!keep) settle(S);
+    clearTimeout(S.dwell);
+    if (keep && S.range !== before) {
+      S.held = false;
+      commit(S);
+    } else if (!keep) {
+      if (S.held) release(S);
+      settle(S);
+    }
   };
   g.onpointerup = end(true);
   g.onpointercancel = end(false);
@@ -247,6 +270,7 @@ export default function (component) {
     if (S.plotted !== plotted(data)) { S.plotted = plotted(data); drawChart(S); }
     settle(S);
   }
+  if (data.held && !S.drag) release(S);  // nobody holds it any more
   root.dataset.ready = "1";
   if (!S.observer) {
     S.observer = new ResizeObserver(() => {
@@ -254,7 +278,7 @@ export default function (component) {
     });
     S.observer.observe(root);
   }
-  return () => { S.observer.disconnect(); clearTimeout(S.timer); parentElement.threshold = undefined; };
+  return () => { S.observer.disconnect(); clearTimeout(S.timer); clearTimeout(S.dwell); parentElement.threshold = undefined; };
 }
 
 // What forces a new drawing: marks, their order, or curves that depend on the other end of the range.
