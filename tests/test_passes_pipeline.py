@@ -19,7 +19,7 @@ from tests.networks import NETWORKS, feeds
 from tests.quantizing import network, run, sqnr
 from tests.test_passes_bias_correction import samples_of
 
-ALL = ("equalize", PassChoice(name="smooth", options={"alpha": 0.3}), "bias_correction", "rounding")
+ALL = ("rotate", "equalize", PassChoice(name="smooth", options={"alpha": 0.3}), "bias_correction", "rounding")
 RECIPE = Recipe().with_default(weights=Granularity.PER_TENSOR).with_passes(*ALL)
 
 
@@ -39,7 +39,7 @@ def test_recipes_replay_to_the_byte(name: str, tmp_path: Path) -> None:
     )
     onnx.checker.check_model(first.proto, full_check=True)
     assert [record.choice.name for record in first.records] == [
-        "equalize", "smooth", "rounding", "bias_correction"
+        "rotate", "equalize", "smooth", "rounding", "bias_correction"
     ]  # fmt: skip
     assert all(sentence.endswith(".") for sentence in first.log)
     model = network(name)
@@ -78,7 +78,7 @@ def test_statistics_are_of_the_changed_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[equalise]", "unknown pass 'equalise'; the passes are equalize"),
+        ("[equalise]", "unknown pass 'equalise'; the passes are rotate"),
         ("[equalize, equalize]", "twice"),
         ("equalize", "should be a list"),
         ("[{smooth: {beta: 1}}]", "no option 'beta'; its options: alpha"),

@@ -9,6 +9,7 @@ from core.model import Model
 from core.passes.bias_correction import correct_biases
 from core.passes.equalize import equalize
 from core.passes.rewrite import Difference
+from core.passes.rotate import rotate
 from core.passes.rounding import round_to_outputs
 from core.passes.smooth import smooth
 from core.passes.table import PASSES, PassChoice
@@ -110,6 +111,34 @@ def _equalize(
     )
 
 
+def _rotate(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    choice: PassChoice,
+    threads: int | None,
+    progress: ProgressFn | None,
+) -> tuple[Model, PassRecord]:
+    found = rotate(model, samples, threads=threads, progress=progress)
+    ratios = [x.before / x.after for x in found.tensors if x.after > 0]
+    sentences = ["Rotation found no residual stream that it could turn to any use."]
+    if ratios:
+        won = 20 * np.log10(ratios).mean()
+        sentences = [
+            f"Rotation turned {len(ratios)} activations; their ranges shrank by {won:.1f} dB on average."
+        ]
+    sentences += [
+        f"The stream that begins at {name} was left alone: {why}." for name, why in found.left_out.items()
+    ]
+    return found.model, PassRecord(
+        choice=choice,
+        touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
+        measure="width of the range",
+        sentences=(*sentences, _stayed(found.difference)),
+        difference=found.difference,
+    )
+
+
 def _smooth(
     model: Model,
     recipe: Recipe,
@@ -203,5 +232,9 @@ _ModelPass = Callable[
 _EncodingPass = Callable[
     [Model, Encodings, Samples, PassChoice, int | None, ProgressFn | None], tuple[Encodings, PassRecord]
 ]
-_MODEL_PASSES: Mapping[str, _ModelPass] = {"equalize": _equalize, "smooth": _smooth}
+_MODEL_PASSES: Mapping[str, _ModelPass] = {
+    "rotate": _rotate,
+    "equalize": _equalize,
+    "smooth": _smooth,
+}
 _ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _round, "bias_correction": _correct}

@@ -35,6 +35,14 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
         entry.name: entry
         for entry in (
             Pass(
+                name="rotate",
+                label="Rotation",
+                sentence="Turns residual streams to a basis in which no channel stands out: for transformers "
+                "with massive activations, and for linear bottlenecks; best before equalize. Changes the "
+                "weights around the stream; the float outputs stay.",
+                changes_model=True,
+            ),
+            Pass(
                 name="equalize",
                 label="Cross-layer equalization",
                 sentence="Scales channels between layers so that one step suits all of them: for weights per "
