@@ -209,14 +209,14 @@ def test_even_streams_are_left_alone(tmp_path: Path) -> None:
         lambda n, x: n.add("Slice", [x, "lo", "hi", "last"], "z"),
         lambda n, x: n.add("Pow", [x, "three"], "z"),
         lambda n, x: n.add("ReduceMax", [n.add("Mul", [x, x], "zz")], "z", axes=[-1], keepdims=1),
-        lambda n, x: n.add("MatMul", [n.add("Transpose", [x], "t", perm=[0, 2, 1]), n.random("u", 5, 3)], "z"),
+        lambda n, x: n.add("MatMul", [n.add("Transpose", [x], "t", perm=[0, 2, 1]), "five"], "z"),
         lambda n, x: n.add("Identity", [x], "z"),
     ],
 )  # fmt: skip
 def test_what_reads_single_channels_blocks_a_stream(spoil: Callable[[Net, str], str]) -> None:
     n = Net(2)
     n.const("lo", [0], np.int64), n.const("hi", [3], np.int64), n.const("last", [-1], np.int64)
-    n.const("three", 3.0)
+    n.const("three", 3.0), n.random("five", 5, 3)
     x = n.add("MatMul", ["x", n.random("w", 8, WIDTH)], "m")
     n.add("MatMul", [x, n.random("v", WIDTH, 4)], "y")
     outputs: dict[str, list[object]] = {"y": ["N", 5, 4]}

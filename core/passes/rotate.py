@@ -21,7 +21,7 @@ from core.session import float_session
 SAMPLES = 32
 CANDIDATES = 24  # bases tried for each stream
 WORTHWHILE_DB = 1.0  # less range that is not turned for
-ROW_BYTES = 1 << 27  # of activations kept, to tell ranges in any basis
+ROW_BYTES = 1 << 24  # of activations kept, to tell ranges in any basis
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
