@@ -16,10 +16,12 @@ from streamlit.testing.v1 import AppTest
 
 from core import project as projects
 from core.project import Project, Source
-from core.recipe import Recipe
+from core.recipe import Recipe, resolve
 from core.targets import Precision
 from core.thresholds import Method
 from ui import opening
+from ui.rows import layer_rows
+from ui.workspace import prepare
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {
@@ -228,6 +230,14 @@ def test_apply_to_similar_layers(ready: AppTest) -> None:
     kinds = {choice.method for choice in recipe(app).layers.values()}
     assert kinds == {Method.KL}
     assert len(recipe(app).layers) > 1
+
+
+def test_minmax_clips_nothing(ready: AppTest) -> None:
+    project = opened(ready)
+    space = prepare(project, lambda _: None)
+    encodings = resolve(Recipe(), space.statistics, space.model)
+    rows = layer_rows(space.model, space.statistics, Recipe(), encodings)
+    assert {row.clipped for row in rows if row.clipped is not None} == {0.0}
 
 
 def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:

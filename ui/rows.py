@@ -11,8 +11,8 @@ from core.model import Model
 from core.recipe import Encodings, Recipe
 from core.statistics import Statistics
 from core.targets import Precision
-from core.thresholds import FLAGS, RangeError, errors_at
-from ui.tensor_view import LABELS
+from core.thresholds import FLAGS, RangeError, Search, errors_at
+from ui.tensor_view import LABELS, clipped
 from ui.text import cosine
 
 ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of a search; others are facts
@@ -124,7 +124,7 @@ def _row(
         weights=str(choice.weights) if layer.weight is not None else "",
         low=found.range.low if found is not None and quantized else None,
         high=found.range.high if found is not None and quantized else None,
-        clipped=error.clipped_share if error is not None else None,
+        clipped=_clipped(statistics, source, found, error),
         tensor_sqnr=error.sqnr_db if error is not None else None,
         local_sqnr=local.sqnr_db if local is not None else None,
         cumulative_sqnr=cumulative.sqnr_db if cumulative is not None else None,
@@ -132,6 +132,15 @@ def _row(
         shared=shared,
         flag="",
     )
+
+
+def _clipped(
+    statistics: Statistics, tensor: str, found: Search | None, error: RangeError | None
+) -> float | None:
+    """Share of values outside the range; None where there is none."""
+    if error is None or found is None:
+        return None
+    return clipped(statistics.histograms[tensor], found.range, error)
 
 
 def _error(

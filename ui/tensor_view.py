@@ -69,6 +69,16 @@ class TensorView(RangeView):
     quantized: bool  # False: the layer's output stays float
 
 
+def clipped(histogram: Histogram, range_: Range, error: RangeError) -> float:
+    """Share of values outside of `range_`, 0 to 1.
+
+    `error` counts values outside of what the encoding holds. A rounded zero point moves that by up to half a
+    step: the extremes themselves then lie outside, though they are rounded and not clipped.
+    """
+    inside = range_.low <= histogram.min and histogram.max <= range_.high
+    return 0.0 if inside else error.clipped_share
+
+
 def view_tensor(
     model: Model,
     statistics: Statistics,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from core.thresholds import Method
-from ui.tensor_view import LABELS, Curve, RangeView, curve
+from ui.tensor_view import LABELS, Curve, RangeView, clipped, curve
 
 BINS = 2048  # of the histogram on screen, at most
 
@@ -111,7 +111,7 @@ def _exact(seen: RangeView, high: Curve | None) -> dict[str, float | None]:
     e = seen.error
     kl = float(np.interp(seen.range.high, high.x, high.columns["kl"])) if high is not None else np.nan
     figures = {
-        "share": e.clipped_share,
+        "share": clipped(seen.histogram, seen.range, e),
         "sqnr": e.sqnr_db,
         "cosine": e.cosine,
         "mse": e.mse,

@@ -9,6 +9,7 @@ from core.recipe import Recipe
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
 from ui import state, text
+from ui.components.refresh import wide
 from ui.figures.errors import error_figure
 from ui.rows import Row
 from ui.tensor_view import AUTOMATIC, LABELS
@@ -38,7 +39,9 @@ def render() -> None:
         _table(now, shown)
     st.caption(
         f"{len(shown)} of {text.plural(len(rows), 'layer')} · *alone*: only that layer is quantized · "
-        "*cumulative*: everything before it too" + (" · **measuring…**" if running else "")
+        "*cumulative*: everything before it too; SQNR in dB on "
+        + state.preview_samples(now)
+        + (" · **measuring…**" if running else "")
     )
     flagged = [row for row in shown if row.flag]
     if flagged:
@@ -134,10 +137,11 @@ def _reset(names: tuple[str, ...]) -> None:
 
 
 def _table(now: state.Session, shown: list[Row]) -> None:
+    roomy = wide()
     frame = pd.DataFrame(
         {
             "inspect": ":material/tune:",
-            "name": [text.plain(row.name) for row in shown],
+            "name": [text.short(row.name, 52 if roomy else 19) for row in shown],
             "op": [text.plain(row.op) for row in shown],
             "shape": [row.shape for row in shown],
             "strategy": [row.strategy for row in shown],
@@ -145,8 +149,8 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "weights": [NAMES.get(row.weights, NONE) for row in shown],
             "range": [_range(row) for row in shown],
             "clipped": [None if row.clipped is None else 100 * row.clipped for row in shown],
-            "local": [row.local_sqnr for row in shown],
-            "cumulative": [row.cumulative_sqnr for row in shown],
+            "local": [_figure(row.local_sqnr) for row in shown],
+            "cumulative": [_figure(row.cumulative_sqnr) for row in shown],
             "cosine": [row.cumulative_cosine for row in shown],
             "flag": ["⚑" if row.flag else "" for row in shown],
         }
@@ -160,6 +164,7 @@ def _table(now: state.Session, shown: list[Row]) -> None:
         hide_index=True,
         height=min(38 + 35 * len(shown), 560),
         num_rows="fixed",
+        placeholder=NONE,
         on_change=_edited,
         args=(key, names),
         disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
@@ -173,8 +178,13 @@ def _table(now: state.Session, shown: list[Row]) -> None:
                 width=34,
                 help="Open the layer in the Inspector",
             ),
-            "name": column.TextColumn("Layer", pinned=True, width=138),
-            "op": column.TextColumn("Operators", width=90),
+            "name": column.TextColumn(
+                "Layer",
+                pinned=True,
+                width=370 if roomy else 142,
+                help="Long names are cut in the middle; the filter and the Inspector know the whole name",
+            ),
+            "op": column.TextColumn("Operators", width=124),
             "shape": column.TextColumn("Shape", width=84, help="Of the output"),
             "strategy": column.SelectboxColumn(
                 "Strategy",
@@ -194,27 +204,27 @@ def _table(now: state.Session, shown: list[Row]) -> None:
                 "Weights",
                 options=[*NAMES.values(), NONE],
                 required=True,
-                width=76,
+                width=88,
                 help="One scale for each output channel, or one for the whole tensor",
             ),
-            "range": column.TextColumn("Range", width=100, help="Values kept; others are clipped"),
+            "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
             "clipped": column.NumberColumn(
-                "Clipped", format="%.3f %%", width=70, help="Share of values outside the range"
+                "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"
             ),
             "local": column.NumberColumn(
                 "Alone",
-                format="%.1f dB",
-                width=66,
-                help="SQNR with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
+                step=0.1,
+                width=54,
+                help="SQNR, dB, with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
             ),
             "cumulative": column.NumberColumn(
                 "Cumul.",
-                format="%.1f dB",
-                width=66,
-                help="Cumulative SQNR: everything before it is quantized too",
+                step=0.1,
+                width=58,
+                help="Cumulative SQNR, dB: everything before it is quantized too",
             ),
             "cosine": column.NumberColumn(
-                "Cosine", format="%.4f", width=64, help="Cumulative: f·q / (‖f‖‖q‖)"
+                "Cosine", format="%.4f", width=58, help="Cumulative: f·q / (‖f‖‖q‖)"
             ),
             "flag": column.TextColumn(
                 "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
@@ -223,12 +233,17 @@ def _table(now: state.Session, shown: list[Row]) -> None:
     )
 
 
+def _figure(value: float | None) -> float | None:
+    """A figure as the browser formats it: with one decimal, ∞ included."""
+    return None if value is None else round(value, 1)
+
+
 def _range(row: Row) -> str:
     if row.shared:
         return "as its input"
     if row.low is None or row.high is None:
         return ""
-    return f"{row.low:.3g} … {row.high:.3g}".replace("-", "−")
+    return f"{text.number(row.low, 3)} … {text.number(row.high, 3)}"
 
 
 def _edited(key: str, names: list[str]) -> None:

@@ -13,7 +13,19 @@ _refresh = st.components.v2.component(
 
 def listen() -> None:
     """Take part in the page, once, outside of fragments: runs the page again when `signal` was drawn."""
-    _refresh(key="refresh", data={"signal": False}, height=1, on_ready_change=lambda: None)
+    _refresh(
+        key="refresh",
+        data={"signal": False, "wide": wide()},
+        height=1,
+        on_ready_change=lambda: None,
+        on_wide_change=lambda: None,
+    )
+
+
+def wide() -> bool:
+    """Whether the browser's window has room to spare; False until it has said so."""
+    known = st.session_state.get("refresh")
+    return bool(known is not None and known.get("wide"))
 
 
 def signal(key: str, token: str) -> None:

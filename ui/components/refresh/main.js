@@ -3,7 +3,7 @@
 // A part of the page that polls cannot ask for that itself: the request could overtake a click on another page's
 // link and take the user back. So it only signals, and the listener asks through the browser, once clicks have taken effect.
 
-const READY = "quantscope-ready";
+const READY = "quantscope-ready", WIDE = 1700;
 
 // Nobody has just clicked (the page may be about to change), and no run is under way.
 function settled(S) {
@@ -28,6 +28,8 @@ export default function (component) {
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run();
   window.addEventListener(READY, S.listener);
+  const wide = window.innerWidth >= WIDE;
+  if (wide !== data.wide && S.wide !== wide) component.setStateValue("wide", (S.wide = wide));
   if (!S.clicked) {
     S.clicked = () => { S.click = Date.now(); };
     window.addEventListener("click", S.clicked, true);
