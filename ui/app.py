@@ -11,7 +11,17 @@ if _ROOT not in sys.path:  # `streamlit run ui/app.py` from a checkout that is n
     sys.path.append(_ROOT)
 
 from ui import state  # noqa: E402
-from ui.views import common, export, inspector, layers, overview, playground, sidebar, start  # noqa: E402
+from ui.views import (  # noqa: E402
+    common,
+    export,
+    inspector,
+    layers,
+    overview,
+    playground,
+    sensitivity,
+    sidebar,
+    start,
+)
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -43,6 +53,7 @@ def main() -> None:
         ("overview", "Overview", "dashboard", overview.render),
         ("layers", "Layers", "table_rows", layers.render),
         ("inspector", "Inspector", "tune", inspector.render),
+        ("sensitivity", "Sensitivity", "leaderboard", sensitivity.render),
         ("playground", "Playground", "science", playground.render),
         ("export", "Export", "download", export.render),
     )

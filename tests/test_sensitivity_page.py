@@ -1,0 +1,162 @@
+"""The Sensitivity page: a ranking that grows, stays on cancel, and whose remedies change the recipe."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core import project as projects
+from core.ranking import Metric, Score
+from core.recipe import Recipe
+from core.sensitivity import Kind
+from ui import cached, opening
+from ui.figures.sensitivity import TOP, sensitivity_figure
+
+APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def app() -> AppTest:
+    return AppTest.from_file(str(APP), default_timeout=60)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["app.py"])
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def page() -> AppTest:
+    found = app()
+    found.query_params["project"] = opening.open_sample("digits_mlp").id
+    wait(found, lambda: "recipe" in found.session_state)
+    found.session_state["go"] = "sensitivity"
+    return found.run()
+
+
+def wait(page: AppTest, condition: Any) -> None:
+    end = time.monotonic() + 60
+    page.run()
+    while not condition():
+        assert time.monotonic() < end, [e.value for e in page.error]
+        time.sleep(0.1)
+        page.run()
+    assert not page.exception
+    assert not page.error
+
+
+def recipe(page: AppTest) -> Recipe:
+    """What is on disk."""
+    opened = projects.open_project(page.session_state["open_project"].id)
+    saved = projects.read_step(opened).recipe if opened.head else ""
+    return Recipe.from_yaml(saved) if saved else Recipe()
+
+
+def keys(page: AppTest) -> set[str | None]:
+    return {button.key for button in page.button}
+
+
+def said(page: AppTest) -> str:
+    parts = [*page.markdown, *page.caption, *page.info, *page.success]
+    return "\n".join(part.value for part in parts)
+
+
+def run(page: AppTest) -> None:
+    """Run the chosen kind to its end."""
+    page.button(key="start_sens").click().run()
+    id = f"{page.session_state['open_project'].id}:sensitivity"
+    wait(page, lambda: not cached.registry().get(id).active)  # type: ignore[union-attr]
+    page.run()
+
+
+def test_without_a_model_the_page_says_what_to_do() -> None:
+    found = app().run()
+    found.session_state["go"] = "sensitivity"
+    found.run()
+    assert not found.exception
+    assert "empty_open" in keys(found)
+
+
+def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> None:
+    assert "Press **Run**" in said(page)
+    run(page)
+    assert "One layer on, by Output SQNR" in said(page)
+    assert "sens_inspect_0" in keys(page)
+    before = recipe(page)
+    remedies = [b for b in page.button if str(b.key).startswith("sens_remedy_") and not b.disabled]
+    assert remedies
+    remedies[0].click().run()
+    assert not page.exception
+    assert recipe(page) != before
+    assert page.button(key=str(remedies[0].key)).disabled
+    wait(page, lambda: "output SQNR measured" in said(page) and "measuring…**" not in said(page))
+    assert "Found for an earlier state of the recipe" in said(page)
+    run(page)
+    assert "of them known from before" in said(page)
+    page.button(key="undo").click().run()
+    assert recipe(page) == before
+
+
+def test_operators_and_another_metric(page: AppTest) -> None:
+    page.button_group(key="sens_kind").set_value(Kind.OP_TYPE).run()
+    run(page)
+    assert "Operator types, by Output SQNR" in said(page)
+    assert "Top-1" in page.selectbox(key="sens_metric").options  # the sample has labels
+    page.selectbox(key="sens_metric").set_value(Metric.KL).run()
+    assert not page.exception
+    assert "Operator types, by KL divergence" in said(page)
+    page.session_state["go"] = "export"
+    page.run()
+    page.session_state["go"] = "sensitivity"
+    page.run()
+    assert "Operator types, by KL divergence" in said(page)  # also after a visit elsewhere
+
+
+def score(name: str, value: float, rank: int, **changes: Any) -> Score:
+    fields: dict[str, Any] = {
+        "name": name,
+        "value": value,
+        "low": value - 1.0,
+        "high": value + 2.0,
+        "rank": rank,
+        "rank_low": 1,
+        "rank_high": 2,
+        "flagged": False,
+        "samples": 8,
+    }
+    return Score(**{**fields, **changes})
+
+
+def test_the_worst_is_on_top_and_names_are_text() -> None:
+    scores = [score(HOSTILE, 5.0, 1, flagged=True), score("b", 20.0, 2), score("c", math.inf, 3)]
+    figure = sensitivity_figure(scores, Kind.ENABLE, Metric.SQNR)
+    bad, rest = figure.data
+    assert list(bad.x) == [5.0]
+    assert list(bad.error_x.array) == [2.0]
+    assert list(bad.error_x.arrayminus) == [1.0]
+    assert list(rest.x) == [20.0, TOP]
+    assert list(rest.y) == [2, 3]
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # counted from the top
+    assert "dB" in figure.layout.xaxis.title.text
+    assert figure.layout.yaxis.ticktext[0] == "&lt;img src=x onerror=alert(1)&gt;"
+    assert "<img" not in figure.to_json()
+
+
+def test_what_is_lost_turns_the_interval_round() -> None:
+    scores = [score("a", 0.5, 1, low=0.25, high=0.875), score("b", math.nan, 2, low=math.nan, high=math.nan)]
+    lost = sensitivity_figure(scores, Kind.ENABLE, Metric.AGREEMENT).data[0]
+    assert list(lost.x) == [50.0, None]
+    assert list(lost.error_x.array) == [25.0, 0.0]
+    assert list(lost.error_x.arrayminus) == [37.5, 0.0]
+    won = sensitivity_figure(scores, Kind.DISABLE, Metric.AGREEMENT).data[0]
+    assert list(won.error_x.array) == [37.5, 0.0]
+    assert won.customdata[1][1] == "cannot be compared"

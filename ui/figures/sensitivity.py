@@ -1,0 +1,162 @@
+"""The ranking of a sensitivity run: one bar a layer, what matters most on top, with its error bars."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from core.ranking import Metric, Score
+from core.sensitivity import Kind
+from ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
+from ui.text import number
+
+TOP = 90.0  # dB; what loses nothing is drawn here
+ROW = 24  # pixels
+ROWS = 20  # shown at first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """How the values of a metric are drawn."""
+
+    title: str
+    unit: str
+    shown: Callable[[float], float]  # from the ranking's value
+    formula: str
+
+
+_LOST: dict[Metric, Axis] = {
+    Metric.SQNR: Axis(
+        title="output SQNR, dB (shorter is worse)", unit="dB", shown=lambda v: v, formula=SQNR_FORMULA
+    ),
+    Metric.COSINE: Axis(
+        title="1 − output cosine (longer is worse)", unit="", shown=lambda v: 1.0 - v, formula=COSINE_FORMULA
+    ),
+    Metric.KL: Axis(
+        title="KL divergence of the classes, nats (longer is worse)",
+        unit="nats",
+        shown=lambda v: v,
+        formula="Σ p ln(p/q), mean over the rows",
+    ),
+    Metric.AGREEMENT: Axis(
+        title="rows that change class, % (longer is worse)",
+        unit="%",
+        shown=lambda v: 100.0 * (1.0 - v),
+        formula="100 − share of rows with the same class first",
+    ),
+    Metric.TOP1: Axis(
+        title="rows with a wrong class, % (longer is worse)",
+        unit="%",
+        shown=lambda v: 100.0 * (1.0 - v),
+        formula="100 − top-1",
+    ),
+}
+_WON: dict[Metric, Axis] = {
+    Metric.SQNR: Axis(
+        title="output SQNR won back, dB (longer matters more)",
+        unit="dB",
+        shown=lambda v: v,
+        formula=SQNR_FORMULA,
+    ),
+    Metric.COSINE: Axis(
+        title="output cosine won back (longer matters more)",
+        unit="",
+        shown=lambda v: v,
+        formula=COSINE_FORMULA,
+    ),
+    Metric.KL: Axis(
+        title="KL divergence won back, nats (longer matters more)",
+        unit="nats",
+        shown=lambda v: v,
+        formula="Σ p ln(p/q), mean over the rows",
+    ),
+    Metric.AGREEMENT: Axis(
+        title="agreement won back, percentage points (longer matters more)",
+        unit="pp",
+        shown=lambda v: 100.0 * v,
+        formula="share of rows with the same class first",
+    ),
+    Metric.TOP1: Axis(
+        title="top-1 won back, percentage points (longer matters more)",
+        unit="pp",
+        shown=lambda v: 100.0 * v,
+        formula="share of rows with the right class first",
+    ),
+}
+
+
+def axis(kind: Kind, metric: Metric) -> Axis:
+    """How a ranking is drawn: what is lost, or with one layer off, what is won back."""
+    return (_WON if kind is Kind.DISABLE else _LOST)[metric]
+
+
+def sensitivity_figure(scores: Sequence[Score], kind: Kind, metric: Metric) -> go.Figure:
+    """Bars by rank, the first on top; flagged ones stand out; values that are not numbers leave a gap.
+
+    The vertical axis counts the bars from 1, so that a click tells which one it was.
+    """
+    drawn = axis(kind, metric)
+    figure = go.Figure()
+    places = list(enumerate(scores, 1))
+    for flagged, name, colour in ((True, "stands out (beyond median + 3 IQR)", BAD), (False, "", QUANTIZED)):
+        part = [(y, score) for y, score in places if score.flagged is flagged]
+        if not part:
+            continue
+        ends = [_ends(score, drawn) for _, score in part]
+        figure.add_bar(
+            y=[y for y, _ in part],
+            x=[value for value, _, _ in ends],
+            orientation="h",
+            name=name or "operator type" if kind is Kind.OP_TYPE else name or "layer",
+            marker={"color": colour},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - value if value is not None else 0.0 for value, _, high in ends],
+                "arrayminus": [value - low if value is not None else 0.0 for value, low, _ in ends],
+                "color": FLOAT,
+                "thickness": 1.4,
+                "width": 4,
+            },
+            customdata=[_words(score, drawn) for _, score in part],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}, 90 % interval %{customdata[2]}<br>"
+            f"rank %{{customdata[3]}}, interval %{{customdata[4]}}<br><i>{drawn.formula}</i><extra></extra>",
+        )
+    layout(figure, x=drawn.title, y="", height=90 + ROW * len(scores), legend=any(s.flagged for s in scores))
+    figure.update_layout(barmode="overlay", bargap=0.25)
+    figure.update_yaxes(
+        range=[len(scores) + 0.6, 0.4],
+        tickmode="array",
+        tickvals=[y for y, _ in places],
+        ticktext=[label(score.name, 40) for score in scores],
+        showgrid=False,
+        zeroline=False,
+    )
+    return figure
+
+
+def _ends(score: Score, drawn: Axis) -> tuple[float | None, float, float]:
+    """Value, lower and upper end as drawn; None where there is no value."""
+    if math.isnan(score.value):
+        return None, 0.0, 0.0
+    value = _finite(drawn.shown(score.value))
+    ends = [value if math.isnan(end) else _finite(drawn.shown(end)) for end in (score.low, score.high)]
+    return value, min(*ends, value), max(*ends, value)
+
+
+def _finite(value: float) -> float:
+    return max(min(value, TOP), -TOP) if math.isinf(value) else value
+
+
+def _words(score: Score, drawn: Axis) -> list[str]:
+    value, low, high = (drawn.shown(v) for v in (score.value, score.low, score.high))
+    low, high = min(low, high), max(low, high)
+    said = "cannot be compared" if math.isnan(value) else f"{number(value)} {drawn.unit}".strip()
+    return [
+        label(score.name, 60),
+        said,
+        f"{number(low)} … {number(high)}",
+        str(score.rank),
+        f"{score.rank_low} … {score.rank_high}",
+    ]

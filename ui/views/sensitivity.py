@@ -1,0 +1,286 @@
+"""Sensitivity: which layers matter most for the output, why, and what to do about them."""
+
+import streamlit as st
+
+from core.ranking import Metric, Score, figure, ranking
+from core.sensitivity import SAMPLES, Kind, Subject
+from ui import sensitivityruns as runs
+from ui import state, text
+from ui.components import Card, cards
+from ui.components.refresh import signal
+from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
+from ui.jobs import Job, State
+from ui.sensitivityruns import Sweep
+from ui.views import common, remedies
+
+KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
+PLAIN = {"displayModeBar": False}
+KINDS = {Kind.ENABLE: "One layer on", Kind.DISABLE: "One layer off", Kind.OP_TYPE: "Operator types"}
+KINDS_HELP = (
+    "**One layer on**: only that layer is quantized; shows what each costs by itself. "
+    "**One layer off**: all but that layer; shows what leaving it in float would win back. "
+    "**Operator types**: all layers of one operator at a time; few runs, a first look."
+)
+METRICS = {
+    Metric.SQNR: "Output SQNR",
+    Metric.COSINE: "Output cosine",
+    Metric.KL: "KL divergence",
+    Metric.AGREEMENT: "Agreement",
+    Metric.TOP1: "Top-1",
+}
+
+
+def render() -> None:
+    """Draw the page."""
+    common.title("Sensitivity", "Which layers cost accuracy, how sure that is, and what helps.")
+    now = common.session("then this page ranks its layers.")
+    if now is None:
+        return
+    if now.workspace.judged is None:
+        common.empty(
+            "There are no data to run on",
+            "The calibration data are not there any more; give them again.",
+            "Give data",
+            "open",
+        )
+        return
+    job = runs.job(now)
+    kind, metric = _controls(now, job)
+    sweep = runs.sweep(now, kind)
+    if job is not None and job.active:
+        st.fragment(common.guarded(_live), run_every=0.6)(kind, metric)
+        return
+    if job is not None and job.error:
+        st.error(text.escape(job.error), icon=":material/error:")
+    if sweep is None or not sweep.runs:
+        _nothing(job, sweep)
+        return
+    _result(now, sweep, metric, job)
+
+
+# --- what to run ---
+
+
+def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
+    """Kind, metric, samples and Run; the choices outlive a visit to another page."""
+    last = runs.newest(now)
+    kept = st.session_state.get("sens_kept", {})
+    samples = now.workspace.judged
+    most = len(samples) if samples is not None else 1
+    if KIND not in st.session_state:
+        st.session_state[KIND] = kept.get(KIND, last.kind if last else Kind.ENABLE)
+    if COUNT not in st.session_state:
+        st.session_state[COUNT] = kept.get(COUNT, last.samples if last else SAMPLES)
+    st.session_state[COUNT] = max(1, min(st.session_state[COUNT], most))
+    with st.container(border=True, horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Run with",
+            list(KINDS),
+            format_func=lambda k: KINDS[k],
+            key=KIND,
+            required=True,
+            help=KINDS_HELP,
+        )
+        assert kind is not None  # required
+        there = runs.metrics(now, runs.sweep(now, kind)) or (Metric.SQNR,)
+        if st.session_state.get(METRIC) not in there:
+            wanted = kept.get(METRIC)
+            st.session_state[METRIC] = wanted if wanted in there else there[0]
+        metric: Metric = st.selectbox(
+            "Rank by",
+            there,
+            format_func=lambda m: METRICS[m],
+            key=METRIC,
+            width=170,
+            help="Another metric sorts the same runs again; nothing is run twice.",
+        )
+        count = st.number_input(
+            "Samples",
+            min_value=1,
+            max_value=most,
+            step=1,
+            key=COUNT,
+            width=130,
+            help="More samples narrow the intervals; every sample takes as long as the first.",
+        )
+        st.button(
+            "Run",
+            key="start_sens",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=job is not None and job.active,
+            on_click=_begin,
+        )
+    st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
+    return kind, metric
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        runs.start(now, st.session_state[KIND], int(st.session_state[COUNT]))
+
+
+def _nothing(job: Job | None, sweep: Sweep | None) -> None:
+    if sweep is not None and job is not None and job.state is State.CANCELLED:
+        st.info("Cancelled before the first run was done. Press *Run* to start again.")
+        return
+    st.info(
+        "Press **Run**: the model is run with one layer quantized at a time, and what that does to the "
+        "output ranks the layers. Results appear as they come; you can cancel and keep them.",
+        icon=":material/play_arrow:",
+    )
+
+
+# --- while it runs ---
+
+
+def _live(kind: Kind, metric: Metric) -> None:
+    now = state.session()
+    job = runs.job(now) if now is not None else None
+    if now is None or job is None or not job.active:
+        signal("sensitivity", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    p, left = job.progress, job.seconds_left
+    words = text.escape(p.label or "starting")
+    if p.total:
+        words += f" · {p.done:,} of {p.total:,}"
+    words += (
+        f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, words, width="stretch")
+        st.button(
+            "Cancel",
+            key="cancel_sens",
+            icon=":material/stop:",
+            on_click=job.cancel,
+            disabled=job.stop.is_set(),
+        )
+    sweep, running = runs.sweep(now, kind), runs.newest(now)
+    if running is not None and running.kind is not kind:
+        st.caption(f"Running: {KINDS[running.kind]}. Below is what was found before.")
+    if sweep is None or not sweep.runs:
+        return
+    _cards(sweep, metric)
+    scores = ranking(list(sweep.runs), kind, metric)
+    if scores:
+        with st.container(border=True):
+            _heading(sweep, metric, scores)
+            st.plotly_chart(
+                sensitivity_figure(scores[:ROWS], kind, metric), key="sens_live_figure", config=PLAIN
+            )
+
+
+# --- what came out ---
+
+
+def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -> None:
+    current = sweep.token == state.recipe_token(now.recipe)
+    if not current:
+        st.info(
+            "Found for an earlier state of the recipe. *Run* again: only what the edit changed is repeated.",
+            icon=":material/history:",
+        )
+    elif not sweep.complete:
+        st.warning(
+            f"{len(sweep.runs):,} of {sweep.total:,} runs were done before it ended. "
+            "*Run* goes on where it stopped.",
+            icon=":material/pause:",
+        )
+    _cards(sweep, metric)
+    scores = ranking(sweep.runs, sweep.kind, metric)
+    if not scores:
+        st.info("No layer has been run yet.")
+        return
+    _turn(now)
+    with st.container(border=True):
+        _heading(sweep, metric, scores)
+        everything = len(scores) > ROWS and st.toggle(f"Show all {len(scores)}", key="sens_all")
+        shown = scores if everything else scores[:ROWS]
+        st.session_state[ORDER] = [score.name for score in shown] if sweep.kind in runs.LAYERS else []
+        st.plotly_chart(
+            sensitivity_figure(shown, sweep.kind, metric),
+            key=f"sens_figure_{sweep.kind}_{metric}_{len(shown)}",
+            on_select=_picked if sweep.kind in runs.LAYERS else "ignore",
+            selection_mode="points",
+            config=PLAIN,
+        )
+        said = f"{text.plural(sweep.samples, 'sample')}, {text.plural(len(sweep.runs), 'run')}"
+        if sweep.repeated:
+            said += f", {sweep.repeated:,} of them known from before"
+        if job is not None and job.state is State.DONE and job.result is sweep:
+            said += f", {text.duration(job.elapsed)}"
+        st.caption(f"{said}. Whiskers: 90 % of 200 draws of the samples with replacement.")
+    if sweep.kind in runs.LAYERS:
+        remedies.render(now, sweep, runs.top(scores), axis(sweep.kind, metric), current=current)
+    else:
+        st.caption("For causes and remedies, run *One layer on* or *One layer off*.")
+
+
+def _heading(sweep: Sweep, metric: Metric, scores: tuple[Score, ...]) -> None:
+    flagged = sum(score.flagged for score in scores)
+    noun = "operator type" if sweep.kind is Kind.OP_TYPE else "layer"
+    tail = f"{text.plural(flagged, noun)} far beyond the others" if flagged else f"no {noun} stands out"
+    click = "; click a bar to inspect the layer" if sweep.kind in runs.LAYERS else ""
+    st.markdown(f"**{KINDS[sweep.kind]}, by {METRICS[metric]}** — {tail}{click}")
+
+
+def _cards(sweep: Sweep, metric: Metric) -> None:
+    """What each half costs in the whole model."""
+    done = list(sweep.runs)
+    shown = []
+    for name, kind, words in (
+        ("Weights only", Kind.WEIGHTS, "activations stay float"),
+        ("Activations only", Kind.ACTIVATIONS, "weights stay float"),
+        ("Both", Kind.ALL, "everything quantized"),
+    ):
+        found = figure(done, Subject(kind=kind), metric)
+        value = "–" if found is None else _value(found.value, metric)
+        note = words if found is None else f"{_value(found.low, metric)} … {_value(found.high, metric)}"
+        tip = f"{METRICS[metric]} of the whole model, {words}; below it the 90 % interval over the samples."
+        shown.append(Card(name=name, value=value, note=note, tip=tip, waiting=found is None))
+    cards(shown, key="sens_cards", columns=3)
+
+
+def _value(value: float, metric: Metric) -> str:
+    match metric:
+        case Metric.SQNR:
+            return text.decibel(value)
+        case Metric.COSINE:
+            return text.cosine(value)
+        case Metric.KL:
+            return f"{text.number(value, 3)} nats"
+        case _:
+            return text.percent(value, 1)
+
+
+def _turn(now: state.Session) -> None:
+    """The first layer that turns bad, where errors were measured layer by layer."""
+    whole, alone = state.effect(now), state.local(now)
+    common.polling(whole.running or alone.running)
+    if whole.value is None or alone.value is None:
+        if whole.running or alone.running:
+            st.caption("Looking for the first layer that turns bad…")
+        return
+    found = runs.turn(now.model, whole.value.layers, alone.value)
+    if found is None:
+        st.markdown("**First layer that turns bad**: none, the error builds up evenly.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"**First layer that turns bad**: {text.code(text.short(found.layer, 48))}. "
+            f"{text.escape(found.sentence)}",
+            width="stretch",
+        )
+        remedies.inspect_button(found.source, "sens_turn")
+
+
+def _picked() -> None:
+    """A bar was clicked; a callback."""
+    for key, value in st.session_state.items():
+        if str(key).startswith("sens_figure_") and value is not None and value.selection.points:
+            place = round(float(value.selection.points[0]["y"])) - 1
+            names = st.session_state.get(ORDER, [])
+            if 0 <= place < len(names):
+                remedies.inspect(names[place])
