@@ -109,6 +109,7 @@ class Entry:
     changed: str  # ISO 8601, UTC
     model: Source | None  # None: the description is damaged
     data: Source | None
+    calibrated: bool = False
 
 
 def home() -> Path:
@@ -236,7 +237,10 @@ def list_projects(limit: int = 20) -> list[Entry]:
         with suppress(KeyError, TypeError, ValueError):
             model, data = _source_in((body or {})["model"]), _source_in((body or {})["data"])
         name = str((body or {}).get("name", folder.name))
-        found.append(Entry(id=folder.name, name=name, changed=changed, model=model, data=data))
+        done = bool((body or {}).get("calibrated", body is None))  # a damaged one is listed as such
+        found.append(
+            Entry(id=folder.name, name=name, changed=changed, model=model, data=data, calibrated=done)
+        )
     return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]
 
 

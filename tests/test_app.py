@@ -172,11 +172,29 @@ def test_bad_input_gets_one_clear_message(tmp_path: Path, model: str, data: str,
     app = start()
     app.text_input(key="model_path").set_value(str(tmp_path / model))
     app.text_input(key="data_path").set_value(str(tmp_path / data)).run()
-    app.button(key="calibrate").click().run()
+    if not app.button(key="calibrate").disabled:  # what is plainly wrong is said before
+        app.button(key="calibrate").click().run()
     until(app, lambda a: bool(a.error))
     assert not app.exception
     assert words in app.error[0].value.replace("\\", "")
     assert "Traceback" not in app.error[0].value
+    assert not any("Saved" in c.value for c in app.sidebar.caption)
+    assert not any("Recent" in s.value for s in start().subheader)
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "not a file"), (b"", "empty"), (b"PK", "not an ONNX")])
+def test_a_path_is_checked_as_soon_as_it_is_typed(tmp_path: Path, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "m.onnx").write_bytes(content)
+    app = start()
+    app.text_input(key="model_path").set_value(str(tmp_path / "m.onnx")).run()
+    assert words in app.error[0].value.replace("\\", "")
+    app.segmented_control(key="data_by").set_value("Random").run()
+    assert app.button(key="calibrate").disabled
+    network(tmp_path / "m.onnx", ["a"])
+    app.run()
+    healthy(app)
+    assert not app.button(key="calibrate").disabled
 
 
 def test_an_unknown_project_in_the_address_is_said() -> None:

@@ -55,6 +55,28 @@ def model_source(model: str) -> Source:
     return Source(kind="path", path=str(path.resolve()))
 
 
+# What a model's file can begin with: the numbers of ModelProto's fields, as protobuf writes them.
+_FIRST_BYTES = (b"\x08", b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42", b"\x72")
+
+
+def check_model(model: str) -> Source:
+    """Where a model lies, after a look at its first byte; the whole file is read later.
+
+    Raises:
+        ModelError: nothing is there, it cannot be read, or it is plainly something else.
+    """
+    source = model_source(model)
+    try:
+        with Path(source.path).open("rb") as file:
+            first = file.read(1)
+    except OSError as error:
+        raise ModelError(f"{source.path} cannot be read: {error.strerror or error}") from error
+    if first not in _FIRST_BYTES:
+        what = "is not an ONNX model" if first else "is empty"
+        raise ModelError(f"{source.path} {what}; give the path of an .onnx file")
+    return source
+
+
 def data_source(data: str | None, options: Mapping[str, Any] | None = None) -> Source:
     """Where calibration data lie; None for random ones.
 

@@ -18,9 +18,9 @@ def render() -> None:
     opened = state.project()
     if opened is None:
         return
+    ready = state.session()
     with st.sidebar:
         st.markdown(f"**{text.escape(opened.name)}**")
-        ready = state.session()
         if ready is not None:
             model, statistics = ready.model, ready.workspace.statistics
             computed = sum(layer.kind == "compute" for layer in model.layers)
@@ -52,7 +52,7 @@ def render() -> None:
                 help="Redo",
             )
         try:
-            step = projects.read_step(opened) if opened.head else None
+            step = projects.read_step(opened) if opened.head and ready is not None else None
         except QuantScopeError:
             step = None
         if step is not None:

@@ -11,7 +11,7 @@ from core.errors import QuantScopeError
 from core.images import PRESETS
 from core.project import Entry, Project, Source
 from sample_data import SAMPLES, Sample
-from ui import opening, state, text, workspace
+from ui import cached, opening, state, text, workspace
 from ui.jobs import State
 from ui.views import common
 
@@ -98,6 +98,7 @@ def _sample_card(sample: Sample) -> None:
 def _own() -> None:
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
+        fine = True
         with left:
             by_path = (
                 st.segmented_control(
@@ -114,6 +115,7 @@ def _own() -> None:
                 model: Any = st.text_input(
                     "Path of the model", key="model_path", placeholder="/models/net.onnx"
                 )
+                fine = _checked(opening.check_model, model)
             else:
                 model = st.file_uploader("Model file", type=["onnx"], key="model_file")
         with right:
@@ -129,6 +131,7 @@ def _own() -> None:
             data: Any = None
             if kind == "Local path":
                 data = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration")
+                fine &= _checked(opening.data_source, data)
             elif kind == "Upload":
                 data = st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file")
             else:
@@ -137,7 +140,7 @@ def _own() -> None:
                     icon=":material/casino:",
                 )
         options = _options(kind)
-        ready = bool(model) and (kind == "Random" or bool(data))
+        ready = fine and bool(model) and (kind == "Random" or bool(data))
         st.button(
             "Calibrate",
             type="primary",
@@ -148,6 +151,18 @@ def _own() -> None:
             args=(model, kind, data, options),
             help=None if ready else "Choose a model and calibration data first.",
         )
+
+
+def _checked(look: Any, path: str) -> bool:
+    """Whether a path that was typed leads somewhere; what is wrong is said below it."""
+    if not path:
+        return True
+    try:
+        look(path)
+    except QuantScopeError as error:
+        st.error(text.escape(str(error)), icon=":material/error:")
+        return False
+    return True
 
 
 def _options(kind: str) -> dict[str, Any]:
@@ -220,7 +235,7 @@ def _submit(model: Any, kind: str, data: Any, options: dict[str, Any]) -> None:
 
 
 def _recent() -> None:
-    entries = projects.list_projects()
+    entries = [entry for entry in projects.list_projects() if entry.calibrated or not _refused(entry)]
     if not entries:
         return
     st.subheader("Recent projects", anchor=False)
@@ -231,6 +246,12 @@ def _recent() -> None:
     asked = st.session_state.pop("removal", None)
     if asked:
         _confirm(asked)
+
+
+def _refused(entry: Entry) -> bool:
+    """Never calibrated, and not about to be: model or data were of no use, and there is nothing to keep."""
+    job = cached.registry().get(entry.id)
+    return job is None or job.state is State.FAILED
 
 
 def _recent_entry(entry: Entry, is_open: bool) -> None:
