@@ -1,6 +1,6 @@
 """Empirical bias correction: shift each bias by the mean error that quantization makes in its layer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,12 +94,11 @@ def correct_biases(
     if not sites:
         return BiasCorrection(encodings=bare, layers=(), left_out=left_out, samples=0)
     picked = pick(samples, count)
-    nodes = {str(node.name): node for node in model.ir.graph}
-    wanted = {site.adder: str(nodes[site.adder].outputs[0].name) for site in sites}
+    wanted = _outputs(model.ir, {site.adder for site in sites})
     picked = _fitting(model, list(wanted.values()), picked)
     floats = _float_means(model, sites, wanted, picked, workers)
     quantized = quantize_ir(model, bare)
-    cuts = {str(n.name): str(n.outputs[0].name) for n in quantized.graph if str(n.name) in wanted}
+    cuts = _outputs(quantized, wanted)
     shifts: dict[str, Float32] = {}
     layers: list[LayerShift] = []
     constants: dict[str, Encoding] = {}
@@ -114,8 +113,7 @@ def correct_biases(
         shifts[site.adder] = shift
         for held in pieces.values:
             held[cut] = held[cut] + _along(applied, site.channel, held[cut].ndim)
-        peak = float(np.abs(shift).max(initial=0.0))
-        layers.append(LayerShift(layer=site.place.layer, before=before, shift=peak))
+        layers.append(LayerShift(layer=site.place.layer, before=before, shift=float(np.abs(shift).max())))
         report(progress, number, len(sites), LABEL)
     return BiasCorrection(
         encodings=with_bias_shifts(model, encodings, shifts, constants),
@@ -169,6 +167,11 @@ def with_bias_shifts(
         constants={**encodings.constants, **(constants or {})},
         bias_shifts=dict(shifts),
     )
+
+
+def _outputs(model: ir.Model, nodes: Collection[str]) -> dict[str, str]:
+    """What some nodes compute, in topological order; the quantized model may call it otherwise."""
+    return {str(n.name): str(n.outputs[0].name) for n in model.graph if str(n.name) in nodes}
 
 
 def _widened(now: Encoding, needed: Encoding) -> Encoding:
