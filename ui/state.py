@@ -23,6 +23,7 @@ from core.samples import Samples
 from core.thresholds import Method
 from core.tune import measured_default
 from ui import cached, exporting, measure, text
+from ui.blame import explained
 from ui.jobs import Job
 from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
@@ -381,4 +382,4 @@ def _measured(worker: str, now: Session, work: Callable[..., Any], patience: flo
         job = queue.wait(token, patience)
     if job is None:
         return Live(running=True)
-    return Live(value=job.result, error=job.error)
+    return Live(value=job.result, error=explained(job.error, now.model))
