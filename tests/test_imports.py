@@ -39,7 +39,7 @@ LAYOUT = """
 
     ui.cached ui.components ui.disagreement ui.easyruns ui.figures ui.lesson ui.sensitivityruns ui.state
     ui.toolruns
-    ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
+    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
     ui.warm ui.workspace
 
     ui.views

@@ -234,7 +234,7 @@ def _table(now: state.Session, shown: list[Row]) -> None:
 
 
 def _figure(value: float | None) -> float | None:
-    """A figure as the browser formats it: with one decimal, ∞ included."""
+    """A figure with one decimal; the table shows an infinite one as "Infinity"."""
     return None if value is None else round(value, 1)
 
 
