@@ -8,6 +8,7 @@ from core.calibrate import calibrate
 from core.evaluate import FloatReference, float_reference, preview
 from core.model import Model
 from core.passes.bias_correction import with_bias_shifts
+from core.passes.table import PASSES
 from core.pipeline import Quantized, quantize
 from core.progress import ProgressFn, report
 from core.qdq import quantize_model
@@ -31,8 +32,9 @@ METHODS: tuple[dict[str, Any], ...] = (
     {"method": Method.PERCENTILE, "percentile": 99.99},
     {"method": Method.PERCENTILE, "percentile": 99.9},
 )
-# Each is tried on top of what was kept before it; bias correction comes last in a recipe by itself.
-PASSES: tuple[tuple[str, str], ...] = (
+# Each is tried on top of what was kept before it.
+FIXES: tuple[tuple[str, str], ...] = (
+    ("rotate", "turning residual streams to where no channel stands out"),
     ("equalize", "evening out channel ranges between layers"),
     ("smooth", "moving outlier channels of activations into weights"),
     ("rounding", "rounding weights by the error of their layer's output"),
@@ -80,7 +82,7 @@ def tune(
 ) -> Tuned:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
 
-    In turn: a default for the whole network, corrected biases, the passes of `PASSES`, and the method of the
+    In turn: a default for the whole network, corrected biases, the passes of `FIXES`, and the method of the
     layers that lose most; each is kept only if the SQNR of the network's output gains by it. At the end the
     recipes kept on the way and plain MinMax are compared on samples that no choice has seen, and the best
     there is returned: never one worse than MinMax. Layers that `recipe` sets keep their choice.
@@ -158,7 +160,7 @@ class _Search:
         self.steps: list[Step] = []
         self.kept: list[tuple[Recipe, Quantized]] = []
         self.best_db = float("-inf")
-        self.total = FINALISTS + len(PASSES) + WORST + 1
+        self.total = FINALISTS + 2 * len(FIXES) + WORST + 2
 
     def build(self, recipe: Recipe) -> Quantized:
         """The integer model of a recipe, passes included."""
@@ -176,13 +178,17 @@ class _Search:
             self._offer(recipe, f"{trial.label}, biases corrected", "corrected biases win")
 
     def passes(self) -> None:
-        """Each pass on top of what is best so far."""
-        for name, meaning in PASSES:
+        """Each pass on top of what is best so far; one that is refused gets another try after later ones."""
+        refused_on: dict[str, Recipe] = {}
+        for name, meaning in (*FIXES, *FIXES):
             recipe, _ = self.kept[-1]
-            names = [choice.name for choice in recipe.passes]
-            tail = [n for n in names if n == "bias_correction"]
-            front = [n for n in names if n != "bias_correction"]
-            self._offer(recipe.with_passes(*front, name, *tail), f"{name} ({meaning})", "it helps here")
+            chosen = {choice.name for choice in recipe.passes}
+            if name in chosen or refused_on.get(name) is recipe:
+                continue
+            refused_on[name] = recipe
+            chosen.add(name)
+            ordered = [known for known in PASSES if known in chosen]  # the table has them in working order
+            self._offer(recipe.with_passes(*ordered), f"{name} ({meaning})", "it helps here")
 
     def layers(self) -> None:
         """Other methods for the layers whose own tensor loses most, one layer after the other."""
