@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 from core import project as projects
 from core.ranking import Metric, Score
 from core.recipe import Recipe
-from core.sensitivity import Kind
-from ui import cached, opening
+from core.sensitivity import Kind, Run, stream
+from ui import cached, opening, sensitivityruns
 from ui.figures.sensitivity import TOP, sensitivity_figure
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
@@ -119,6 +121,46 @@ def test_operators_and_another_metric(page: AppTest) -> None:
     page.session_state["go"] = "sensitivity"
     page.run()
     assert "Operator types, by KL divergence" in said(page)  # also after a visit elsewhere
+
+
+def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> Iterator[Run]:
+        for done, one in enumerate(stream(*args, **kwargs)):
+            if done == 20:
+                held.wait(30)
+            yield one
+
+    monkeypatch.setattr(sensitivityruns, "stream", slow)
+    page.button(key="start_sens").click().run()
+    now = page.session_state["open_project"].id
+    wait(page, lambda: len(sweep(page).runs) == 20)
+    assert "One layer on" in said(page)  # shown while it grows
+    assert page.button(key="start_sens").disabled
+    page.button(key="cancel_sens").click().run()
+    held.set()
+    wait(page, lambda: not cached.registry().get(f"{now}:sensitivity").active)  # type: ignore[union-attr]
+    page.run()
+    done = len(sweep(page).runs)
+    assert 20 <= done < sweep(page).total
+    assert any(f"{done} of {sweep(page).total} runs" in entry.value for entry in page.warning)
+    assert "click a bar" in said(page)
+    run(page)
+    assert sweep(page).complete
+    assert sweep(page).repeated == done
+
+
+def sweep(page: AppTest) -> sensitivityruns.Sweep:
+    """The ranking by single layers, as the page's job writes it."""
+    opened = page.session_state["open_project"]
+    job = cached.registry().get(opened.id)
+    assert job is not None
+    place: dict[Any, Any] = cached.keep(("sensitivity", opened.id, job.result.model.hash))
+    found: sensitivityruns.Sweep = place[Kind.ENABLE]
+    return found
 
 
 def score(name: str, value: float, rank: int, **changes: Any) -> Score:

@@ -21,6 +21,7 @@ class Axis:
     """How the values of a metric are drawn."""
 
     title: str
+    words: str  # before a value in a sentence
     unit: str
     shown: Callable[[float], float]  # from the ranking's value
     formula: str
@@ -28,25 +29,36 @@ class Axis:
 
 _LOST: dict[Metric, Axis] = {
     Metric.SQNR: Axis(
-        title="output SQNR, dB (shorter is worse)", unit="dB", shown=lambda v: v, formula=SQNR_FORMULA
+        title="output SQNR, dB (shorter is worse)",
+        words="output SQNR",
+        unit="dB",
+        shown=lambda v: v,
+        formula=SQNR_FORMULA,
     ),
     Metric.COSINE: Axis(
-        title="1 − output cosine (longer is worse)", unit="", shown=lambda v: 1.0 - v, formula=COSINE_FORMULA
+        title="1 − output cosine (longer is worse)",
+        words="1 − output cosine",
+        unit="",
+        shown=lambda v: 1.0 - v,
+        formula=COSINE_FORMULA,
     ),
     Metric.KL: Axis(
         title="KL divergence of the classes, nats (longer is worse)",
+        words="KL divergence",
         unit="nats",
         shown=lambda v: v,
         formula="Σ p ln(p/q), mean over the rows",
     ),
     Metric.AGREEMENT: Axis(
         title="rows that change class, % (longer is worse)",
+        words="class changed in",
         unit="%",
         shown=lambda v: 100.0 * (1.0 - v),
         formula="100 − share of rows with the same class first",
     ),
     Metric.TOP1: Axis(
         title="rows with a wrong class, % (longer is worse)",
+        words="wrong class in",
         unit="%",
         shown=lambda v: 100.0 * (1.0 - v),
         formula="100 − top-1",
@@ -55,30 +67,35 @@ _LOST: dict[Metric, Axis] = {
 _WON: dict[Metric, Axis] = {
     Metric.SQNR: Axis(
         title="output SQNR won back, dB (longer matters more)",
+        words="wins back",
         unit="dB",
         shown=lambda v: v,
         formula=SQNR_FORMULA,
     ),
     Metric.COSINE: Axis(
         title="output cosine won back (longer matters more)",
-        unit="",
+        words="wins back",
+        unit="of cosine",
         shown=lambda v: v,
         formula=COSINE_FORMULA,
     ),
     Metric.KL: Axis(
         title="KL divergence won back, nats (longer matters more)",
+        words="wins back",
         unit="nats",
         shown=lambda v: v,
         formula="Σ p ln(p/q), mean over the rows",
     ),
     Metric.AGREEMENT: Axis(
         title="agreement won back, percentage points (longer matters more)",
+        words="wins back",
         unit="pp",
         shown=lambda v: 100.0 * v,
         formula="share of rows with the same class first",
     ),
     Metric.TOP1: Axis(
         title="top-1 won back, percentage points (longer matters more)",
+        words="wins back",
         unit="pp",
         shown=lambda v: 100.0 * v,
         formula="share of rows with the right class first",
@@ -109,14 +126,14 @@ def sensitivity_figure(scores: Sequence[Score], kind: Kind, metric: Metric) -> g
             x=[value for value, _, _ in ends],
             orientation="h",
             name=name or "operator type" if kind is Kind.OP_TYPE else name or "layer",
-            marker={"color": colour},
+            marker={"color": colour, "opacity": 0.65},
             error_x={
                 "type": "data",
                 "symmetric": False,
                 "array": [high - value if value is not None else 0.0 for value, _, high in ends],
                 "arrayminus": [value - low if value is not None else 0.0 for value, low, _ in ends],
                 "color": FLOAT,
-                "thickness": 1.4,
+                "thickness": 1.8,
                 "width": 4,
             },
             customdata=[_words(score, drawn) for _, score in part],

@@ -31,7 +31,7 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
     """Draw the part for the layers given, worst first."""
     if not sweep.causes:
         if sweep.complete and current:
-            st.caption("Nothing is known about causes: no layer has quantizers of its own.")
+            st.caption("It ended before causes were looked at; *Run* again looks at them.")
         return
     flagged = any(score.flagged for score in scores)
     st.subheader("Why, and what helps", anchor=False)
@@ -41,7 +41,7 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
     for place, score in enumerate(scores):
         with st.container(border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
-                value = f"{text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
+                value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
                 mark = ":red[:material/flag:] " if score.flagged else ""
                 st.markdown(
                     f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "

@@ -166,7 +166,7 @@ def _live(kind: Kind, metric: Metric) -> None:
     scores = ranking(list(sweep.runs), kind, metric)
     if scores:
         with st.container(border=True):
-            _heading(sweep, metric, scores)
+            _heading(sweep, metric, scores, "")
             st.plotly_chart(
                 sensitivity_figure(scores[:ROWS], kind, metric), key="sens_live_figure", config=PLAIN
             )
@@ -195,7 +195,8 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
         return
     _turn(now)
     with st.container(border=True):
-        _heading(sweep, metric, scores)
+        click = "; click a bar to inspect the layer" if sweep.kind in runs.LAYERS else ""
+        _heading(sweep, metric, scores, click)
         everything = len(scores) > ROWS and st.toggle(f"Show all {len(scores)}", key="sens_all")
         shown = scores if everything else scores[:ROWS]
         st.session_state[ORDER] = [score.name for score in shown] if sweep.kind in runs.LAYERS else []
@@ -206,7 +207,9 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
             selection_mode="points",
             config=PLAIN,
         )
-        said = f"{text.plural(sweep.samples, 'sample')}, {text.plural(len(sweep.runs), 'run')}"
+        data = "evaluation" if now.workspace.evaluation else "calibration"
+        said = f"{text.plural(sweep.samples, 'sample')} of the {data} data"
+        said += f", {text.plural(len(sweep.runs), 'run')}"
         if sweep.repeated:
             said += f", {sweep.repeated:,} of them known from before"
         if job is not None and job.state is State.DONE and job.result is sweep:
@@ -218,12 +221,11 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
         st.caption("For causes and remedies, run *One layer on* or *One layer off*.")
 
 
-def _heading(sweep: Sweep, metric: Metric, scores: tuple[Score, ...]) -> None:
+def _heading(sweep: Sweep, metric: Metric, scores: tuple[Score, ...], how: str) -> None:
     flagged = sum(score.flagged for score in scores)
     noun = "operator type" if sweep.kind is Kind.OP_TYPE else "layer"
     tail = f"{text.plural(flagged, noun)} far beyond the others" if flagged else f"no {noun} stands out"
-    click = "; click a bar to inspect the layer" if sweep.kind in runs.LAYERS else ""
-    st.markdown(f"**{KINDS[sweep.kind]}, by {METRICS[metric]}** — {tail}{click}")
+    st.markdown(f"**{KINDS[sweep.kind]}, by {METRICS[metric]}** — {tail}{how}")
 
 
 def _cards(sweep: Sweep, metric: Metric) -> None:
