@@ -101,7 +101,8 @@ class Choices:
     @property
     def undecided(self) -> bool:
         """Whether nothing was said that a trial of the methods would decide."""
-        return self.method is self.percentile is self.weight_method is self.recipe is None
+        said = (self.method, self.percentile, self.weight_method, self.recipe)
+        return all(value is None for value in said)
 
     def build(self, model: Model) -> Recipe:
         """The recipe.
