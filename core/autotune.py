@@ -124,8 +124,7 @@ def tune(
 
 def _split(samples: Samples) -> tuple[Samples, Samples | None]:
     """Samples to choose on and others to judge by, told apart by content."""
-    digests = samples.digests()
-    order = sorted(range(len(samples)), key=lambda i: digests[i])
+    order = samples.by_content()
     if len(order) < 16:
         return samples, None
     border = min(CHOOSING, len(order) * 2 // 3)

@@ -131,6 +131,11 @@ class Samples:
         self._digests.update(zip(missing, easy, strict=True))
         return [self._digests[index] for index in self.indices]
 
+    def by_content(self) -> list[int]:
+        """Positions in the order of content digests: the same samples first, in whatever order data come."""
+        digests = self.digests()
+        return sorted(range(len(self)), key=digests.__getitem__)
+
     @property
     def fingerprint(self) -> str:
         """Hex digest of all samples in order.

@@ -1,6 +1,5 @@
 """Choices made by measurement: the recipe whose integer model comes closest to the float one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,9 +99,7 @@ def representative(samples: Samples, count: int) -> Samples:
     """Up to `count` samples, the same ones in whatever order the data come."""
     if len(samples) <= count:
         return samples
-    digests = samples.digests()
-    chosen: Sequence[int] = sorted(range(len(samples)), key=lambda i: digests[i])[:count]
-    return samples.select(sorted(chosen))
+    return samples.select(sorted(samples.by_content()[:count]))
 
 
 def _complete(choice: Choice) -> dict[str, Any]:

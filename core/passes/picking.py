@@ -25,8 +25,7 @@ def pick(samples: Samples, count: int) -> Picked:
         raise DataError("there are no samples to measure on")
     chosen = samples
     if len(samples) > count:
-        digests = samples.digests()
-        chosen = samples.select(sorted(sorted(range(len(samples)), key=digests.__getitem__)[:count]))
+        chosen = samples.select(sorted(samples.by_content()[:count]))
     runs = list(enumerate(chosen))
     runs.sort(key=lambda item: sample_digest(item[1]))
     return Picked(
