@@ -44,7 +44,8 @@ def main() -> None:
     st.html(ASSETS / "page.css")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
     given = arguments()
-    if state.project() is None and not st.session_state.get("greeted"):
+    greeted = st.session_state.get("greeted", False)
+    if state.project() is None and not greeted:
         start.greet(model=given.model, data=given.data, demo=given.demo)
     st.session_state["greeted"] = True
     opened = state.project() is not None
@@ -67,7 +68,9 @@ def main() -> None:
     home = st.Page(
         lambda: common.go(first), title="QuantScope", url_path="home", default=True, visibility="hidden"
     )
-    chosen = st.navigation([home, *pages.values()])
+    # A click on a link could lose against the way from the bare address to the first page: no links until then.
+    bare = not greeted and (st.context.url or "").rstrip("/").rsplit("/", 1)[-1] not in pages
+    chosen = st.navigation([home, *pages.values()], position="hidden" if bare else "sidebar")
     if (wanted := st.session_state.pop("go", None)) is not None:
         common.go(wanted)
     chosen.run()

@@ -3,12 +3,13 @@
 // A part of the page that polls cannot ask for that itself: the request could overtake a click on another page's
 // link and take the user back. So it only signals, and the listener asks through the browser, once clicks have taken effect.
 
-const READY = "quantscope-ready", WIDE = 1700;
+const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000;
 
-// Nobody has just clicked (the page may be about to change), and no run is under way.
+// Nobody has just clicked (the page may be about to change), no run is under way, and no other page on its way.
 function settled(S) {
-  const app = document.querySelector("[data-testid=stApp]");
-  return Date.now() - (S.click || 0) > 500 && (!app || app.dataset.testScriptState !== "running");
+  const app = document.querySelector("[data-testid=stApp]"), since = Date.now() - (S.click || 0);
+  if (S.left === location.pathname && since < LEAVING) return false;
+  return since > 500 && (!app || app.dataset.testScriptState === "notRunning");
 }
 
 export default function (component) {
@@ -31,7 +32,11 @@ export default function (component) {
   const wide = window.innerWidth >= WIDE;
   if (wide !== data.wide && S.wide !== wide) component.setStateValue("wide", (S.wide = wide));
   if (!S.clicked) {
-    S.clicked = () => { S.click = Date.now(); };
+    S.clicked = (event) => {
+      S.click = Date.now();
+      const link = event.target instanceof Element && event.target.closest("[data-testid=stSidebarNav] a");
+      S.left = link && link.pathname !== location.pathname ? location.pathname : null;
+    };
     window.addEventListener("click", S.clicked, true);
   }
   return () => {
