@@ -23,10 +23,10 @@ from core.evaluate import tensor_error
 from core.evaluate.sums import ErrorTotal, error_sums
 from core.model import Model, load_model
 from core.qdq import quantize_model
-from core.quantizers import Quantizers, restricted
-from core.ranking import Metric, figure, ranking
 from core.recipe import Encodings, Recipe, resolve
 from core.sensitivity import Kind, Run, plan, stream
+from core.sensitivity.quantizers import Quantizers, restricted
+from core.sensitivity.ranking import Metric, figure, ranking
 
 KINDS = (Kind.ENABLE, Kind.DISABLE)
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core.arrayfiles import (
+from core.errors import DataError
+from core.model import Model
+from core.samples import Feed, Sample, Samples, group, sample_digest
+from core.sources.arrayfiles import (
     Found,
     Labels,
     label_array,
@@ -14,9 +17,8 @@ from core.arrayfiles import (
     open_npy_samples,
     open_npz_samples,
 )
-from core.arrays import BROKEN, FileRows, brief, open_npy, open_npz
-from core.errors import DataError
-from core.imagefiles import (
+from core.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
+from core.sources.imagefiles import (
     ImageFeed,
     ImageFiles,
     PixelFeed,
@@ -26,12 +28,10 @@ from core.imagefiles import (
     pixel_layout,
     wants_order,
 )
-from core.images import EXTENSIONS, PRESETS, Preprocessing, guess, image_input, preprocessing, settle
-from core.inputs import Input, model_inputs, text
-from core.model import Model
-from core.reader import reader_samples
-from core.samples import Feed, Sample, Samples, group, sample_digest
-from core.synthetic import DEFAULT_COUNT, random_samples
+from core.sources.images import EXTENSIONS, PRESETS, Preprocessing, guess, image_input, preprocessing, settle
+from core.sources.inputs import Input, model_inputs, text
+from core.sources.reader import reader_samples
+from core.sources.synthetic import DEFAULT_COUNT, random_samples
 
 __all__ = [
     "PRESETS",

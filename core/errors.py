@@ -1,10 +1,10 @@
 """Errors a user can act on; the message says what is wrong and what to do.
 
-    QuantScopeError
-    ├── ModelError    the model cannot be read, or is of a kind that cannot be quantized
-    ├── DataError     calibration or evaluation data do not fit the model, or are unusable
-    ├── RecipeError   a recipe names something that does not exist, or asks for what a target lacks
-    └── ExportError   the quantized model cannot be written as asked
+QuantScopeError
+├── ModelError    the model cannot be read, or is of a kind that cannot be quantized
+├── DataError     calibration or evaluation data do not fit the model, or are unusable
+├── RecipeError   a recipe names something that does not exist, or asks for what a target lacks
+└── ExportError   the quantized model cannot be written as asked
 """
 
 

@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from core.layers import Layer
 from core.model import Model
-from core.prior import Noise
 from core.progress import ProgressFn, report
-from core.quantizers import Quantizers, by_layer
 from core.recipe import Encodings
 from core.samples import Samples
+from core.sensitivity.prior import Noise
+from core.sensitivity.quantizers import Quantizers, by_layer
+from core.sensitivity.simulation import simulation
 from core.session import Array
-from core.simulation import simulation
 
 Floats = npt.NDArray[np.float64]
 

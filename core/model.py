@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx
 import onnx_ir
 
-from core.cleaning import clean
 from core.errors import ExportError, ModelError
-from core.graphhash import graph_hash
 from core.layers import Layer, TensorInfo, build_layers, float_tensors, shape_of, tensor_info
-from core.modelfile import read_model_file
-from core.ortgraph import external_values, serialize, weight_bytes
+from core.loading.cleaning import clean
+from core.loading.graphhash import graph_hash
+from core.loading.modelfile import read_model_file
+from core.loading.ortgraph import external_values, serialize, weight_bytes
 
 __all__ = ["Layer", "Model", "TensorInfo", "load_model"]
 

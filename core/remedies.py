@@ -8,10 +8,10 @@ from typing import Any
 
 from core.model import Model
 from core.passes import PASSES
-from core.prior import Noise, layer_noise
-from core.quantizers import Quantizers, by_layer
 from core.recipe import Encodings, Recipe, resolve
 from core.sensitivity import Kind, Run, Subject
+from core.sensitivity.prior import Noise, layer_noise
+from core.sensitivity.quantizers import Quantizers, by_layer
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method

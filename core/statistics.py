@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from core.arrays import BROKEN
 from core.bysample import BySample
 from core.errors import DataError
 from core.files import write_atomic
 from core.histogram import Histogram
+from core.sources.arrays import BROKEN
 
 FORMAT = 2  # of the file, and of what the histograms in it mean; raised when either changes
 _READABLE = (1, FORMAT)  # 1 lacks what single samples showed
@@ -103,7 +103,7 @@ class Statistics:
 
     @staticmethod
     def from_bytes(content: bytes) -> "Statistics":
-        """Parse the content of an .npz; raises one of `core.arrays.BROKEN` if it is anything else."""
+        """Parse the content of an .npz; raises one of `core.sources.arrays.BROKEN` if it is anything else."""
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             meta = json.loads(archive["meta"].tobytes())
             if meta["format"] not in _READABLE:

@@ -16,18 +16,18 @@ from core.evidence import gather
 from core.histogram import histogram_of
 from core.model import Model, load_model
 from core.pipeline import finish
-from core.prior import prior
 from core.qdq import quantize_model
 from core.quant import Range
-from core.quantizers import by_layer
-from core.ranking import Metric, figure, ranking, stands_out
 from core.recipe import Encodings, Recipe, resolve
 from core.remedies import output_forecast
 from core.sensitivity import Kind, Subject, stream
+from core.sensitivity.prior import prior
+from core.sensitivity.quantizers import by_layer
+from core.sensitivity.ranking import Metric, figure, ranking, stands_out
+from core.sensitivity.turning import first_bad
 from core.statistics import Statistics
 from core.targets import Granularity, Precision
 from core.thresholds import Method
-from core.turning import first_bad
 from core.weights import WeightMethod
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds
@@ -209,8 +209,8 @@ def test_clipping_is_named_and_a_wider_range_offered() -> None:
 
 
 def tensor_values(planted: Planted, tensor: str) -> list[np.ndarray]:
-    from core.quantizers import Quantizers
-    from core.simulation import simulation
+    from core.sensitivity.quantizers import Quantizers
+    from core.sensitivity.simulation import simulation
 
     simulated = simulation(planted.model, planted.encodings, plain=True)
     return [simulated.trace(item, Quantizers()).values[tensor, False] for item in planted.items]

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.arrays import ArrayRows
 from core.data import Samples, open_samples, random_samples
 from core.errors import DataError
-from core.feeds import array_feed, open_batch
-from core.inputs import Input
 from core.model import Model
+from core.sources.arrays import ArrayRows
+from core.sources.feeds import array_feed, open_batch
+from core.sources.inputs import Input
 from tests.interfaces import image_model, model_with
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from core.data import PRESETS, Preprocessing, check_samples, open_samples, preprocessing
 from core.errors import DataError
-from core.images import Order, Resize
 from core.model import Model
+from core.sources.images import Order, Resize
 from tests.interfaces import image_model, model_with
 
 RNG = np.random.default_rng(1)

@@ -20,20 +20,16 @@ LAYOUT = """
     core.metrics core.representable core.thresholds
     core.distributions core.playground
 
-    core.model core.modelfile core.modelcheck core.cleaning core.externaldata core.fitting core.foreign
-    core.graphhash core.layers core.oldops core.ortgraph core.protofix core.upgrade
-    core.data core.arrayfiles core.arrays core.feeds core.imagefiles core.images core.inputs core.reader
-    core.optimized core.rawvalues core.runtime core.samples core.session core.staged core.statcache
-    core.statistics core.synthetic
+    core.model core.layers core.loading
+    core.data core.samples core.sources
+    core.optimized core.rawvalues core.runtime core.session core.staged core.statcache core.statistics
     core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
     core.passes.table
 
-    core.calibrate core.export core.halves core.passes core.pieces core.qdq core.quantizers
-    core.blocked core.simulation
+    core.calibrate core.export core.halves core.passes core.qdq
 
     core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.pipeline core.prior core.project core.ranking core.remedies core.sensitivity core.tune
-    core.turning
+    core.evidence core.pipeline core.project core.remedies core.sensitivity core.tune
 
     sample_data
 

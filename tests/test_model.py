@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core import cleaning
 from core.errors import ExportError, ModelError
+from core.loading import cleaning
 from core.model import Model, load_model
 from tests.graphs import (
     BOOL,

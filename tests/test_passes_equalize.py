@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from core.data import open_samples
-from core.graphhash import graph_hash
+from core.loading.graphhash import graph_hash
 from core.model import Model, load_model
 from core.passes.absorb import absorb_biases
 from core.passes.equalize import clip_bounds, equalize, rescaled

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from core.data import open_samples
-from core.graphhash import graph_hash
+from core.loading.graphhash import graph_hash
 from core.model import Model, load_model
 from core.passes.rewrite import rebuilt
 from core.passes.rotate import _aligned, _basis, _main_direction, _turn, rotate

@@ -14,9 +14,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
-from core.ranking import Metric, Score
 from core.recipe import Recipe
 from core.sensitivity import Kind, Run, stream
+from core.sensitivity.ranking import Metric, Score
 from ui import cached, opening, sensitivityruns
 from ui.figures.sensitivity import TOP, sensitivity_figure
 

@@ -68,7 +68,7 @@ def main() -> None:
     home = st.Page(
         lambda: common.go(first), title="QuantScope", url_path="home", default=True, visibility="hidden"
     )
-    # A click on a link could lose against the way from the bare address to the first page: no links until then.
+    # A click on a link could lose against the redirect from the bare address: no links until that is over.
     bare = not greeted and (st.context.url or "").rstrip("/").rsplit("/", 1)[-1] not in pages
     chosen = st.navigation([home, *pages.values()], position="hidden" if bare else "sidebar")
     if (wanted := st.session_state.pop("go", None)) is not None:

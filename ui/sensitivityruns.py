@@ -8,10 +8,10 @@ from core.causes import Cause, diagnose
 from core.evaluate import LayerError
 from core.model import Model
 from core.progress import Progress, ProgressFn
-from core.ranking import Metric, Score, metrics_of, ranking
 from core.samples import Samples
 from core.sensitivity import SAMPLES, Kind, Run, plan, stream
-from core.turning import Turn, first_bad
+from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
+from core.sensitivity.turning import Turn, first_bad
 from ui import cached
 from ui.jobs import Job
 from ui.state import Session, recipe_token, rows

@@ -8,11 +8,11 @@ from typing import Any
 from core.calibrate import calibrate
 from core.data import check_samples, open_samples, random_samples
 from core.errors import DataError, QuantScopeError
-from core.images import preprocessing
 from core.model import Model, load_model
 from core.progress import Progress, ProgressFn
 from core.project import Project, Source, resolve_path
 from core.samples import Samples
+from core.sources.images import preprocessing
 from core.statistics import Statistics
 from sample_data import SAMPLES
 

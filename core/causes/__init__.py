@@ -6,12 +6,12 @@ from core.causes import tensors, weights
 from core.causes.case import Case, Cause, Reason, seen_tensor
 from core.evidence import Evidence, gather
 from core.model import Model
-from core.prior import layer_noise, weight_noise
 from core.progress import ProgressFn
-from core.quantizers import by_layer
 from core.recipe import Encodings, Recipe
 from core.remedies import Forecast
 from core.samples import Samples
+from core.sensitivity.prior import layer_noise, weight_noise
+from core.sensitivity.quantizers import by_layer
 from core.statistics import Statistics
 
 __all__ = ["Cause", "Reason", "causes", "diagnose"]

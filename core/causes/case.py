@@ -11,11 +11,11 @@ from core.histogram import Histogram
 from core.layers import Layer
 from core.model import Model
 from core.placement import WeightPlacement
-from core.prior import Noise, WeightNoise
 from core.quant import Encoding
-from core.quantizers import Quantizers
 from core.recipe import Encodings
 from core.remedies import Forecast, Remedy
+from core.sensitivity.prior import Noise, WeightNoise
+from core.sensitivity.quantizers import Quantizers
 from core.statistics import Statistics
 from core.thresholds import RangeError, encoding_errors
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent, span
 from core.histogram import Histogram
-from core.quantizers import root_of
+from core.sensitivity.quantizers import root_of
 
 TYPICAL = 0.999  # of the values, where a range is compared with what most values need
 _FAR = 6  # nodes between a gate and the product it ends in

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent
-from core.prior import WeightNoise
+from core.sensitivity.prior import WeightNoise
 
 LONELY = 12.0  # largest weight of a channel over its rms; a bell curve has 4
 SHIFTED = 0.25  # share of the weights' error that is a constant

@@ -15,8 +15,8 @@ import onnx
 from onnx import numpy_helper
 
 from core.errors import ModelError
+from core.loading.modelfile import read_model_file
 from core.model import Model
-from core.modelfile import read_model_file
 from core.quant import TYPES, Encoding, QuantType
 
 _EXPOSED_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.graphhash import graph_hash
 from core.layers import build_layers, float_tensors
+from core.loading.graphhash import graph_hash
 from core.model import Model
 from core.passes.picking import pick
 from core.runtime import parallel_map, thread_count

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from core.ranking import Metric, Score
 from core.sensitivity import Kind
+from core.sensitivity.ranking import Metric, Score
 from ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 from ui.text import number
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.causes import Cause
-from core.ranking import Score
 from core.remedies import OutputForecast, Remedy, output_forecast
+from core.sensitivity.ranking import Score
 from ui import state, text
 from ui.figures.sensitivity import Axis
 from ui.sensitivityruns import Sweep

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.ranking import Metric, Score, figure, ranking
 from core.sensitivity import SAMPLES, Kind, Subject
+from core.sensitivity.ranking import Metric, Score, figure, ranking
 from ui import sensitivityruns as runs
 from ui import state, text
 from ui.components import Card, cards

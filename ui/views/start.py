@@ -8,8 +8,8 @@ import streamlit as st
 
 from core import project as projects
 from core.errors import QuantScopeError
-from core.images import PRESETS
 from core.project import Entry, Project, Source
+from core.sources.images import PRESETS
 from sample_data import SAMPLES, Sample
 from ui import cached, opening, state, text, workspace
 from ui.jobs import State

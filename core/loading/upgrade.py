@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx.defs import OpSchema
 
 from core.layers import STANDARD_DOMAINS
-from core.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_of
+from core.loading.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_of
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 LAYER_NORM_OPSET, GELU_OPSET = 17, 20  # the first in which ONNX Runtime folds these into one operator
@@ -53,7 +53,7 @@ def upgrade(model: ir.Model) -> list[str]:
 
     That is 13, or more where an operator of a later opset takes the place of many (LayerNormalization,
     Gelu), whose insides are better not rounded. Operators whose form changed are rebuilt by a rule of
-    `core.oldops`, others by ONNX's version converter, each alone in a small model. All or none are.
+    `core.loading.oldops`, others by ONNX's version converter, each alone in a small model. All or none are.
     """
     old = opset_of(model)
     reason = ""

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
-from core.inputs import Input, model_inputs, text
 from core.model import Model
 from core.samples import Load, Loads, Sample, Samples
+from core.sources.inputs import Input, model_inputs, text
 
 Array = npt.NDArray[Any]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.evaluate import LayerError, TensorError
 from core.model import Model
-from core.ranking import stands_out
+from core.sensitivity.ranking import stands_out
 
 # dB; where all layers are alike, a small difference is none. SQNR also falls where errors merely add up.
 LEAST_IQR, LEAST_DROP_IQR = 1.5, 3.0

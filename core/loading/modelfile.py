@@ -9,8 +9,8 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from core.errors import ModelError
-from core.externaldata import all_graphs, external_files
-from core.foreign import foreign_format, undecodable
+from core.loading.externaldata import all_graphs, external_files
+from core.loading.foreign import foreign_format, undecodable
 
 __all__ = ["PROTOBUF_LIMIT", "ModelFile", "all_graphs", "parse", "read_model_file"]
 

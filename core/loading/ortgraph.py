@@ -14,7 +14,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from core.errors import ModelError
-from core.modelfile import PROTOBUF_LIMIT
+from core.loading.modelfile import PROTOBUF_LIMIT
 
 _LIGHT = 1024  # bytes; larger initializers are kept out of serialized graphs (ONNX Runtime's own limit, too)
 _OPTIMIZED, _WEIGHTS = "model.onnx", "model.onnx.data"

@@ -18,8 +18,8 @@ import onnx
 import onnxruntime as ort
 
 from core.optimized import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
-from core.pieces import Piece, PieceGraph, Reads, Variant
 from core.runtime import ORT_ERRORS
+from core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
 
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
-from core.inputs import Input, text
+from core.sources.inputs import Input, text
 
 Array = npt.NDArray[Any]
 

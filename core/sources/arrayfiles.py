@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.arrays import FileRows, open_npy, open_npz
 from core.errors import DataError
-from core.feeds import Batch, array_feed, open_batch
-from core.fitting import fits
-from core.imagefiles import natural_key
-from core.inputs import Input, text
 from core.samples import Feed, group
+from core.sources.arrays import FileRows, open_npy, open_npz
+from core.sources.feeds import Batch, array_feed, open_batch
+from core.sources.fitting import fits
+from core.sources.imagefiles import natural_key
+from core.sources.inputs import Input, text
 
 LABELS = "labels"
 Labels = npt.NDArray[np.int64]

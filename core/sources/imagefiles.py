@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from core.arrays import BROKEN, Rows, brief
 from core.errors import DataError
-from core.images import EXTENSIONS, Order, Preprocessing, apply, decode
-from core.inputs import Input
 from core.samples import Load, Loads, Sample
+from core.sources.arrays import BROKEN, Rows, brief
+from core.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
+from core.sources.inputs import Input
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
 

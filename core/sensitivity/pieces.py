@@ -20,9 +20,9 @@ from core.model import Model
 from core.optimized import reads
 from core.qdq import quantize_ir
 from core.quant import INT8, Encoding, dequantize
-from core.quantizers import Quantizers, restricted
 from core.recipe import Encodings
 from core.runtime import Session
+from core.sensitivity.quantizers import Quantizers, restricted
 from core.session import Array, light_graph
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation

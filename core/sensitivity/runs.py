@@ -17,12 +17,12 @@ from core.evaluate.sums import ErrorSums
 from core.model import Model
 from core.progress import ProgressFn, report
 from core.quant import Encoding
-from core.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
 from core.recipe import Encodings
 from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples, sample_digest
+from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
+from core.sensitivity.simulation import Simulation, Trace, simulation
 from core.session import Array
-from core.simulation import Simulation, Trace, simulation
 
 
 class Kind(StrEnum):
@@ -118,7 +118,7 @@ def stream(
 ) -> Iterator[Run]:
     """Every run as it finishes, sample by sample: a whole ranking soon, and a better one with each sample.
 
-    Everything is computed in float between rounded tensors, see `core.simulation`.
+    Everything is computed in float between rounded tensors, see `core.sensitivity.simulation`.
     Runs in `done` that depend on the same things are given again instead of being repeated, also where
     the recipe has changed elsewhere. The results do not depend on `threads`, nor on the order of layers.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from core.errors import DataError
-from core.inputs import Input
+from core.sources.inputs import Input
 
 Array = npt.NDArray[Any]
 

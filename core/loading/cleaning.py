@@ -15,9 +15,9 @@ from onnx_ir.passes import common as passes
 
 from core.errors import ModelError
 from core.layers import STANDARD_DOMAINS, is_float, subgraphs
-from core.modelcheck import check_inference, check_not_quantized, check_operators, quantized_operators
-from core.modelfile import ModelFile
-from core.ortgraph import (
+from core.loading.modelcheck import check_inference, check_not_quantized, check_operators, quantized_operators
+from core.loading.modelfile import ModelFile
+from core.loading.ortgraph import (
     external_values,
     fold,
     infer_shapes,
@@ -29,9 +29,9 @@ from core.ortgraph import (
     short_reason,
     weight_bytes,
 )
+from core.loading.protofix import mend
+from core.loading.upgrade import lower, needs_upgrade, opset_of, rewrite_removed, unify_functions, upgrade
 from core.precision import widen
-from core.protofix import mend
-from core.upgrade import lower, needs_upgrade, opset_of, rewrite_removed, unify_functions, upgrade
 
 # onnx_ir warns of references to nowhere; ONNX Runtime refuses them, in better words.
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)

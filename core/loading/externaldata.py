@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 
 from core.errors import ModelError
-from core.foreign import LFS_POINTER
+from core.loading.foreign import LFS_POINTER
 
 _PACKED = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})  # two elements a byte
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from core.jit import compiled
 from core.model import Model
 from core.quant import Encoding, dequantize, fake_quantize
-from core.quantizers import Quantizers, by_layer
 from core.recipe import Encodings
+from core.sensitivity.quantizers import Quantizers, by_layer
 from core.statistics import Statistics
 from core.thresholds import encoding_errors
 from core.weights import channel_rows

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from core.errors import ModelError
 from core.layers import STANDARD_DOMAINS
-from core.oldops import constant_of
+from core.loading.oldops import constant_of
 
 # Operators that compute on, or convert to and from, integers or packed weights.
 _QUANTIZED = re.compile(

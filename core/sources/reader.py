@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.arrays import ArrayRows
 from core.errors import DataError
-from core.feeds import array_feed, open_batch
-from core.inputs import Input, model_inputs
 from core.model import Model
 from core.samples import Feed, Loads, Sample, Samples, group, sample_digest
+from core.sources.arrays import ArrayRows
+from core.sources.feeds import array_feed, open_batch
+from core.sources.inputs import Input, model_inputs
 
 DEFAULT_LIMIT = 1024  # a reader may be endless
 

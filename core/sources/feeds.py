@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
-from core.arrays import Array, Rows
-from core.fitting import Fit, How, Slot, conversion, convert, fit
-from core.inputs import Input
 from core.samples import Load, Loads, Sample
+from core.sources.arrays import Array, Rows
+from core.sources.fitting import Fit, How, Slot, conversion, convert, fit
+from core.sources.inputs import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
