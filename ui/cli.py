@@ -14,6 +14,31 @@ import typer
 from core.errors import QuantScopeError
 from core.progress import Cancelled
 from ui import console
+from ui.cli_options import (
+    AllowHost,
+    Cache,
+    Data,
+    FloatLayers,
+    Host,
+    Json,
+    Labels,
+    Limit,
+    Method,
+    ModelPath,
+    NoBrowser,
+    Percentile,
+    Port,
+    Precision,
+    Preprocess,
+    Random,
+    Seed,
+    Stats,
+    Symmetric,
+    Target,
+    Threads,
+    WeightMethod,
+    Weights,
+)
 
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
@@ -29,46 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Float ONNX model.")]
-Json = Annotated[bool, typer.Option("--json", help="Print strict JSON on stdout, and nothing else there.")]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH", help="Samples: .npz, .npy, a folder, images, .zip, or your own reader (.py)."
-    ),
-]
-Random = Annotated[
-    int | None, typer.Option(metavar="N", help="Use N random samples instead; only a try-out.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of --random.")]
-Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Use the first N samples only.")]
-Labels = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Class of each sample: .npy, .npz, or for images a .csv.")
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PRESET|FILE", help="For images: imagenet-torch, imagenet-tf, 0-255, or a YAML file."
-    ),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="Worker threads; results do not depend on it.")]
-Cache = Annotated[
-    bool, typer.Option("--cache/--no-cache", help="Reuse statistics of the same model and data.")
-]
-Host = Annotated[str, typer.Option(help="Address to serve on; others than 127.0.0.1 open it to the network.")]
-Port = Annotated[int | None, typer.Option(help="Port to serve on.  [default: the first free one from 8501]")]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")]
-AllowHost = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Another name this machine is reached by; repeatable."),
-]
-Symmetric = Annotated[
-    bool | None, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
-]
-Percentile = Annotated[
-    float | None, typer.Option(metavar="P", help="Share of values kept, in percent, for --method percentile.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -181,37 +166,15 @@ def quantize(
     model: ModelPath,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="File to write.")],
     data: Data = None,
-    stats: Annotated[
-        Path | None, typer.Option(metavar="STATS.npz", help="Statistics saved by 'quantscope calibrate'.")
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="M",
-            help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, moving_average, isotone, or "
-            "auto.  [default: auto with samples, else minmax]",
-        ),
-    ] = None,
+    stats: Stats = None,
+    method: Method = None,
     percentile: Percentile = None,
     symmetric: Symmetric = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
-    ] = None,
-    weight_method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="M", help="minmax, mse or percentile.  [default: as --method auto finds, else minmax]"
-        ),
-    ] = None,
-    precision: Annotated[
-        str | None, typer.Option(metavar="P", help="int8 or int16 activations.  [default: int8]")
-    ] = None,
-    float_layer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Leave this layer in float; repeatable.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Runtime to write for.  [default: onnxruntime-cpu]")
-    ] = None,
+    weights: Weights = None,
+    weight_method: WeightMethod = None,
+    precision: Precision = None,
+    float_layer: FloatLayers = None,
+    target: Target = None,
     recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Take all choices from a saved recipe.")
     ] = None,
@@ -272,15 +235,9 @@ def tune(
         Path, typer.Option("--output", "-o", metavar="RECIPE", help="Recipe (.yaml) to write.")
     ],
     data: Data = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="G", help="per-channel or per-tensor.  [default: per-channel]")
-    ] = None,
-    float_layer: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Leave this layer in float; repeatable.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Runtime to write for.  [default: onnxruntime-cpu]")
-    ] = None,
+    weights: Weights = None,
+    float_layer: FloatLayers = None,
+    target: Target = None,
     recipe: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Start from a saved recipe; layers it sets stay as set."),
