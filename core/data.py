@@ -44,6 +44,7 @@ __all__ = [
     "random_samples",
     "reader_samples",
     "sample_digest",
+    "wrong_labels",
 ]
 
 KINDS = (
@@ -224,13 +225,25 @@ def _labelled(samples: Samples, labels: "str | Path | Labels | None", path: Path
         if samples.kind != "reader" or len(values) < samples.feed.rows:
             raise DataError(f"{path.name}: {len(values)} labels for {samples.feed.rows} samples")
         values = values[: samples.feed.rows]
-    said = []
-    classes = [info.shape[1] for info in model.outputs if info.shape is not None and len(info.shape) == 2]
-    if len(classes) == 1 and isinstance(classes[0], int) and len(values) and classes[0] > 1:
-        low, high = int(values.min()), int(values.max())
-        if low < 0 or high >= classes[0]:
-            said = [f"labels go from {low} to {high}, but the model has classes 0 to {classes[0] - 1}"]
+    wrong = wrong_labels(values, model)
+    said = [wrong] if wrong else []
     return replace(samples, labels=values, label_names=names, warnings=(*samples.warnings, *said))
+
+
+def wrong_labels(labels: Labels | None, model: Model) -> str:
+    """What is wrong with labels that are no classes of the model; "" if nothing is, or nothing tells."""
+    classes = [info.shape[1] for info in model.outputs if info.shape is not None and len(info.shape) == 2]
+    if (
+        len(classes) == 1
+        and isinstance(classes[0], int)
+        and classes[0] > 1
+        and labels is not None
+        and len(labels)
+    ):
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes[0]:
+            return f"labels go from {low} to {high}, but the model has classes 0 to {classes[0] - 1}"
+    return ""
 
 
 def _label_file(path: Path, samples: Samples) -> tuple[Labels, tuple[str, ...]]:

@@ -31,6 +31,7 @@ from ui.cli_options import (
     Precision,
     Preprocess,
     Random,
+    ScaleRule,
     Seed,
     Stats,
     Symmetric,
@@ -75,7 +76,9 @@ def options(
 
 @app.command()
 def demo(
-    sample: Annotated[str, typer.Argument(metavar="SAMPLE", help="Sample network to open.")] = "",
+    sample: Annotated[
+        str, typer.Argument(metavar="SAMPLE", help="digits_mobilenet (default), digits_vit or digits_mlp.")
+    ] = "",
     host: Host = "127.0.0.1",
     port: Port = None,
     no_browser: NoBrowser = False,
@@ -173,6 +176,7 @@ def quantize(
     weights: Weights = None,
     weight_method: WeightMethod = None,
     precision: Precision = None,
+    scale_rule: ScaleRule = None,
     float_layer: FloatLayers = None,
     target: Target = None,
     recipe: Annotated[
@@ -208,6 +212,7 @@ def quantize(
         weights=weights,
         weight_method=weight_method,
         precision=precision,
+        scale_rule=scale_rule,
         float_layers=tuple(float_layer or ()),
         target=target,
         recipe=recipe,
@@ -291,6 +296,7 @@ def thresholds(
         bool, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
     ] = True,
     percentile: Percentile = None,
+    scale_rule: ScaleRule = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Also what other tools choose: onnxruntime, ncnn, MNN, ….")
     ] = False,
@@ -299,7 +305,7 @@ def thresholds(
     """Show the range, scale, zero point and error of every method on one tensor."""
     from ui import listing, one_tensor
 
-    result = one_tensor.thresholds(array, type_, symmetric, percentile, reference)
+    result = one_tensor.thresholds(array, type_, symmetric, percentile, scale_rule, reference)
     _show(result, listing.thresholds, json)
 
 

@@ -26,12 +26,22 @@ Labels = Annotated[
 Preprocess = Annotated[
     str | None,
     typer.Option(
-        metavar="PRESET|FILE", help="For images: imagenet-torch, imagenet-tf, 0-255, or a YAML file."
+        metavar="PRESET|FILE",
+        help="For images: imagenet-torch, imagenet-tf, 0-1 or 0-255, with settings as in "
+        "imagenet-tf,size=128,order=BGR, or a YAML file of them.",
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="Worker threads; results do not depend on it.")]
 Cache = Annotated[
     bool, typer.Option("--cache/--no-cache", help="Reuse statistics of the same model and data.")
+]
+ScaleRule = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R",
+        help="Scales allowed: free, power-of-two-up, power-of-two-nearest or power-of-two-mse, for chips "
+        "that shift.  [default: free]",
+    ),
 ]
 Host = Annotated[str, typer.Option(help="Address to serve on; others than 127.0.0.1 open it to the network.")]
 Port = Annotated[int | None, typer.Option(help="Port to serve on.  [default: the first free one from 8501]")]

@@ -79,7 +79,7 @@ def quantize(
     recipe = choices.build(model)
     if recipe.passes and stats is not None and feed.data is None and feed.random is None:
         raise BadInput("the recipe's passes run the model: name samples with --data PATH too")
-    samples = feed.open(model) if stats is None or runs or recipe.passes else None
+    samples = feed.open(model, accuracy=report) if stats is None or runs or recipe.passes else None
     if stats is not None:
         statistics = _load_statistics(stats, model)
     else:
@@ -130,7 +130,7 @@ def compare(path: Path, quantized: Path, feed: Feed, *, quiet: bool) -> Figures:
     model = load_model(path)
     if not quantized.is_file():
         raise ModelError(f"there is no file '{quantized}'; check the path")
-    return _measured(model, quantized, feed.open(model), quiet)
+    return _measured(model, quantized, feed.open(model, accuracy=True), quiet)
 
 
 def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> Figures:

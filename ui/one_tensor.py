@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,27 @@ import numpy.typing as npt
 
 from core.errors import DataError
 from core.histogram import Accumulator
-from core.quant import TYPES, Encoding, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
+from core.quant import (
+    TYPES,
+    Encoding,
+    QuantSpec,
+    Range,
+    ScaleRule,
+    encoding_from_range,
+    fake_quantize,
+)
 from core.thresholds import SEARCHES, search
 from core.thresholds.reference import ReferenceThreshold, reference_thresholds
 from ui.console import BadInput, note
+from ui.options import check_percentile, pick
 
 SHARE = 99.99  # percent kept by the percentile method
+LARGEST = float(np.finfo(np.float32).max)
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def read_array(path: Path) -> Floats:
-    """The finite values of a .npy file, flat if some had to be left out, which is noted on stderr.
+    """The values of a .npy file that float32 holds; flat if others had to be left out, which stderr is told.
 
     Raises:
         DataError: it cannot be read, is not numeric, or holds no finite value.
@@ -39,39 +50,49 @@ def read_array(path: Path) -> Floats:
         raise DataError(f"{path.name} holds {values.dtype}, not real numbers")
     flat = values.reshape(-1) if values.dtype.kind == "f" else values.reshape(-1).astype(np.float64)
     finite = np.isfinite(flat)
-    if not finite.any():
-        raise DataError(f"{path.name} holds no finite value; there is nothing to quantize")
-    dropped = flat.size - int(finite.sum())
-    if dropped:
-        note(f"warning: {dropped} of {flat.size} values are NaN or infinite and are left out")
-    return np.ascontiguousarray(flat[finite] if dropped else flat.reshape(values.shape))
+    with np.errstate(invalid="ignore"):
+        usable = finite & (np.abs(flat) <= LARGEST)
+    if not usable.any():
+        raise DataError(f"{path.name} holds no finite value that float32 can; there is nothing to quantize")
+    left_out = {
+        "are NaN or infinite": flat.size - int(finite.sum()),
+        "are too large for float32": int(finite.sum()) - int(usable.sum()),
+    }
+    said = [f"{count:,} {what}" for what, count in left_out.items() if count]
+    if said:
+        note(f"warning: of {flat.size:,} values {' and '.join(said)}, and are left out")
+    return np.ascontiguousarray(flat[usable] if said else flat.reshape(values.shape))
 
 
 def thresholds(
-    path: Path, type_name: str, symmetric: bool, percentile: float | None, reference: bool = False
+    path: Path,
+    type_name: str,
+    symmetric: bool,
+    percentile: float | None,
+    scale_rule: str | None = None,
+    reference: bool = False,
 ) -> dict[str, Any]:
     """Every method on the array in a .npy file, and with `reference` every other tool's.
 
     Raises:
-        BadInput: there is no such type or percentile.
+        BadInput: there is no such type, percentile or rule.
         DataError: the array is unusable.
     """
     if type_name.lower() not in TYPES:
         raise BadInput(f"--type: there is no '{type_name}'; choose from {', '.join(TYPES)}")
-    if percentile is not None and not 50.0 <= percentile <= 100.0:
-        raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {percentile}")
-    values, type_ = read_array(path), TYPES[type_name.lower()]
-    found = every_method(values, type_, symmetric, percentile)
+    if percentile is not None:
+        check_percentile(percentile)
+    rule = pick(ScaleRule, scale_rule, "--scale-rule") or ScaleRule.FREE
+    spec = QuantSpec(type=TYPES[type_name.lower()], symmetric=symmetric)
+    values = read_array(path)
+    found = every_method(values, replace(spec, scale_rule=rule), percentile)
     if reference:
-        found |= every_reference(values, QuantSpec(type=type_, symmetric=symmetric))
+        found |= every_reference(values, spec)
     return found
 
 
-def every_method(
-    values: Floats, type_: QuantType, symmetric: bool, percentile: float | None
-) -> dict[str, Any]:
+def every_method(values: Floats, spec: QuantSpec, percentile: float | None) -> dict[str, Any]:
     """Range, scale, zero point and measured mean squared error of each automatic method."""
-    spec = QuantSpec(type=type_, symmetric=symmetric)
     accumulator = Accumulator()
     accumulator.add(values)
     histogram = accumulator.histogram()

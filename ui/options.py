@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.data import Samples, check_samples, open_samples, preprocessing, random_samples
+from core.data import Samples, check_samples, open_samples, preprocessing, random_samples, wrong_labels
 from core.errors import DataError, QuantScopeError, RecipeError
 from core.files import write_atomic
 from core.model import Model
+from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
 from core.targets import TARGETS, Granularity, Precision
 from core.thresholds import Method
@@ -21,7 +22,9 @@ from core.weights import WeightMethod
 from ui.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)
-AUTO = "auto"  # not a method of one tensor: tries them all on the whole network
+AUTO = "auto"  # not a method of one tensor: tries several on the whole network
+METHODS = (*(method.value for method in Method if method is not Method.MANUAL), AUTO)
+PRECISIONS = (Precision.INT8.value, Precision.INT16.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,10 @@ class Feed:
     labels: Path | None = None
     preprocess: str | None = None
 
-    def open(self, model: Model) -> Samples:
+    def open(self, model: Model, *, accuracy: bool = False) -> Samples:
         """The samples, checked; what is doubtful about them goes to stderr.
+
+        With `accuracy`, labels that are no classes of the model are an error rather than a warning.
 
         Raises:
             BadInput: the options contradict each other, or name no samples.
@@ -58,7 +63,11 @@ class Feed:
             samples = open_samples(
                 self.data, model, preprocessing=how, labels=self.labels, limit=self.limit, allow_reader=True
             )
-        for warning in check_samples(samples, model):
+        warnings = check_samples(samples, model)
+        wrong = wrong_labels(samples.labels, model) if accuracy else ""
+        if wrong:
+            raise DataError(f"{wrong}: give class indices, or leave the labels out")
+        for warning in warnings:
             note(f"warning: {warning}")
         return samples
 
@@ -89,6 +98,7 @@ class Choices:
     weights: str | None = None
     weight_method: str | None = None
     precision: str | None = None
+    scale_rule: str | None = None
     float_layers: tuple[str, ...] = ()
     target: str | None = None
     recipe: Path | None = None
@@ -134,6 +144,7 @@ class Choices:
             "--weights": self.weights,
             "--weight-method": self.weight_method,
             "--precision": self.precision,
+            "--scale-rule": self.scale_rule,
             "--target": self.target,
         }
         both = [flag for flag, value in given.items() if value is not None]
@@ -141,7 +152,7 @@ class Choices:
             raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe")
 
     def _from_options(self, model: Model) -> Recipe:
-        method = None if self.auto else pick(Method, self.method, "--method")
+        method = None if self.auto else pick(Method, self.method, "--method", METHODS)
         if self.auto and (self.percentile is not None or self.weight_method is not None):
             raise BadInput("--method auto finds the percentile and the weight method itself; leave them out")
         if method is Method.MANUAL:
@@ -149,22 +160,31 @@ class Choices:
         if self.percentile is not None:
             if method not in (None, Method.PERCENTILE):
                 raise BadInput(f"--percentile goes with --method percentile, not with {method}")
+            check_percentile(self.percentile)
             method = Method.PERCENTILE
+        precision = pick(Precision, self.precision, "--precision", PRECISIONS)
+        if precision is Precision.FLOAT:
+            raise BadInput(
+                "--precision float would quantize nothing; --float-layer NAME leaves single layers in float"
+            )
         if self.target is not None and self.target not in TARGETS:
             raise BadInput(f"--target: there is no '{self.target}'; choose from {', '.join(TARGETS)}")
         default = Choice(
             method=method,
             percentile=self.percentile,
             symmetric=self.symmetric,
-            precision=pick(Precision, self.precision, "--precision"),
+            precision=precision,
+            scale_rule=pick(ScaleRule, self.scale_rule, "--scale-rule"),
             weights=pick(Granularity, self.weights, "--weights"),
             weight_method=pick(WeightMethod, self.weight_method, "--weight-method"),
         )
         return Recipe(default=default, model_hash=model.hash, target=self.target or Recipe().target)
 
 
-def pick(options: type[E], text: str | None, flag: str) -> E | None:
+def pick(options: type[E], text: str | None, flag: str, offered: Sequence[str] | None = None) -> E | None:
     """The member that `text` names, dashes or underscores alike; None for None.
+
+    `offered` are the names to choose from that a message lists, if not those of all members.
 
     Raises:
         BadInput: there is none.
@@ -174,8 +194,14 @@ def pick(options: type[E], text: str | None, flag: str) -> E | None:
     try:
         return options(text.lower().replace("-", "_"))
     except ValueError:
-        names = ", ".join(member.value.replace("_", "-") for member in options)
-        raise BadInput(f"{flag}: there is no '{text}'; choose from {names}") from None
+        names = offered or [member.value.replace("_", "-") for member in options]
+        raise BadInput(f"{flag}: there is no '{text}'; choose from {', '.join(names)}") from None
+
+
+def check_percentile(value: float) -> None:
+    """Raises `BadInput` unless `value` is a share in percent that a method can keep."""
+    if not 50.0 <= value <= 100.0:  # also refuses NaN
+        raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {value:g}")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -202,6 +228,8 @@ def check_output(path: Path, suffixes: tuple[str, ...], *inputs: Path | None) ->
         BadInput: it cannot, or it is.
     """
     folder = path.parent
+    if path == Path():
+        raise BadInput("--output is empty; name the file to write")
     if path.suffix.lower() not in suffixes:
         raise BadInput(f"{path} should end in {' or '.join(suffixes)}, since that is what will be in it")
     if path.is_dir():
