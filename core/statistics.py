@@ -98,8 +98,8 @@ class Statistics:
         except FileNotFoundError as error:
             raise DataError(f"{path} does not exist") from error
         except BROKEN as error:
-            reason = f"{path.name} holds no statistics of this version"
-            raise DataError(f"{reason}: calibrate again ({type(error).__name__})") from error
+            reason = f"{path.name} holds no statistics that this version of QuantScope reads"
+            raise DataError(f"{reason}: calibrate again") from error
 
     @staticmethod
     def from_bytes(content: bytes) -> "Statistics":

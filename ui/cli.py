@@ -11,13 +11,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from core.errors import QuantScopeError
 from core.progress import Cancelled
 from ui import console
 from ui.cli_options import (
     AllowHost,
+    Auto,
     Cache,
     Data,
+    EasyQuant,
     FloatLayers,
     Host,
     Json,
@@ -31,6 +32,7 @@ from ui.cli_options import (
     Precision,
     Preprocess,
     Random,
+    Report,
     ScaleRule,
     Seed,
     Stats,
@@ -43,7 +45,7 @@ from ui.cli_options import (
 
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+INTERRUPTED = 130
 DEBUG: ContextVar[bool] = ContextVar("debug", default=False)
 
 app = typer.Typer(
@@ -111,6 +113,10 @@ def open_app(
             if not path.exists():
                 raise console.BadInput(f"there is no file or folder '{path}'; check the path")
             arguments += [flag, str(path.resolve())]
+    if model is not None:
+        from core.loading.modelfile import read_model_file
+
+        read_model_file(model)  # what is no model is refused here, and not by a page
     _serve(arguments, host, port, no_browser, allow_host)
 
 
@@ -185,12 +191,9 @@ def quantize(
     save_recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the choices, to repeat them with --recipe.")
     ] = None,
-    auto: Annotated[
-        bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also compare the result with the float model.")
-    ] = False,
+    easyquant: EasyQuant = False,
+    auto: Auto = False,
+    report: Report = False,
     random: Random = None,
     seed: Seed = 0,
     limit: Limit = None,
@@ -229,6 +232,7 @@ def quantize(
         cache=cache,
         quiet=json,
         tuned=auto,
+        easy=easyquant,
     )
     _show(result, listing.quantization, json)
 
@@ -341,37 +345,17 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `quantscope inspect … | head`
         # What is still buffered would fail again when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return console.FAILED
     except Exception as error:
         if DEBUG.get():
             import traceback
 
             traceback.print_exc()
-        code, message = _explain(error)
+        code, message = console.explain(error)
         console.note(f"error: {message}")
         return code
     finally:
         DEBUG.reset(token)
-
-
-def _explain(error: Exception) -> tuple[int, str]:
-    """Exit code and the one line that a user gets to see."""
-    if isinstance(error, QuantScopeError):
-        return BAD_INPUT, " ".join(str(error).split())
-    if hasattr(
-        error, "format_message"
-    ):  # a mistake on the command line; Typer names no public base for these
-        context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context is not None else ""
-        return BAD_INPUT, " ".join(error.format_message().split()).rstrip(".") + hint
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return BAD_INPUT, f"{where}{error.strerror or error}"
-    if isinstance(error, MemoryError):
-        return FAILED, "not enough memory; try fewer --threads, or a machine with more"
-    detail = " ".join(str(error).split())
-    remedy = "run it again with --debug for the details, and report them"
-    return FAILED, f"unexpected {type(error).__name__}: {detail}; {remedy}"
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -83,3 +83,9 @@ WeightMethod = Annotated[
 Precision = Annotated[
     str | None, typer.Option(metavar="P", help="int8 or int16 activations.  [default: int8]")
 ]
+EasyQuant = Annotated[
+    bool,
+    typer.Option("--easyquant", help="Move all scales for the largest cosine of each layer's output."),
+]
+Auto = Annotated[bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")]
+Report = Annotated[bool, typer.Option("--report", help="Also compare the result with the float model.")]

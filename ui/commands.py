@@ -11,8 +11,10 @@ from core.autotune import Tuned
 from core.autotune import tune as autotune
 from core.calibrate import calibrate as collect
 from core.data import Samples
+from core.easyquant import easyquant
 from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
+from core.evaluate import float_reference, preview
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
 from core.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
@@ -21,11 +23,14 @@ from core.recipe import Encodings, Recipe, resolve
 from core.runtime import Session
 from core.statistics import Statistics
 from core.targets import Precision
-from core.tune import measured_default
+from core.thresholds import Method
+from core.tune import measured_default, representative
 from ui.console import BadInput, note, progress_bar
 from ui.options import Choices, Feed, check_output, write
 
 Figures = dict[str, Any]
+CHECKED = 8  # samples on which a method that was asked for is held against MinMax
+CLEARLY_DB = 1.0  # what it may lose against MinMax without a word
 
 
 def calibrate(
@@ -62,8 +67,11 @@ def quantize(
     cache: bool,
     quiet: bool,
     tuned: bool = False,
+    easy: bool = False,
 ) -> Figures:
-    """Write the quantized model (`tuned`: by the recipe that tuning finds), and what was asked for beside it.
+    """Write the quantized model, and what was asked for beside it.
+
+    `tuned`: by the recipe that tuning finds; `easy`: with scales that EasyQuant moves.
 
     Raises:
         QuantScopeError: model, samples, choices or the files to write are unusable.
@@ -72,33 +80,51 @@ def quantize(
     check_output(output, (".onnx",), *inputs)
     if save_recipe is not None:
         check_output(save_recipe, (".yaml", ".yml"), path, feed.data, stats, output)
-    runs = "--report" if report else "--auto" if tuned else "--method auto" if choices.auto else ""
-    if stats is not None and runs and feed.data is None and feed.random is None:
+    if easy and tuned:
+        raise BadInput("--easyquant and --auto both decide the ranges; give one of them")
+    asked = {"--report": report, "--auto": tuned, "--easyquant": easy, "--method auto": choices.auto}
+    runs = next((flag for flag, given in asked.items() if given), "")
+    if runs and not feed.named and stats is not None:
         raise BadInput(f"{runs} runs the model: name samples with --data PATH too")
     model = load_model(path)
     recipe = choices.build(model)
-    if recipe.passes and stats is not None and feed.data is None and feed.random is None:
+    if recipe.passes and not feed.named and stats is not None:
         raise BadInput("the recipe's passes run the model: name samples with --data PATH too")
-    samples = feed.open(model, accuracy=report) if stats is None or runs or recipe.passes else None
+    if recipe.passes and easy:
+        raise BadInput(
+            "--easyquant tunes the model as it is, and the recipe's passes change it; use one of them"
+        )
+    samples = feed.open(model, accuracy=report) if feed.named or stats is None else None
+    measurable = samples is not None and not samples.synthetic
+    trying = not tuned and (choices.auto or (choices.undecided and measurable))
     if stats is not None:
         statistics = _load_statistics(stats, model)
+        if samples is not None:
+            uses = {"tuning": tuned, "the choice of the method": trying, "EasyQuant": easy}
+            uses |= {"passes": bool(recipe.passes), "the comparison": report}
+            serve = ", ".join(use for use, so in uses.items() if so) or "a trial run, and nothing else"
+            note(f"note: ranges come from {stats.name}; the samples serve for {serve}")
     else:
         assert samples is not None
         statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     trials: list[Figures] = []
-    measurable = samples is not None and not samples.synthetic
     story: list[str] = []
     if tuned:
         assert samples is not None
         found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
         recipe, story = found.recipe, list(found.story)
-    elif choices.auto or (choices.undecided and measurable):
+    elif trying:
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
+    if easy:
+        assert samples is not None
+        recipe, story = _moved(model, samples, recipe, statistics, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
     if not encodings.placement.nodes:
         note(f"warning: no layer of {model.name} can be quantized, so the file holds the float model")
     _check_runs(proto, samples)
+    if samples is not None and measurable and choices.method and not (trying or easy):
+        _say_if_worse(model, recipe, statistics, samples, proto, threads)
     written = write_onnx(proto, output)
     if save_recipe is not None:
         write(save_recipe, recipe.to_yaml().encode("utf-8"))
@@ -217,6 +243,50 @@ def _climb(
 ) -> Tuned:
     with progress_bar("tuning", quiet) as progress:
         return autotune(model, samples, recipe, statistics=statistics, threads=threads, progress=progress)
+
+
+def _moved(
+    model: Model, samples: Samples, recipe: Recipe, statistics: Statistics, *, quiet: bool
+) -> tuple[Recipe, list[str]]:
+    """The recipe with EasyQuant's scales for the whole model, and what they are good for."""
+    with progress_bar("EasyQuant", quiet) as progress:
+        found = easyquant(model, recipe, resolve(recipe, statistics, model), samples, progress=progress)
+    said = []
+    if found.layers:
+        before, after = (
+            sum(getattr(layer, name) for layer in found.layers) / len(found.layers)
+            for name in ("before", "after")
+        )
+        said.append(
+            f"EasyQuant: mean cosine of {len(found.layers)} layers' outputs {before:.6f} -> {after:.6f}, "
+            f"on {found.samples} samples"
+        )
+    said += [f"EasyQuant left out '{layer}': {why}" for layer, why in found.left_out.items()]
+    return found.apply(recipe), said
+
+
+def _say_if_worse(
+    model: Model,
+    recipe: Recipe,
+    statistics: Statistics,
+    samples: Samples,
+    proto: onnx.ModelProto,
+    threads: int | None,
+) -> None:
+    """Say so where the method asked for is clearly worse than MinMax on the calibration samples."""
+    if recipe.default.method is Method.MINMAX or proto.ByteSize() >= PROTOBUF_LIMIT:
+        return
+    few = representative(samples, CHECKED)
+    reference = float_reference(model, few, count=CHECKED, layers=False, threads=threads)
+    plain = quantize_model(model, resolve(recipe.with_default(method=Method.MINMAX), statistics, model))
+    asked, other = (
+        preview(reference, p, layers=False, threads=threads).output.overall.sqnr_db for p in (proto, plain)
+    )
+    if asked is not None and other is not None and asked < other - CLEARLY_DB:
+        note(
+            f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
+            f"({len(reference)} samples); --method auto takes what measures best"
+        )
 
 
 def _built(

@@ -15,6 +15,7 @@ from typing import Any
 from core.errors import QuantScopeError
 from core.progress import Progress, ProgressFn
 
+FAILED, BAD_INPUT = 1, 2  # exit codes
 SPARSE_SECONDS = 10.0  # time between progress lines where stderr is not a terminal
 
 
@@ -83,7 +84,7 @@ def number(value: float | None, digits: int = 4, unit: str = "") -> str:
         return "-"
     if math.isinf(value):
         return ("inf" if value > 0 else "-inf") + unit
-    return f"{value:.{digits}g}{unit}"
+    return f"{value or 0.0:.{digits}g}{unit}"  # -0.0 is falsy too, and shown as 0
 
 
 def size(count: int) -> str:
@@ -147,3 +148,21 @@ def _sparse(label: str, clock: Callable[[], float] = time.monotonic) -> Progress
             note(f"{progress.label or label}: {progress.done} of {progress.total}")
 
     return report
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Exit code and the one line that a user gets to see."""
+    if isinstance(error, QuantScopeError):
+        return BAD_INPUT, " ".join(str(error).split())
+    if hasattr(error, "format_message"):  # a mistake on the command line; Typer has no public base for these
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        return BAD_INPUT, " ".join(error.format_message().split()).rstrip(".") + hint
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return BAD_INPUT, f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return FAILED, "not enough memory; try fewer --threads, or a machine with more"
+    detail = " ".join(str(error).split())
+    remedy = "run it again with --debug for the details, and report them"
+    return FAILED, f"unexpected {type(error).__name__}: {detail}; {remedy}"

@@ -8,7 +8,7 @@ from typing import Any
 from ui.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
-WORST = 10  # layers that a comparison lists
+WORST = 5  # layers that a comparison marks in each column
 
 
 def shape(dims: list[Any] | None) -> str:
@@ -132,28 +132,42 @@ def comparison(result: Figures) -> str:
     if latency is not None:
         rows.append(("latency", number(latency["float"], 3, " ms"), number(latency["quantized"], 3, " ms")))
     text = table(("", "float", "quantized"), rows, numeric=("float", "quantized"))
-    count = f"{result['samples']} samples"
-    return "\n".join(filter(None, [text, count, "", _worst(result["layers"])]))
+    count = f"over {result['samples']} samples"
+    return "\n".join(filter(None, [text, count, _worst(result["layers"], result["layer_samples"])]))
 
 
-def _worst(layers: list[Figures]) -> str:
-    """The layers with the largest error of their own."""
-    known = [layer for layer in layers if layer["local"] and layer["local"]["sqnr_db"] is not None]
-    known.sort(key=lambda layer: float(layer["local"]["sqnr_db"]))
-    if not known:
+def _worst(layers: list[Figures], samples: int) -> str:
+    """The layers that are worst on their own, and those where the most error has gathered."""
+    kinds = ("local", "cumulative")
+    worst = {kind: _lowest(layers, kind) for kind in kinds}
+    shown = [layer for layer in layers if any(layer["name"] in worst[kind] for kind in kinds)]
+    if not shown:
         return ""
-    rows = [
-        (
-            layer["name"],
-            layer["type"],
-            number(layer["local"]["sqnr_db"], 3, " dB"),
-            number((layer["cumulative"] or {}).get("cosine"), 5),
-            number((layer["cumulative"] or {}).get("sqnr_db"), 3, " dB"),
+    rows = []
+    for layer in shown:
+        figures = [_decibel(layer[kind]) + (" *" if layer["name"] in worst[kind] else "  ") for kind in kinds]
+        rows.append(
+            (layer["name"], layer["type"], *figures, number((layer["cumulative"] or {}).get("cosine"), 5))
         )
-        for layer in known[:WORST]
-    ]
-    head = ("worst layers", "type", "local SQNR", "cumulative cosine", "cumulative SQNR")
-    return table(head, rows, numeric=head[2:])
+    head = ("layer", "type", "local SQNR  ", "cumulative SQNR  ", "cumulative cosine")
+    text = (
+        f"\nlayers over {samples} samples, in the order of the network; * marks the {WORST} worst alone"
+        "\n(local), and with all before them (cumulative)"
+    )
+    return f"{text}\n{table(head, rows, numeric=head[2:])}"
+
+
+def _lowest(layers: list[Figures], kind: str) -> set[str]:
+    known = [layer for layer in layers if layer[kind] and layer[kind]["sqnr_db"] is not None]
+    known.sort(key=lambda layer: float(layer[kind]["sqnr_db"]))
+    return {layer["name"] for layer in known[:WORST]}
+
+
+def _decibel(error: Figures | None) -> str:
+    """An SQNR with one decimal."""
+    if error is None or error["sqnr_db"] is None:
+        return "exact" if error is not None and error["exact"] else "-"
+    return f"{error['sqnr_db']:.1f} dB"
 
 
 def thresholds(result: Figures) -> str:

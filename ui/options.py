@@ -38,6 +38,11 @@ class Feed:
     labels: Path | None = None
     preprocess: str | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether any samples are named."""
+        return self.data is not None or self.random is not None
+
     def open(self, model: Model, *, accuracy: bool = False) -> Samples:
         """The samples, checked; what is doubtful about them goes to stderr.
 
