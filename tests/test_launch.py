@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sample_data import SAMPLES
 from tests.support import ROOT, App, Run, command_env, free_port
 from ui import launch
 
@@ -109,8 +111,11 @@ def test_the_app_gets_absolute_paths(
 
     monkeypatch.setattr(launch, "serve", serve)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.onnx").touch()
+    shutil.copy(SAMPLES["digits_mlp"].model, tmp_path / "net.onnx")
+    (tmp_path / "empty.onnx").touch()
     (tmp_path / "data").mkdir()
+    assert quantscope("empty.onnx", "--data", "data").code == 2  # before a page is served
+    assert not seen
     assert quantscope("net.onnx", "--data", "data").code == 0
     assert quantscope("demo", "digits_vit").code == 0
     assert seen == [
