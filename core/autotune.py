@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import onnx
+
 from core.calibrate import calibrate
 from core.evaluate import FloatReference, float_reference, preview
 from core.model import Model
@@ -15,13 +17,15 @@ from core.qdq import quantize_model
 from core.recipe import Choice, Encodings, Recipe, activation_spec, resolve
 from core.samples import Samples
 from core.statistics import Statistics
-from core.targets import Precision
+from core.targets import Precision, Role, target
 from core.thresholds import Method, errors_at
-from core.tune import Trial, measured_default
+from core.tune import Trial, closeness, measured_default
 
 CHOOSING = 48  # samples that choices are made on
 HELD_OUT = 64  # others, which only the last comparison sees
+FEWEST = 16  # samples of which some are held out
 GAIN_DB = 0.05  # what a step must win to be kept
+GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
 WORST = 10  # layers whose method is tried one by one
 METHODS: tuple[dict[str, Any], ...] = (
@@ -32,12 +36,16 @@ METHODS: tuple[dict[str, Any], ...] = (
     {"method": Method.PERCENTILE, "percentile": 99.99},
     {"method": Method.PERCENTILE, "percentile": 99.9},
 )
+GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
+FLOAT_GLUE = "glue"
 # Each is tried on top of what was kept before it.
 FIXES: tuple[tuple[str, str], ...] = (
+    (FLOAT_GLUE, "operators without weights, such as Add, Mul and Softmax, in float"),
     ("rotate", "turning residual streams to where no channel stands out"),
     ("equalize", "evening out channel ranges between layers"),
     ("smooth", "moving outlier channels of activations into weights"),
     ("rounding", "rounding weights by the error of their layer's output"),
+    ("bias_correction", "shifting biases by the mean error of their layer"),
 )
 
 
@@ -46,7 +54,7 @@ class Step:
     """One thing that was tried."""
 
     what: str
-    sqnr_db: float  # of the network's output on the samples that choices are made on
+    sqnr_db: float  # of the network's outputs (`closeness`) on the samples that choices are made on
     kept: bool
     why: str
 
@@ -57,7 +65,7 @@ class Tuned:
 
     recipe: Recipe
     steps: tuple[Step, ...]
-    minmax_db: float  # plain MinMax on the samples held out
+    minmax_db: float  # plain MinMax on the samples held out, which its ranges have not seen either
     tuned_db: float  # the recipe on the same samples; never less than `minmax_db`
     choosing: int
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
@@ -82,18 +90,19 @@ def tune(
 ) -> Tuned:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
 
-    In turn: a default for the whole network, corrected biases, the passes of `FIXES`, and the method of the
-    layers that lose most; each is kept only if the SQNR of the network's output gains by it. At the end the
-    recipes kept on the way and plain MinMax are compared on samples that no choice has seen, and the best
-    there is returned: never one worse than MinMax. Layers that `recipe` sets keep their choice.
+    In turn: a default for the whole network, corrected biases, the `FIXES`, other defaults once more, and the
+    method of the layers that lose most; each is kept only if the SQNR of the network's outputs gains by it.
+    Every recipe kept on the way, and plain MinMax, is also measured on samples that neither choices nor
+    thresholds have seen, and the best there is returned: never one worse than MinMax. Layers that `recipe`
+    sets keep their choice.
 
-    Deterministic, and independent of the order of the samples. Passes and thresholds see all samples.
+    Deterministic, and independent of the order of the samples.
 
     Args:
         model: The float model.
         samples: Calibration samples.
         recipe: What to start from.
-        statistics: Of the model on these samples; None = calibrate.
+        statistics: Of the model on these samples, used where there are too few to hold any out.
         threads: Samples run side by side; None = one a processor.
         progress: Told after each trial; may raise `Cancelled`.
 
@@ -101,48 +110,60 @@ def tune(
         DataError: There are no samples, or they do not fit the model.
     """
     start = recipe or Recipe()
-    known = statistics or calibrate(model, samples, threads=threads, progress=progress)
-    choosing, held = _split(samples)
-    search = _Search(model, samples, known, choosing, threads, progress)
-    search.defaults(start)
-    search.passes()
-    search.layers()
+    fitted, held = _split(samples)
+    choosing = fitted.take(CHOOSING)
+    known = statistics if held is None else None
+    known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
+    search = _Search(model, fitted, known, choosing, held, threads, progress)
     plain = start.with_default(method=Method.MINMAX).with_passes()
-    judge = _reference(model, held, threads) if held is not None else search.reference
-    candidates = [(plain, search.build(plain)), *search.kept]
-    scores = [_score(judge, built, threads) for _, built in candidates]
-    best = max(range(len(scores)), key=scores.__getitem__)
+    minmax = search.judged(search.build(plain))
+    search.defaults(start)
+    search.fixes()
+    search.methods()
+    search.layers()
+    best = (minmax, plain)
+    for recipe_, verdict in search.verdicts:
+        if verdict.closeness > best[0].closeness and verdict.not_worse_than(minmax):
+            best = verdict, recipe_
     return Tuned(
-        recipe=candidates[best][0],
+        recipe=best[1],
         steps=tuple(search.steps),
-        minmax_db=scores[0],
-        tuned_db=scores[best],
+        minmax_db=minmax.closeness,
+        tuned_db=best[0].closeness,
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
     )
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples | None]:
-    """Samples to choose on and others to judge by, told apart by content."""
+    """Samples to choose on, in the order of their content, and others to judge by."""
     order = samples.by_content()
-    if len(order) < 16:
-        return samples, None
-    border = min(CHOOSING, len(order) * 2 // 3)
-    return samples.select(sorted(order[:border])), samples.select(sorted(order[border:][-HELD_OUT:]))
+    if len(order) < FEWEST:
+        return samples.select(order), None
+    held = min(HELD_OUT, len(order) // 3)
+    return samples.select(order[:-held]), samples.select(order[-held:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """A recipe on the samples held out."""
+
+    closeness: float
+    overall_db: float  # of all outputs taken as one
+    disagreeing: float  # rows whose highest class is another
+
+    def not_worse_than(self, other: "_Verdict") -> bool:
+        """In the error of all outputs together, and by class beyond what chance may do."""
+        chance = 2.0 * (other.disagreeing + 1.0) ** 0.5
+        return self.overall_db >= other.overall_db and self.disagreeing <= other.disagreeing + chance
 
 
 def _reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:
     return float_reference(model, samples, count=len(samples), layers=False, threads=threads)
 
 
-def _score(reference: FloatReference, built: Quantized, threads: int | None) -> float:
-    seen = preview(reference, built.proto, layers=False, threads=threads)
-    found = seen.output.overall.sqnr_db
-    return float("-inf") if found is None else found
-
-
 class _Search:
-    """The climb: `kept` holds each recipe that won a step, the best so far at its end."""
+    """The climb: `best` is what won the last step, `verdicts` has all that won one."""
 
     def __init__(
         self,
@@ -150,16 +171,20 @@ class _Search:
         samples: Samples,
         statistics: Statistics,
         choosing: Samples,
+        held: Samples | None,
         threads: int | None,
         progress: ProgressFn | None,
     ) -> None:
         self.model, self.samples, self.statistics = model, samples, statistics
         self.choosing, self.threads, self.progress = choosing, threads, progress
         self.reference = _reference(model, choosing, threads)
+        self.judge = self.reference if held is None else _reference(model, held, threads)
         self.steps: list[Step] = []
-        self.kept: list[tuple[Recipe, Quantized]] = []
+        self.verdicts: list[tuple[Recipe, _Verdict]] = []
+        self.best: tuple[Recipe, Quantized] | None = None
         self.best_db = float("-inf")
-        self.total = FINALISTS + 2 * len(FIXES) + WORST + 2
+        self.by_user: frozenset[str] = frozenset()  # layers that the recipe to start from sets
+        self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
 
     def build(self, recipe: Recipe) -> Quantized:
         """The integer model of a recipe, passes included."""
@@ -167,8 +192,19 @@ class _Search:
             self.model, recipe, self.samples, statistics=self.statistics, threads=self.threads, cache=False
         )
 
+    def judged(self, built: Quantized) -> _Verdict:
+        """How it does on the samples held out."""
+        seen = preview(self.judge, built.proto, layers=False, threads=self.threads)
+        overall, scores = seen.output.overall.sqnr_db, seen.output.accuracy
+        return _Verdict(
+            closeness=closeness(seen),
+            overall_db=float("-inf") if overall is None else overall,
+            disagreeing=0.0 if scores is None else scores.rows * (1.0 - scores.agreement),
+        )
+
     def defaults(self, start: Recipe) -> None:
         """One method for the whole network: the best few of all once more with corrected biases."""
+        self.by_user = frozenset(start.layers)
         found = measured_default(self.model, self.statistics, self.choosing, start, threads=self.threads)
         ranked = sorted(found.trials, key=lambda trial: -trial.sqnr_db)
         self._offer(found.recipe, f"default {found.best.label}", "best of all methods for the whole network")
@@ -176,50 +212,58 @@ class _Search:
             recipe = _with_default(start, trial).with_passes("bias_correction")
             self._offer(recipe, f"{trial.label}, biases corrected", "corrected biases win")
 
-    def passes(self) -> None:
-        """Each pass on top of what is best so far; one that is refused gets another try after later ones."""
+    def fixes(self) -> None:
+        """Each fix on top of what is best so far; one that is refused gets another try after later ones."""
         refused_on: dict[str, Recipe] = {}
         for name, meaning in (*FIXES, *FIXES):
-            recipe, _ = self.kept[-1]
-            chosen = {choice.name for choice in recipe.passes}
-            if name in chosen or refused_on.get(name) is recipe:
+            recipe, _ = self._best()
+            tried = _with_fix(self.model, recipe, name)
+            if tried == recipe or refused_on.get(name) is recipe:
                 continue
             refused_on[name] = recipe
-            chosen.add(name)
-            ordered = [known for known in PASSES if known in chosen]  # the table has them in working order
-            self._offer(recipe.with_passes(*ordered), f"{name} ({meaning})", "it helps here")
+            least = GLUE_DB if name == FLOAT_GLUE else GAIN_DB
+            self._offer(tried, f"{name} ({meaning})", "it helps here", least)
+
+    def methods(self) -> None:
+        """The default once more: what the fixes did may call for another."""
+        recipe, built = self._best()
+        trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in METHODS)]
+        score, tried = max(trials, key=lambda trial: trial[0])
+        if score > self.best_db + GAIN_DB:
+            self._offer(tried, f"default {_described(tried.default)} instead", "it suits the changed network")
 
     def layers(self) -> None:
         """Other methods for the layers whose own tensor loses most, one layer after the other."""
-        recipe, built = self.kept[-1]
+        recipe, built = self._best()
         changed = recipe
         best_db = self.best_db
         for layer in self._worst(recipe, built):
             trials = []
             for changes in METHODS:
                 tried = changed.with_layer(layer, **changes)
-                trials.append((self._quick(tried, built), tried, changes))
-            score, tried, changes = max(trials, key=lambda trial: trial[0])
+                trials.append((self._quick(tried, built), tried))
+            score, tried = max(trials, key=lambda trial: trial[0])
             kept = score > best_db + GAIN_DB
-            what = f"{layer}: {changes['method']} {changes.get('percentile', '')}".rstrip()
-            self._tell(
-                what,
-                score,
-                kept,
-                "Kept: it wins here." if kept else "Not kept: no method beats the default here.",
-            )
+            why = "Kept: it wins here." if kept else "Not kept: no method beats the default here."
+            self._tell(f"{layer}: {_described(tried.choice(layer))}", score, kept, why)
             if kept:
                 changed, best_db = tried, score
         if changed is not recipe:
             self._offer(changed, "layers set one by one, biases corrected anew", "the gains add up")
+
+    def _best(self) -> tuple[Recipe, Quantized]:
+        assert self.best is not None, "the defaults come first"
+        return self.best
 
     def _quick(self, recipe: Recipe, built: Quantized) -> float:
         """Score of an edit, with biases and integers as they were found before it."""
         encodings = resolve(recipe, built.statistics, built.model, previous=built.encodings)
         encodings = replace(encodings, integers=_still_valid(encodings, built.encodings))
         shifted = with_bias_shifts(built.model, encodings, built.encodings.bias_shifts)
-        proto = quantize_model(built.model, shifted)
-        return _score(self.reference, replace(built, proto=proto), self.threads)
+        return self._score(quantize_model(built.model, shifted))
+
+    def _score(self, proto: onnx.ModelProto) -> float:
+        return closeness(preview(self.reference, proto, layers=False, threads=self.threads))
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -227,28 +271,44 @@ class _Search:
         for tensor, found in built.encodings.searches.items():
             layer = built.encodings.placement.tensors.get(tensor)
             histogram = built.statistics.histograms.get(tensor)
-            if layer is None or histogram is None or layer in recipe.layers:
+            if layer is None or histogram is None or layer in self.by_user:
                 continue
-            choice = recipe.choice(layer)
-            if choice.precision is Precision.FLOAT:
-                continue
-            spec = activation_spec(built.encodings.placement.target, choice)
+            spec = activation_spec(built.encodings.placement.target, recipe.choice(layer))
             losses.append((errors_at(histogram, found.range, spec).sqnr_db, layer))
         return list(dict.fromkeys(layer for _, layer in sorted(losses)))[:WORST]
 
-    def _offer(self, recipe: Recipe, what: str, why: str) -> None:
+    def _offer(self, recipe: Recipe, what: str, why: str, least: float = GAIN_DB) -> None:
         """Build and measure a recipe; keep it if it wins."""
         built = self.build(recipe)
-        score = _score(self.reference, built, self.threads)
-        kept = score > self.best_db + (GAIN_DB if self.kept else 0.0) or not self.kept
+        score = self._score(built.proto)
+        kept = self.best is None or score > self.best_db + least
         self._tell(what, score, kept, f"Kept: {why}." if kept else "Not kept: no gain.")
         if kept:
-            self.kept.append((recipe, built))
-            self.best_db = score
+            self.best, self.best_db = (recipe, built), score
+            self.verdicts.append((recipe, self.judged(built)))
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:
         self.steps.append(Step(what=what, sqnr_db=score, kept=kept, why=why))
         report(self.progress, min(len(self.steps), self.total), self.total, what)
+
+
+def _with_fix(model: Model, recipe: Recipe, name: str) -> Recipe:
+    """The recipe with one of `FIXES`; the same where that changes nothing."""
+    if name != FLOAT_GLUE:
+        chosen = {choice.name for choice in recipe.passes} | {name}
+        kept = {choice.name: choice for choice in recipe.passes}
+        ordered = [kept.get(known, known) for known in PASSES if known in chosen]  # in working order
+        return recipe.with_passes(*ordered)
+    roles = target(recipe.target).roles
+    for layer in model.layers:
+        if roles.get(layer.op) in GLUE and layer.name not in recipe.layers:
+            recipe = recipe.with_layer(layer.name, precision=Precision.FLOAT)
+    return recipe
+
+
+def _described(choice: Choice) -> str:
+    share = f" {choice.percentile:g}" if choice.method is Method.PERCENTILE else ""
+    return f"{choice.method}{share}"
 
 
 def _with_default(recipe: Recipe, trial: Trial) -> Recipe:

@@ -362,7 +362,10 @@ class _Resolver:
     def _histogram(self, tensor: str) -> Histogram:
         histogram = self.statistics.histograms.get(tensor)
         if histogram is None:
-            histogram = self.statistics.histograms.get(self._shared_root(tensor))
+            root = self._shared_root(tensor)
+            if root in self.model.ir.graph.initializers:  # rows of a constant table
+                return _histogram_of(self._array(root))
+            histogram = self.statistics.histograms.get(root)
         if histogram is None:
             raise DataError(
                 f"the statistics hold nothing for tensor {tensor!r}; "

@@ -1,9 +1,11 @@
 """Choices made by measurement: the recipe whose integer model comes closest to the float one."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from core.evaluate import FloatReference, float_reference, preview
+from core.evaluate import FloatReference, Preview, float_reference, preview
+from core.evaluate.outputs import OutputError
 from core.model import Model
 from core.progress import ProgressFn, report
 from core.qdq import quantize_model
@@ -13,6 +15,7 @@ from core.statistics import Statistics
 from core.thresholds import Method
 from core.weights import WeightMethod
 
+EXACT_DB = 60.0  # of several outputs, one closer than this is as good as exact
 SAMPLES = 32  # measured on; more hardly changes which choice wins
 ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.MINMAX},
@@ -32,7 +35,7 @@ class Trial:
 
     choice: Choice  # complete
     label: str  # for people, e.g. "percentile 99.99, weights minmax"
-    sqnr_db: float  # of all outputs, float against the integer model; -inf where it cannot be told
+    sqnr_db: float  # `closeness` of the integer model's outputs to the float model's
     cosine: float
 
 
@@ -61,7 +64,7 @@ def measured_default(
 ) -> MeasuredDefault:
     """Try each method as the default of the whole network, and keep what measures best.
 
-    Every trial is the complete integer model, run by ONNX Runtime; the score is the SQNR of its outputs.
+    Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`.
     MinMax is among the trials, so the result is never worse than MinMax on the samples measured. Layers
     that the recipe sets keep their choice. The samples measured are picked by content, so that the result
     does not hang on their order.
@@ -95,6 +98,31 @@ def measured_default(
     )
 
 
+def closeness(seen: Preview) -> float:
+    """SQNR of the outputs in dB, averaged over them, so that a detector's scores count like its boxes.
+
+    Where no output holds floats of one shape in both models (class maps, boxes that survived a selection),
+    the share of elements that differ, runs of another shape included, stands for the noise. -inf where an
+    output is not finite, and where there is nothing to compare.
+    """
+    outputs = seen.output.outputs
+    parts = [_decibels(found) for found in outputs if found.error is not None]
+    parts = parts or [_differing_db(found, seen.samples) for found in outputs]
+    if len(parts) > 1:
+        parts = [min(part, EXACT_DB) for part in parts]
+    return sum(parts) / len(parts) if parts else -math.inf
+
+
+def _decibels(found: OutputError) -> float:
+    sqnr = found.error.sqnr_db if found.error is not None else None
+    return -math.inf if sqnr is None else sqnr
+
+
+def _differing_db(found: OutputError, samples: int) -> float:
+    equal = (found.equal_share or 0.0) * (1.0 - found.mismatched / samples)
+    return -10.0 * math.log10(1.0 - equal) if equal < 1.0 else math.inf
+
+
 def representative(samples: Samples, count: int) -> Samples:
     """Up to `count` samples, the same ones in whatever order the data come."""
     if len(samples) <= count:
@@ -108,12 +136,11 @@ def _complete(choice: Choice) -> dict[str, Any]:
 
 def _trial(recipe: Recipe, encodings: Encodings, reference: FloatReference, threads: int | None) -> Trial:
     seen = preview(reference, quantize_model(reference.model, encodings), layers=False, threads=threads)
-    overall = seen.output.overall
     default = recipe.default
     share = f" {default.percentile:g}" if default.method is Method.PERCENTILE else ""
     return Trial(
         choice=default,
         label=f"{default.method}{share}, weights {default.weight_method}",
-        sqnr_db=float("-inf") if overall.sqnr_db is None else overall.sqnr_db,
-        cosine=0.0 if overall.cosine is None else overall.cosine,
+        sqnr_db=closeness(seen),
+        cosine=seen.output.overall.cosine or 0.0,
     )

@@ -52,17 +52,23 @@ class _Reader(CalibrationDataReader):
         return None if part is None else {self.input: part}
 
 
+def _prepared(network: Network, folder: Path) -> Path:
+    """The float file with BatchNormalization folded and constants computed, as both other tools want it."""
+    path = folder / "prepared.onnx"
+    logging.getLogger().setLevel(logging.ERROR)
+    quant_pre_process(network.path, path, skip_symbolic_shape=True)
+    return path
+
+
 def onnxruntime_file(
     method: CalibrationMethod, options: dict[str, float], network: Network, per_channel: bool, folder: Path
 ) -> str:
-    """`quantize_static` after `quant_pre_process`; `options` are the calibrator's.
+    """`quantize_static`; `options` are the calibrator's.
 
     The calibrator runs by itself, since `quantize_static` has no way to ask for 2048 bins.
     """
-    prepared, ranges = folder / "prepared.onnx", folder / "ranges.json"
-    logging.getLogger().setLevel(logging.ERROR)
+    prepared, ranges = _prepared(network, folder), folder / "ranges.json"
     with contextlib.redirect_stdout(io.StringIO()):  # the histogram calibrators report there
-        quant_pre_process(network.path, prepared, skip_symbolic_shape=True)
         calibrator = create_calibrator(
             prepared,
             augmented_model_path=str(folder / "augmented.onnx"),
@@ -84,11 +90,11 @@ def onnxruntime_file(
 
 
 def nncf_file(python: str | None, network: Network, per_channel: bool, folder: Path) -> str:
-    """`nncf.quantize` in a process of its own."""
+    """`nncf.quantize` in a process of its own; it corrects biases only where BatchNormalization is folded."""
     if python is None:
         raise Unavailable("NNCF is not installed (pip install '.[bench]', or name a Python with --nncf)")
     command = [python, str(Path(__file__).with_name("nncf_file.py"))]
-    command += [str(network.path), str(folder / DATA), str(folder / OUTPUT)]
+    command += [str(_prepared(network, folder)), str(folder / DATA), str(folder / OUTPUT)]
     command += [] if per_channel else ["--per-tensor"]
     command += ["--transformer"] if network.transformer else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,7 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
-from core.evaluate.scores import Accuracy, Counts, accuracy, check_labels, class_scores, count_rows
+from core.evaluate.scores import (
+    Accuracy,
+    Counts,
+    accuracy,
+    check_labels,
+    class_scores,
+    count_rows,
+    scores_tokens,
+)
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.samples import Samples
 
@@ -49,10 +57,17 @@ class ScoresSpec:
     output: str
     classes: int
     labels: npt.NDArray[np.int64] | None
+    tokens: bool = False  # each position of a sequence is a row
+
+    def rows(self, value: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+        """The output as (rows, classes)."""
+        return value.reshape(-1, self.classes) if self.tokens else class_scores(value)
 
 
 def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | None:
-    """Take the first output that looks like class scores; None if there is none.
+    """Take the first output that looks like class scores, or else scores of tokens; None if there is none.
+
+    Labels belong to samples, and so not to tokens.
 
     Raises:
         DataError: The labels are no class indices of it, or there is not one for each row.
@@ -69,6 +84,11 @@ def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | No
                         f"there are {len(labels)} labels for {samples.rows} samples: give one each"
                     )
             return ScoresSpec(output=name, classes=classes, labels=labels)
+    deep = [name for name, value in outputs.items() if isinstance(value, np.ndarray) and value.ndim == 3]
+    given = list(samples[0].values()) if deep and len(samples) else []
+    for name in deep:
+        if scores_tokens(outputs[name], given):
+            return ScoresSpec(output=name, classes=outputs[name].shape[2], labels=None, tokens=True)
     return None
 
 
@@ -113,7 +133,7 @@ def _data_rows(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
 
 
 def _score_counts(f: npt.NDArray[Any], q: npt.NDArray[Any], spec: ScoresSpec, first: int) -> Counts | None:
-    float_scores, quantized_scores = class_scores(f), class_scores(q)
+    float_scores, quantized_scores = spec.rows(f), spec.rows(q)
     if float_scores is None or quantized_scores is None:
         return None
     labels = spec.labels[first : first + len(float_scores)] if spec.labels is not None else None

@@ -36,6 +36,13 @@ def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
     return output.reshape(shape[0], -1) if channels_first or channels_last else None
 
 
+def scores_tokens(output: npt.NDArray[Any], inputs: Iterable[npt.NDArray[Any]]) -> bool:
+    """Whether an output (N, T, classes) scores the tokens of an integer input (N, T)."""
+    if output.dtype.kind != "f" or output.ndim != 3 or output.shape[2] < 2:
+        return False
+    return any(v.dtype.kind in "iu" and v.shape == output.shape[:2] for v in inputs)
+
+
 def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> None:
     """Make sure that labels are class indices.
 

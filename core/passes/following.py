@@ -334,6 +334,11 @@ def _slice(walk: Walk, node: ir.Node) -> bool:
     return _homogeneous(walk, node)
 
 
+def _size_only(walk: Walk, node: ir.Node) -> bool:
+    """Shape, Size: exporters read the size of a value at many places, and no scale changes it."""
+    return True
+
+
 _SAME = (
     "Relu", "LeakyRelu", "Identity", "Dropout", "Abs", "Neg", "MaxPool", "AveragePool",
     "GlobalAveragePool", "GlobalMaxPool",
@@ -348,6 +353,7 @@ _HANDLERS: Mapping[str, Callable[[Walk, ir.Node], bool]] = {
     **dict.fromkeys(("Mul", "Div"), _mul),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"), _norm),
     **dict.fromkeys(("Resize", "Upsample"), _resize),
+    **dict.fromkeys(("Shape", "Size"), _size_only),
     "PRelu": _prelu,
     "Clip": _clip,
     "Pad": _pad,

@@ -375,6 +375,11 @@ def _concat(walk: _Walk, node: ir.Node) -> bool:
     return _add(walk, node)
 
 
+def _size_only(walk: _Walk, node: ir.Node) -> bool:
+    """Shape, Size: exporters read the size of a value at many places, and no basis changes it."""
+    return True
+
+
 _HANDLERS: Mapping[str, Callable[[_Walk, ir.Node], bool]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _linear),
     **dict.fromkeys(("Identity", "Dropout", "Expand"), _moved),
@@ -383,6 +388,7 @@ _HANDLERS: Mapping[str, Callable[[_Walk, ir.Node], bool]] = {
     **dict.fromkeys(("Add", "Sub"), _add),
     **dict.fromkeys(("Mul", "Div"), _mul),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _norm),
+    **dict.fromkeys(("Shape", "Size"), _size_only),
     "GlobalAveragePool": _moved,
     "AveragePool": _moved,
     "Gather": _gather,
