@@ -107,17 +107,52 @@ def test_alpha_one_makes_channels_equal_and_zero_evens_the_weights(tmp_path: Pat
     np.testing.assert_allclose(np.abs(weight).max(axis=1), np.abs(weight).max(), rtol=1e-5)
 
 
-def test_what_others_read_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", ["Tanh", "Add"])
+def test_what_other_integer_layers_read_is_left_alone(reader: str, tmp_path: Path) -> None:
     n = Net(5)
-    x = n.add("Softplus", ["x"], "soft")
+    scale = np.ones(WIDTH, np.float32)
+    scale[[3, 11]] = 60.0
+    x = n.add("Softplus", [n.add("Div", ["x", n.const("spread", 1.0 / scale)], "wide")], "soft")
     n.add("MatMul", [x, n.random("w", WIDTH, 4)], "y")
-    n.add("Tanh", [x], "z")
+    n.add(reader, [x] if reader == "Tanh" else [x, x], "z")
     shapes = {"x": ["N", 5, WIDTH]}, {"y": ["N", 5, 4], "z": ["N", 5, WIDTH]}
     model = load_model(n.model(*shapes).SerializeToString())
     found = smooth(model, samples_of(model, tmp_path, tokens()))
-    assert not found.tensors
-    assert found.left_out == {"soft": "other layers read it too"}
-    assert found.model.hash == model.hash
+    if reader == "Add":
+        assert not found.tensors
+        assert found.left_out == {"soft": "other layers read it too"}
+        assert found.model.hash == model.hash
+    else:  # stays float, and reads what it read before
+        assert [(t.tensor, t.inserted) for t in found.tensors] == [("soft", True)]
+        floats = run(model.proto(), tokens(seed=1))
+        for one, other in zip(floats, run(found.model.proto(), tokens(seed=1)), strict=True):
+            np.testing.assert_allclose(other, one, atol=2e-5 * np.abs(one).max())
+
+
+@pytest.mark.parametrize("factor", [1.0, 60.0])
+def test_an_input_whose_channels_stand_out_is_divided(factor: float, tmp_path: Path) -> None:
+    n = Net(5)
+    weight = n.rng.standard_normal((WIDTH, 24)).astype(np.float32)
+    weight[3] /= factor
+    n.add("MatMul", ["x", n.const("w", weight)], "y")
+    model = load_model(n.model({"x": ["N", 5, WIDTH]}, {"y": ["N", 5, 24]}).SerializeToString())
+
+    def planted(seed: int) -> list[dict[str, np.ndarray]]:
+        runs = tokens(seed=seed)
+        for sample in runs:
+            sample["x"][..., 3] *= factor
+        return runs
+
+    fresh = planted(1)
+    floats = run(model.proto(), fresh)
+    found = smooth(model, samples_of(model, tmp_path, planted(0)))
+    assert [t.tensor for t in found.tensors if t.inserted] == (["x"] if factor > 1 else [])
+    assert [v.name for v in found.model.ir.graph.inputs] == ["x"]
+    losses = [
+        sqnr(floats, run(quantize_model(m, resolve(RECIPE, statistics_of(m, planted(0)), m)), fresh))
+        for m in (model, found.model)
+    ]
+    assert (losses[1] > losses[0] + 10) == (factor > 1)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])

@@ -20,6 +20,7 @@ from core.progress import ProgressFn
 from core.recipe import Recipe
 from core.samples import Samples
 
+WORTH = 3.0  # largest channel over the median one, from which an operator more pays
 ALPHA = 0.5  # how much of the difficulty moves into the weights; the paper's choice for most networks
 
 Float64 = npt.NDArray[np.float64]
@@ -58,8 +59,9 @@ def smooth(
 
     s_j = max|X_j|^alpha / max|W_j|^(1 - alpha) (Xiao et al. 2022, equation 4), over all products that read X.
     The division goes into the scale and bias of the LayerNormalization or RMSNorm before, or into the linear
-    layers whose output X is. Where X comes from an operator that stays float (Gelu written out, …) and only
-    products read it, a Div is inserted, which stays float too. Where neither is possible nothing is done.
+    layers whose output X is. Where channels of X stand out, X is an input of the model or comes from an
+    operator that stays float (Gelu written out, …), and no other integer layer reads it, a Div is inserted,
+    which stays float too. Where neither is possible nothing is done.
 
     Args:
         model: The float model.
@@ -83,8 +85,9 @@ def smooth(
     scales = _scales(channels, readers, seen, alpha)
     folded = {t for t in readers if t in channels.tensors and (scales[channels.tensors[t][1]] != 1).any()}
     changed = rescaled(model, channels, scales)
+    standing_out = {t for t in readers if t not in folded and _outstanding(seen[t], 1.0) >= WORTH}
     divided, left_out = _divisions(
-        model.ir.graph, placement, {t: readers[t] for t in readers if t not in folded}
+        model.ir.graph, placement, {t: readers[t] for t in readers if t in standing_out}
     )
     result = _with_divisions(changed, {t: _rule(readers[t], seen[t], alpha) for t in divided})
     tensors = []
@@ -160,17 +163,16 @@ def _divisions(
     graph: ir.Graph, placement: Placement, readers: Mapping[str, list[Linear]]
 ) -> tuple[set[str], dict[str, str]]:
     """Activations before which a division helps, and why the others are left alone."""
-    values = {str(v.name): v for node in graph for v in node.outputs}
+    values = _values(graph)
     divided: set[str] = set()
     left_out: dict[str, str] = {}
     for tensor, nodes in readers.items():
-        value = values.get(tensor)
-        producer = value.producer() if value is not None else None
-        if value is None or producer is None:
-            left_out[tensor] = "it is an input of the model"
-        elif str(producer.name) in placement.nodes:
+        value = values[tensor]
+        products = [found.node for found in nodes]
+        producer = value.producer()
+        if producer is not None and str(producer.name) in placement.nodes:
             left_out[tensor] = "it is rounded before its channels could be scaled"
-        elif len(nodes) != len(value.uses()) or value.is_graph_output():
+        elif any(user not in products and str(user.name) in placement.nodes for user, _ in value.uses()):
             left_out[tensor] = "other layers read it too"
         elif any(len(graph.initializers[n.initializer].uses()) != 1 for n in nodes):
             left_out[tensor] = "the weights that read it are shared"
@@ -186,25 +188,36 @@ def _with_divisions(model: Model, scales: Mapping[str, Float64]) -> Model:
         return model
     copy = model.ir.clone()
     graph = copy.graph
+    values = _values(graph)
+    products: list[ir.Node] = []
     for node in list(graph):
         found = linear(node)
         if found is None or found.input not in scales or node.op_type not in ("MatMul", "Gemm"):
             continue
         weight = found.split(found.weight).astype(np.float64) * scales[found.input][None, None, :, None]
         set_constant(graph.initializers[found.initializer], found.joined(weight).astype(np.float32))
+        products.append(node)
     for name, own in scales.items():
-        value = next(v for node in graph for v in node.outputs if v.name == name)
+        value = values[name]
         divisor = add_constant(graph, f"{name}.smooth", np.asarray(own, np.float32))
         div = ir.node("Div", [value, divisor], name=f"{name}/smooth")
         div.outputs[0].name = f"{name}/smoothed"
         div.outputs[0].type, div.outputs[0].shape = value.type, value.shape
         for user, index in list(value.uses()):
-            if user is not div:
+            if user in products:
                 user.replace_input_with(index, div.outputs[0])
         producer = value.producer()
-        assert producer is not None
-        graph.insert_after(producer, div)
+        if producer is None:
+            graph.insert_before(graph[0], div)
+        else:
+            graph.insert_after(producer, div)
     return rebuilt(model, copy)
+
+
+def _values(graph: ir.Graph) -> dict[str, ir.Value]:
+    """Inputs of the graph and what its nodes give, by name."""
+    made = (value for node in graph for value in node.outputs)
+    return {str(value.name): value for value in (*graph.inputs, *made)}
 
 
 def _outstanding(seen: Observed, scales: Float64 | float) -> float:
