@@ -1,6 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from core.model import Model
 from core.passes.bias_correction import with_bias_shifts
 from core.passes.table import PASSES
 from core.pipeline import Quantized, quantize
-from core.progress import ProgressFn, report
+from core.progress import Cancelled, Progress, ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Choice, Encodings, Recipe, activation_spec, resolve
 from core.samples import Samples
@@ -69,12 +69,14 @@ class Tuned:
     tuned_db: float  # the recipe on the same samples; never less than `minmax_db`
     choosing: int
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
+    complete: bool = True  # False: cancelled before everything was tried
 
     @property
     def story(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
         told = [f"{step.what}: {step.sqnr_db:.2f} dB. {step.why}" for step in self.steps]
         where = f"{self.held_out} samples not used to choose" if self.held_out else "the same samples"
+        told += [] if self.complete else ["Cancelled: what was found so far stands."]
         told.append(f"On {where}: MinMax {self.minmax_db:.2f} dB, tuned {self.tuned_db:.2f} dB.")
         return tuple(told)
 
@@ -86,6 +88,8 @@ def tune(
     *,
     statistics: Statistics | None = None,
     threads: int | None = None,
+    partial: bool = False,
+    watch: Callable[[Step], None] | None = None,
     progress: ProgressFn | None = None,
 ) -> Tuned:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
@@ -104,10 +108,13 @@ def tune(
         recipe: What to start from.
         statistics: Of the model on these samples, used where there are too few to hold any out.
         threads: Samples run side by side; None = one a processor.
+        partial: When cancelled after something was kept, return that, with `complete` False.
+        watch: Told of each step as it ends.
         progress: Told after each trial; may raise `Cancelled`.
 
     Raises:
         DataError: There are no samples, or they do not fit the model.
+        Cancelled: `progress` raised it, and there is nothing to return.
     """
     start = recipe or Recipe()
     fitted, held = _split(samples)
@@ -115,12 +122,19 @@ def tune(
     known = statistics if held is None else None
     known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
     search = _Search(model, fitted, known, choosing, held, threads, progress)
+    search.watch = watch
     plain = start.with_default(method=Method.MINMAX).with_passes()
     minmax = search.judged(search.build(plain))
-    search.defaults(start)
-    search.fixes()
-    search.methods()
-    search.layers()
+    complete = True
+    try:
+        search.defaults(start)
+        search.fixes()
+        search.methods()
+        search.layers()
+    except Cancelled:
+        if not (partial and search.verdicts):
+            raise
+        complete = False
     best = (minmax, plain)
     for recipe_, verdict in search.verdicts:
         if verdict.closeness > best[0].closeness and verdict.not_worse_than(minmax):
@@ -132,6 +146,7 @@ def tune(
         tuned_db=best[0].closeness,
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
+        complete=complete,
     )
 
 
@@ -184,17 +199,25 @@ class _Search:
         self.best: tuple[Recipe, Quantized] | None = None
         self.best_db = float("-inf")
         self.by_user: frozenset[str] = frozenset()  # layers that the recipe to start from sets
+        self.watch: Callable[[Step], None] | None = None
+        self.trying = "MinMax, to compare with"
         self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
 
     def build(self, recipe: Recipe) -> Quantized:
         """The integer model of a recipe, passes included."""
         return quantize(
-            self.model, recipe, self.samples, statistics=self.statistics, threads=self.threads, cache=False
+            self.model,
+            recipe,
+            self.samples,
+            statistics=self.statistics,
+            threads=self.threads,
+            cache=False,
+            progress=self._alive,
         )
 
     def judged(self, built: Quantized) -> _Verdict:
         """How it does on the samples held out."""
-        seen = preview(self.judge, built.proto, layers=False, threads=self.threads)
+        seen = preview(self.judge, built.proto, layers=False, threads=self.threads, progress=self._alive)
         overall, scores = seen.output.overall.sqnr_db, seen.output.accuracy
         return _Verdict(
             closeness=closeness(seen),
@@ -205,7 +228,10 @@ class _Search:
     def defaults(self, start: Recipe) -> None:
         """One method for the whole network: the best few of all once more with corrected biases."""
         self.by_user = frozenset(start.layers)
-        found = measured_default(self.model, self.statistics, self.choosing, start, threads=self.threads)
+        self.trying = "one method for the whole network"
+        found = measured_default(
+            self.model, self.statistics, self.choosing, start, threads=self.threads, progress=self._alive
+        )
         ranked = sorted(found.trials, key=lambda trial: -trial.sqnr_db)
         self._offer(found.recipe, f"default {found.best.label}", "best of all methods for the whole network")
         for trial in ranked[:FINALISTS]:
@@ -227,6 +253,7 @@ class _Search:
     def methods(self) -> None:
         """The default once more: what the fixes did may call for another."""
         recipe, built = self._best()
+        self.trying = "other defaults on the changed network"
         trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in METHODS)]
         score, tried = max(trials, key=lambda trial: trial[0])
         if score > self.best_db + GAIN_DB:
@@ -238,6 +265,7 @@ class _Search:
         changed = recipe
         best_db = self.best_db
         for layer in self._worst(recipe, built):
+            self.trying = f"other methods for {layer}"
             trials = []
             for changes in METHODS:
                 tried = changed.with_layer(layer, **changes)
@@ -263,7 +291,9 @@ class _Search:
         return self._score(quantize_model(built.model, shifted))
 
     def _score(self, proto: onnx.ModelProto) -> float:
-        return closeness(preview(self.reference, proto, layers=False, threads=self.threads))
+        return closeness(
+            preview(self.reference, proto, layers=False, threads=self.threads, progress=self._alive)
+        )
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -279,6 +309,7 @@ class _Search:
 
     def _offer(self, recipe: Recipe, what: str, why: str, least: float = GAIN_DB) -> None:
         """Build and measure a recipe; keep it if it wins."""
+        self.trying = what
         built = self.build(recipe)
         score = self._score(built.proto)
         kept = self.best is None or score > self.best_db + least
@@ -289,7 +320,13 @@ class _Search:
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:
         self.steps.append(Step(what=what, sqnr_db=score, kept=kept, why=why))
-        report(self.progress, min(len(self.steps), self.total), self.total, what)
+        if self.watch is not None:
+            self.watch(self.steps[-1])
+        self._alive()
+
+    def _alive(self, _: Progress | None = None) -> None:
+        """Say what is being tried; the place where a cancel is noticed."""
+        report(self.progress, min(len(self.steps), self.total), self.total, self.trying)
 
 
 def _with_fix(model: Model, recipe: Recipe, name: str) -> Recipe:

@@ -73,7 +73,7 @@ def prepare(
     Raises:
         DataError: There are no samples, or they do not fit the model.
     """
-    if not any(PASSES[choice.name].changes_model for choice in recipe.passes):
+    if not changes_model(recipe):
         known = statistics
         if known is None:
             known = calibrate(
@@ -81,7 +81,7 @@ def prepare(
             )
         return Prepared(model=model, statistics=known, records=())
     kept = _PREPARED.setdefault(model, {})
-    key = _key(model, recipe, samples)
+    key = prepared_key(model, recipe, samples)
     if key not in kept:
         changed, records = change_model(model, recipe, samples, threads=threads, progress=progress)
         found = calibrate(
@@ -96,8 +96,18 @@ def prepare(
 _PREPARED: "WeakKeyDictionary[Model, dict[Hashable, Prepared]]" = WeakKeyDictionary()
 
 
-def _key(model: Model, recipe: Recipe, samples: Samples) -> Hashable:
-    """All that changes of the float model depend on."""
+def changes_model(recipe: Recipe) -> bool:
+    """Whether a pass of the recipe changes the float model."""
+    return any(PASSES[choice.name].changes_model for choice in recipe.passes)
+
+
+def changes_encodings(recipe: Recipe) -> bool:
+    """Whether a pass of the recipe changes what the float model becomes (`finish`)."""
+    return not all(PASSES[choice.name].changes_model for choice in recipe.passes)
+
+
+def prepared_key(model: Model, recipe: Recipe, samples: Samples) -> Hashable:
+    """All that `prepare` depends on, besides the model."""
     passes = tuple(
         (choice.name, tuple(sorted(choice.options.items())))
         for choice in recipe.passes

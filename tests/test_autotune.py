@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from core.autotune import Tuned, tune
+from core.autotune import Step, Tuned, tune
 from core.data import open_samples
 from core.evaluate import float_reference, preview
 from core.model import load_model
 from core.pipeline import quantize
+from core.progress import Cancelled, Progress
 from core.recipe import Recipe
 from core.targets import Precision
 from core.thresholds import Method
@@ -73,3 +74,35 @@ def test_layers_set_by_the_user_keep_their_choice() -> None:
     start = Recipe().with_layer(layer, precision=Precision.FLOAT)
     found = tune(model, open_samples(SAMPLE.calibration, model).take(20), start)
     assert found.recipe.choice(layer).precision is Precision.FLOAT
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_cancelled_run_keeps_what_it_found(partial: bool) -> None:
+    model = load_model(SAMPLE.model)
+    samples = open_samples(SAMPLE.calibration, model).take(40)
+    seen: list[Step] = []
+
+    def stop(_: Progress) -> None:
+        if len(seen) == 3:
+            raise Cancelled
+
+    if not partial:
+        with pytest.raises(Cancelled):
+            tune(model, samples, watch=seen.append, progress=stop)
+        return
+    found = tune(model, samples, partial=True, watch=seen.append, progress=stop)
+    assert not found.complete
+    assert found.steps == tuple(seen)
+    assert len(found.steps) == 3
+    assert found.tuned_db >= found.minmax_db
+    assert "Cancelled" in found.story[-2]
+
+
+def test_a_run_cancelled_before_anything_was_found_is_cancelled() -> None:
+    model = load_model(SAMPLE.model)
+
+    def stop(_: Progress) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        tune(model, open_samples(SAMPLE.calibration, model).take(20), partial=True, progress=stop)
