@@ -1,7 +1,7 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -9,21 +9,17 @@ import onnx
 from core.calibrate import calibrate
 from core.evaluate import FloatReference, float_reference, preview
 from core.model import Model
-from core.passes.bias_correction import with_bias_shifts
-from core.passes.table import PASSES
-from core.pipeline import Quantized, quantize
+from core.pipeline import Quantized, carry_over, quantize
 from core.progress import Cancelled, Progress, ProgressFn, report
 from core.qdq import quantize_model
-from core.recipe import Choice, Encodings, Recipe, activation_spec, resolve
+from core.recipe import Choice, Recipe, activation_spec, resolve
 from core.samples import Samples
 from core.statistics import Statistics
 from core.targets import Precision, Role, target
 from core.thresholds import Method, errors_at
-from core.tune import Trial, closeness, measured_default
+from core.tune import Trial, closeness, measured_default, split_samples, toggled
 
 CHOOSING = 48  # samples that choices are made on
-HELD_OUT = 64  # others, which only the last comparison sees
-FEWEST = 16  # samples of which some are held out
 GAIN_DB = 0.05  # what a step must win to be kept
 GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
@@ -117,7 +113,7 @@ def tune(
         Cancelled: `progress` raised it, and there is nothing to return.
     """
     start = recipe or Recipe()
-    fitted, held = _split(samples)
+    fitted, held = split_samples(samples)
     choosing = fitted.take(CHOOSING)
     known = statistics if held is None else None
     known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
@@ -148,15 +144,6 @@ def tune(
         held_out=len(held) if held is not None else 0,
         complete=complete,
     )
-
-
-def _split(samples: Samples) -> tuple[Samples, Samples | None]:
-    """Samples to choose on, in the order of their content, and others to judge by."""
-    order = samples.by_content()
-    if len(order) < FEWEST:
-        return samples.select(order), None
-    held = min(HELD_OUT, len(order) // 3)
-    return samples.select(order[:-held]), samples.select(order[-held:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,9 +273,8 @@ class _Search:
     def _quick(self, recipe: Recipe, built: Quantized) -> float:
         """Score of an edit, with biases and integers as they were found before it."""
         encodings = resolve(recipe, built.statistics, built.model, previous=built.encodings)
-        encodings = replace(encodings, integers=_still_valid(encodings, built.encodings))
-        shifted = with_bias_shifts(built.model, encodings, built.encodings.bias_shifts)
-        return self._score(quantize_model(built.model, shifted))
+        carried = carry_over(built.model, encodings, built.encodings)
+        return self._score(quantize_model(built.model, carried))
 
     def _score(self, proto: onnx.ModelProto) -> float:
         return closeness(
@@ -332,10 +318,7 @@ class _Search:
 def _with_fix(model: Model, recipe: Recipe, name: str) -> Recipe:
     """The recipe with one of `FIXES`; the same where that changes nothing."""
     if name != FLOAT_GLUE:
-        chosen = {choice.name for choice in recipe.passes} | {name}
-        kept = {choice.name: choice for choice in recipe.passes}
-        ordered = [kept.get(known, known) for known in PASSES if known in chosen]  # in working order
-        return recipe.with_passes(*ordered)
+        return toggled(recipe, name, True)
     roles = target(recipe.target).roles
     for layer in model.layers:
         if roles.get(layer.op) in GLUE and layer.name not in recipe.layers:
@@ -353,12 +336,3 @@ def _with_default(recipe: Recipe, trial: Trial) -> Recipe:
     return recipe.with_default(
         method=choice.method, percentile=choice.percentile, weight_method=choice.weight_method
     )
-
-
-def _still_valid(encodings: Encodings, before: Encodings) -> dict[str, Any]:
-    """Integers of weights whose scale the edit left alone."""
-    return {
-        node: integers
-        for node, integers in before.integers.items()
-        if encodings.raw_weights.get(node) == before.raw_weights.get(node)
-    }

@@ -1,7 +1,7 @@
 """From a float model and a recipe to the quantized model, passes included, with and without a page."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -10,6 +10,7 @@ import onnx
 from core.calibrate import calibrate
 from core.model import Model
 from core.passes.apply import PassRecord, change_encodings, change_model
+from core.passes.bias_correction import with_bias_shifts
 from core.passes.table import PASSES
 from core.progress import ProgressFn
 from core.qdq import quantize_model
@@ -140,6 +141,24 @@ def finish(
         DataError: There are no samples, or they do not fit the model.
     """
     return change_encodings(model, recipe, samples, encodings, threads=threads, progress=progress)
+
+
+def carry_over(model: Model, encodings: Encodings, before: Encodings) -> Encodings:
+    """Encodings of an edit, with integers and bias shifts as `finish` found them before it.
+
+    For figures that must come at once; integers of weights whose scale the edit changed are left out.
+
+    Args:
+        model: The float model that `prepare` gave.
+        encodings: As `resolve` gives them after the edit.
+        before: As `finish` gave them before it.
+    """
+    same = {
+        node: integers
+        for node, integers in before.integers.items()
+        if encodings.raw_weights.get(node) == before.raw_weights.get(node)
+    }
+    return with_bias_shifts(model, replace(encodings, integers=same), before.bias_shifts)
 
 
 def quantize(

@@ -4,9 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from core.calibrate import calibrate
 from core.evaluate import FloatReference, Preview, float_reference, preview
 from core.evaluate.outputs import OutputError
 from core.model import Model
+from core.passes.smooth import SUFFIX
+from core.passes.table import PASSES
+from core.pipeline import Quantized, quantize
 from core.progress import ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Choice, Encodings, Recipe, resolve
@@ -16,6 +20,8 @@ from core.thresholds import Method
 from core.weights import WeightMethod
 
 EXACT_DB = 60.0  # of several outputs, one closer than this is as good as exact
+HELD_OUT = 64  # samples that only the last comparison sees
+FEWEST = 16  # samples of which some are held out
 SAMPLES = 32  # measured on; more hardly changes which choice wins
 ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.MINMAX},
@@ -96,6 +102,99 @@ def measured_default(
         trials=measured.trials,
         samples=len(reference),
     )
+
+
+def split_samples(samples: Samples) -> tuple[Samples, Samples | None]:
+    """Samples to choose on, in the order of their content, and others to judge by; None if they are few."""
+    order = samples.by_content()
+    if len(order) < FEWEST:
+        return samples.select(order), None
+    held = min(HELD_OUT, len(order) // 3)
+    return samples.select(order[:-held]), samples.select(order[-held:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixTrial:
+    """A recipe with one pass more, or one less."""
+
+    name: str  # in core.passes.PASSES
+    added: bool  # False: the recipe has it, and the trial is without
+    before_db: float  # `closeness` of the recipe
+    after_db: float  # of the trial
+    samples: int  # measured on; they were not used to find the fix unless there are too few
+    sentences: tuple[str, ...]  # what the pass did; empty for a trial without it
+
+    @property
+    def gain_db(self) -> float:
+        """What having the pass wins, in dB."""
+        change = self.after_db - self.before_db
+        return change if self.added else -change
+
+
+def tried_fixes(
+    model: Model,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> tuple[FixTrial, ...]:
+    """Measure a recipe with each pass added, or taken out where it has it.
+
+    Args:
+        model: The float model as loaded.
+        samples: Calibration samples; a third of them, up to `HELD_OUT`, judge what the others found.
+        recipe: What to start from.
+        threads: Samples run side by side.
+        progress: Called after each trial; may raise `Cancelled`.
+
+    Raises:
+        DataError: There are no samples, or they do not fit the model.
+    """
+    fitted, held = split_samples(samples)
+    judges = held or fitted
+    reference = float_reference(model, judges, count=len(judges), layers=False, threads=threads)
+    statistics = calibrate(model, fitted, threads=threads, cache=False, progress=progress)
+    total = len(PASSES) + 1
+
+    def measured(tried: Recipe) -> tuple[Quantized, float]:
+        built = quantize(model, tried, fitted, statistics=statistics, threads=threads, cache=False)
+        return built, closeness(preview(reference, built.proto, layers=False, threads=threads))
+
+    _, before = measured(recipe)
+    report(progress, 1, total, "as it is")
+    found = []
+    for name in PASSES:
+        added = name not in {choice.name for choice in recipe.passes}
+        built, after = measured(toggled(recipe, name, added))
+        said = next((record.sentences for record in built.records if record.choice.name == name), ())
+        found.append(
+            FixTrial(
+                name=name,
+                added=added,
+                before_db=before,
+                after_db=after,
+                samples=len(reference),
+                sentences=said,
+            )
+        )
+        report(progress, 1 + len(found), total, PASSES[name].label)
+    return tuple(found)
+
+
+def toggled(recipe: Recipe, name: str, on: bool) -> Recipe:
+    """The recipe with a pass added, in working order, or taken out with what was chosen for its layers."""
+    chosen = {choice.name: choice for choice in recipe.passes}
+    wanted = [n for n in PASSES if (n == name and on) or (n != name and n in chosen)]
+    after = recipe.with_passes(*(chosen.get(n, n) for n in wanted))
+    return after if "smooth" in wanted else without_inserted(after)
+
+
+def without_inserted(recipe: Recipe) -> Recipe:
+    """No choices for layers that only a pass makes."""
+    for layer in [name for name in recipe.layers if name.endswith(SUFFIX)]:
+        recipe = recipe.without_layer(layer)
+    return recipe
 
 
 def closeness(seen: Preview) -> float:

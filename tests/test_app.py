@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,71 +13,18 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
-from core.project import Project, Source
+from core.project import Source
 from core.recipe import Recipe, resolve
 from core.targets import Precision
 from core.thresholds import Method
+from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, start, until
 from ui import opening
 from ui.rows import layer_rows
 from ui.workspace import prepare
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
-PAGES = {
-    "open": "Open a model",
-    "overview": "Overview",
-    "layers": "Layers",
-    "inspector": "Inspector",
-    "export": "Export",
-}
+__all__ = ["home"]  # a fixture
+
 HOSTILE = ["<img src=x onerror=alert(1)>", "**b** $x$ :red[hot]", "=1+1`a`"]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("sys.argv", ["app.py"])
-    st.cache_resource.clear()
-    return tmp_path / "home"
-
-
-def start(project: Project | None = None) -> AppTest:
-    app = AppTest.from_file(str(APP), default_timeout=60)
-    if project is not None:
-        app.query_params["project"] = project.id
-    app.run()
-    healthy(app)
-    return app
-
-
-def healthy(app: AppTest) -> None:
-    assert not app.exception
-    assert [e.value for e in app.error] == []
-
-
-def until(app: AppTest, condition: Callable[[AppTest], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition(app):
-        assert time.monotonic() < end, [e.value for e in (*app.title, *app.error, *app.markdown)]
-        time.sleep(0.05)
-        app.run()
-
-
-def go(app: AppTest, page: str) -> AppTest:
-    app.session_state["go"] = page
-    app.run()
-    assert app.title[0].value == PAGES[page]
-    return app
-
-
-def opened(app: AppTest) -> Project:
-    project: Project = app.session_state["open_project"]
-    return project
-
-
-def recipe(app: AppTest) -> Recipe:
-    """What is on disk, not what the session believes."""
-    return Recipe.from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)
 
 
 @pytest.fixture
@@ -306,15 +251,6 @@ def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
 
 
 # --- hostile and odd models ---
-
-
-def test_a_recipe_with_passes_is_refused(ready: AppTest) -> None:
-    app = go(ready, "export")
-    before = recipe(app)
-    text = Recipe().with_passes("bias_correction").to_yaml()
-    app.file_uploader(key="recipe_file").set_value([("fixes.yaml", text.encode(), "application/yaml")]).run()
-    assert "quantscope quantize --recipe" in app.error[0].value.replace("\\", "")
-    assert recipe(app) == before
 
 
 def test_names_from_a_model_are_never_markup(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ LAYOUT = """
 
     sample_data
 
-    ui.cached ui.components ui.disagreement ui.easyruns ui.figures ui.lesson ui.sensitivityruns ui.state
-    ui.toolruns
+    ui.cached ui.components ui.disagreement ui.easyruns ui.figures ui.fixes ui.lesson ui.sensitivityruns
+    ui.state ui.toolruns ui.tuneruns
     ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
     ui.warm ui.workspace
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from core.evaluate import FloatReference
 from core.model import Model
 from core.progress import ProgressFn, report
 from core.project import Project, Source
@@ -20,7 +19,7 @@ from core.recipe import Encodings, Recipe
 from core.runtime import Session
 from core.targets import Precision, target
 from sample_data import SAMPLES
-from ui.measure import quantized_bytes
+from ui.measure import Case, quantized_bytes, reference
 from ui.rows import Row
 
 
@@ -36,10 +35,11 @@ class Verified:
     runtime: str  # version of ONNX Runtime
 
 
-def verify(model: Model, encodings: Encodings, floats: FloatReference, progress: ProgressFn) -> Verified:
+def verify(case: Case, progress: ProgressFn) -> Verified:
     """Quantize twice: once as the preview does, once as a file that is loaded again; compare all outputs."""
-    data = quantized_bytes(model, encodings)
-    previewed = Session(quantized_bytes(model, encodings), what="the preview")
+    floats = reference(case, progress)
+    data = quantized_bytes(case.model, case.encodings)
+    previewed = Session(quantized_bytes(case.model, case.encodings), what="the preview")
     loaded = Session(bytes(data), what="the exported file")
     largest, same = 0.0, True
     for done, sample in enumerate(floats.inputs, 1):

@@ -1,6 +1,6 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx
@@ -36,51 +36,65 @@ class Halves:
     both: OutputComparison
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is measured."""
+
+    place: dict[str, Any]  # keeps what the float model computes
+    original: Model  # as opened; what outputs are compared with
+    model: Model  # as the recipe's model fixes leave it; what layers are compared with
+    encodings: Encodings
+    samples: Samples  # the preview's
+
+
 def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
     """The file that would be exported."""
     return bytes(quantize_model(model, encodings).SerializeToString())
 
 
-def reference(place: dict[str, Any], model: Model, samples: Samples, progress: ProgressFn) -> FloatReference:
-    """What the float model computes on the preview's samples; made once and kept in `place`."""
-    if "reference" not in place:
-        place["reference"] = float_reference(model, samples, count=len(samples), progress=progress)
-    known: FloatReference = place["reference"]
+def reference(case: Case, progress: ProgressFn) -> FloatReference:
+    """What the float model computes on the preview's samples; made once and kept.
+
+    Outputs are those of the original model, so that what a fix changes in float counts as error too.
+    """
+    if "reference" not in case.place:
+        samples, count = case.samples, len(case.samples)
+        found = float_reference(case.model, samples, count=count, progress=progress)
+        if case.model is not case.original:
+            first = float_reference(case.original, samples, count=len(found), layers=False, progress=progress)
+            found = replace(found, outputs=first.outputs)
+        case.place["reference"] = found
+    known: FloatReference = case.place["reference"]
     return known
 
 
-def effect(
-    place: dict[str, Any], model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn
-) -> Preview:
+def effect(case: Case, progress: ProgressFn) -> Preview:
     """Outputs and cumulative layer errors of the exported model, on a few samples."""
-    floats = reference(place, model, samples, progress)
+    floats = reference(case, progress)
     report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(model, encodings)
+    data = quantized_bytes(case.model, case.encodings)
     report(progress, 0, 0, "running the quantized model")
     return preview(floats, data)
 
 
-def local_errors(
-    model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn
-) -> dict[str, LayerError]:
+def local_errors(case: Case, progress: ProgressFn) -> dict[str, LayerError]:
     """Every layer quantized alone, its inputs float."""
-    file = read_quantized(quantized_bytes(model, encodings))
-    errors = layer_errors(model, file, samples, local=True, threads=2, progress=progress)
+    file = read_quantized(quantized_bytes(case.model, case.encodings))
+    errors = layer_errors(case.model, file, case.samples, local=True, threads=2, progress=progress)
     return {error.layer: error for error in errors}
 
 
-def whole(model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn) -> Comparison:
+def whole(case: Case, samples: Samples, progress: ProgressFn) -> Comparison:
     """Outputs, accuracy, size and latency over the evaluation data."""
     report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(model, encodings)
-    return compare(model, data, samples.take(MOST_SAMPLES), layers=False, latency=True, progress=progress)
+    data = quantized_bytes(case.model, case.encodings)
+    some = samples.take(MOST_SAMPLES)
+    return compare(case.original, data, some, layers=False, latency=True, progress=progress)
 
 
-def halves(
-    place: dict[str, Any], model: Model, encodings: Encodings, samples: Samples, progress: ProgressFn
-) -> Halves:
+def halves(case: Case, progress: ProgressFn) -> Halves:
     """The loss of weights and of activations alone."""
-    floats = reference(place, model, samples, progress)
+    floats = reference(case, progress)
 
     def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
         report(progress, 0, 0, label)
@@ -88,7 +102,7 @@ def halves(
         return preview(floats, proto, layers=False, simulate=True).output
 
     return Halves(
-        weights=outputs(weights_only(model, encodings), "only weights quantized"),
-        activations=outputs(activations_only(model, encodings), "only activations quantized"),
-        both=outputs(quantized_bytes(model, encodings), "both quantized"),
+        weights=outputs(weights_only(case.model, case.encodings), "only weights quantized"),
+        activations=outputs(activations_only(case.model, case.encodings), "only activations quantized"),
+        both=outputs(quantized_bytes(case.model, case.encodings), "both quantized"),
     )

@@ -14,7 +14,7 @@ from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
 from ui import cached
 from ui.jobs import Job
-from ui.state import Session, recipe_token, rows
+from ui.state import Session, final, recipe_token, rows
 
 DIAGNOSED = 3  # layers, for each metric
 KEPT = 20_000  # runs
@@ -87,8 +87,9 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
             tell(Progress(done=0, total=0, label="waiting for another measurement"))
         try:
             done = tuple(known.values())
+            exported = final(now, tell)
             for run in stream(
-                model, encodings, few, kinds=kinds, order=order, count=count, done=done, progress=tell
+                model, exported, few, kinds=kinds, order=order, count=count, done=done, progress=tell
             ):
                 growing.repeated += run.key in known
                 known[run.key] = run

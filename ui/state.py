@@ -12,17 +12,17 @@ from typing import Any
 import streamlit as st
 
 from core import project as projects
-from core.errors import QuantScopeError, RecipeError
+from core.errors import QuantScopeError
 from core.layers import Layer
 from core.model import Model
+from core.passes.apply import PassRecord
+from core.pipeline import carry_over
 from core.progress import ProgressFn, report
 from core.project import Project
 from core.quant import Range
 from core.recipe import Choice, Encodings, Recipe, resolve
-from core.samples import Samples
 from core.thresholds import Method
-from core.tune import measured_default
-from ui import cached, exporting, measure, text
+from ui import cached, exporting, fixes, measure, text
 from ui.blame import explained
 from ui.jobs import Job
 from ui.rows import Row, layer_rows
@@ -37,13 +37,15 @@ class Session:
     """An opened project with all that a page draws."""
 
     project: Project
-    workspace: Workspace
+    opened: Workspace  # as it was opened
+    workspace: Workspace  # with the model as the recipe's fixes leave it, and statistics of that
     recipe: Recipe
-    encodings: Encodings
+    encodings: Encodings  # before rounding and bias correction, which are found in the background
+    known: Encodings | None = None  # of a step before, to carry over what these found
 
     @property
     def model(self) -> Model:
-        """The float model."""
+        """The float model, as the recipe's fixes leave it."""
         return self.workspace.model
 
 
@@ -94,9 +96,22 @@ def restart(opened: Project) -> Job:
 
 
 def job() -> Job | None:
-    """The job that gets the open project ready."""
+    """The job that gets the open project ready, its recipe's model fixes included."""
     opened = project()
-    return start(opened) if opened is not None else None
+    if opened is None:
+        return None
+    first = start(opened)
+    space: Workspace | None = first.result
+    return first if space is None else fixes.job(opened, space, _recipe(opened)) or first
+
+
+def retry(opened: Project) -> None:
+    """Start the job of `job` over."""
+    first = start(opened)
+    if first.result is None:
+        restart(opened)
+    else:
+        fixes.again(opened, first.result, _recipe(opened))
 
 
 def session() -> Session | None:
@@ -104,13 +119,20 @@ def session() -> Session | None:
     opened = project()
     if opened is None:
         return None
-    state = start(opened)
-    workspace: Workspace | None = state.result
-    if workspace is None:
+    space: Workspace | None = start(opened).result
+    if space is None:
         return None
-    recipe = _recipe(opened)
+    recipe, fixed = _recipe(opened), space
+    if (fixing := fixes.job(opened, space, recipe)) is not None:
+        if fixing.result is None:
+            return None
+        fixed = fixes.changed(space, fixing.result)
     return Session(
-        project=opened, workspace=workspace, recipe=recipe, encodings=_encodings(opened, workspace, recipe)
+        project=opened,
+        opened=space,
+        workspace=fixed,
+        recipe=recipe,
+        encodings=_encodings(opened, fixed, recipe),
     )
 
 
@@ -168,13 +190,7 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
     """Show the recipe of a file, if it fits the model; for use in callbacks."""
     try:
         recipe = Recipe.from_yaml(content.decode("utf-8"))
-        if recipe.passes:
-            names = ", ".join(choice.name for choice in recipe.passes)
-            raise RecipeError(
-                f"{name} asks for passes ({names}), which the app does not apply; "
-                "use `quantscope quantize --recipe` with this file instead"
-            )
-        resolve(recipe, now.workspace.statistics, now.model)
+        resolve(fixes.without(recipe), now.opened.statistics, now.opened.model)
     except UnicodeDecodeError:
         st.session_state["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
     except QuantScopeError as error:
@@ -206,7 +222,7 @@ def following(now: Session) -> Session:
         encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
     except (QuantScopeError, ValueError):
         return now  # said when it is saved
-    return replace(now, recipe=recipe, encodings=encodings)
+    return replace(now, recipe=recipe, encodings=encodings, known=finished(now))
 
 
 def undo() -> None:
@@ -293,22 +309,14 @@ def preview_samples(now: Session) -> str:
 
 def local(now: Session) -> Live:
     """Errors of every layer quantized alone (`dict` of `LayerError` by layer)."""
-    return _measured(
-        "local",
-        now,
-        lambda _place, model, encodings, few, tell: measure.local_errors(model, encodings, few, tell),
-    )
+    return _measured("local", now, measure.local_errors)
 
 
 def whole(now: Session) -> Live:
     """Accuracy, size and latency over the evaluation data (`Comparison`)."""
-
-    def work(
-        _place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
-    ) -> Any:
-        return measure.whole(model, encodings, now.workspace.judged or few, tell)
-
-    return _measured("whole", now, work)
+    return _measured(
+        "whole", now, lambda case, tell: measure.whole(case, now.workspace.judged or case.samples, tell)
+    )
 
 
 def halves(now: Session) -> Live:
@@ -318,33 +326,39 @@ def halves(now: Session) -> Live:
 
 def verified(now: Session) -> Live:
     """The exported bytes, loaded again and compared with the preview (`Verified`)."""
-
-    def work(
-        place: dict[str, Any], model: Model, encodings: Encodings, few: Samples, tell: ProgressFn
-    ) -> Any:
-        return exporting.verify(model, encodings, measure.reference(place, model, few, tell), tell)
-
-    return _measured("verified", now, work)
+    return _measured("verified", now, exporting.verify)
 
 
-def trials() -> Job | None:
-    """The job that tries every method as the default, if it was started."""
-    opened = project()
-    return cached.registry().get(f"{opened.id}:trials") if opened is not None else None
+def final(now: Session, tell: ProgressFn) -> Encodings:
+    """Encodings as they are exported, rounding and bias correction included; for background work."""
+    if now.known is not None:
+        return carry_over(now.model, now.encodings, now.known)
+    place = _finals(now)
+    return fixes.final(place, now.workspace, now.recipe, now.encodings, recipe_token(now.recipe), tell)
 
 
-def start_trials(now: Session) -> None:
-    """Try every method as the default of the shown recipe, in the background."""
-    id, space = f"{now.project.id}:trials", now.workspace
-    samples, recipe = space.samples, now.recipe
-    if samples is None:
-        return
-    cached.registry().forget(id)
-    cached.registry().submit(
-        id,
-        "Trying every method",
-        lambda tell: measured_default(space.model, space.statistics, samples, recipe, progress=tell),
-    )
+def finished(now: Session) -> Encodings | None:
+    """What `final` found for the shown recipe, if it is there."""
+    found: fixes.Final | None = _finals(now).get(recipe_token(now.recipe))
+    return found.encodings if found is not None else None
+
+
+def records(now: Session) -> tuple[PassRecord, ...]:
+    """What the model fixes of the shown recipe did, as far as that is known."""
+    space: Workspace | None = start(now.project).result
+    fixing = fixes.job(now.project, space, now.recipe) if space is not None else None
+    found: fixes.Final | None = _finals(now).get(recipe_token(now.recipe))
+    return (*(fixing.result.records if fixing and fixing.result else ()), *(found.records if found else ()))
+
+
+def _finals(now: Session) -> dict[str, Any]:
+    place: dict[str, Any] = cached.keep(("final", now.project.id, now.model.hash))
+    return place
+
+
+def _token(now: Session) -> tuple[str, str, bool]:
+    """What measured figures depend on."""
+    return now.model.hash, recipe_token(now.recipe), now.known is not None
 
 
 WORKERS = ("effect", "whole", "halves", "local", "verified")
@@ -352,7 +366,7 @@ WORKERS = ("effect", "whole", "halves", "local", "verified")
 
 def ready(now: Session) -> frozenset[str]:
     """The workers that have finished with the shown recipe."""
-    token = (now.model.hash, recipe_token(now.recipe))
+    token = _token(now)
     return frozenset(w for w in WORKERS if cached.latest(w, now.project.id).peek(token) is not None)
 
 
@@ -367,15 +381,24 @@ def _measured(worker: str, now: Session, work: Callable[..., Any], patience: flo
     if few is None:
         return Live(error="there are no data to measure on; give calibration data on the Open page")
     place = cached.keep(("reference", now.project.id, now.model.hash))
-    token = (now.model.hash, recipe_token(now.recipe))
+    token = _token(now)
     queue = cached.latest(worker, now.project.id)
+
+    def case(tell: ProgressFn) -> measure.Case:
+        return measure.Case(
+            place=place,
+            original=now.opened.model,
+            model=now.model,
+            encodings=final(now, tell),
+            samples=few,
+        )
 
     def run(tell: ProgressFn) -> Any:
         if worker == "effect":  # follows edits; the others can wait
-            return work(place, now.model, now.encodings, few, tell)
+            return work(case(tell), tell)
         with cached.turn():
             report(tell, 0, 0, worker)  # who waited for long may be outdated by now
-            return work(place, now.model, now.encodings, few, tell)
+            return work(case(tell), tell)
 
     job = queue.request(token, worker, run)
     if job is None and patience:

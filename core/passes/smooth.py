@@ -21,6 +21,7 @@ from core.recipe import Recipe
 from core.samples import Samples
 
 WORTH = 3.0  # largest channel over the median one, from which an operator more pays
+SUFFIX = "/smooth"  # of the names of divisions that are inserted
 ALPHA = 0.5  # how much of the difficulty moves into the weights; the paper's choice for most networks
 
 Float64 = npt.NDArray[np.float64]
@@ -200,7 +201,7 @@ def _with_divisions(model: Model, scales: Mapping[str, Float64]) -> Model:
     for name, own in scales.items():
         value = values[name]
         divisor = add_constant(graph, f"{name}.smooth", np.asarray(own, np.float32))
-        div = ir.node("Div", [value, divisor], name=f"{name}/smooth")
+        div = ir.node("Div", [value, divisor], name=f"{name}{SUFFIX}")
         div.outputs[0].name = f"{name}/smoothed"
         div.outputs[0].type, div.outputs[0].shape = value.type, value.shape
         for user, index in list(value.uses()):

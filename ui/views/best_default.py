@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.tune import MeasuredDefault
-from ui import state, text
+from ui import state, text, tuneruns
 from ui.components.refresh import signal
 from ui.figures.trials import trials_figure
 from ui.jobs import Job, State
@@ -14,23 +14,22 @@ def render(now: state.Session) -> None:
     """Draw it."""
     if now.workspace.samples is None:
         return
-    job = state.trials()
-    with st.container(border=True):
-        st.markdown(
-            "**Best default** — tries every method for the whole network and measures the int8 output "
-            "on calibration samples; settings of single layers stay"
-        )
-        # Buttons stand outside the part that polls: a click on them is never lost to its redrawing.
-        if job is None:
-            _start("Try every method")
-        elif job.active:
-            st.fragment(common.guarded(_progress), run_every=0.3)()
-        else:
-            _result(now, job)
+    job = tuneruns.trials(now.project.id)
+    st.caption(
+        "Tries every method for the whole network and measures the int8 output on calibration samples; "
+        "settings of single layers stay."
+    )
+    # Buttons stand outside the part that polls: a click on them is never lost to its redrawing.
+    if job is None:
+        _start("Try every method")
+    elif job.active:
+        st.fragment(common.guarded(_progress), run_every=0.3)(now.project.id)
+    else:
+        _result(now, job)
 
 
-def _progress() -> None:
-    job = state.trials()
+def _progress(id: str) -> None:
+    job = tuneruns.trials(id)
     if job is None or not job.active:
         signal("trials", f"{job.id} {job.ended}" if job is not None else "")
         return
@@ -45,7 +44,7 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        state.start_trials(now)
+        tuneruns.start_trials(now)
 
 
 def _result(now: state.Session, job: Job) -> None:

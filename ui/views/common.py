@@ -151,7 +151,7 @@ def _ended(job: Job) -> None:
 
 
 def _retry(opened: Project) -> None:
-    state.restart(opened)
+    state.retry(opened)
 
 
 def _leave() -> None:

@@ -9,7 +9,7 @@ from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
 from ui.measure import MOST_SAMPLES, Halves
 from ui.rows import Row, edges
-from ui.views import best_default, common
+from ui.views import autotune, best_default, common, fixes
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
@@ -29,7 +29,7 @@ def render() -> None:
     _halves(parts, few)
     _graph(now, rows, running)
     _worst(now, rows)
-    best_default.render(now)
+    _improve(now)
     with st.container(border=True):
         st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
         st.plotly_chart(
@@ -40,6 +40,18 @@ def render() -> None:
             selection_mode="points",
         )
     _notes(now)
+
+
+def _improve(now: state.Session) -> None:
+    with st.container(border=True):
+        st.markdown("**Make it better**")
+        for tab, view in zip(
+            st.tabs(["Auto-tune", "Model fixes", "Best default"]),
+            (autotune.render, fixes.render, best_default.render),
+            strict=True,
+        ):
+            with tab:
+                view(now)
 
 
 def _picked_point() -> None:

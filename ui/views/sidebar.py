@@ -18,7 +18,10 @@ def render() -> None:
     opened = state.project()
     if opened is None:
         return
-    ready = state.session()
+    try:
+        ready = state.session()
+    except QuantScopeError:
+        ready = None  # said on the page; undo must stay within reach
     with st.sidebar:
         st.markdown(f"**{text.escape(opened.name)}**")
         if ready is not None:

@@ -1,0 +1,72 @@
+"""Driving the app without a browser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core import project as projects
+from core.project import Project
+from core.recipe import Recipe
+
+APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
+PAGES = {
+    "open": "Open a model",
+    "overview": "Overview",
+    "layers": "Layers",
+    "inspector": "Inspector",
+    "export": "Export",
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["app.py"])
+    st.cache_resource.clear()
+    return tmp_path / "home"
+
+
+def start(project: Project | None = None) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    if project is not None:
+        app.query_params["project"] = project.id
+    app.run()
+    healthy(app)
+    return app
+
+
+def healthy(app: AppTest) -> None:
+    assert not app.exception
+    assert [e.value for e in app.error] == []
+
+
+def until(app: AppTest, condition: Callable[[AppTest], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition(app):
+        assert time.monotonic() < end, [e.value for e in (*app.title, *app.error, *app.markdown)]
+        time.sleep(0.05)
+        app.run()
+
+
+def go(app: AppTest, page: str) -> AppTest:
+    app.session_state["go"] = page
+    app.run()
+    assert app.title[0].value == PAGES[page]
+    return app
+
+
+def opened(app: AppTest) -> Project:
+    project: Project = app.session_state["open_project"]
+    return project
+
+
+def recipe(app: AppTest) -> Recipe:
+    """What is on disk, not what the session believes."""
+    return Recipe.from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)

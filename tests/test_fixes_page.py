@@ -1,0 +1,181 @@
+"""Model fixes and auto-tune in the app: applied in the background, exported as measured, undone, reopened."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core.data import open_samples
+from core.model import load_model
+from core.passes import PASSES
+from core.pipeline import quantize
+from core.quant import Range
+from core.recipe import Recipe
+from core.targets import Precision
+from core.thresholds import Method
+from sample_data import SAMPLES
+from tests.pages import go, healthy, home, opened, recipe, start, until
+from ui import cached, fixes, opening, state
+
+__all__ = ["home"]  # a fixture
+
+SAMPLE = SAMPLES["digits_mlp"]
+
+
+@pytest.fixture
+def ready() -> AppTest:
+    app = start(opening.open_sample(SAMPLE.name))
+    until(app, lambda a: "recipe" in a.session_state)
+    return app
+
+
+def upload(app: AppTest, asked: Recipe) -> None:
+    go(app, "export")
+    text = asked.to_yaml().encode()
+    app.get("file_uploader")[0].set_value(("fixes.yaml", text, "application/yaml")).run()
+
+
+def there(app: AppTest, words: str) -> bool:
+    return any(words in element.value for element in (*app.markdown, *app.caption, *app.success))
+
+
+def digest(app: AppTest) -> str:
+    """Of the exported file, as the page says it."""
+    go(app, "export")
+    until(app, lambda a: there(a, "Verified"))
+    return next(c.value.split()[-1] for c in app.caption if c.value.startswith("SHA-256"))
+
+
+def headless(asked: Recipe) -> str:
+    """Of the file that the command line makes of a recipe."""
+    model = load_model(SAMPLE.model)
+    made = quantize(model, asked, open_samples(SAMPLE.calibration, model), cache=False)
+    return hashlib.sha256(made.proto.SerializeToString()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "names", [("equalize",), ("smooth", "rounding"), ("bias_correction",), tuple(PASSES)], ids="+".join
+)
+def test_the_app_exports_what_the_command_line_makes(ready: AppTest, names: tuple[str, ...]) -> None:
+    layer = load_model(SAMPLE.model).layers[1].name
+    asked = Recipe().with_passes(*names).with_layer(layer, method=Method.KL)
+    upload(ready, asked)
+    healthy(ready)
+    assert recipe(ready).to_yaml() == asked.to_yaml()
+    assert digest(ready) == headless(asked)
+
+
+def test_a_recipe_for_another_model_is_refused_with_its_passes_too(ready: AppTest) -> None:
+    before = recipe(ready)
+    upload(ready, Recipe().with_passes("smooth").with_layer("nowhere", precision=Precision.FLOAT))
+    assert "nowhere" in ready.error[0].value
+    assert recipe(ready) == before
+
+
+def test_switches_follow_the_recipe_and_undo(ready: AppTest) -> None:
+    plain = digest(ready)
+    go(ready, "overview")
+    ready.toggle(key="fix_equalize").set_value(True).run()
+    until(ready, lambda a: there(a, "Equalization rescaled"))
+    healthy(ready)
+    assert [choice.name for choice in recipe(ready).passes] == ["equalize"]
+    assert digest(ready) != plain
+    go(ready, "overview")
+    ready.toggle(key="fix_bias_correction").set_value(True).run()
+    until(ready, lambda a: there(a, "Bias correction shifted the biases of 3 layers"))
+    assert [choice.name for choice in recipe(ready).passes] == ["equalize", "bias_correction"]
+    ready.number_input(key="fix_bias_correction_samples").set_value(16.0).run()
+    until(ready, lambda a: there(a, r"\(16 samples\)"))
+    assert recipe(ready).passes[1].options == {"samples": 16.0}
+    for _ in range(3):
+        ready.button(key="undo").click().run()
+        until(ready, lambda a: any(t.key == "fix_equalize" for t in a.toggle))
+    assert not ready.toggle(key="fix_equalize").value
+    assert digest(ready) == plain
+    ready.button(key="redo").click().run()
+    go(ready, "overview")
+    until(ready, lambda a: any(t.key == "fix_equalize" for t in a.toggle))
+    assert ready.toggle(key="fix_equalize").value
+    ready.toggle(key="fix_equalize").set_value(False).run()
+    healthy(ready)
+    assert recipe(ready).passes == ()
+
+
+def test_each_fix_is_measured_with_and_without(ready: AppTest) -> None:
+    go(ready, "overview")
+    ready.toggle(key="fix_bias_correction").set_value(True).run()
+    ready.button(key="start_fixes").click().run()
+    until(ready, lambda a: there(a, "with against without"))
+    shown = [m.value for m in ready.markdown if m.value.endswith("dB**]") and m.value.startswith(":")]
+    assert len(shown) == len(PASSES)
+    helps = {m.value: m.help for m in ready.markdown if m.value in shown}
+    assert sum("without this fix" in words for words in helps.values()) == 1
+
+
+def test_a_project_with_fixes_is_reopened_as_it_was(ready: AppTest) -> None:
+    upload(ready, Recipe().with_passes("equalize", "bias_correction"))
+    before = digest(ready)
+    st.cache_resource.clear()  # as after a kill
+    again = start(opened(ready))
+    until(again, lambda a: "recipe" in a.session_state)
+    assert digest(again) == before
+
+
+def test_auto_tune_is_one_step_that_can_be_undone(ready: AppTest) -> None:
+    plain = digest(ready)
+    go(ready, "overview")
+    ready.button(key="start_tune").click().run()
+    until(ready, lambda a: any(b.key == "use_tuned" for b in a.button), 120)
+    healthy(ready)
+    assert there(ready, "tuned, on 64 samples that no choice has seen")
+    ready.button(key="use_tuned").click().run()
+    until(ready, lambda a: any(b.key == "use_tuned" and b.label == "In use" for b in a.button))
+    tuned = recipe(ready)
+    assert tuned != Recipe()
+    assert digest(ready) == headless(tuned)
+    ready.button(key="undo").click().run()
+    healthy(ready)
+    assert digest(ready) == plain
+
+
+def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
+    go(ready, "overview")
+    ready.button(key="start_tune").click().run()
+    job = cached.registry().get(f"{opened(ready).id}:tune")
+    assert job is not None
+    growing = cached.keep(("tune", opened(ready).id))["climb"]
+    until(ready, lambda _: len(growing.steps) >= 2 or not job.active)
+    job.cancel()
+    until(ready, lambda a: any(b.key == "use_tuned" for b in a.button))
+    assert there(ready, "stopped early")
+    healthy(ready)
+
+
+def test_a_held_line_carries_integers_and_shifts_over(
+    ready: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a line is dragged nothing is rounded or corrected anew; the saved step is."""
+    upload(ready, Recipe().with_passes("rounding", "bias_correction"))
+    go(ready, "overview")
+    until(ready, lambda a: there(a, "Bias correction shifted"))
+    seen: list[str] = []
+    kept = {name: ready.session_state[name] for name in ("open_project", "recipe")}
+    monkeypatch.setattr(st, "session_state", kept)
+    monkeypatch.setattr(st, "query_params", {"project": kept["open_project"].id})
+    now = state.session()
+    assert now is not None
+    name = next(layer.name for layer in now.model.layers if layer.kind == "compute")
+    state.hold(now, name, Range(-1.0, 1.0))
+    held = state.following(now)
+    assert held.encodings.activations != now.encodings.activations
+    monkeypatch.setattr(fixes, "finish", lambda *_, **__: seen.append("finished"))
+    carried = state.final(held, lambda _: None)
+    done = state.finished(now)
+    assert done is not None
+    assert not seen
+    assert set(carried.bias_shifts) == set(done.bias_shifts)
+    assert set(carried.bias_shifts)
+    assert carried.activations == held.encodings.activations

@@ -1,0 +1,125 @@
+"""Model fixes in the app: passes that change the float model, and those that change what it becomes."""
+
+import hashlib
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.errors import DataError
+from core.passes.apply import PassRecord
+from core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
+from core.progress import ProgressFn, report
+from core.project import Project
+from core.recipe import Encodings, Recipe
+from core.tune import without_inserted
+from ui import cached
+from ui.jobs import Job
+from ui.workspace import Workspace
+
+KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
+FINAL = 8  # finished encodings
+
+WITHOUT_DATA = (
+    "the recipe's model fixes measure on the calibration data, which cannot be opened; "
+    "put the data back, or undo the last change"
+)
+
+
+def job(opened: Project, base: Workspace, recipe: Recipe) -> Job | None:
+    """The job that changes the float model as the recipe says; None where it says nothing of the kind.
+
+    Its result is `Prepared`.
+    """
+    if not changes_model(recipe):
+        return None
+    place = cached.keep(("fixes", opened.id))
+    id = _id(opened, base, recipe)
+    known = cached.registry().get(id)
+    if known is not None:
+        return known
+    made: list[str] = place.setdefault("ids", [])
+    made.append(id)
+    for old in made[:-KEPT]:
+        cached.registry().forget(old)
+    del made[:-KEPT]
+
+    def work(tell: ProgressFn) -> Prepared:
+        if base.samples is None:
+            raise DataError(WITHOUT_DATA)
+        report(tell, 0, 0, "applying model fixes")
+        return prepare(base.model, recipe, base.samples, statistics=base.statistics, progress=tell)
+
+    return cached.registry().submit(id, "Applying model fixes", work)
+
+
+def again(opened: Project, base: Workspace, recipe: Recipe) -> None:
+    """Start over after a failure or a cancel."""
+    cached.registry().forget(_id(opened, base, recipe))
+    job(opened, base, recipe)
+
+
+def _id(opened: Project, base: Workspace, recipe: Recipe) -> str:
+    key = prepared_key(base.model, recipe, base.samples) if base.samples is not None else "no data"
+    digest = hashlib.sha256(repr((base.model.hash, key)).encode()).hexdigest()
+    return f"{opened.id}:fixes:{digest[:16]}"
+
+
+def changed(base: Workspace, prepared: Prepared) -> Workspace:
+    """The workspace with the changed model, and its own statistics."""
+    return replace(base, model=prepared.model, statistics=prepared.statistics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final:
+    """Encodings after rounding and bias correction, and what these did."""
+
+    encodings: Encodings
+    records: tuple[PassRecord, ...]
+
+
+def final(
+    place: dict[str, Any],
+    space: Workspace,
+    recipe: Recipe,
+    encodings: Encodings,
+    token: str,
+    tell: ProgressFn,
+) -> Encodings:
+    """Apply the passes that change only the quantized model; done once for a recipe, whoever asks first.
+
+    Args:
+        place: Keeps what was found, by token.
+        space: The model as the recipe's other passes leave it.
+        recipe: Names the passes.
+        encodings: As resolved.
+        token: Of the recipe.
+        tell: Told how far it is; may raise `Cancelled`.
+
+    Raises:
+        DataError: The data are not there, or do not fit.
+    """
+    if not changes_encodings(recipe):
+        return encodings
+    if space.samples is None:
+        raise DataError(WITHOUT_DATA)
+    lock: threading.Lock = place.setdefault("lock", threading.Lock())
+    while not lock.acquire(timeout=0.1):
+        report(tell, 0, 0, "waiting for another measurement")
+    try:
+        if token not in place:
+            made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
+            place[token] = Final(encodings=made, records=records)
+            order: list[str] = place.setdefault("order", [])
+            order.append(token)
+            for old in order[:-FINAL]:
+                del place[old]
+            del order[:-FINAL]
+        found: Final = place[token]
+        return found.encodings
+    finally:
+        lock.release()
+
+
+def without(recipe: Recipe) -> Recipe:
+    """What the recipe says about the model as it was opened."""
+    return without_inserted(recipe.with_passes())

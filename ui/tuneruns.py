@@ -1,0 +1,106 @@
+"""Runs that look for a better recipe in the background: one default for all, auto-tune, each fix alone."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.autotune import Step, Tuned, tune
+from core.progress import ProgressFn
+from core.recipe import Recipe
+from core.tune import FixTrial, measured_default, tried_fixes
+from ui import cached
+from ui.jobs import Job
+from ui.state import Session, recipe_token
+
+
+@dataclass(slots=True, kw_only=True)
+class Climb:
+    """Auto-tune while it runs; written by its job, read by pages."""
+
+    token: str  # of the recipe that it began with
+    steps: list[Step] = field(default_factory=list)
+    result: Tuned | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixTrials:
+    """What each model fix does to one recipe."""
+
+    token: str  # of the recipe
+    trials: tuple[FixTrial, ...]
+
+
+def trials(id: str) -> Job | None:
+    """The job that tries every method as the default of project `id`, if it was started."""
+    return cached.registry().get(f"{id}:trials")
+
+
+def start_trials(now: Session) -> None:
+    """Try every method as the default of the shown recipe."""
+    space, recipe = now.workspace, now.recipe
+    samples = space.samples
+    if samples is not None:
+        _submit(
+            f"{now.project.id}:trials",
+            "Trying every method",
+            lambda tell: measured_default(space.model, space.statistics, samples, recipe, progress=tell),
+        )
+
+
+def climb(id: str) -> tuple[Job, Climb] | None:
+    """Auto-tune of project `id`, if it was started."""
+    job = cached.registry().get(f"{id}:tune")
+    found: Climb | None = cached.keep(("tune", id)).get("climb")
+    return (job, found) if job is not None and found is not None else None
+
+
+def start_tune(now: Session) -> None:
+    """Tune from the shown recipe; what layers were set to stays."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+    growing = Climb(token=recipe_token(recipe))
+
+    def work(tell: ProgressFn) -> Tuned:
+        growing.result = tune(
+            space.model,
+            samples,
+            recipe,
+            statistics=space.statistics,
+            partial=True,
+            watch=growing.steps.append,
+            progress=tell,
+        )
+        return growing.result
+
+    cached.keep(("tune", now.project.id))["climb"] = growing
+    _submit(f"{now.project.id}:tune", "Auto-tune", work)
+
+
+def fix_trials(id: str) -> Job | None:
+    """The job that tries each fix alone in project `id`, if it was started."""
+    return cached.registry().get(f"{id}:fixtrials")
+
+
+def start_fix_trials(now: Session) -> None:
+    """Measure the shown recipe with each fix added, or taken out."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> FixTrials:
+        found = tried_fixes(space.model, samples, recipe, progress=tell)
+        return FixTrials(token=recipe_token(recipe), trials=found)
+
+    _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)
+
+
+def used(recipe: Recipe, found: Tuned) -> bool:
+    """Whether the recipe is what auto-tune found."""
+    return recipe_token(recipe) == recipe_token(found.recipe)
+
+
+def _submit(id: str, title: str, work: Any) -> None:
+    cached.registry().forget(id)
+    cached.registry().submit(id, title, work)

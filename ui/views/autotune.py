@@ -1,0 +1,139 @@
+"""Auto-tune: the app looks for the recipe that measures best, and tells what it tried and why it kept it."""
+
+import pandas as pd
+import streamlit as st
+
+from core.autotune import Tuned
+from ui import state, text, tuneruns
+from ui.components.refresh import signal
+from ui.figures.steps import steps_figure
+from ui.jobs import Job
+from ui.tuneruns import Climb
+from ui.views import common
+
+PLAIN = {"displayModeBar": False}
+
+
+def render(now: state.Session) -> None:
+    """Draw it."""
+    st.caption(
+        "Builds and runs complete int8 models: every method as the default, each model fix, other methods "
+        "for the worst layers. A step is kept only where the output comes closer to float; the result is "
+        "judged on samples that no choice has seen, and is never worse there than plain MinMax. "
+        "Layers that you have set keep their choice, and nothing changes before you use the result."
+    )
+    if now.opened.samples is None:
+        st.info("The calibration data are not there any more, so that nothing can be measured.")
+        return
+    found = tuneruns.climb(now.project.id)
+    if found is None:
+        _start("Auto-tune", primary=True)
+    elif found[0].active:
+        st.fragment(common.guarded(_progress), run_every=0.5)(now.project.id)
+    else:
+        _ended(now, *found)
+
+
+def _start(label: str, *, primary: bool = False) -> None:
+    st.button(
+        label,
+        key="start_tune",
+        icon=":material/auto_fix_high:",
+        type="primary" if primary else "secondary",
+        on_click=_begin,
+    )
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        tuneruns.start_tune(now)
+
+
+def _progress(id: str) -> None:
+    found = tuneruns.climb(id)
+    if found is None or not found[0].active:
+        signal("tune", f"{id} {found[0].ended}" if found is not None else "")
+        return
+    job, growing = found
+    total = max(job.progress.total, 1)
+    words = f"Step {min(job.progress.done + 1, total)} of about {total} · {text.duration(job.elapsed)}"
+    st.progress(job.share, f"{words} · {text.escape(job.progress.label or 'starting')}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Stop and keep what was found",
+            key="cancel_tune",
+            icon=":material/stop:",
+            on_click=job.cancel,
+            disabled=job.stop.is_set(),
+        )
+        st.caption("Stopping…" if job.stop.is_set() else "You may leave this page: the work goes on.")
+    if growing.steps:
+        st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
+
+
+def _ended(now: state.Session, job: Job, growing: Climb) -> None:
+    if growing.result is None:
+        if job.error:
+            st.error(text.escape(job.error), icon=":material/error:")
+        else:
+            st.info("It was stopped before anything was found.")
+        _start("Try again")
+        return
+    found = growing.result
+    _verdict(found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        in_use = tuneruns.used(now.recipe, found)
+        st.button(
+            "In use" if in_use else "Use the tuned recipe",
+            key="use_tuned",
+            type="primary",
+            icon=":material/check:",
+            disabled=in_use,
+            on_click=_use,
+            args=(found,),
+        )
+        _start("Tune again")
+        said = f"{text.plural(len(found.steps), 'step')}, {text.duration(job.elapsed)}"
+        if not in_use and growing.token != state.recipe_token(now.recipe):
+            said += "; it began with an earlier state of the recipe"
+        st.caption(said)
+    st.plotly_chart(steps_figure(found.steps), key="steps", config=PLAIN)
+    with st.expander("What was tried, and why it was kept"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "step": range(1, len(found.steps) + 1),
+                    "kept": [step.kept for step in found.steps],
+                    "output SQNR, dB": [round(step.sqnr_db, 2) for step in found.steps],
+                    "what": [step.what for step in found.steps],
+                    "why": [step.why for step in found.steps],
+                }
+            ),
+            hide_index=True,
+            width="stretch",
+            column_config={"step": st.column_config.NumberColumn(width="small")},
+        )
+
+
+def _verdict(found: Tuned) -> None:
+    where = (
+        f"on {text.plural(found.held_out, 'sample')} that no choice has seen"
+        if found.held_out
+        else "on the samples that it was chosen on: with 16 or more, a third would be held out"
+    )
+    gain = found.tuned_db - found.minmax_db
+    words = (
+        f"Output SQNR **{text.decibel(found.minmax_db)}** with plain MinMax → "
+        f"**{text.decibel(found.tuned_db)}** tuned, {where}."
+    )
+    if not found.complete:
+        words += " It was stopped early: more might be found."
+    if gain > 0:
+        st.success(words, icon=":material/trending_up:")
+    else:
+        st.info(f"Nothing measures better than plain MinMax here. {words}", icon=":material/info:")
+
+
+def _use(found: Tuned) -> None:
+    state.edit(lambda _: found.recipe, "auto-tune")

@@ -1,0 +1,160 @@
+"""Model fixes: each can be switched on and off, with what it did and what it wins."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from core.passes import PASSES, Pass, PassChoice
+from core.passes.apply import PassRecord
+from core.recipe import Recipe
+from core.tune import FixTrial, toggled
+from ui import state, text, tuneruns
+from ui.components.refresh import signal
+from ui.jobs import Job
+from ui.views import common
+
+MOST = 300  # rows of a table
+
+
+def render(now: state.Session) -> None:
+    """Draw the panel."""
+    st.caption(
+        "Fixes change weights or biases, not what the float network computes. They are part of the recipe, "
+        "applied in this order, replayed by the command line, and undone like any other edit."
+    )
+    if now.opened.samples is None:
+        st.info("The calibration data are not there any more; the fixes measure on them.")
+        return
+    job = tuneruns.fix_trials(now.project.id)
+    known = _known(now, job)
+    records = {record.choice.name: record for record in state.records(now)}
+    for entry in PASSES.values():
+        _row(now, entry, known.get(entry.name), records.get(entry.name))
+    if job is not None and job.active:
+        st.fragment(common.guarded(_progress), run_every=0.3)(now.project.id)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Measure again" if known else "Measure each fix",
+            key="start_fixes",
+            icon=":material/straighten:",
+            on_click=_begin,
+        )
+        if known:
+            samples = text.plural(next(iter(known.values())).samples, "sample")
+            st.caption(f"Gains: output SQNR with against without the fix, on {samples}.")
+        elif job is not None and job.error:
+            st.caption(f":red[{text.escape(job.error)}]")
+        else:
+            st.caption("Builds the int8 model once more for each, and runs it on samples kept for judging.")
+
+
+def _known(now: state.Session, job: Job | None) -> Mapping[str, FixTrial]:
+    """Trials of the shown recipe."""
+    found: tuneruns.FixTrials | None = job.result if job is not None else None
+    if found is None or found.token != state.recipe_token(now.recipe):
+        return {}
+    return {trial.name: trial for trial in found.trials}
+
+
+def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRecord | None) -> None:
+    chosen = next((choice for choice in now.recipe.passes if choice.name == entry.name), None)
+    switch, words, gain = st.columns([3, 7, 2], vertical_alignment="top")
+    with switch:
+        st.session_state[_key(entry.name)] = chosen is not None  # follows undo
+        st.toggle(entry.label, key=_key(entry.name), on_change=_toggle, args=(entry.name,))
+        if chosen is not None and entry.options:
+            _options(entry, chosen)
+    with words:
+        st.markdown(text.escape(entry.sentence))
+        if record is not None:
+            st.caption("  \n".join(text.escape(sentence) for sentence in record.sentences[:4]))
+            if record.touched:
+                _touched(entry, record)
+    with gain:
+        if trial is not None:
+            colour = "green" if trial.gain_db >= 0.1 else "red" if trial.gain_db <= -0.1 else "gray"
+            st.markdown(
+                f":{colour}[**{trial.gain_db:+.1f} dB**]".replace("-", "−"),
+                help=f"Output SQNR {text.decibel(trial.before_db)} as it is, "
+                f"{text.decibel(trial.after_db)} {'with' if trial.added else 'without'} this fix.",
+            )
+
+
+def _options(entry: Pass, chosen: PassChoice) -> None:
+    with st.popover("Options", icon=":material/settings:"):
+        for name, option in entry.options.items():
+            key = f"fix_{entry.name}_{name}"
+            st.session_state[key] = float(chosen.option(name))
+            st.number_input(
+                option.what,
+                min_value=float(option.low),
+                max_value=float(option.high),
+                step=0.05 if option.high <= 1 else 8.0,
+                format="%.2f" if option.high <= 1 else "%.0f",
+                key=key,
+                on_change=_set,
+                args=(entry.name, name, key),
+            )
+
+
+def _touched(entry: Pass, record: PassRecord) -> None:
+    with st.expander(f"Before and after: {text.escape(record.measure)}"):
+        rows = record.touched[:MOST]
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "where": [row.name for row in rows],
+                    "before": [row.before for row in rows],
+                    "after": [row.after for row in rows],
+                }
+            ),
+            hide_index=True,
+            width="stretch",
+            height=min(280, 38 + 35 * len(rows)),
+            key=f"touched_{entry.name}",
+            column_config={
+                name: st.column_config.NumberColumn(format="%.4g") for name in ("before", "after")
+            },
+        )
+
+
+def _progress(id: str) -> None:
+    job = tuneruns.fix_trials(id)
+    if job is None or not job.active:
+        signal("fixes", f"{id} {job.ended}" if job is not None else "")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        p = job.progress
+        st.progress(job.share, f"{p.done} of {p.total or '…'} measured", width="stretch")
+        st.button("Cancel", key="cancel_fixes", icon=":material/stop:", on_click=job.cancel)
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        tuneruns.start_fix_trials(now)
+
+
+def _key(name: str) -> str:
+    return f"fix_{name}"
+
+
+def _toggle(name: str) -> None:
+    on = bool(st.session_state[_key(name)])
+    state.edit(lambda recipe: toggled(recipe, name, on), f"{PASSES[name].label} {'on' if on else 'off'}")
+
+
+def _set(name: str, option: str, key: str) -> None:
+    value = float(st.session_state[key])
+
+    def change(recipe: Recipe) -> Recipe:
+        return recipe.with_passes(
+            *(
+                PassChoice(name=c.name, options={**c.options, option: value}) if c.name == name else c
+                for c in recipe.passes
+            )
+        )
+
+    state.edit(change, f"{PASSES[name].label}: {option} {value:g}")
