@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from core.model import Model
 from core.qdq import quantize_model
-from core.quant import fake_quantize
 from core.recipe import Encodings
 
 
@@ -24,12 +23,12 @@ def weights_only(model: Model, encodings: Encodings) -> onnx.ModelProto:
     A weight that several nodes read with different encodings is rounded with the first node's.
     """
     changed = model.ir.clone()
-    for node, encoding in encodings.weights.items():
+    for node in encodings.weights:
         name = encodings.placement.weights[node].initializer
         value = changed.graph.initializers[name]
         original = model.ir.graph.initializers[name].const_value
         if value.const_value is original or value.const_value is None:
             assert original is not None
-            rounded = fake_quantize(np.asarray(original.numpy(), np.float32), encoding)
+            rounded = encodings.rounded_weight(node, np.asarray(original.numpy(), np.float32))
             value.const_value = ir.tensor(rounded, name=name)
     return ir.to_proto(changed)

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.bias import fitted_weight
+from core.encodings import Encodings as Encodings
 from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
@@ -150,27 +150,6 @@ def _check(name: str, choice: Choice, target_: Target) -> None:
         raise RecipeError(
             f"{name}: target {target_.name} has no precision {choice.precision}; it has {allowed}"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encodings:
-    """Scales and zero points of every quantized tensor: a recipe applied to the statistics of a model."""
-
-    placement: Placement
-    activations: Mapping[str, Encoding]  # every quantized activation; those that share hold the same object
-    constants: Mapping[str, Encoding]  # constants quantized like activations
-    weights: Mapping[str, Encoding]  # node name → its weight
-    raw_weights: Mapping[str, Encoding]  # the same before they made room for the bias
-    searches: Mapping[
-        str, Search
-    ]  # activation (or constant) with parameters of its own → how they were found
-    kept_float: Mapping[str, str]  # activation that no range can hold, and that stays float → why
-    keys: Mapping[
-        str, tuple[object, ...]
-    ]  # what each search depended on, to find those that an edit leaves alone
-    # What passes found for these very encodings (core.passes); never taken over from `previous`.
-    bias_shifts: Mapping[str, Float32] = field(default_factory=dict)  # node → added to its bias, by channel
-    integers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # node → its weight's, as stored
 
 
 def resolve(

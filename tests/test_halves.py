@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -49,6 +51,19 @@ def test_weights_only_changes_weights_by_half_a_step_at_most(
         scale = float(encodings.weights[node].scale.max())
         difference = np.abs(after[entry.initializer] - before[entry.initializer]).max()
         assert 0 < difference <= scale * 0.5001
+
+
+def test_weights_only_takes_integers_that_were_chosen_one_by_one(
+    parts: tuple[Model, Encodings, FloatReference],
+) -> None:
+    model, encodings, _ = parts
+    node, entry = next(iter(encodings.placement.weights.items()))
+    stored = model.ir.graph.initializers[entry.initializer].const_value
+    assert stored is not None
+    chosen = np.full(stored.shape, 3, np.int8)
+    proto = weights_only(model, replace(encodings, integers={node: chosen}))
+    after = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    np.testing.assert_allclose(after[entry.initializer] / encodings.weights[node].scale, 3.0, rtol=1e-6)
 
 
 def test_activations_only_keeps_the_weights(parts: tuple[Model, Encodings, FloatReference]) -> None:

@@ -23,7 +23,8 @@ LAYOUT = """
     core.model core.layers core.loading
     core.data core.samples core.sources
     core.optimized core.rawvalues core.runtime core.session core.staged core.statcache core.statistics
-    core.targets core.placement core.precision core.bias core.weights core.recipe core.recipe_file
+    core.targets core.encodings core.placement core.precision core.bias core.weights core.recipe
+    core.recipe_file
     core.passes.table
 
     core.calibrate core.export core.halves core.passes core.qdq

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from core.jit import compiled
 from core.model import Model
-from core.quant import Encoding, dequantize, fake_quantize
+from core.quant import fake_quantize
 from core.recipe import Encodings
 from core.sensitivity.quantizers import Quantizers, by_layer
 from core.statistics import Statistics
@@ -93,7 +93,7 @@ def weight_noise(model: Model, encodings: Encodings, node: str) -> WeightNoise:
     encoding = encodings.weights[node]
     values = _array(model, place.initializer)
     axis = encoding.axis if place.axis is None else place.axis
-    rounded = channel_rows(_rounded(values, encodings, node), axis)
+    rounded = channel_rows(encodings.rounded_weight(node, values), axis)
     energy, error, reach = _row_sums(channel_rows(values, axis), rounded)
     rms = np.sqrt(energy / max(rounded.shape[1], 1))
     return WeightNoise(
@@ -104,15 +104,6 @@ def weight_noise(model: Model, encodings: Encodings, node: str) -> WeightNoise:
         noise=np.divide(error, energy, out=np.zeros_like(error), where=energy > 0.0),
         crest=np.divide(reach, rms, out=np.zeros_like(reach), where=rms > 0.0),
     )
-
-
-def _rounded(values: npt.NDArray[np.float32], encodings: Encodings, node: str) -> npt.NDArray[np.float32]:
-    """With the integers that are stored, where they were chosen one by one."""
-    chosen = encodings.integers.get(node)
-    encoding: Encoding = encodings.weights[node]
-    if chosen is None:
-        return fake_quantize(values, encoding)
-    return dequantize(chosen, encoding)
 
 
 def _array(model: Model, initializer: str) -> npt.NDArray[np.float32]:

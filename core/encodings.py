@@ -1,0 +1,44 @@
+"""Scales, zero points and chosen integers of a model: what a recipe becomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from core.placement import Placement
+from core.quant import Encoding, dequantize, fake_quantize
+from core.thresholds import Search
+from core.weights import Float32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encodings:
+    """Scales and zero points of every quantized tensor: a recipe applied to the statistics of a model."""
+
+    placement: Placement
+    activations: Mapping[str, Encoding]  # every quantized activation; those that share hold the same object
+    constants: Mapping[str, Encoding]  # constants quantized like activations
+    weights: Mapping[str, Encoding]  # node name → its weight
+    raw_weights: Mapping[str, Encoding]  # the same before they made room for the bias
+    searches: Mapping[
+        str, Search
+    ]  # activation (or constant) with parameters of its own → how they were found
+    kept_float: Mapping[str, str]  # activation that no range can hold, and that stays float → why
+    keys: Mapping[
+        str, tuple[object, ...]
+    ]  # what each search depended on, to find those that an edit leaves alone
+    # What passes found for these very encodings (core.passes); never taken over from `previous`.
+    bias_shifts: Mapping[str, Float32] = field(default_factory=dict)  # node → added to its bias, by channel
+    integers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # node → its weight's, as stored
+
+    def rounded_weight(self, node: str, values: Float32) -> Float32:
+        """The weight of a node as its stored integers give it back, in float32.
+
+        Args:
+            node: Name of the node.
+            values: Its weight, in the layout that is stored.
+        """
+        chosen = self.integers.get(node)
+        encoding = self.weights[node]
+        return fake_quantize(values, encoding) if chosen is None else dequantize(chosen, encoding)
