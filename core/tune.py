@@ -11,7 +11,7 @@ from core.model import Model
 from core.passes.smooth import SUFFIX
 from core.passes.table import PASSES
 from core.pipeline import Quantized, quantize
-from core.progress import ProgressFn, report
+from core.progress import Progress, ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
@@ -154,17 +154,24 @@ def tried_fixes(
     fitted, held = split_samples(samples)
     judges = held or fitted
     reference = float_reference(model, judges, count=len(judges), layers=False, threads=threads)
-    statistics = calibrate(model, fitted, threads=threads, cache=False, progress=progress)
-    total = len(PASSES) + 1
+    total, found = len(PASSES), list[FixTrial]()
+    trying = "as it is"
+
+    def alive(_: Progress | None = None) -> None:
+        report(progress, len(found), total, trying)
+
+    statistics = calibrate(model, fitted, threads=threads, cache=False, progress=alive)
 
     def measured(tried: Recipe) -> tuple[Quantized, float]:
-        built = quantize(model, tried, fitted, statistics=statistics, threads=threads, cache=False)
-        return built, closeness(preview(reference, built.proto, layers=False, threads=threads))
+        built = quantize(
+            model, tried, fitted, statistics=statistics, threads=threads, cache=False, progress=alive
+        )
+        seen = preview(reference, built.proto, layers=False, threads=threads, progress=alive)
+        return built, closeness(seen)
 
     _, before = measured(recipe)
-    report(progress, 1, total, "as it is")
-    found = []
     for name in PASSES:
+        trying = PASSES[name].label
         added = name not in {choice.name for choice in recipe.passes}
         built, after = measured(toggled(recipe, name, added))
         said = next((record.sentences for record in built.records if record.choice.name == name), ())
@@ -178,7 +185,7 @@ def tried_fixes(
                 sentences=said,
             )
         )
-        report(progress, 1 + len(found), total, PASSES[name].label)
+        alive()
     return tuple(found)
 
 

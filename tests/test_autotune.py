@@ -11,11 +11,13 @@ from core.autotune import Step, Tuned, tune
 from core.data import open_samples
 from core.evaluate import float_reference, preview
 from core.model import load_model
+from core.passes import PASSES
 from core.pipeline import quantize
 from core.progress import Cancelled, Progress
 from core.recipe import Recipe
 from core.targets import Precision
 from core.thresholds import Method
+from core.tune import split_samples, tried_fixes
 from sample_data import SAMPLES
 
 SAMPLE = SAMPLES["digits_mlp"]
@@ -106,3 +108,37 @@ def test_a_run_cancelled_before_anything_was_found_is_cancelled() -> None:
 
     with pytest.raises(Cancelled):
         tune(model, open_samples(SAMPLE.calibration, model).take(20), partial=True, progress=stop)
+
+
+def test_each_fix_is_tried_alone_on_samples_kept_for_judging() -> None:
+    sample = SAMPLES["digits_mobilenet"]
+    model = load_model(sample.model)
+    samples = open_samples(sample.calibration, model)
+    start = Recipe().with_passes("bias_correction")
+    found = {trial.name: trial for trial in tried_fixes(model, samples, start)}
+    assert list(found) == list(PASSES)
+    assert {trial.before_db for trial in found.values()} == {found["equalize"].before_db}
+    assert [name for name, trial in found.items() if not trial.added] == ["bias_correction"]
+    fitted, held = split_samples(samples)
+    assert held is not None
+    reference = float_reference(model, held, count=len(held), layers=False)
+    for name, tried in (("equalize", start.with_passes("equalize", "bias_correction")), ("", start)):
+        proto = quantize(model, tried, fitted, cache=False).proto
+        expected = preview(reference, proto, layers=False).output.overall.sqnr_db
+        got = found[name].after_db if name else found["equalize"].before_db
+        assert got == pytest.approx(expected, abs=1e-6)
+    assert found["equalize"].sentences[0].startswith("Equalization rescaled")
+
+
+def test_samples_held_out_are_others_whatever_the_order() -> None:
+    model = load_model(SAMPLE.model)
+    samples = open_samples(SAMPLE.calibration, model)
+    shuffled = samples.select([int(i) for i in np.random.default_rng(3).permutation(len(samples))])
+    parts = [split_samples(s) for s in (samples, shuffled)]
+    contents = []
+    for fitted, held in parts:
+        assert held is not None
+        contents.append([sorted(next(iter(s.values())).tobytes() for s in part) for part in (fitted, held)])
+        assert not set(contents[-1][0]) & set(contents[-1][1])
+    assert contents[0] == contents[1]
+    assert split_samples(samples.take(15))[1] is None

@@ -17,6 +17,7 @@ from ui.jobs import Job
 from ui.workspace import Workspace
 
 KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
+PATIENCE = 1.5  # seconds in which small models are ready, without a page that shows progress
 FINAL = 8  # finished encodings
 
 WITHOUT_DATA = (
@@ -49,7 +50,9 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job | None:
         report(tell, 0, 0, "applying model fixes")
         return prepare(base.model, recipe, base.samples, statistics=base.statistics, progress=tell)
 
-    return cached.registry().submit(id, "Applying model fixes", work)
+    started = cached.registry().submit(id, "Applying model fixes", work)
+    started.wait(PATIENCE)
+    return started
 
 
 def again(opened: Project, base: Workspace, recipe: Recipe) -> None:

@@ -40,6 +40,7 @@ class Job:
     result: Any = None
     error: str = ""  # for the user
     stop: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def active(self) -> bool:
@@ -61,6 +62,10 @@ class Job:
         """Estimate for the present phase; None while there is nothing to estimate from."""
         gone = time.monotonic() - self.phase_started
         return gone * (1 - self.share) / self.share if self.share > 0.02 and gone > 0.5 else None
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, after at most `seconds`."""
+        return self.over.wait(seconds)
 
     def cancel(self) -> None:
         """Ask it to stop at its next progress report; what is finished is kept."""
@@ -131,6 +136,7 @@ def run(job: Job, work: Work) -> None:
         state = State.FAILED
     job.ended = time.monotonic()
     job.state = state  # last: pages look at it first
+    job.over.set()
 
 
 class Newest:

@@ -76,10 +76,14 @@ def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRe
         if trial is not None:
             colour = "green" if trial.gain_db >= 0.1 else "red" if trial.gain_db <= -0.1 else "gray"
             st.markdown(
-                f":{colour}[**{trial.gain_db:+.1f} dB**]".replace("-", "−"),
+                f":{colour}[**{_signed(trial.gain_db)} dB**]",
                 help=f"Output SQNR {text.decibel(trial.before_db)} as it is, "
                 f"{text.decibel(trial.after_db)} {'with' if trial.added else 'without'} this fix.",
             )
+
+
+def _signed(gain: float) -> str:
+    return "0.0" if abs(gain) < 0.05 else f"{gain:+.1f}".replace("-", "−")
 
 
 def _options(entry: Pass, chosen: PassChoice) -> None:
@@ -127,7 +131,9 @@ def _progress(id: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         p = job.progress
-        st.progress(job.share, f"{p.done} of {p.total or '…'} measured", width="stretch")
+        st.progress(
+            job.share, f"{p.done} of {p.total or '…'} measured · {text.escape(p.label)}", width="stretch"
+        )
         st.button("Cancel", key="cancel_fixes", icon=":material/stop:", on_click=job.cancel)
 
 

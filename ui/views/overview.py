@@ -11,6 +11,7 @@ from ui.measure import MOST_SAMPLES, Halves
 from ui.rows import Row, edges
 from ui.views import autotune, best_default, common, fixes
 
+TAB, KEPT_TAB = "improve", "improve_kept"
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
 
@@ -43,15 +44,19 @@ def render() -> None:
 
 
 def _improve(now: state.Session) -> None:
+    views = {"Auto-tune": autotune.render, "Model fixes": fixes.render, "Best default": best_default.render}
     with st.container(border=True):
         st.markdown("**Make it better**")
-        for tab, view in zip(
-            st.tabs(["Auto-tune", "Model fixes", "Best default"]),
-            (autotune.render, fixes.render, best_default.render),
-            strict=True,
-        ):
+        if TAB not in st.session_state and (kept := st.session_state.get(KEPT_TAB)) in views:
+            st.session_state[TAB] = kept  # lost while another page, or a job's progress, is shown
+        tabs = st.tabs(list(views), key=TAB, on_change=_keep_tab)
+        for tab, view in zip(tabs, views.values(), strict=True):
             with tab:
                 view(now)
+
+
+def _keep_tab() -> None:
+    st.session_state[KEPT_TAB] = st.session_state[TAB]
 
 
 def _picked_point() -> None:
