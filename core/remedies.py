@@ -8,6 +8,7 @@ from typing import Any
 
 from core.model import Model
 from core.passes import PASSES
+from core.pipeline import carry_over
 from core.recipe import Encodings, Recipe, resolve
 from core.sensitivity import Kind, Run, Subject
 from core.sensitivity.prior import Noise, layer_noise
@@ -15,6 +16,7 @@ from core.sensitivity.quantizers import Quantizers, by_layer
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
+from core.tune import toggled
 from core.weights import WeightMethod
 
 WORTH = 0.5  # dB that a change must win to be offered
@@ -29,7 +31,7 @@ class Remedy:
     label: str  # on a button
     changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # for `with_layer`
     fix: str | None = None  # a name in core.passes.PASSES
-    gain_db: float | None = None  # predicted for the SQNR of the layer alone; None = only measuring tells
+    gain_db: float  # predicted for the SQNR of the layer alone
     price: str = ""  # what it costs
 
     def applied(self, recipe: Recipe) -> Recipe:
@@ -38,7 +40,7 @@ class Remedy:
             return recipe.with_layer(self.layer, **self.changes)
         if self.fix in (chosen.name for chosen in recipe.passes):
             return recipe
-        return recipe.with_passes(*recipe.passes, self.fix)
+        return toggled(recipe, self.fix, True)
 
 
 _RANGES: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -48,8 +50,6 @@ _RANGES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Range by percentile 99.99", {"method": Method.PERCENTILE, "percentile": 99.99}),
     ("Range by percentile 99.9", {"method": Method.PERCENTILE, "percentile": 99.9}),
 )
-_INT16 = "16-bit activations: larger tensors, slower kernels"
-_FLOAT = "runs in float: slower, and four times the weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +64,34 @@ class Forecast:
     now: Noise  # predicted for the present choice
     measured: Noise | None = None  # the same from a run of the layer alone
 
-    def noise(self, changes: Mapping[str, Any]) -> Noise:
-        """The layer's own noise with some fields of its choice changed; measured parts are scaled."""
+    def edited(self, changes: Mapping[str, Any]) -> Encodings:
+        """The encodings with some fields of the layer's choice changed."""
         changed = self.recipe.with_layer(self.layer, **changes)
         encodings = resolve(changed, self.statistics, self.model, previous=self.encodings)
+        return carry_over(self.model, encodings, self.encodings)
+
+    def noise(self, encodings: Encodings) -> Noise:
+        """The layer's own noise with other encodings; measured parts are scaled."""
         own = by_layer(encodings).get(self.layer, Quantizers())
         then = layer_noise(self.model, self.statistics, encodings, own)
-        known = self.measured or self.now
         return Noise(
-            weights=_scaled(known.weights, self.now.weights, then.weights),
-            tensors=_scaled(known.tensors, self.now.tensors, then.tensors),
+            weights=_scaled(self.known.weights, self.now.weights, then.weights),
+            tensors=_scaled(self.known.tensors, self.now.tensors, then.tensors),
         )
 
-    def gain_db(self, changes: Mapping[str, Any]) -> float:
-        """How much the SQNR of the layer alone should rise."""
-        return self.gain_to(self.noise(changes))
+    @property
+    def known(self) -> Noise:
+        """The layer's own noise as it is: measured where it was, else predicted."""
+        return self.measured or self.now
 
     def gain_to(self, then: Noise) -> float:
-        """From the present noise to another."""
-        before, after = (self.measured or self.now).total, then.total
+        """How much the SQNR of the layer alone rises from the present noise to another, in dB."""
+        before, after = self.known.total, then.total
         if before <= 0.0:
             return 0.0
         return math.inf if after <= 0.0 else 10.0 * math.log10(before / after)
 
-    def remedy(self, label: str, changes: Mapping[str, Any], price: str = "") -> Remedy | None:
+    def remedy(self, label: str, changes: Mapping[str, Any]) -> Remedy | None:
         """The change as a remedy, if the target has it and it is worth it."""
         precision = changes.get("precision")
         if precision is not None and precision not in target(self.recipe.target).precisions:
@@ -95,21 +99,41 @@ class Forecast:
         choice = self.recipe.choice(self.layer)
         if all(getattr(choice, name) == value for name, value in changes.items()):
             return None
-        gain = self.gain_db(changes)
+        encodings = self.edited(changes)
+        gain = self.gain_to(self.noise(encodings))
         if gain < WORTH:
             return None
         return Remedy(
-            layer=self.layer, label=label, changes=MappingProxyType(dict(changes)), gain_db=gain, price=price
+            layer=self.layer,
+            label=label,
+            changes=MappingProxyType(dict(changes)),
+            gain_db=gain,
+            price=self._price(precision, encodings),
         )
+
+    def _price(self, precision: Precision | None, then: Encodings) -> str:
+        """What another precision costs: counted, not assumed."""
+        if precision is Precision.INT16:
+            own = by_layer(then).get(self.layer, Quantizers()).tensors
+            shared = [t for t, root in then.placement.sources.items() if root in own]
+            return f"16 instead of 8 bits for {_count(len(own) + len(shared), 'tensor')}; slower kernels"
+        if precision is not Precision.FLOAT:
+            return ""
+        before, after = self.encodings.placement, then.placement
+        said = f"{_count(len(before.nodes - after.nodes), 'operator')} in float: slower"
+        grown = {w.initializer for node, w in before.weights.items() if node not in after.weights}
+        stored = (self.model.ir.graph.initializers[name].const_value for name in sorted(grown))
+        values = sum(value.size for value in stored if value is not None)
+        return f"{said}; weights {_size(values)} → {_size(4 * values)}" if values else said
 
     def ranges(self) -> tuple[Remedy, ...]:
         """Methods that should find a better range, best first."""
         found = _known(self.remedy(label, changes) for label, changes in _RANGES)
-        return tuple(sorted(found, key=lambda r: -(r.gain_db or 0.0)))[:MOST_RANGES]
+        return tuple(sorted(found, key=lambda r: -r.gain_db))[:MOST_RANGES]
 
     def wider(self) -> tuple[Remedy, ...]:
         """More bits for what the layer computes."""
-        return _known([self.remedy("16-bit activations", {"precision": Precision.INT16}, _INT16)])
+        return _known([self.remedy("16-bit activations", {"precision": Precision.INT16})])
 
     def per_channel(self) -> tuple[Remedy, ...]:
         """A scale for each channel of the weight."""
@@ -121,18 +145,34 @@ class Forecast:
 
     def float_layer(self) -> tuple[Remedy, ...]:
         """Leave the layer in float."""
-        return _known([self.remedy("Leave in float", {"precision": Precision.FLOAT}, _FLOAT)])
+        return _known([self.remedy("Leave in float", {"precision": Precision.FLOAT})])
 
-    def fix(self, name: str, gain_db: float | None = None) -> tuple[Remedy, ...]:
-        """A pass over the whole model, unless the recipe has it already."""
-        if name in (chosen.name for chosen in self.recipe.passes):
+    def fix(self, name: str, *, weights: float = 1.0, tensors: float = 1.0) -> tuple[Remedy, ...]:
+        """A pass over the whole model, unless the recipe has it already or it should win too little.
+
+        Args:
+            name: Of the pass.
+            weights: What should be left of the noise that the layer's weights make, as a factor.
+            tensors: The same for rounding what it computes.
+        """
+        then = Noise(weights=weights * self.known.weights, tensors=tensors * self.known.tensors)
+        gain = self.gain_to(then)
+        if gain < WORTH or name in (chosen.name for chosen in self.recipe.passes):
             return ()
-        return (Remedy(layer=self.layer, label=PASSES[name].label, fix=name, gain_db=gain_db),)
+        return (Remedy(layer=self.layer, label=PASSES[name].label, fix=name, gain_db=gain),)
 
 
 def _scaled(known: float, now: float, then: float) -> float:
     """A measured value moved as the prediction moves."""
     return known * then / now if now > 0.0 else max(known, then)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    return f"{count} B" if count < 1000 else f"{count / 1e3:.3g} kB" if count < 1e6 else f"{count / 1e6:.3g} MB"
 
 
 def _known(found: Iterable[Remedy | None]) -> tuple[Remedy, ...]:

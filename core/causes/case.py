@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+import numpy as np
+import numpy.typing as npt
+
 from core.evidence import Evidence
 from core.histogram import Histogram
 from core.layers import Layer
@@ -19,6 +22,9 @@ from core.sensitivity.quantizers import Quantizers
 from core.statistics import Statistics
 from core.thresholds import RangeError, encoding_errors
 
+Floats = npt.NDArray[np.float64]
+
+MANY = 64  # samples from which on more hardly change a range
 UNEVEN = 8.0  # widest channel (or input) over the median (or narrowest) one
 MATTERS = 0.25  # share of the layer's noise from which on a part of it is a cause
 
@@ -133,6 +139,31 @@ def decibel(noise: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1."""
+    """A share from 0 to 1; 0 % and 100 % are said only of none and all."""
     value = 100.0 * share
+    if 0.0 < value < 0.01:
+        return "less than 0.01 %"
+    if 99.0 < value < 100.0:
+        return f"{min(value, 99.99):.4g} %"
     return f"{value:.0f} %" if value >= 10.0 else f"{value:.2g} %"
+
+
+def evened(reach: Floats, energy: Floats) -> float:
+    """What evening out channels leaves of the noise of one scale for all, as a factor.
+
+    A step is the widest reach over a number of levels, and noise counts relative to each channel's energy
+    (`Evidence.by_channel`). Equalization and SmoothQuant share a channel's excess between the two sides
+    of a layer, so that channels that reach r times the median reach √r times it afterwards.
+
+    Args:
+        reach: Largest magnitude of each channel, (channels,).
+        energy: Mean square of each, (channels,).
+    """
+    used = (reach > 0.0) & (energy > 0.0)
+    if not used.any():
+        return 1.0
+    reach, energy = reach[used], energy[used]
+    middle = float(np.median(reach))
+    before = float(reach.max()) ** 2 * float(np.mean(1.0 / energy))
+    after = float(reach.max()) * middle * float(np.mean(reach / (middle * energy)))
+    return min(after / before, 1.0)

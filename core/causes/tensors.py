@@ -5,11 +5,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent, span
+from core.causes.case import (
+    MANY,
+    MATTERS,
+    UNEVEN,
+    Case,
+    Cause,
+    Reason,
+    bits_used,
+    decibel,
+    evened,
+    percent,
+    span,
+)
+from core.evidence import Evidence
 from core.histogram import Histogram
+from core.passes.streams import find_streams
+from core.remedies import WORTH, Remedy
 from core.sensitivity.quantizers import root_of
 
 TYPICAL = 0.999  # of the values, where a range is compared with what most values need
+TURNED_CREST = 4.5  # largest over rms in a basis without outliers: values are then near a bell curve
+WASTED = 0.75  # of the levels: what most values may use at most for a range to count as stretched
 _FAR = 6  # nodes between a gate and the product it ends in
 _GATES = {
     "Erf": "a GELU",
@@ -43,14 +60,14 @@ def stretched(case: Case) -> Iterator[Cause]:
     if seen is None or seen.error.clipping_mse > 0.5 * seen.error.mse:
         return
     remedies = case.forecast.ranges()
-    if not remedies or (remedies[0].gain_db or 0.0) < 1.0:
-        return
     low, high = typical_range(seen.histogram, TYPICAL)
     levels = max(1.0, (high - low) / float(seen.encoding.scale))
+    if not remedies or remedies[0].gain_db < 1.0 or levels > WASTED * seen.levels:
+        return
     yield case.cause(
         Reason.STRETCHED,
-        f"A few far values set the range {span(seen.encoding)}: {percent(TYPICAL)} of them lie within "
-        f"{low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.",
+        f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
+        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.",
         case.tensor_share,
         {"low": low, "high": high, "levels": levels},
         *remedies,
@@ -68,7 +85,6 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
         return
     channel, widest, middle = int(np.argmax(evidence.peak)), float(used.max()), float(np.median(used))
     lost = math.log2(widest / middle)
-    readers = {layer.op for layer in case.model.layers if case.layer.output in layer.inputs}
     where = "In the output of the LayerNorm, channel" if "LayerNorm" in case.layer.op else "Channel"
     yield case.cause(
         Reason.OUTLIER_CHANNEL,
@@ -76,9 +92,23 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
         f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
         case.tensor_share,
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
-        *case.forecast.fix("equalize" if readers.isdisjoint({"MatMul", "Gemm"}) else "smooth"),
+        *_channel_fixes(case, evidence),
         *case.forecast.wider(),
     )
+
+
+def _channel_fixes(case: Case, evidence: Evidence) -> Iterator[Remedy]:
+    """Passes that bring channels to one size, best first."""
+    readers = {layer.op for layer in case.model.layers if case.layer.output in layer.inputs}
+    name = "equalize" if readers.isdisjoint({"MatMul", "Gemm"}) else "smooth"
+    found = [*case.forecast.fix(name, tensors=evened(evidence.peak, evidence.energy))]
+    streams = (s for s in find_streams(case.model.ir.graph) if not s.blocked)
+    if any(case.layer.output in stream.axes for stream in streams):
+        # Turned, every channel has the same rms, and the widest value is that of a bell curve.
+        rms = math.sqrt(float(evidence.energy.mean()))
+        left = (TURNED_CREST * rms / float(evidence.peak.max())) ** 2
+        found += case.forecast.fix("rotate", tensors=min(left, 1.0))
+    yield from sorted(found, key=lambda remedy: -remedy.gain_db)
 
 
 def softmax(case: Case) -> Iterator[Cause]:
@@ -165,18 +195,38 @@ def shared_range(case: Case) -> Iterator[Cause]:
 
 
 def wide(case: Case) -> Iterator[Cause]:
-    """What to say when nothing else is found."""
+    """What to say when nothing else is found: what was looked at, and what is left to try."""
     bits = 8 if case.tensor is None else case.tensor.encoding.type.bits
+    ranges = case.forecast.ranges()
+    samples = case.statistics.samples
+    said = f"No single fault ({'; '.join(_checked(case, ranges))}): {decibel(case.noise.total)} alone is what "
+    said += f"{bits} bits give for values spread like these."
+    if samples < MANY:
+        said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
     yield case.cause(
         Reason.WIDE,
-        f"Nothing stands out: {decibel(case.noise.total)} alone is what {bits} bits give for values spread "
-        "like these.",
+        said,
         1.0,
-        {"noise": case.noise.total},
-        *case.forecast.ranges(),
+        {"noise": case.noise.total, "samples": samples},
+        *ranges,
         *case.forecast.wider(),
         *case.forecast.float_layer(),
     )
+
+
+def _checked(case: Case, ranges: tuple[Remedy, ...]) -> Iterator[str]:
+    """What was looked at, with what was seen."""
+    if case.weights:
+        yield f"weights make {percent(case.weight_share)} of its error"
+    seen, evidence = case.tensor, case.evidence
+    if seen is None:
+        return
+    cut = seen.error.clipped_share
+    yield f"{percent(cut)} of the values are cut off" if cut else "no value is cut off"
+    yield f"another range wins {ranges[0].gain_db:.1f} dB" if ranges else f"no other range wins {WORTH} dB"
+    used = evidence.peak[evidence.peak > 0.0] if evidence is not None else np.zeros(0)
+    if evidence is not None and evidence.axis is not None and used.size >= 4:
+        yield f"the widest channel reaches {float(used.max() / np.median(used)):.1f} times the median one"
 
 
 def typical_range(histogram: Histogram, share: float) -> tuple[float, float]:

@@ -1,14 +1,17 @@
 """Causes in the weights of a layer."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
-from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, percent
+from core.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, evened, percent
 from core.sensitivity.prior import WeightNoise
 
+Floats = npt.NDArray[np.float64]
+
 LONELY = 12.0  # largest weight of a channel over its rms; a bell curve has 4
+ROUNDED = 0.5  # of the weights' noise that rounding by outputs leaves; measured, see tests
 SHIFTED = 0.25  # share of the weights' error that is a constant
 
 
@@ -30,8 +33,14 @@ def uneven(case: Case) -> Iterator[Cause]:
             case.weight_share,
             {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
             *case.forecast.per_channel(),
-            *case.forecast.fix("equalize"),
+            *case.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
         )
+
+
+def _energy(weight: WeightNoise) -> Floats:
+    """Mean square of each channel."""
+    rms = np.divide(weight.reach, weight.crest, out=np.zeros_like(weight.reach), where=weight.crest > 0.0)
+    return np.asarray(rms**2, np.float64)
 
 
 def _is_depthwise(case: Case, weight: WeightNoise) -> bool:
@@ -55,7 +64,7 @@ def outliers(case: Case) -> Iterator[Cause]:
             case.weight_share,
             {"channel": channel, "reach": reach, "crest": crest},
             *remedies,
-            *case.forecast.fix("rounding"),
+            *case.forecast.fix("rounding", weights=ROUNDED),
         )
 
 
@@ -69,7 +78,7 @@ def coarse(case: Case) -> Iterator[Cause]:
             0.5 * case.weight_share,  # anything more telling comes first
             {"weights": case.noise.weights, "tensors": case.noise.tensors},
             *case.forecast.weight_ranges(),
-            *case.forecast.fix("rounding"),
+            *case.forecast.fix("rounding", weights=ROUNDED),
             *case.forecast.float_layer(),
         )
 
@@ -92,5 +101,5 @@ def shift(case: Case) -> Iterator[Cause]:
         f"everywhere; channel {channel} is off by {off:.3g} on average, {percent(part)} of its rms.",
         share,
         {"channel": channel, "shift": off, "part": evidence.shift_share},
-        *case.forecast.fix("bias_correction", -10.0 * math.log10(max(1.0 - share, 1e-9))),
+        *case.forecast.fix("bias_correction", weights=max(1.0 - evidence.shift_share, 1e-9)),
     )
