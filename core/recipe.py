@@ -258,7 +258,8 @@ class _Resolver:
         if fixed is not None:
             choice = replace(choice, method=Method.MANUAL, range=fixed)
         encoding = self._search(tensor, choice, lambda: histogram)
-        self.activations[tensor] = self._executable(tensor, encoding)
+        rule = choice.scale_rule or ScaleRule.FREE
+        self.activations[tensor] = self._executable(tensor, encoding, rule)
 
     def _fixed_range(self, tensor: str, layer: str, choice: Choice) -> Range | None:
         """The range that the target's kernel asks for, where nobody chose another."""
@@ -268,7 +269,7 @@ class _Resolver:
             return None
         return self.placement.target.fixed.get(producer.op_type)
 
-    def _executable(self, tensor: str, encoding: Encoding) -> Encoding:
+    def _executable(self, tensor: str, encoding: Encoding, rule: ScaleRule) -> Encoding:
         """The encoding, coarser where the target's kernel cannot make so fine a one of its input's scale."""
         producer = self.producers.get(tensor)
         limit = None if producer is None else self.placement.target.finest.get(producer.op_type)
@@ -277,9 +278,10 @@ class _Resolver:
         given = self.activations.get(str(producer.inputs[0].name))
         if given is None or float(given.scale) < limit * float(encoding.scale):
             return encoding
-        return replace(
-            encoding, scale=np.float32(float(given.scale) / limit * 1.001) * np.ones_like(encoding.scale)
-        )
+        scale = np.float32(float(given.scale) / limit * 1.001) * np.ones_like(encoding.scale)
+        if rule is not ScaleRule.FREE:
+            scale = ruled_scale(scale, ScaleRule.POWER_OF_TWO_UP)
+        return replace(encoding, scale=scale)
 
     def constant(self, name: str, layer: str) -> None:
         choice = self._automatic(self.recipe.choice(layer))

@@ -77,6 +77,7 @@ def view(values: Any, spec: QuantSpec = ASYMMETRIC, range_: Range | None = None)
         choice=Choice(method=Method.MINMAX).over(DEFAULT),
         spec=spec,
         mode=mode_of(h, spec),
+        asked=chosen,
         range=chosen,
         encoding=encoding_from_range(chosen, spec),
         error=errors_at(h, chosen, spec),

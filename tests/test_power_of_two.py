@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.calibrate import calibrate
+from core.data import open_samples
 from core.histogram import histogram_of
+from core.model import load_model
 from core.quant import (
     INT8,
     QuantSpec,
@@ -21,8 +24,9 @@ from core.quant import (
     ruled_scale,
 )
 from core.recipe import Recipe, resolve
-from core.thresholds import SEARCHES, Method, encoding_errors, errors_at, search
+from core.thresholds import SEARCHES, Method, curves, encoding_errors, errors_at, search
 from core.weights import WeightMethod, weight_encoding
+from sample_data import SAMPLES
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
 from tests.tensors import FAMILIES, SPECS, UINT8_ASYMMETRIC, degenerate, family, raw_mse
@@ -139,3 +143,45 @@ def test_a_recipe_makes_every_scale_a_power_of_two(rule: ScaleRule) -> None:
     one = next(iter(model.layers)).name
     mixed = resolve(Recipe().with_layer(one, scale_rule=rule), statistics, model)
     assert not all(is_power_of_two(e.scale) for e in mixed.activations.values())
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["int8-symmetric", "uint8-symmetric", "uint8-asymmetric", "int4-asymmetric"])
+@pytest.mark.parametrize("side", ["high", "low", "both"])
+def test_every_point_of_a_curve_is_what_a_threshold_there_becomes(
+    side: str, name: str, rule: ScaleRule
+) -> None:
+    spec = replace(SPECS[name], scale_rule=rule)
+    for kind in ("two_humps", "relu"):
+        h = histogram_of(family(kind, count=20_000))
+        fixed = search(Method.MSE, h, replace(spec, scale_rule=ScaleRule.FREE)).range
+        c = curves(h, spec, n=64, side=side, fixed=fixed)
+        assert np.all(np.diff(c.thresholds) >= 0)
+        for i in range(0, c.thresholds.size, 3):
+            asked = Range(float(c.lows[i]), float(c.highs[i]))
+            found = search(Method.MANUAL, h, spec, manual=asked)
+            assert found.asked == asked
+            assert (found.range.low, found.range.high) == (c.kept_lows[i], c.kept_highs[i])
+            assert c.mse[i] == pytest.approx(errors_at(h, found.range, spec).mse, rel=1e-9)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_curve_has_a_point_on_both_sides_of_every_jump(rule: ScaleRule) -> None:
+    h = histogram_of(family("normal", count=20_000))
+    c = curves(h, replace(SPECS["int8-symmetric"], scale_rule=rule), n=64)
+    jumps = np.flatnonzero(np.diff(c.kept_highs) != 0.0)
+    assert jumps.size
+    assert np.all(np.diff(c.thresholds)[jumps] < 1e-9 * c.thresholds[-1])
+
+
+def test_the_kernel_that_needs_a_coarser_output_gets_a_power_of_two_too() -> None:
+    sample = SAMPLES["digits_mobilenet"]
+    model = load_model(sample.model)
+    pool = next(layer for layer in model.layers if layer.op == "GlobalAveragePool")
+    statistics = calibrate(model, open_samples(sample.calibration, model).take(4))
+    tiny = Recipe().with_layer(pool.name, method=Method.MANUAL, range=Range(0.0, 1e-3))
+    assert not is_power_of_two(resolve(tiny, statistics, model).activations[pool.output].scale)
+    ruled = tiny.with_default(scale_rule=ScaleRule.POWER_OF_TWO_NEAREST)
+    found = resolve(ruled, statistics, model).activations
+    assert is_power_of_two(found[pool.output].scale)
+    assert float(found[pool.inputs[0]].scale) < 256 * float(found[pool.output].scale)

@@ -1,6 +1,6 @@
 """Everything about one tensor's range: histogram, every method's choice, curves for each clip line."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,11 +9,10 @@ import numpy.typing as npt
 from core.histogram import Histogram
 from core.layers import Layer
 from core.model import Model
-from core.quant import Encoding, QuantSpec, Range, encoding_from_range
-from core.recipe import Choice, Encodings, Recipe
+from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
+from core.recipe import Choice, Encodings, Recipe, activation_spec
 from core.statistics import Statistics
-from core.targets import Precision
-from core.thresholds import FLAGS, Method, RangeError, Search, curves, errors_at, search
+from core.thresholds import FLAGS, Method, RangeError, Search, curves, encoding_errors, errors_at, search
 
 POINTS = 192  # of a curve over one clip line
 LABELS = {
@@ -30,6 +29,12 @@ LABELS = {
     Method.ISOTONE: "Isotone",
     Method.MANUAL: "Manual",
 }
+RULES = {
+    ScaleRule.FREE: "Any",
+    ScaleRule.POWER_OF_TWO_UP: "2ᵏ, next larger",
+    ScaleRule.POWER_OF_TWO_NEAREST: "2ᵏ, nearest",
+    ScaleRule.POWER_OF_TWO_MSE: "2ᵏ, least MSE",
+}
 AUTOMATIC = tuple(method for method in LABELS if method is not Method.MANUAL)
 
 
@@ -38,7 +43,8 @@ class Curve:
     """Errors over the places of one clip line, the other one staying where it is; each (points,)."""
 
     x: npt.NDArray[np.float64]  # ascending
-    columns: dict[str, npt.NDArray[np.float64]]  # sqnr, cosine, mse, kl, clipping, rounding, share
+    # sqnr, cosine, mse, kl, clipping, rounding, share; kept_low, kept_high under a rule for scales
+    columns: dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,8 @@ class RangeView:
     choice: Choice  # method and percentile
     spec: QuantSpec
     mode: str  # "nonneg": one clip line; "symmetric": two that mirror each other; "asymmetric": two
-    range: Range
+    asked: Range  # what the method chose, or the user set; where the clip lines stand
+    range: Range  # what is kept: the same, unless a rule for scales or a kernel needs another scale
     encoding: Encoding
     error: RangeError
     searches: dict[Method, Search]  # what every automatic method would choose
@@ -99,11 +106,7 @@ def view_tensor(
     maker = model.layer_of(tensor)
     owner = placement.tensors.get(tensor, maker.name if maker is not None else layer.name)
     choice = recipe.choice(owner)
-    activations = placement.target.activations
-    precision = choice.precision or Precision.INT8
-    if precision not in activations:  # float: shown as int8 would be
-        precision = Precision.INT8
-    spec = replace(activations[precision], symmetric=bool(choice.symmetric))
+    spec = activation_spec(placement.target, choice)  # float: shown as int8 would be
     percentile = choice.percentile or 99.99
     known = {} if searched is None else searched
     key = (tensor, spec, percentile)
@@ -113,7 +116,9 @@ def view_tensor(
             m: search(m, histogram, spec, percentile=percentile, by_sample=shown) for m in AUTOMATIC
         }
     found = encodings.searches.get(tensor)
-    range_ = found.range if found is not None else known[key][Method.MINMAX].range
+    chosen = found if found is not None else known[key][Method.MINMAX]
+    planned = encoding_from_range(chosen.range, spec)
+    encoding = encodings.activations.get(tensor) or planned
     return TensorView(
         layer=layer,
         tensor=tensor,
@@ -124,9 +129,10 @@ def view_tensor(
         choice=choice,
         spec=spec,
         mode=mode_of(histogram, spec),
-        range=range_,
-        encoding=encodings.activations.get(tensor) or encoding_from_range(range_, spec),
-        error=errors_at(histogram, range_, spec),
+        asked=chosen.asked or chosen.range,
+        range=chosen.range if encoding == planned else kept_range(encoding, spec),
+        encoding=encoding,
+        error=encoding_errors(histogram, encoding),
         searches=known[key],
         errors={m: errors_at(histogram, s.range, spec) for m, s in known[key].items()},
         reason=found.reason if found is not None else "",
@@ -153,6 +159,7 @@ def view_range(
         choice=choice,
         spec=spec,
         mode=mode_of(histogram, spec),
+        asked=found.asked or found.range,
         range=found.range,
         encoding=encoding_from_range(found.range, spec),
         error=errors_at(histogram, found.range, spec),
@@ -172,7 +179,7 @@ def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
 
 def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
     """Errors for each place of the `low` or `high` clip line."""
-    found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.range)
+    found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.asked)
     columns = {
         "sqnr": found.sqnr_db,
         "cosine": found.cosine,
@@ -182,6 +189,8 @@ def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
         "rounding": found.rounding_mse,
         "share": found.clipped_share,
     }
+    if seen.spec.scale_rule is not ScaleRule.FREE:
+        columns |= {"kept_low": found.kept_lows, "kept_high": found.kept_highs}
     if side == "low":
         return Curve(x=found.lows[::-1], columns={name: values[::-1] for name, values in columns.items()})
     return Curve(x=found.highs, columns=columns)

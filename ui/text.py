@@ -11,6 +11,7 @@ import re
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+\-/])")
 _BACKTICKS = re.compile(r"`+")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -49,6 +50,12 @@ def short(name: str, length: int = 28) -> str:
         return name
     tail = (length - 1) * 2 // 3
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def power_of_two(value: float) -> str:
+    """A power of two as such; any other value in digits."""
+    fraction, exponent = math.frexp(value)
+    return f"2{str(exponent - 1).translate(_RAISED)}" if fraction == 0.5 else number(value, 5)
 
 
 def number(value: float | None, digits: int = 4) -> str:

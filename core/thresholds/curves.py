@@ -1,20 +1,23 @@
 """Every error against the threshold, on one common grid, for one chart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from core.histogram import Histogram
-from core.quant import QuantSpec, Range, encoding_from_ranges
+from core.quant import QuantSpec, Range, ScaleRule, encoding_from_ranges
 from core.thresholds.density import density_of
 from core.thresholds.error import errors_of
 from core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
+from core.thresholds.power_of_two import ruled_encodings
 from core.thresholds.search import full_range, symmetric_range, widened
 
 FloatArray = npt.NDArray[np.float64]
 SideName = Literal["high", "low", "both"]
+
+_HALVINGS = 32  # between two candidates, to find where a scale jumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +27,14 @@ class Curves:
     `thresholds` are magnitudes of the end that moves: T for symmetric types; for asymmetric ones the high
     end ("high"), the magnitude of the low end ("low"), or of the larger end while both shrink alike
     ("both"). `kl` is NaN where a window would have fewer bins than levels, or clip most of the values.
+    Under a rule for scales, [kept_lows[i], kept_highs[i]] is what the candidate becomes, and what it costs.
     """
 
     thresholds: FloatArray
     lows: FloatArray
     highs: FloatArray
+    kept_lows: FloatArray
+    kept_highs: FloatArray
     mse: FloatArray
     clipping_mse: FloatArray
     rounding_mse: FloatArray
@@ -52,22 +58,33 @@ def curves(
         histogram: the tensor.
         spec: its type; symmetric types always move both ends.
         n: number of thresholds, evenly spaced in two parts: the lower eighth of the range gets a quarter.
+            Both sides of every jump are added where a rule for scales makes some.
         side: which end moves (asymmetric types only); one without values moves as far as the other would.
         fixed: the range whose other end stays; min and max if not given.
     """
     full = full_range(histogram, spec)
     lows, highs, thresholds = _grid(histogram, spec, n, side, fixed or full)
-    errors = errors_of(density_of(histogram), encoding_from_ranges(lows, highs, spec))
+    if spec.scale_rule is not ScaleRule.FREE:
+        lows, highs, thresholds = _with_jumps(lows, highs, thresholds, spec)
+    encoding = ruled_encodings(lows, highs, histogram, spec)
+    kept_lows, kept_highs = lows, highs
+    if spec.scale_rule is not ScaleRule.FREE:
+        kept_lows, kept_highs = encoding.low, encoding.high
+        if spec.symmetric:
+            kept_lows = np.where(lows < 0.0, -kept_highs, 0.0)
+    errors = errors_of(density_of(histogram), encoding)
     return Curves(
         thresholds=thresholds,
         lows=lows,
         highs=highs,
+        kept_lows=kept_lows,
+        kept_highs=kept_highs,
         mse=errors.mse,
         clipping_mse=errors.clipping_mse,
         rounding_mse=errors.rounding_mse,
         cosine=errors.cosine,
         sqnr_db=errors.sqnr_db,
-        kl=_kl(histogram, spec, lows, highs),
+        kl=_kl(histogram, spec, kept_lows, kept_highs),
         clipped_share=errors.clipped_share,
     )
 
@@ -90,6 +107,34 @@ def _grid(
         top = (-ends.low or ends.abs_max) * share
         return -top, np.full(n, max(fixed.high, 0.0)), top
     return ends.low * share, ends.high * share, ends.abs_max * share
+
+
+def _with_jumps(
+    lows: FloatArray, highs: FloatArray, thresholds: FloatArray, spec: QuantSpec
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The candidates, and between two with different scales those on both sides of the jump."""
+    mse = spec.scale_rule is ScaleRule.POWER_OF_TWO_MSE  # whose pair of scales changes where the larger does
+    ruled = replace(spec, scale_rule=ScaleRule.POWER_OF_TWO_UP) if mse else spec
+    scales = encoding_from_ranges(lows, highs, ruled).scale
+    at = np.flatnonzero(np.diff(scales) > 0.0)
+    if at.size == 0:
+        return lows, highs, thresholds
+
+    def between(values: FloatArray, share: FloatArray) -> FloatArray:
+        return np.asarray(values[at] + share * (values[at + 1] - values[at]), np.float64)
+
+    under, over = np.zeros(at.size), np.ones(at.size)
+    for _ in range(_HALVINGS):
+        middle = (under + over) / 2.0
+        same = encoding_from_ranges(between(lows, middle), between(highs, middle), ruled).scale == scales[at]
+        under, over = np.where(same, middle, under), np.where(same, over, middle)
+    places = np.repeat(at + 1, 2)
+
+    def added(values: FloatArray) -> FloatArray:
+        both = np.stack([between(values, under), between(values, over)], axis=1)
+        return np.asarray(np.insert(values, places, both.ravel()), np.float64)
+
+    return added(lows), added(highs), added(thresholds)
 
 
 def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:

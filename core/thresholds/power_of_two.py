@@ -4,13 +4,24 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from core.histogram import Histogram
-from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
+from core.quant import (
+    Encoding,
+    QuantSpec,
+    Range,
+    ScaleRule,
+    encoding_from_range,
+    encoding_from_ranges,
+    kept_range,
+)
 from core.thresholds.density import density_of
 from core.thresholds.error import encoding_errors
 from core.thresholds.search import Search
 from core.thresholds.splits import best_splits
+
+FloatArray = npt.NDArray[np.float64]
 
 _WORDS = {
     ScaleRule.POWER_OF_TWO_UP: "the next larger power of two",
@@ -30,7 +41,23 @@ def with_ruled_scale(found: Search, histogram: Histogram, spec: QuantSpec) -> Se
         encoding = _less_error(found.range, histogram, spec)
     exponent = math.frexp(float(encoding.scale))[1] - 1
     reason = f"{found.reason[:-1]}; the scale is {_WORDS[spec.scale_rule]}, 2^{exponent}."
-    return replace(found, range=kept_range(encoding, spec), reason=reason)
+    return replace(found, range=kept_range(encoding, spec), asked=found.range, reason=reason)
+
+
+def ruled_encodings(lows: FloatArray, highs: FloatArray, histogram: Histogram, spec: QuantSpec) -> Encoding:
+    """What `search` makes of each range [lows[i], highs[i]] under the rule for scales; all (candidates,)."""
+    if spec.scale_rule is not ScaleRule.POWER_OF_TWO_MSE:
+        return encoding_from_ranges(lows, highs, spec)
+    larger = encoding_from_ranges(lows, highs, replace(spec, scale_rule=ScaleRule.POWER_OF_TWO_UP))
+    free = encoding_from_ranges(lows, highs, replace(spec, scale_rule=ScaleRule.FREE))
+    scales, zeros = larger.scale.copy(), larger.zero_point.copy()
+    # The choice between two powers of two is the same for all ranges between these.
+    kinds = np.stack([larger.scale, free.scale < larger.scale, larger.zero_point * spec.symmetric])
+    _, firsts, members = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
+    for kind, first in enumerate(firsts.tolist()):
+        chosen = _less_error(Range(float(lows[first]), float(highs[first])), histogram, spec)
+        scales[members == kind], zeros[members == kind] = chosen.scale, chosen.zero_point
+    return replace(larger, scale=scales, zero_point=zeros)
 
 
 def _less_error(range_: Range, histogram: Histogram, spec: QuantSpec) -> Encoding:

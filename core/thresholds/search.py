@@ -45,6 +45,7 @@ class Search:
     loss_label: str
     reason: str  # one sentence
     flags: tuple[str, ...] = ()  # keys of FLAGS
+    asked: Range | None = None  # what the method chose, where a rule for scales made `range` of it
 
 
 FLAGS = {

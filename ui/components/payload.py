@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from core.quant import ScaleRule
 from core.thresholds import Method
+from ui import text
 from ui.tensor_view import LABELS, Curve, RangeView, clipped, curve
 
 BINS = 2048  # of the histogram on screen, at most
@@ -77,7 +79,9 @@ def payload(
         },
         "zeros": h.zeros,
         "total": h.count,
-        "range": {"low": seen.range.low, "high": seen.range.high},
+        "range": {"low": seen.asked.low, "high": seen.asked.high},
+        "kept": {"low": seen.range.low, "high": seen.range.high},
+        "ruled": seen.spec.scale_rule is not ScaleRule.FREE,
         "domain": domain,
         "floor": domain[0],
         "ceiling": domain[1],
@@ -85,8 +89,7 @@ def payload(
         "curves": {"high": _plain(high), "low": _plain(low)},
         "exact": _exact(seen, high),
         "best": {"sqnr": _finite(max(best, default=np.nan))},
-        "encoding": f"scale {float(seen.encoding.scale):.5g}, zero point {int(seen.encoding.zero_point)}, "
-        f"{seen.spec.type}",
+        "encoding": _encoding(seen),
         "marks": [_method_mark(seen, method) for method in seen.searches]
         + [_mark(seen, mark) for mark in more],
         "names": NAMES,
@@ -97,19 +100,29 @@ def payload(
 def _domain(seen: RangeView) -> list[float]:
     """Values at the left and right end of the axis: all that was seen, and a little room."""
     h = seen.histogram
-    reach = max(h.abs_max, seen.range.abs_max) or 1.0
+    low, high = min(seen.asked.low, seen.range.low), max(seen.asked.high, seen.range.high)
+    reach = max(h.abs_max, -low, high) or 1.0
     if seen.mode == "nonneg":
         return [0.0, reach * 1.03]
     if seen.mode == "symmetric":
         return [-reach * 1.03, reach * 1.03]
     room = 0.02 * (max(h.max, 0.0) - h.min)
-    return [min(h.min, seen.range.low) - room, max(h.max, seen.range.high) + room]
+    return [min(h.min, low) - room, max(h.max, high) + room]
+
+
+def _encoding(seen: RangeView) -> str:
+    """Scale and zero point in words."""
+    scale = float(seen.encoding.scale)
+    words = f"{scale:.5g}"
+    if seen.spec.scale_rule is not ScaleRule.FREE:
+        words = text.power_of_two(scale)
+    return f"scale {words}, zero point {int(seen.encoding.zero_point)}, {seen.spec.type}"
 
 
 def _exact(seen: RangeView, high: Curve | None) -> dict[str, float | None]:
     """Figures of the range that is set; KL, which depends on a window of bins, from its curve."""
     e = seen.error
-    kl = float(np.interp(seen.range.high, high.x, high.columns["kl"])) if high is not None else np.nan
+    kl = float(np.interp(seen.asked.high, high.x, high.columns["kl"])) if high is not None else np.nan
     figures = {
         "share": clipped(seen.histogram, seen.range, e),
         "sqnr": e.sqnr_db,
@@ -136,10 +149,14 @@ def _finite(value: float) -> float | None:
 
 def _method_mark(seen: RangeView, method: Method) -> dict[str, Any]:
     """A method's choice."""
-    range_ = seen.searches[method].range
+    found = seen.searches[method]
+    range_, asked = found.range, found.asked or found.range
     label = f"{seen.choice.percentile or 99.99:g} %" if method is Method.PERCENTILE else LABELS[method]
-    text = f"{range_.low:.4g} … {range_.high:.4g}, SQNR {seen.errors[method].sqnr_db:.2f} dB"
-    mark = Mark(id=method.value, label=label, low=range_.low, high=range_.high, text=text)
+    words = f"{asked.low:.4g} … {asked.high:.4g}"
+    if asked != range_:
+        words += f", with an allowed scale {range_.low:.4g} … {range_.high:.4g}"
+    words += f", SQNR {seen.errors[method].sqnr_db:.2f} dB"
+    mark = Mark(id=method.value, label=label, low=asked.low, high=asked.high, text=words)
     return _mark(seen, mark) | {"used": seen.choice.method is method}
 
 

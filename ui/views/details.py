@@ -108,8 +108,8 @@ def owner(now: state.Session) -> str:
 def _exact_range(seen: TensorView) -> None:
     with st.form("exact_range", border=False):
         left, right, button = st.columns([2, 2, 1], vertical_alignment="bottom")
-        low = left.number_input("Low", value=float(seen.range.low), format="%.6g", max_value=0.0)
-        high = right.number_input("High", value=float(seen.range.high), format="%.6g", min_value=0.0)
+        low = left.number_input("Low", value=float(seen.asked.low), format="%.6g", max_value=0.0)
+        high = right.number_input("High", value=float(seen.asked.high), format="%.6g", min_value=0.0)
         if button.form_submit_button("Set", width="stretch"):
             words = f"{text.number(low, 3)} … {text.number(high, 3)}"
             state.edit_layer(

@@ -5,18 +5,24 @@ from typing import Any
 import streamlit as st
 
 from core.layers import Layer
-from core.quant import Range
+from core.quant import Range, ScaleRule
 from core.recipe import Recipe
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
 from ui import cached, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
-from ui.tensor_view import AUTOMATIC, LABELS, TensorView, view_tensor
+from ui.tensor_view import AUTOMATIC, LABELS, RULES, TensorView, view_tensor
 from ui.views import common, details, effect_panel, tools
 
 CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}
+SCALES = {label: rule for rule, label in RULES.items()}
+SCALES_HELP = (
+    "Of the output and of the layer's weights. *2ᵏ*: powers of two only, for chips that shift instead of "
+    "multiplying; the range gives way to what such a scale spans. *Next larger* clips nothing more, "
+    "*nearest* is closest to the scale asked for, *least MSE* goes up or down as it costs the values less."
+)
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
 
 
@@ -120,6 +126,7 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
     st.session_state["percentile"] = float(choice.percentile or 99.99)
     st.session_state["symmetry"] = "sym" if choice.symmetric else "asym"
     st.session_state["precision"] = str(own.precision)
+    st.session_state["scales"] = RULES[choice.scale_rule or ScaleRule.FREE]
     st.session_state["granularity"] = next(k for k, v in GRANULARITY.items() if v is own.weights)
     if seen is not None and seen.shared:
         st.info(
@@ -135,7 +142,7 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
                 key="method",
                 width=150,
                 on_change=_method,
-                args=(name, seen.range),
+                args=(name, seen.asked),
                 help="How the range is chosen; the marks above the histogram do the same by a click. "
                 "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
             )
@@ -168,6 +175,15 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
             on_change=_precision,
             args=(layer.name,),
             help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
+        )
+        st.selectbox(
+            "Scales",
+            list(SCALES),
+            key="scales",
+            width=158,
+            on_change=_scales,
+            args=(name,),
+            help=SCALES_HELP,
         )
         if layer.weight is not None:
             st.segmented_control(
@@ -203,6 +219,11 @@ def _precision(name: str) -> None:
     state.edit_layer(name, f"{text.short(name)}: {value}", precision=value)
 
 
+def _scales(name: str) -> None:
+    label = st.session_state["scales"]
+    state.edit_layer(name, f"{text.short(name)}: scales {label}", scale_rule=SCALES[label])
+
+
 def _granularity(name: str) -> None:
     value = st.session_state["granularity"]
     state.edit_layer(name, f"{text.short(name)}: weights {value}", weights=GRANULARITY[value])
@@ -217,7 +238,9 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
     same = [e.name for e in now.model.layers if e.op == layer.op and e.name != name]
     computed = [e.name for e in now.model.layers if e.name != name]
     with st.popover("Apply to…", icon=":material/content_copy:", key="similar", disabled=not computed):
-        st.caption("Strategy, symmetry, precision and weights of this layer; a manual range is not copied.")
+        st.caption(
+            "Strategy, symmetry, precision, scales and weights of this layer; a manual range is not copied."
+        )
         st.button(
             f"{len(same)} other {text.escape(layer.op)}",
             key="apply_same",
@@ -242,6 +265,7 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
             "symmetric": choice.symmetric,
             "precision": choice.precision,
             "weights": choice.weights,
+            "scale_rule": choice.scale_rule,
         }
         if choice.method is not Method.MANUAL:
             given |= {"method": choice.method, "percentile": choice.percentile}

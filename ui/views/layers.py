@@ -12,12 +12,14 @@ from ui import state, text
 from ui.components.refresh import wide
 from ui.figures.errors import error_figure
 from ui.rows import Row
-from ui.tensor_view import AUTOMATIC, LABELS
+from ui.tensor_view import AUTOMATIC, LABELS, RULES
 from ui.views import common
 
 METHODS = {label: method for method, label in LABELS.items()}
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
 NAMES = {granularity.value: name.removeprefix("per ") for name, granularity in GRANULARITY.items()}
+SCALES = {label: rule for rule, label in RULES.items()}
+SCALES_HELP = "*2ᵏ*: powers of two only, for chips that shift instead of multiplying; weights too"
 NONE = "–"  # no weights
 
 
@@ -87,6 +89,8 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
         st.button("Set", key="bulk_set_precision", disabled=not names, on_click=_set_precision, args=(names,))
         st.selectbox("Weights", list(GRANULARITY), key="bulk_weights", width=150)
         st.button("Set", key="bulk_set_weights", disabled=not names, on_click=_set_weights, args=(names,))
+        st.selectbox("Scales", list(SCALES), key="bulk_scales", width=158, help=SCALES_HELP)
+        st.button("Set", key="bulk_set_scales", disabled=not names, on_click=_set_scales, args=(names,))
         st.button(
             "Back to defaults",
             key="bulk_reset",
@@ -124,6 +128,25 @@ def _set_precision(names: tuple[str, ...]) -> None:
 def _set_weights(names: tuple[str, ...]) -> None:
     value = st.session_state["bulk_weights"]
     _for_all(names, f"weights {value}", weights=GRANULARITY[value])
+
+
+def _set_scales(names: tuple[str, ...]) -> None:
+    """For all layers it is the recipe's default, which holds for what a model fix adds too."""
+    rule, now = SCALES[st.session_state["bulk_scales"]], state.session()
+    if now is None:
+        return
+    label = f"scales {st.session_state['bulk_scales']}"
+    if set(names) < {layer.name for layer in now.model.layers}:
+        _for_all(names, label, scale_rule=rule)
+        return
+
+    def change(recipe: Recipe) -> Recipe:
+        for name in recipe.layers:
+            recipe = recipe.with_layer(name, scale_rule=None)
+        return recipe.with_default(scale_rule=rule)
+
+    state.edit(change, f"{label} for the whole network")
+    _bump()
 
 
 def _reset(names: tuple[str, ...]) -> None:

@@ -213,6 +213,11 @@ function drawMarks(S, chart, marks) {
 
 function drawHandles(S, chart) {
   S.handles = {};
+  S.snaps = {};
+  for (const side of S.data.mode === "nonneg" ? ["high"] : ["low", "high"]) {
+    const line = svg("line", { y1: S.top, y2: S.top + HIST, class: "snap" }, chart);
+    S.snaps[side] = { line, label: svg("text", { y: S.top + 36, class: "snaplabel" }, chart) };
+  }
   for (const side of S.data.mode === "nonneg" ? ["high"] : ["low", "high"]) {
     const twin = S.data.mode === "symmetric" && side === "low";  // moves with the other; one slider is enough
     const g = svg("g", { class: "handle", "data-side": side }, chart);

@@ -30,7 +30,7 @@ function place(S) {
       g.setAttribute("aria-valuetext", `${number(value)}, ${percent(S.now.share)} clipped, SQNR ${number(S.now.sqnr)} dB`);
     }
   }
-  const right = S.X(S.view[1]), left = S.X(S.view[0]), xh = clamp(S.X(high), left, right), xl = clamp(S.X(low), left, right);
+  const right = S.X(S.view[1]), left = S.X(S.view[0]), xh = clamp(S.X(S.kept.high), left, right), xl = clamp(S.X(S.kept.low), left, right);
   S.clipHigh.setAttribute("x", xh);
   S.clipHigh.setAttribute("width", right - xh);
   S.clipLow.setAttribute("x", left);
@@ -41,11 +41,29 @@ function place(S) {
     dot.setAttribute("visibility", visible ? "visible" : "hidden");
     if (visible) { dot.setAttribute("cx", S.X(x)); dot.setAttribute("cy", S.curveY(value)); }
   }
+  placeKept(S);
   tiles(S);
 }
 
+// Where a rule for scales moves the ends to: a line of its own beside each clip line.
+function placeKept(S) {
+  for (const side in S.snaps) {
+    const { line, label } = S.snaps[side], value = S.kept[side], x = S.X(value);
+    const moved = Math.abs(value - S.range[side]) > 1e-6 * Math.abs(value);
+    const visible = moved && x >= LEFT - 1 && x <= S.width - RIGHT + 1;
+    for (const node of [line, label]) node.setAttribute("visibility", visible ? "visible" : "hidden");
+    if (!visible) continue;
+    line.setAttribute("x1", x);
+    line.setAttribute("x2", x);
+    const outside = side === "high" ? x < S.width - RIGHT - 130 : x < LEFT + 130;
+    label.setAttribute("x", outside ? x + 7 : x - 7);
+    label.setAttribute("text-anchor", outside ? "start" : "end");
+    label.textContent = `kept to ${number(value)}`;
+  }
+}
+
 function tiles(S) {
-  const { low, high } = S.range, now = S.now;
+  const { low, high } = S.kept, now = S.now;
   const texts = {
     range: S.data.mode === "symmetric" ? `± ${number(high)}` : `${number(low)} … ${number(high)}`,
     share: percent(now.share), sqnr: METRICS.sqnr.show(now.sqnr), cosine: cosine(now.cosine), mse: number(now.mse), kl: number(now.kl),
@@ -87,6 +105,11 @@ function moveTo(S, side, value) {
   if (curve) {
     const at = S.range[side], read = (key) => (curve[key] ? interpolate(curve.x, curve[key], at) : null);
     S.now = { share: read("share"), sqnr: read("sqnr"), cosine: read("cosine"), mse: read("mse"), kl: read("kl"), clipping: read("clipping") };
+    S.kept = S.range;
+    if (curve.kept_high) {  // allowed ranges lie apart: the nearest one known, nothing in between
+      const i = nearest(curve.x, at);
+      S.kept = { low: curve.kept_low[i], high: curve.kept_high[i] };
+    }
   }
   if (!S.live || S.asked) window.dispatchEvent(new Event("quantscope-edited"));  // what depends on the range is outdated
   S.live = true;
@@ -160,6 +183,7 @@ function grab(S, g, side) {
 // Back to what the server last said.
 function settle(S) {
   S.range = { ...S.data.range };
+  S.kept = S.data.kept;
   S.now = S.data.exact;
   S.live = false;
   place(S);
@@ -175,7 +199,7 @@ function zoom(S, low, high) {
 }
 
 function fitRange(S) {
-  const { low, high } = S.range, room = (high - low) * 0.12;
+  const low = Math.min(S.range.low, S.kept.low), high = Math.max(S.range.high, S.kept.high), room = (high - low) * 0.12;
   zoom(S, S.data.mode === "nonneg" ? S.data.domain[0] : low - room, high + room);
 }
 
@@ -258,7 +282,7 @@ export default function (component) {
   colours(root);
   const changed = S.rev !== data.rev;
   if (changed) {
-    Object.assign(S, { data, rev: data.rev, seq: data.seq, drag: null, live: false, range: { ...data.range }, now: data.exact });
+    Object.assign(S, { data, rev: data.rev, seq: data.seq, drag: null, live: false, range: { ...data.range }, kept: data.kept, now: data.exact });
     clearTimeout(S.timer);
     build(S);
     S.plotted = plotted(data);
@@ -283,5 +307,5 @@ export default function (component) {
 
 // What forces a new drawing: marks, their order, or curves that depend on the other end of the range.
 function plotted(data) {
-  return JSON.stringify([data.marks, data.curves.low ? data.range : null, data.mode]);
+  return JSON.stringify([data.marks, data.curves.low || data.ruled ? data.range : null, data.ruled, data.mode]);
 }

@@ -36,6 +36,16 @@ function interpolate(xs, ys, x) {
   return ys[low] * (1 - share) + ys[high] * share;
 }
 
+// Index of the x that is nearest to `at`; xs ascend.
+function nearest(xs, at) {
+  let low = 0, high = xs.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (xs[middle] <= at) low = middle; else high = middle;
+  }
+  return at - xs[low] <= xs[high] - at ? low : high;
+}
+
 // About n round numbers that cover [low, high].
 function ticks(low, high, n) {
   const raw = (high - low) / Math.max(1, n);
