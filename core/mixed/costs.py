@@ -1,0 +1,173 @@
+"""What a choice of precisions costs: bytes of the file, and an estimate of the time it takes."""
+
+from collections.abc import Set
+from enum import StrEnum
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from core.model import Model
+from core.placement import Placement
+from core.statistics import Statistics
+from core.targets import Role
+
+
+class Cost(StrEnum):
+    """What is to be saved."""
+
+    SIZE = "size"  # bytes of the exported file
+    LATENCY = "latency"  # estimated time, as a share of the float model's
+
+
+# Nanoseconds on one core, fitted to ONNX Runtime's own profile of convolutional networks on a CPU with
+# VNNI. Only their ratios matter, since times are given as a share of the float model's.
+NODE = 2000.0  # to call one kernel
+FLOAT_MAC, PLAIN_MAC, INT_MAC = 0.012, 0.022, 0.006  # plain: in float, between tensors that are integers
+ELEMENT = 0.1  # read or written
+TO_INTEGERS, TO_FLOAT = 0.37, 0.14  # one element through QuantizeLinear, DequantizeLinear
+CONVERSION = 1500.0  # to call one of these
+_NO_KERNEL = frozenset({Role.NORM, Role.SELECT})  # between integers, but computed in float
+_FREE = frozenset({Role.SHARE, Role.SPLIT, Role.GATHER, Role.PAD})  # move values, whatever their type
+
+# Bytes that a quantizer adds to the file: two nodes and their constants, most of them names.
+_PAIR, _STORED, _BIAS = (390, 15), (310, 12), (360, 12)  # fixed, and for each letter of the tensor's name
+_WIDE, _WIDE_BEFORE_21 = 4, 32  # more where it has 16 bits; opsets before 21 name another domain
+
+
+class CostModel:
+    """Costs of any placement on one model."""
+
+    def __init__(self, model: Model, statistics: Statistics) -> None:
+        self.model = model
+        self.float_bytes = model.proto().ByteSize()
+        self._nodes = list(model.ir.graph)
+        self._elements = _Elements(model, statistics)
+        self._macs = {str(node.name): self._macs_of(node) for node in self._nodes}
+        self._outputs = {str(v.name) for v in model.ir.graph.outputs}
+
+    def size(self, placement: Placement, wide: Set[str] = frozenset()) -> float:
+        """About what the file takes, in bytes.
+
+        Args:
+            placement: What is quantized.
+            wide: Activations of more than 8 bits.
+        """
+        total = float(self.float_bytes)
+        total += len(wide) * (_WIDE if self.model.opset >= 21 else _WIDE_BEFORE_21)
+        total += sum(_named(_PAIR, tensor) for tensor in placement.tensors)
+        for name in placement.constants:
+            total += _named(_STORED, name) - 3 * self._elements.constant(name)
+        for weight in placement.weights.values():
+            channels = self._channels(weight.initializer, weight.axis)
+            total += _named(_STORED, weight.initializer) + 5 * channels
+            total -= 3 * self._elements.constant(weight.initializer)
+            if weight.bias is not None:
+                total += _named(_BIAS, weight.bias) + 8 * channels
+        return total
+
+    def time(self, placement: Placement, wide: Set[str] = frozenset()) -> float:
+        """About what a sample takes, in nanoseconds of no particular machine.
+
+        Args:
+            placement: What is quantized.
+            wide: Activations of more than 8 bits, which no integer kernel takes.
+        """
+        fused = {str(node.name) for node in self._nodes if self._is_fused(node, placement, wide)}
+        total = sum(self._node_time(node, placement, str(node.name) in fused) for node in self._nodes)
+        readers: dict[str, list[str]] = {}
+        makers = {str(v.name): str(node.name) for node in self._nodes for v in node.outputs}
+        for node in self._nodes:
+            for value in node.inputs:
+                if value is not None:
+                    readers.setdefault(str(value.name), []).append(str(node.name))
+        for tensor in placement.tensors:
+            count = self._elements.activation(tensor)
+            if makers.get(tensor) not in fused:
+                total += CONVERSION + TO_INTEGERS * count
+            if tensor in self._outputs or any(name not in fused for name in readers.get(tensor, ())):
+                total += CONVERSION + TO_FLOAT * count
+        return total
+
+    def _is_fused(self, node: ir.Node, placement: Placement, wide: Set[str]) -> bool:
+        """Whether the node becomes an integer kernel: all that it reads and gives has 8 bits."""
+        role = placement.target.roles.get(node.op_type)
+        if str(node.name) not in placement.nodes or role is None or role in _NO_KERNEL:
+            return False
+        touched = [str(v.name) for v in (*node.inputs, *node.outputs) if v is not None]
+        return not any(placement.sources.get(name, name) in wide for name in touched)
+
+    def _node_time(self, node: ir.Node, placement: Placement, fused: bool) -> float:
+        name = str(node.name)
+        role = placement.target.roles.get(node.op_type)
+        if role in _FREE or role is Role.ACTIVATION:  # the latter goes into the kernel before it
+            return 0.0
+        values = [v for v in (*node.inputs, *node.outputs) if v is not None and v.const_value is None]
+        time = NODE + ELEMENT * sum(self._elements.activation(str(v.name)) for v in values)
+        if fused:
+            return time + INT_MAC * self._macs[name]
+        weight = placement.weights.get(name)
+        if weight is None:
+            return time + FLOAT_MAC * self._macs[name]
+        time += CONVERSION + TO_FLOAT * self._elements.constant(weight.initializer)
+        return time + PLAIN_MAC * self._macs[name] + (CONVERSION if weight.bias is not None else 0.0)
+
+    def _macs_of(self, node: ir.Node) -> float:
+        """Multiply-accumulates of a node for one sample; 0 for those that have none."""
+        if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
+            return 0.0
+        x, w = node.inputs[0], node.inputs[1]
+        if x is None or w is None:
+            return 0.0
+        given, made = (self._elements.activation(str(v.name)) for v in (x, node.outputs[0]))
+        shape = _ints(w)
+        if node.op_type == "Conv":
+            return made * prod(shape[1:])
+        if node.op_type == "ConvTranspose":
+            return given * prod(shape[1:])
+        if len(shape) < 2:
+            return made * (shape[0] if shape else 1)
+        return made * shape[-1 if node.attributes.get_int("transB", 0) else -2]
+
+    def _channels(self, initializer: str, axis: int | None) -> int:
+        shape = _ints(self.model.ir.graph.initializers[initializer])
+        return 1 if axis is None or axis >= len(shape) else shape[axis]
+
+
+def _named(bytes_: tuple[int, int], name: str) -> int:
+    return bytes_[0] + bytes_[1] * len(name)
+
+
+class _Elements:
+    """How many values tensors have in one sample."""
+
+    def __init__(self, model: Model, statistics: Statistics) -> None:
+        self.model = model
+        self.counted = {
+            name: histogram.count / max(statistics.samples, 1)
+            for name, histogram in statistics.histograms.items()
+        }
+        self.values = {str(v.name): v for node in model.ir.graph for v in node.outputs}
+        self.values |= {str(v.name): v for v in model.ir.graph.inputs}
+        self.readers: dict[str, str] = {}  # activation → the one that its Relu or Clip makes, of equal shape
+        for node in model.ir.graph:
+            if node.op_type in ("Relu", "Clip") and node.inputs[0] is not None:
+                self.readers[str(node.inputs[0].name)] = str(node.outputs[0].name)
+
+    def activation(self, name: str) -> float:
+        """From the statistics, which know sizes that the file leaves open; else by its shape."""
+        for known in (name, self.readers.get(name, "")):
+            if known in self.counted:
+                return self.counted[known]
+        value = self.values.get(name)
+        return 1.0 if value is None else float(prod(_ints(value)))
+
+    def constant(self, name: str) -> int:
+        value = self.model.ir.graph.initializers[name].const_value
+        return 0 if value is None else int(np.prod(value.shape.numpy()))
+
+
+def _ints(value: ir.Value) -> list[int]:
+    """The shape, with 1 for what is not known."""
+    dims = () if value.shape is None else value.shape
+    return [d if isinstance(d, int) else 1 for d in dims]
