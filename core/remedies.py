@@ -172,7 +172,9 @@ def _count(count: int, noun: str) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count} B" if count < 1000 else f"{count / 1e3:.3g} kB" if count < 1e6 else f"{count / 1e6:.3g} MB"
+    return (
+        f"{count} B" if count < 1000 else f"{count / 1e3:.3g} kB" if count < 1e6 else f"{count / 1e6:.3g} MB"
+    )
 
 
 def _known(found: Iterable[Remedy | None]) -> tuple[Remedy, ...]:

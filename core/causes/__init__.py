@@ -22,11 +22,11 @@ _RULES: tuple[Callable[[Case], Iterable[Cause]], ...] = (
     tensors.clipped,
     tensors.stretched,
     tensors.outlier_channel,
+    tensors.quiet_channels,
     weights.shift,
     tensors.softmax,
     tensors.gated,
     tensors.shared_range,
-    weights.coarse,
 )
 
 
@@ -75,6 +75,8 @@ def causes(
         ),
     )
     found = [cause for rule in _RULES for cause in rule(case)]
+    if not weights.EXPLAINED & {cause.reason for cause in found}:
+        found += weights.coarse(case)
     if not found and case.noise.total > 0.0:
         found = list(tensors.wide(case))
     return tuple(sorted(found, key=lambda cause: -cause.share))

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     CLIPPED = "clipped"
     STRETCHED = "stretched"
     OUTLIER_CHANNEL = "outlier_channel"
+    QUIET_CHANNELS = "quiet_channels"
     SHIFT = "shift"
     SOFTMAX = "softmax"
     GATED = "gated"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from core.causes.case import (
     MANY,
@@ -24,9 +25,13 @@ from core.passes.streams import find_streams
 from core.remedies import WORTH, Remedy
 from core.sensitivity.quantizers import root_of
 
+Floats = npt.NDArray[np.float64]
+
 TYPICAL = 0.999  # of the values, where a range is compared with what most values need
 TURNED_CREST = 4.5  # largest over rms in a basis without outliers: values are then near a bell curve
 WASTED = 0.75  # of the levels: what most values may use at most for a range to count as stretched
+MOSTLY_WASTED = 0.25  # the same where no other range is better: what is cut off matters as much
+QUIET_DB = 20.0  # a channel with less is mostly lost
 _FAR = 6  # nodes between a gate and the product it ends in
 _GATES = {
     "Erf": "a GELU",
@@ -62,12 +67,14 @@ def stretched(case: Case) -> Iterator[Cause]:
     remedies = case.forecast.ranges()
     low, high = typical_range(seen.histogram, TYPICAL)
     levels = max(1.0, (high - low) / float(seen.encoding.scale))
-    if not remedies or remedies[0].gain_db < 1.0 or levels > WASTED * seen.levels:
+    helps = bool(remedies) and remedies[0].gain_db >= 1.0
+    if levels > (WASTED if helps else MOSTLY_WASTED) * seen.levels:
         return
+    else_ = "" if helps else " Cutting them off costs about as much as it wins."
     yield case.cause(
         Reason.STRETCHED,
         f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
-        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.",
+        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.{else_}",
         case.tensor_share,
         {"low": low, "high": high, "levels": levels},
         *remedies,
@@ -81,7 +88,7 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
     if seen is None or evidence is None or evidence.axis is None:
         return
     used = evidence.peak[evidence.peak > 0.0]
-    if used.size < 4 or float(used.max()) <= UNEVEN * float(np.median(used)):
+    if not _stands_out(used):
         return
     channel, widest, middle = int(np.argmax(evidence.peak)), float(used.max()), float(np.median(used))
     lost = math.log2(widest / middle)
@@ -94,6 +101,35 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
         *_channel_fixes(case, evidence),
         *case.forecast.wider(),
+    )
+
+
+def _stands_out(peaks: Floats) -> bool:
+    """Whether one channel is far wider than the others."""
+    return peaks.size >= 4 and float(peaks.max()) > UNEVEN * float(np.median(peaks))
+
+
+def quiet_channels(case: Case) -> Iterator[Cause]:
+    """Some channels are smaller than a step that suits the others, which a sum over all values hides."""
+    seen, evidence = case.tensor, case.evidence
+    if seen is None or evidence is None or evidence.axis is None or case.tensor_share < MATTERS:
+        return
+    used = evidence.energy > 0.0
+    lost = evidence.lost[used] / evidence.energy[used]
+    quiet = int(np.sum(lost > 10.0 ** (-QUIET_DB / 10.0)))
+    hidden = evidence.by_channel.tensors > 4.0 * evidence.tensors
+    if not hidden or not 0 < quiet < used.sum() or _stands_out(evidence.peak[evidence.peak > 0.0]):
+        return
+    yield case.cause(
+        Reason.QUIET_CHANNELS,
+        f"Quiet channels share the steps of loud ones: {quiet} of {int(used.sum())} channels keep less than "
+        f"{QUIET_DB:.0f} dB, while all values together keep {decibel(evidence.tensors)}.",
+        case.tensor_share,
+        {"quiet": quiet, "channels": int(used.sum()), "together": evidence.tensors},
+        *_channel_fixes(case, evidence),
+        *case.forecast.wider(),
+        *case.forecast.ranges(),
+        *case.forecast.float_layer(),
     )
 
 
@@ -199,7 +235,8 @@ def wide(case: Case) -> Iterator[Cause]:
     bits = 8 if case.tensor is None else case.tensor.encoding.type.bits
     ranges = case.forecast.ranges()
     samples = case.statistics.samples
-    said = f"No single fault ({'; '.join(_checked(case, ranges))}): {decibel(case.noise.total)} alone is what "
+    total = case.noise.total if case.evidence is None else case.evidence.total
+    said = f"No single fault ({'; '.join(_checked(case, ranges))}): {decibel(total)} alone is what "
     said += f"{bits} bits give for values spread like these."
     if samples < MANY:
         said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."

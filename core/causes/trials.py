@@ -106,9 +106,7 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
         ranking_ = calibration.select(calibration.by_content()).take(count)
         return Parts(fitting=calibration, ranking=ranking_, judging=evaluation, unseen=True)
     fitted, held = split_samples(calibration)
-    return Parts(
-        fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None
-    )
+    return Parts(fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None)
 
 
 def _spread(samples: Samples) -> Samples:
@@ -200,6 +198,4 @@ def tried(
     """
     plain = before or effect(ready, recipe, threads=threads, progress=progress)
     better = effect(ready, remedy.applied(recipe), threads=threads, progress=progress)
-    return RemedyTrial(
-        before=plain, after=better, rows=ready.parts.judging.rows, unseen=ready.parts.unseen
-    )
+    return RemedyTrial(before=plain, after=better, rows=ready.parts.judging.rows, unseen=ready.parts.unseen)

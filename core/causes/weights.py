@@ -12,6 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 LONELY = 12.0  # largest weight of a channel over its rms; a bell curve has 4
 ROUNDED = 0.5  # of the weights' noise that rounding by outputs leaves; measured, see tests
+EXPLAINED = frozenset({Reason.UNEVEN_WEIGHTS, Reason.WEIGHT_OUTLIERS})  # why weights lose
 SHIFTED = 0.25  # share of the weights' error that is a constant
 
 
@@ -34,6 +35,7 @@ def uneven(case: Case) -> Iterator[Cause]:
             {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
             *case.forecast.per_channel(),
             *case.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
+            *case.forecast.fix("rounding", weights=ROUNDED),
         )
 
 
@@ -75,7 +77,7 @@ def coarse(case: Case) -> Iterator[Cause]:
             Reason.COARSE_WEIGHTS,
             f"Rounding its weights costs most: {decibel(case.noise.weights)} from them alone, against "
             f"{decibel(case.noise.tensors)} from rounding what it computes.",
-            0.5 * case.weight_share,  # anything more telling comes first
+            case.weight_share,
             {"weights": case.noise.weights, "tensors": case.noise.tensors},
             *case.forecast.weight_ranges(),
             *case.forecast.fix("rounding", weights=ROUNDED),
@@ -91,6 +93,9 @@ def shift(case: Case) -> Iterator[Cause]:
     share = evidence.weights / evidence.total * evidence.shift_share
     if evidence.shift_share < SHIFTED or share < 0.1:
         return
+    remedies = case.forecast.fix("bias_correction", weights=max(1.0 - evidence.shift_share, 1e-9))
+    if not remedies:
+        return
     rms = np.sqrt(evidence.energy)
     relative = np.divide(np.abs(evidence.shift), rms, out=np.zeros_like(rms), where=rms > 0.0)
     channel = int(np.argmax(relative))
@@ -101,5 +106,5 @@ def shift(case: Case) -> Iterator[Cause]:
         f"everywhere; channel {channel} is off by {off:.3g} on average, {percent(part)} of its rms.",
         share,
         {"channel": channel, "shift": off, "part": evidence.shift_share},
-        *case.forecast.fix("bias_correction", weights=max(1.0 - evidence.shift_share, 1e-9)),
+        *remedies,
     )
