@@ -90,11 +90,11 @@ def tune(
 ) -> Tuned:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
 
-    In turn: a default for the whole network, corrected biases, the `FIXES`, other defaults once more, and the
-    method of the layers that lose most; each is kept only if the SQNR of the network's outputs gains by it.
-    Every recipe kept on the way, and plain MinMax, is also measured on samples that neither choices nor
-    thresholds have seen, and the best there is returned: never one worse than MinMax. Layers that `recipe`
-    sets keep their choice.
+    In turn: a default for the whole network, corrected biases, the `FIXES`, other defaults once more, the
+    method of the layers that lose most, and fixes that were refused before; each is kept only if the SQNR of
+    the network's outputs gains by it. Every recipe kept on the way, and plain MinMax, is also measured on
+    samples that neither choices nor thresholds have seen, and the best there is returned: never one worse
+    than MinMax. Layers that `recipe` sets keep their choice.
 
     Deterministic, and independent of the order of the samples.
 
@@ -127,6 +127,7 @@ def tune(
         search.fixes()
         search.methods()
         search.layers()
+        search.fixes()
     except Cancelled:
         if not (partial and search.verdicts):
             raise
@@ -186,6 +187,7 @@ class _Search:
         self.best: tuple[Recipe, Quantized] | None = None
         self.best_db = float("-inf")
         self.by_user: frozenset[str] = frozenset()  # layers that the recipe to start from sets
+        self.refused: dict[str, Recipe] = {}  # fix → the recipe on which it won nothing
         self.watch: Callable[[Step], None] | None = None
         self.trying = "MinMax, to compare with"
         self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
@@ -226,14 +228,13 @@ class _Search:
             self._offer(recipe, f"{trial.label}, biases corrected", "corrected biases win")
 
     def fixes(self) -> None:
-        """Each fix on top of what is best so far; one that is refused gets another try after later ones."""
-        refused_on: dict[str, Recipe] = {}
+        """Each fix on top of what is best so far; one that is refused gets another try after later gains."""
         for name, meaning in (*FIXES, *FIXES):
             recipe, _ = self._best()
-            tried = _with_fix(self.model, recipe, name)
-            if tried == recipe or refused_on.get(name) is recipe:
+            tried = _with_fix(self.model, recipe, name, self.by_user)
+            if tried == recipe or self.refused.get(name) is recipe:
                 continue
-            refused_on[name] = recipe
+            self.refused[name] = recipe
             least = GLUE_DB if name == FLOAT_GLUE else GAIN_DB
             self._offer(tried, f"{name} ({meaning})", "it helps here", least)
 
@@ -315,14 +316,14 @@ class _Search:
         report(self.progress, min(len(self.steps), self.total), self.total, self.trying)
 
 
-def _with_fix(model: Model, recipe: Recipe, name: str) -> Recipe:
-    """The recipe with one of `FIXES`; the same where that changes nothing."""
+def _with_fix(model: Model, recipe: Recipe, name: str, by_user: frozenset[str]) -> Recipe:
+    """The recipe with one of `FIXES`; the same where that changes nothing. Layers `by_user` stay."""
     if name != FLOAT_GLUE:
         return toggled(recipe, name, True)
     roles = target(recipe.target).roles
     for layer in model.layers:
-        if roles.get(layer.op) in GLUE and layer.name not in recipe.layers:
-            recipe = recipe.with_layer(layer.name, precision=Precision.FLOAT)
+        if roles.get(layer.op) in GLUE and layer.name not in by_user:
+            recipe = recipe.without_layer(layer.name).with_layer(layer.name, precision=Precision.FLOAT)
     return recipe
 
 
