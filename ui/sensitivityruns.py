@@ -1,13 +1,16 @@
 """Sensitivity runs in the background: shown as they finish, kept on cancel, not repeated after an edit."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.causes import Cause, diagnose
+from core.causes.trials import rankable, split_parts
 from core.evaluate import LayerError
 from core.model import Model
-from core.progress import Progress, ProgressFn
+from core.encodings import Encodings
+from core.progress import Cancelled, Progress, ProgressFn
 from core.samples import Samples
 from core.sensitivity import SAMPLES, Kind, Run, plan, stream
 from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
@@ -33,6 +36,7 @@ class Sweep:
     subjects: int
     runs: list[Run] = field(default_factory=list)
     repeated: int = 0  # runs that an earlier sweep had done
+    seconds: float = 0.0  # that the runs took which were not known before
     causes: dict[str, tuple[Cause, ...]] = field(default_factory=dict)  # of the layers on top
 
     @property
@@ -63,19 +67,24 @@ def newest(now: Session) -> Sweep | None:
     return None if kind is None else sweep(now, kind)
 
 
+def most(now: Session) -> int:
+    """Samples that a ranking may use; the others judge remedies."""
+    space = now.opened
+    counts = (0 if part is None else len(part) for part in (space.samples, space.evaluation))
+    return rankable(*counts) or (len(space.judged) if space.judged is not None else 0)
+
+
 def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
-    """Run a ranking of the shown recipe, on the data that quality is judged on."""
-    samples = now.workspace.judged
-    running = job(now)
-    if samples is None or (running is not None and running.active):
+    """Run a ranking of the shown recipe, on samples that will not judge its remedies."""
+    space, running = now.opened, job(now)
+    if space.judged is None or (running is not None and running.active):
         return
     model, encodings, place = now.model, now.encodings, _place(now)
-    few = samples.take(count)
     kinds = (*HALVES, kind)
     growing = Sweep(
         token=recipe_token(now.recipe),
         kind=kind,
-        samples=len(few),
+        samples=min(count, most(now)),
         subjects=len(plan(model, encodings, kinds).subjects),
     )
     order = _likely(now)
@@ -88,13 +97,21 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
         try:
             done = tuple(known.values())
             exported = final(now, tell)
-            for run in stream(
-                model, exported, few, kinds=kinds, order=order, count=count, done=done, progress=tell
-            ):
-                growing.repeated += run.key in known
-                known[run.key] = run
-                growing.runs.append(run)
-            _explain(now, growing, few, tell)
+            tell(Progress(done=0, total=0, label="reading the data"))
+            few = split_parts(space.samples, space.evaluation, growing.samples).ranking
+            began = time.monotonic()
+            try:
+                for run in stream(
+                    model, exported, few, kinds=kinds, order=order, count=count, done=done, progress=tell
+                ):
+                    growing.repeated += run.key in known
+                    known[run.key] = run
+                    growing.runs.append(run)
+                    growing.seconds = time.monotonic() - began
+            except Cancelled:
+                _explain_later(now, growing, exported, few)
+                raise
+            _explain(now, growing, exported, few, tell)
         finally:
             turn.release()
             for key in list(known)[: max(0, len(known) - KEPT)]:
@@ -102,11 +119,31 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
         return growing
 
     place[kind], place["newest"] = growing, kind
+    explained = explaining(now)
+    if explained is not None:
+        explained.cancel()
     cached.registry().forget(_id(now))
     cached.registry().submit(_id(now), "Sensitivity", work)
 
 
-def _explain(now: Session, growing: Sweep, few: Samples, tell: ProgressFn) -> None:
+def explaining(now: Session) -> Job | None:
+    """The job that looks for causes after a cancelled run."""
+    return cached.registry().get(f"{_id(now)}:causes")
+
+
+def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samples) -> None:
+    """Causes of what was ranked by then, in a job of its own: the cancelled one ends at once."""
+
+    def work(tell: ProgressFn) -> None:
+        with cached.turn():
+            _explain(now, growing, encodings, few, tell)
+
+    if growing.kind in LAYERS and growing.runs:
+        cached.registry().forget(f"{_id(now)}:causes")
+        cached.registry().submit(f"{_id(now)}:causes", "Looking for causes", work)
+
+
+def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, tell: ProgressFn) -> None:
     """Causes of the layers that any metric puts on top."""
     if growing.kind not in LAYERS:
         return
@@ -116,7 +153,7 @@ def _explain(now: Session, growing: Sweep, few: Samples, tell: ProgressFn) -> No
         now.model,
         now.workspace.statistics,
         now.recipe,
-        now.encodings,
+        encodings,
         few,
         list(dict.fromkeys(names)),
         progress=tell,

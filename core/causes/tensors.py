@@ -74,7 +74,8 @@ def stretched(case: Case) -> Iterator[Cause]:
     yield case.cause(
         Reason.STRETCHED,
         f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
-        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} levels.{else_}",
+        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} "
+        f"levels.{else_}",
         case.tensor_share,
         {"low": low, "high": high, "levels": levels},
         *remedies,

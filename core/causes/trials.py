@@ -14,7 +14,7 @@ from core.statistics import Statistics
 from core.tune import FEWEST, HELD_OUT, split_samples
 
 POOL = 512  # evaluation samples that are looked at; more take long to read and change little
-LABELLED = 256  # judges with labels: points need more rows than decibels do
+JUDGES = 256  # of them: percentage points need more rows than decibels do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,8 +71,9 @@ class RemedyTrial:
 def rankable(calibration: int, evaluation: int) -> int:
     """How many samples a ranking may use at most, leaving enough to judge by."""
     pool = min(evaluation, POOL)
-    pool = pool if pool >= FEWEST else calibration
-    return pool if pool < FEWEST or 0 < evaluation < FEWEST else pool - min(HELD_OUT, pool // 3)
+    if pool >= FEWEST:
+        return pool - min(JUDGES, pool // 2)
+    return calibration if pool or calibration < FEWEST else calibration - min(HELD_OUT, calibration // 3)
 
 
 def split_parts(calibration: Samples | None, evaluation: Samples | None, count: int) -> Parts:
@@ -80,7 +81,7 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
 
     With evaluation data, these rank and judge; else a part of the calibration data judges, and sets no
     thresholds. Few samples are used for everything, and the result says so. Larger rankings contain
-    smaller ones.
+    smaller ones, and the judges are the same whatever `count` is.
 
     Args:
         calibration: What thresholds are made from; None where the data are gone.
@@ -90,13 +91,11 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
     if evaluation is not None and len(evaluation) >= FEWEST:
         pool = _spread(evaluation)
         order = pool.by_content()
-        ranking = order[: min(count, rankable(0, len(order)))]
-        most = LABELLED if evaluation.labels is not None else HELD_OUT
-        judging = order[len(ranking) :][-most:]
+        most = rankable(0, len(order))
         return Parts(
             fitting=calibration or evaluation,
-            ranking=pool.select(ranking),
-            judging=pool.select(judging),
+            ranking=pool.select(order[: min(count, most)]),
+            judging=pool.select(order[most:]),
             unseen=calibration is not None,
         )
     if calibration is None:
