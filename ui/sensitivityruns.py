@@ -74,18 +74,23 @@ def most(now: Session) -> int:
     return rankable(*counts) or (len(space.judged) if space.judged is not None else 0)
 
 
+def subjects(now: Session, kind: Kind) -> int:
+    """Runs that a ranking makes for each sample."""
+    return len(plan(now.model, now.encodings, (*HALVES, kind)).subjects)
+
+
 def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     """Run a ranking of the shown recipe, on samples that will not judge its remedies."""
     space, running = now.opened, job(now)
     if space.judged is None or (running is not None and running.active):
         return
-    model, encodings, place = now.model, now.encodings, _place(now)
+    model, place = now.model, _place(now)
     kinds = (*HALVES, kind)
     growing = Sweep(
         token=recipe_token(now.recipe),
         kind=kind,
         samples=min(count, most(now)),
-        subjects=len(plan(model, encodings, kinds).subjects),
+        subjects=subjects(now, kind),
     )
     order = _likely(now)
     known: dict[str, Run] = place.setdefault("runs", {})

@@ -77,6 +77,13 @@ def decibel(value: float | None) -> str:
     return "∞ dB" if value == math.inf else f"{value:.1f} dB".replace("-", "−")
 
 
+def change(value: float, unit: str = "dB") -> str:
+    """A gain or a loss with its sign, e.g. +1.2 dB."""
+    if math.isinf(value):
+        return f"{'+' if value > 0 else '−'}∞ {unit}"
+    return f"{value:+.1f} {unit}".replace("-", "−")
+
+
 def cosine(value: float | None) -> str:
     """A cosine, with as many nines as it takes to tell it from 1."""
     if value is None or math.isnan(value):

@@ -1,4 +1,4 @@
-"""Why the layers on top of a ranking lose, and a button for each remedy, predicted and measured."""
+"""Why the layers on top of a ranking lose, and a button for each remedy, predicted and then measured."""
 
 import math
 from collections.abc import Sequence
@@ -7,13 +7,19 @@ from dataclasses import dataclass
 import streamlit as st
 
 from core.causes import Cause
+from core.causes.trials import RemedyTrial
 from core.remedies import OutputForecast, Remedy, output_forecast
 from core.sensitivity.ranking import Score
-from ui import state, text
+from ui import remedyruns, state, text
+from ui import sensitivityruns as runs
+from ui.components.refresh import signal
 from ui.figures.sensitivity import Axis
 from ui.sensitivityruns import Sweep
+from ui.views import common
 
 APPLIED = "sens_applied"
+MIXED = 0.05  # dB or points; less is no change
+COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,120 +29,245 @@ class Applied:
     project: str
     words: str
     forecast: OutputForecast | None
-    before: float | None  # measured output SQNR, dB
+    trial: remedyruns.Key
     token: str  # of the recipe with it
 
 
 def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis, *, current: bool) -> None:
     """Draw the part for the layers given, worst first."""
+    looking = runs.explaining(now)
+    if not sweep.causes and looking is not None and looking.active:
+        st.fragment(common.guarded(_looking), run_every=0.4)()
+        return
     if not sweep.causes:
-        if sweep.complete and current:
+        if current:
             st.caption("It ended before causes were looked at; *Run* again looks at them.")
         return
-    flagged = any(score.flagged for score in scores)
-    st.subheader("Why, and what helps", anchor=False)
-    if not flagged:
-        st.caption("No layer stands out; these matter most.")
-    _measured(now)
+    remedyruns.pump(now)
+    _head(now, [r for s in scores for r in _remedies(sweep.causes.get(s.name, ()))])
+    if not any(score.flagged for score in scores):
+        st.caption("No layer is far beyond the others; these matter most.")
+    _applied(now)
     for place, score in enumerate(scores):
         with st.container(border=True):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
-                mark = ":red[:material/flag:] " if score.flagged else ""
-                st.markdown(
-                    f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
-                    f"{text.escape(now.model.layer(score.name).op)} · {text.escape(value)}",
-                    width="stretch",
-                )
-                inspect_button(score.name, f"sens_inspect_{place}")
-            found = sweep.causes.get(score.name)
-            if not found:
-                st.caption(
-                    "No single cause: its error is what 8 bits cost."
-                    if found is not None
-                    else "Not looked at yet; run again."
-                )
-            for at, cause in enumerate(found or ()):
-                _cause(now, sweep, cause, f"{place}_{at}")
+            _layer(now, sweep, score, axis, place)
 
 
-def _cause(now: state.Session, sweep: Sweep, cause: Cause, key: str) -> None:
-    st.markdown(f"{text.escape(cause.sentence)} :gray[(about {100 * cause.share:.0f} % of its own error)]")
-    for at, remedy in enumerate(cause.remedies):
-        if remedy.fix is not None:
-            st.caption(
-                f":material/build: {text.escape(remedy.label)}: changes the model itself, which the app does "
-                f"not do yet. {text.code('quantscope tune MODEL --data DATA -o recipe.yaml')} tries it, and "
-                f"a recipe with {text.code(f'passes: [{remedy.fix}]')} asks for it."
-            )
-            continue
-        used = remedy.applied(now.recipe) == now.recipe
-        forecast = _forecast(sweep, remedy)
-        with st.container(horizontal=True, vertical_alignment="center"):
+def _looking() -> None:
+    """Causes of a cancelled ranking are on their way."""
+    now = state.session()
+    job = runs.explaining(now) if now is not None else None
+    if job is None or not job.active:
+        signal("causes", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    st.progress(job.share, "Looking for causes in the layers ranked so far")
+
+
+def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
+    """Heading, and the way to measure everything."""
+    job, board, token = remedyruns.job(now), remedyruns.board(now), state.recipe_token(now.recipe)
+    left = [
+        r
+        for r in remedies
+        if remedyruns.key(token, r) not in board.trials and r.applied(now.recipe) != now.recipe
+    ]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.subheader("Why, and what helps", anchor=False, width="stretch")
+        if left and not (job is not None and job.active):
             st.button(
-                text.escape(remedy.label),
-                key=f"sens_remedy_{key}_{at}",
-                icon=":material/check:" if used else ":material/healing:",
-                disabled=used,
-                on_click=_use,
-                args=(remedy, forecast),
+                "Measure all",
+                key="sens_measure_all",
+                icon=":material/straighten:",
+                on_click=_want,
+                args=(left,),
+                help="Builds the quantized model once more for each remedy, and runs it on samples that "
+                "were used neither for thresholds nor for this ranking. The recipe stays as it is.",
             )
-            st.caption("In use. " * used + _predicted(remedy, forecast))
+    if job is not None and job.active:
+        st.fragment(common.guarded(_measuring), run_every=0.4)(board.done)
+    elif job is not None and job.error:
+        st.error(text.escape(job.error), icon=":material/error:")
 
 
-def _forecast(sweep: Sweep, remedy: Remedy) -> OutputForecast | None:
-    if remedy.gain_db is None:
-        return None
-    return output_forecast(sweep.runs, remedy.layer, remedy.gain_db)
+def _measuring(drawn: int) -> None:
+    """Progress of the trials; the page is drawn again after each."""
+    now = state.session()
+    job = remedyruns.job(now) if now is not None else None
+    if now is None or job is None:
+        return
+    done = remedyruns.board(now).done
+    if not job.active or done != drawn:
+        signal("remedies", f"{job.id} {done} {job.ended}")
+    if not job.active:
+        return
+    p = job.progress
+    count = f" · {p.done:,} of {p.total:,}" if p.total else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, f"Measuring: {text.escape(p.label or 'starting')}{count}", width="stretch")
+        st.button("Cancel", key="cancel_remedies", icon=":material/stop:", on_click=_cancel)
+
+
+def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: int) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
+        mark = ":red[:material/flag:] " if score.flagged else ""
+        st.markdown(
+            f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
+            f"{text.escape(now.model.layer(score.name).op)} · {text.escape(value)}",
+            width="stretch",
+        )
+        inspect_button(score.name, f"sens_inspect_{place}")
+    found = sweep.causes.get(score.name)
+    if not found:
+        st.caption(
+            "Its own quantizers lose nothing that can be measured."
+            if found is not None
+            else "Not looked at yet; run again."
+        )
+        return
+    single = len(found) == 1
+    for cause in found:
+        share = "" if single and cause.share > 0.99 else f" :gray[({_percent(cause)} of its own error)]"
+        st.markdown(f"{'' if single else '- '}{text.escape(cause.sentence)}{share}")
+    remedies = _remedies(found)
+    if not remedies:
+        st.caption("No change of this layer alone should win half a decibel.")
+        return
+    for column, words in zip(st.columns(COLUMNS), ("", "Predicted", "Measured"), strict=True):
+        column.caption(words)
+    for at, remedy in enumerate(remedies):
+        _row(now, sweep, remedy, f"{place}_{at}")
+
+
+def _percent(cause: Cause) -> str:
+    return f"about {100 * cause.share:.0f} %"
+
+
+def _remedies(found: Sequence[Cause]) -> list[Remedy]:
+    """Each once, most promising first."""
+    known = {remedy.label: remedy for cause in found for remedy in cause.remedies}
+    return sorted(known.values(), key=lambda remedy: -remedy.gain_db)
+
+
+def _row(now: state.Session, sweep: Sweep, remedy: Remedy, key: str) -> None:
+    used = remedy.applied(now.recipe) == now.recipe
+    forecast = output_forecast(sweep.runs, remedy.layer, remedy.gain_db)
+    button, predicted, measured = st.columns(COLUMNS, vertical_alignment="center")
+    button.button(
+        text.escape(remedy.label),
+        key=f"sens_remedy_{key}",
+        icon=":material/check:" if used else ":material/healing:",
+        disabled=used,
+        width="stretch",
+        on_click=_use,
+        args=(remedy, forecast),
+        help="In use." if used else "Use it; one step to undo.",
+    )
+    predicted.markdown(_predicted(remedy, forecast))
+    measured.markdown(_found(now, sweep, remedy))
 
 
 def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
-    """What a remedy should do, in words."""
-    if remedy.gain_db is None:
-        said = "Only measuring tells what it wins"
-    elif math.isinf(remedy.gain_db):
-        said = "Predicted: the layer alone loses nothing"
-    else:
-        said = f"Predicted: the layer alone {remedy.gain_db:+.1f} dB"
+    """What a remedy should do, and what it costs, in words."""
+    gain = "loses nothing" if math.isinf(remedy.gain_db) else f"{remedy.gain_db:+.1f} dB".replace("-", "−")
+    said = f"alone {gain}"
     if forecast is not None:
-        said += f", the output {text.decibel(forecast.before)} → {text.decibel(forecast.after)}"
-    return text.escape(said + (f". {remedy.price[:1].upper()}{remedy.price[1:]}" if remedy.price else ""))
+        said = f"output **{text.change(forecast.after - forecast.before)}** · {said}"
+    if remedy.fix is not None:
+        said += " · helps other layers too"
+    price = f"{remedy.price[:1].upper()}{remedy.price[1:]}"
+    return f"{said}  \n:gray[:small[{text.escape(price)}]]" if price else said
+
+
+def _found(now: state.Session, sweep: Sweep, remedy: Remedy) -> str:
+    """What measuring has shown, in words; of the shown recipe, or of the one that was ranked."""
+    board = remedyruns.board(now)
+    keys = [remedyruns.key(token, remedy) for token in (state.recipe_token(now.recipe), sweep.token)]
+    if any(place in board.waiting for place in keys):
+        return ":gray[measuring…]"
+    trial = next((board.trials[place] for place in keys if place in board.trials), None)
+    if trial is not None:
+        return _outcome(trial)
+    refused = next((board.refused[place] for place in keys if place in board.refused), "")
+    return f":red[{text.escape(refused)}]" if refused else ":gray[not yet]"
+
+
+def _outcome(trial: RemedyTrial) -> str:
+    """Gain in decibels, and in points where there are labels."""
+    said = f"output {_coloured(trial.gain_db, 'dB')}"
+    if trial.points is not None:
+        said += f" · top-1 {_coloured(trial.points, 'points')}"
+    where = f"{trial.rows:,} unseen samples" if trial.unseen else f"the same {trial.rows:,} samples"
+    ends = f"{text.decibel(trial.before.sqnr_db)} → {text.decibel(trial.after.sqnr_db)}"
+    return f"{said}  \n:gray[:small[{text.escape(ends)} on {where}]]"
+
+
+def _coloured(gain: float | None, unit: str) -> str:
+    if gain is None or math.isnan(gain):
+        return "–"
+    colour = "gray" if abs(gain) < MIXED else "green" if gain > 0 else "red"
+    return f":{colour}[**{text.change(gain, unit)}**]"
+
+
+def _want(remedies: Sequence[Remedy]) -> None:
+    """Measure without using; a callback."""
+    now = state.session()
+    if now is not None:
+        remedyruns.want(now, remedies)
+
+
+def _cancel() -> None:
+    """A callback."""
+    now = state.session()
+    if now is not None:
+        remedyruns.cancel(now)
 
 
 def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
-    """Apply a remedy to the recipe; a callback."""
+    """Apply a remedy to the recipe, and measure what that does; a callback."""
     now = state.session()
     if now is None:
         return
-    seen = state.effect(now).value
-    state.edit(remedy.applied, f"{text.short(remedy.layer)}: {remedy.label}")
-    after = state.session()
-    if after is not None:
+    remedyruns.want(now, [remedy])
+    label = remedy.label if remedy.fix else f"{text.short(remedy.layer)}: {remedy.label}"
+    state.edit(remedy.applied, label)
+    opened = state.project()
+    if opened is not None:
+        where = "" if remedy.fix else f" for {text.short(remedy.layer, 40)}"
         st.session_state[APPLIED] = Applied(
             project=now.project.id,
-            words=f"{remedy.label} for {text.short(remedy.layer, 40)}",
+            words=f"{remedy.label}{where}",
             forecast=forecast,
-            before=seen.output.overall.sqnr_db if seen is not None else None,
-            token=state.recipe_token(after.recipe),
+            trial=remedyruns.key(state.recipe_token(now.recipe), remedy),
+            token=state.recipe_token(remedy.applied(now.recipe)),
         )
 
 
-def _measured(now: state.Session) -> None:
+def _applied(now: state.Session) -> None:
     """What the last remedy did, as long as the recipe is the one with it."""
     last: Applied | None = st.session_state.get(APPLIED)
     if last is None or (last.project, last.token) != (now.project.id, state.recipe_token(now.recipe)):
         return
-    live = state.effect(now)
-    if live.error:
-        st.error(text.escape(live.error), icon=":material/error:")
+    board = remedyruns.board(now)
+    trial, refused = board.trials.get(last.trial), board.refused.get(last.trial)
+    if refused is not None:
+        st.error(f"{text.escape(last.words)}: {text.escape(refused)}", icon=":material/error:")
         return
-    before = f"{text.decibel(last.before)} → " if last.before is not None else ""
-    value = "measuring…" if live.value is None else text.decibel(live.value.output.overall.sqnr_db)
-    said = f"{text.escape(last.words)}: output SQNR measured **{before}{value}**"
+    if trial is None:
+        waiting = "measuring…" if last.trial in board.waiting else "not measured"
+        st.info(f"{text.escape(last.words)} is in use: {waiting}", icon=":material/healing:")
+        return
+    before, after = (text.decibel(part.sqnr_db) for part in (trial.before, trial.after))
+    said = f"{text.escape(last.words)}: output SQNR measured **{before} → {after}**"
     if last.forecast is not None:
-        said += f", predicted {text.decibel(last.forecast.before)} → {text.decibel(last.forecast.after)}"
-    said += f". The exported model in ONNX Runtime, {state.preview_samples(now)}; undo takes it back."
-    st.success(said, icon=":material/healing:")
+        said += f", predicted {text.change(last.forecast.after - last.forecast.before)}"
+    if trial.points is not None:
+        said += f"; top-1 **{text.change(trial.points, 'points')}**"
+    seen = "used for nothing else" if trial.unseen else "that also showed the fault: there are too few"
+    said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
+    worse = trial.gain_db is not None and trial.gain_db < -MIXED
+    said += "It is worse: undo takes it back." if worse else "Undo takes it back."
+    (st.warning if worse else st.success)(said, icon=":material/healing:")
 
 
 def inspect_button(name: str, key: str) -> None:

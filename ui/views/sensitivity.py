@@ -11,7 +11,7 @@ from ui.components.refresh import signal
 from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
 from ui.jobs import Job, State
 from ui.sensitivityruns import Sweep
-from ui.views import common, remedies
+from ui.views import common, mixed, remedies
 
 KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
 PLAIN = {"displayModeBar": False}
@@ -44,6 +44,11 @@ def render() -> None:
             "open",
         )
         return
+    _ranking(now)
+    mixed.render(now)
+
+
+def _ranking(now: state.Session) -> None:
     job = runs.job(now)
     kind, metric = _controls(now, job)
     sweep = runs.sweep(now, kind)
@@ -65,8 +70,7 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
     """Kind, metric, samples and Run; the choices outlive a visit to another page."""
     last = runs.newest(now)
     kept = st.session_state.get("sens_kept", {})
-    samples = now.workspace.judged
-    most = len(samples) if samples is not None else 1
+    most = max(runs.most(now), 1)
     if KIND not in st.session_state:
         st.session_state[KIND] = kept.get(KIND, last.kind if last else Kind.ENABLE)
     if COUNT not in st.session_state:
@@ -101,7 +105,8 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             step=1,
             key=COUNT,
             width=130,
-            help="More samples narrow the intervals; every sample takes as long as the first.",
+            help=f"Up to {most:,}; the other samples judge remedies. More narrow the intervals; every "
+            "sample takes as long as the first, and those already run are not run again.",
         )
         st.button(
             "Run",
@@ -111,8 +116,18 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             disabled=job is not None and job.active,
             on_click=_begin,
         )
+        if job is None or not job.active:
+            st.caption(_extent(now, kind, int(count), last))
     st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
     return kind, metric
+
+
+def _extent(now: state.Session, kind: Kind, count: int, last: Sweep | None) -> str:
+    """How much a run would be, and how long it should take at the pace of the last one."""
+    total = runs.subjects(now, kind) * count
+    fresh = len(last.runs) - last.repeated if last is not None else 0
+    pace = last.seconds / fresh if last is not None and fresh >= count and last.seconds > 0.0 else None
+    return f"{total:,} runs" + (f", about {text.duration(total * pace)}" if pace is not None else "")
 
 
 def _begin() -> None:
