@@ -3,6 +3,7 @@
 from collections.abc import Set
 from enum import StrEnum
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -20,13 +21,20 @@ class Cost(StrEnum):
     LATENCY = "latency"  # estimated time, as a share of the float model's
 
 
-# Nanoseconds on one core, fitted to ONNX Runtime's own profile of convolutional networks on a CPU with
-# VNNI. Only their ratios matter, since times are given as a share of the float model's.
-NODE = 2000.0  # to call one kernel
-FLOAT_MAC, PLAIN_MAC, INT_MAC = 0.012, 0.022, 0.006  # plain: in float, between tensors that are integers
-ELEMENT = 0.1  # read or written
-TO_INTEGERS, TO_FLOAT = 0.37, 0.14  # one element through QuantizeLinear, DequantizeLinear
-CONVERSION = 1500.0  # to call one of these
+class _Kernel(NamedTuple):
+    """Nanoseconds for each multiply-accumulate, and for each value read or written."""
+
+    mac: float
+    element: float
+
+
+# Fitted to ONNX Runtime's own profiles of four convolutional networks on one core of a CPU with VNNI. Only
+# their ratios matter, since times are given as a share of the float model's.
+_NODE = 3000.0  # ns to call a kernel
+_FLOAT, _FLOAT_DEPTHWISE = _Kernel(0.0084, 0.03), _Kernel(0.011, 0.02)
+_INTEGER, _INTEGER_DEPTHWISE = _Kernel(0.0022, 0.058), _Kernel(0.04, 0.004)
+_PLAIN, _PLAIN_DEPTHWISE = _Kernel(0.0102, 0.088), _Kernel(0.018, 0.46)  # float with integer weights
+_TO_INTEGERS, _TO_FLOAT = 0.2, 0.1  # ns for each value through QuantizeLinear, DequantizeLinear
 _NO_KERNEL = frozenset({Role.NORM, Role.SELECT})  # between integers, but computed in float
 _FREE = frozenset({Role.SHARE, Role.SPLIT, Role.GATHER, Role.PAD})  # move values, whatever their type
 
@@ -84,9 +92,9 @@ class CostModel:
         for tensor in placement.tensors:
             count = self._elements.activation(tensor)
             if makers.get(tensor) not in fused:
-                total += CONVERSION + TO_INTEGERS * count
+                total += _NODE + _TO_INTEGERS * count
             if tensor in self._outputs or any(name not in fused for name in readers.get(tensor, ())):
-                total += CONVERSION + TO_FLOAT * count
+                total += _NODE + _TO_FLOAT * count
         return total
 
     def _is_fused(self, node: ir.Node, placement: Placement, wide: Set[str]) -> bool:
@@ -100,17 +108,25 @@ class CostModel:
     def _node_time(self, node: ir.Node, placement: Placement, fused: bool) -> float:
         name = str(node.name)
         role = placement.target.roles.get(node.op_type)
-        if role in _FREE or role is Role.ACTIVATION:  # the latter goes into the kernel before it
+        if role is Role.ACTIVATION:  # goes into the kernel before it
             return 0.0
+        if role in _FREE:
+            return _NODE
         values = [v for v in (*node.inputs, *node.outputs) if v is not None and v.const_value is None]
-        time = NODE + ELEMENT * sum(self._elements.activation(str(v.name)) for v in values)
-        if fused:
-            return time + INT_MAC * self._macs[name]
+        elements = sum(self._elements.activation(str(v.name)) for v in values)
         weight = placement.weights.get(name)
-        if weight is None:
-            return time + FLOAT_MAC * self._macs[name]
-        time += CONVERSION + TO_FLOAT * self._elements.constant(weight.initializer)
-        return time + PLAIN_MAC * self._macs[name] + (CONVERSION if weight.bias is not None else 0.0)
+        depthwise = _is_depthwise(node)
+        if fused:
+            kernel = _INTEGER_DEPTHWISE if depthwise else _INTEGER
+        elif weight is None:
+            kernel = _FLOAT_DEPTHWISE if depthwise else _FLOAT
+        else:
+            kernel = _PLAIN_DEPTHWISE if depthwise else _PLAIN
+        time = _NODE + kernel.mac * self._macs[name] + kernel.element * elements
+        if weight is not None and not fused:  # its weight and bias are converted at every call
+            time += _NODE + _TO_FLOAT * self._elements.constant(weight.initializer)
+            time += _NODE if weight.bias is not None else 0.0
+        return time
 
     def _macs_of(self, node: ir.Node) -> float:
         """Multiply-accumulates of a node for one sample; 0 for those that have none."""
@@ -165,6 +181,13 @@ class _Elements:
     def constant(self, name: str) -> int:
         value = self.model.ir.graph.initializers[name].const_value
         return 0 if value is None else int(np.prod(value.shape.numpy()))
+
+
+def _is_depthwise(node: ir.Node) -> bool:
+    if node.op_type != "Conv" or node.inputs[1] is None:
+        return False
+    shape = _ints(node.inputs[1])
+    return len(shape) > 2 and shape[1] == 1 and shape[0] > 1
 
 
 def _ints(value: ir.Value) -> list[int]:

@@ -45,6 +45,7 @@ class Front:
     held_out: bool  # False: too few samples to hold any out, so these are the ones that chose
     searched: int  # assignments that were simulated to find the points
     notes: tuple[str, ...]  # what the target makes of it, and what is an estimate
+    beaten: tuple[Point, ...] = ()  # measured too; a point of the front costs no more and is no less exact
 
     def cheapest(self, *, max_drop: float | None = None, min_sqnr: float | None = None) -> Point:
         """The cheapest point that is good enough.

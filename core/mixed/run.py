@@ -1,4 +1,4 @@
-"""Mixed precision from end to end: search in simulation, then measure what it found as it would be exported."""
+"""Mixed precision from end to end: search in simulation, then measure what was found as it is exported."""
 
 from collections.abc import Callable, Sequence
 
@@ -91,9 +91,10 @@ def mixed_precision(
         measured.append(_point(space, recipe_, assignment, seen, simulator.time(assignment)))
         scores = seen.output.accuracy
     report(progress, total, total, "measuring recipes")
+    points_ = monotone(measured, kind)
     return Front(
         kind=kind,
-        points=monotone(measured, kind),
+        points=points_,
         lowest=allowed[0],
         layers=len(space.names),
         float_bytes=model.proto().ByteSize(),
@@ -104,6 +105,7 @@ def mixed_precision(
         held_out=held is not None,
         searched=len(search.found),
         notes=_notes(space),
+        beaten=tuple(point for point in measured if point not in points_),
     )
 
 

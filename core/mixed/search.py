@@ -20,7 +20,9 @@ Floats = npt.NDArray[np.float64]
 TRIALS = 240  # assignments simulated beyond the single layers
 FROM_SUMS = 24  # of these taken from each knapsack
 BATCH = 8  # steps taken before they are ranked anew
+SLACK = 0.3  # decades of noise that a step may seem to lose, since single layers tell only so much
 ENOUGH = 1e-12  # noise that counts as none
+INVISIBLE = 10.0**-3.5  # noise over signal that no task notices: 35 dB
 GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
 
 
@@ -111,7 +113,7 @@ class Search:
                 self.try_(step)
 
     def _promising(self) -> list[Assignment]:
-        """Untried steps that should beat the front, by how far they should in dB."""
+        """Untried steps that should come close to the front or beat it, by how far."""
         front = self.front()
         cost = np.array([self.found[member][0] for member in front])
         noise = np.maximum([self.found[member][1] for member in front], ENOUGH)
@@ -130,7 +132,7 @@ class Search:
                     scored.append((math.log10(left / beaten), row, at, option))
         steps: dict[Assignment, None] = {}
         for score, row, at, option in sorted(scored):
-            if score >= 0.0 or len(steps) >= BATCH:
+            if score >= SLACK or len(steps) >= BATCH:
                 break
             member = front[row]
             step = (*member[:at], self.space.options[at][option], *member[at + 1 :])
@@ -142,17 +144,15 @@ class Search:
 def spread(
     front: list[Assignment], found: dict[Assignment, tuple[float, float]], count: int
 ) -> list[Assignment]:
-    """Up to `count` of a front's assignments, as far apart as can be in cost and in dB; both ends among them.
+    """Up to `count` of a front's assignments, as far apart as can be in cost and in noise; both ends too.
 
-    By repeatedly taking the one farthest from all that were taken (Gonzalez, 1985).
+    By repeatedly taking the one farthest from all that were taken (Gonzalez, 1985). Noise counts by its
+    logarithm, down to a level that hardly moves a class or a box.
     """
     if len(front) <= count:
         return front
     cost = np.array([found[member][0] for member in front])
-    level = -10.0 * np.log10(np.maximum([found[member][1] for member in front], ENOUGH))
-    exact = np.array([found[member][1] <= ENOUGH for member in front])
-    if exact.any() and not exact.all():
-        level[exact] = level[~exact].max() + 6.0  # an infinite gap would push all others together
+    level = -np.log10(np.array([found[member][1] for member in front]) + INVISIBLE)
     where = np.stack([_unit(cost), _unit(level)], axis=1)
     taken = [0, len(front) - 1]
     while len(taken) < count:
