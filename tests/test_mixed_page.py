@@ -1,0 +1,118 @@
+"""Mixed precision on the Sensitivity page: a front, its cheapest point that is good enough, its recipe."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.mixed import Cost, Front, Point
+from core.recipe import Recipe
+from core.targets import Precision
+from tests.pages import healthy, home, opened, recipe, start, until
+from ui import mixedruns, opening
+from ui.figures.mixed import front_figure
+
+__all__ = ["home"]  # a fixture
+
+
+@pytest.fixture
+def page() -> AppTest:
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state)
+    app.session_state["go"] = "sensitivity"
+    return app.run()
+
+
+def keys(app: AppTest) -> set[str | None]:
+    return {button.key for button in app.button}
+
+
+def test_the_front_is_found_and_its_cheapest_point_used_and_undone(page: AppTest) -> None:
+    before = recipe(page)
+    page.button(key="start_mixed").click().run()
+    until(page, lambda a: "find_cheapest" in keys(a), 90)
+    healthy(page)
+    job = mixedruns.job(opened(page).id)
+    assert job is not None
+    front = job.result.front
+    page.number_input(key="mixed_drop").set_value(1.0).run()
+    page.button(key="find_cheapest").click().run()
+    point = front.cheapest(max_drop=1.0)
+    said = " ".join(m.value for m in page.markdown)
+    assert f"{100 * point.size_bytes / front.float_bytes:.0f} % of float" in said
+    assert recipe(page) == before  # looking changes nothing
+    page.button(key="use_mixed").click().run()
+    healthy(page)
+    assert recipe(page).to_yaml() == point.recipe.to_yaml()
+    assert page.button(key="use_mixed").label == "In use"
+    page.button(key="undo").click().run()
+    assert recipe(page) == before
+
+
+def test_a_goal_that_no_point_reaches_is_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    worst = replace(FRONT, points=tuple(replace(point, drop=40.0) for point in FRONT.points))
+    monkeypatch.setattr(mixedruns, "mixed_precision", lambda *_, **__: worst)
+    page.button(key="start_mixed").click().run()
+    until(page, lambda a: "find_cheapest" in keys(a))
+    page.button(key="find_cheapest").click().run()
+    assert "the nearest loses 40.00" in page.warning[0].value.replace("\\", "")
+    assert "use_mixed" not in keys(page)
+
+
+def test_one_precision_leaves_nothing_to_choose(page: AppTest) -> None:
+    page.session_state["mixed_allowed"] = [Precision.INT8]
+    page.run()
+    assert page.button(key="start_mixed").disabled
+
+
+def point(size: int, sqnr: float, *layers: str) -> Point:
+    return Point(
+        recipe=Recipe(),
+        size_bytes=size,
+        time=size / 1000,
+        sqnr_db=sqnr,
+        top1=0.9,
+        agreement=0.95,
+        drop=1.5,
+        layers=tuple((name, Precision.FLOAT) for name in layers),
+    )
+
+
+FRONT = Front(
+    kind=Cost.SIZE,
+    points=(point(400, 10.0), point(600, 30.0, "a"), point(1000, math.inf, "a", "b")),
+    lowest=Precision.INT8,
+    layers=2,
+    float_bytes=1000,
+    float_top1=0.915,
+    labelled=True,
+    rows=64,
+    samples=64,
+    held_out=True,
+    searched=4,
+    notes=(),
+    beaten=(point(700, 12.0, "b"),),
+)
+
+
+def test_the_figure_has_every_point_and_none_at_infinity() -> None:
+    figure = front_figure(FRONT, chosen=1)
+    best, beaten = figure.data
+    assert list(best.x) == [0.4, 0.6, 1.0]
+    assert list(best.y)[:2] == [10.0, 30.0]
+    assert 30.0 < best.y[2] < 40.0
+    assert list(best.marker.size) == [10, 15, 10]
+    assert [entry[0] for entry in best.customdata] == [0, 1, 2]
+    assert best.customdata[2][2] == "equals float"
+    assert [entry[0] for entry in beaten.customdata] == [-1]  # a click on it chooses nothing
+    assert "top-1 90.0 % (−1.5 pp" in best.customdata[0][3]
+
+
+def test_time_is_drawn_as_a_share_of_the_float_models() -> None:
+    figure = front_figure(replace(FRONT, kind=Cost.LATENCY, labelled=False), chosen=None)
+    assert list(figure.data[0].x) == [40.0, 60.0, 100.0]
+    assert "change class" in figure.data[0].customdata[0][3]
+    assert figure.layout.shapes[0].x0 == 100.0

@@ -1,0 +1,93 @@
+"""The front of mixed precision: cost against error, one point a recipe that was measured."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from core.mixed import Cost, Front, Point
+from ui.figures.style import ACCENT, BAD, FLOAT, QUANTIZED, SQNR_FORMULA, layout
+from ui.text import number, plural, size
+
+ABOVE = 6.0  # dB over the best finite point, where those that lose nothing are drawn
+
+
+def front_figure(front: Front, chosen: int | None) -> go.Figure:
+    """Cost in kB or as a share of the float model's time, SQNR in dB; `chosen` is a point of the front.
+
+    Points of the front carry their number as custom data; those that another one beats carry −1.
+    """
+    everything = (*front.points, *front.beaten)
+    top = max((p.sqnr_db for p in everything if math.isfinite(p.sqnr_db)), default=0.0) + ABOVE
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[_cost(point, front) for point in front.points],
+        y=[min(point.sqnr_db, top) for point in front.points],
+        mode="lines+markers",
+        line={"color": QUANTIZED, "width": 2, "shape": "hv"},
+        marker={
+            "color": [ACCENT if n == chosen else QUANTIZED for n in range(len(front.points))],
+            "size": [15 if n == chosen else 10 for n in range(len(front.points))],
+            "line": {"width": 0},
+        },
+        name="best at its cost",
+        customdata=[[n, *_words(point, front)] for n, point in enumerate(front.points)],
+        hovertemplate=_HOVER,
+        # Points that are not selected keep their colour: the chosen one is drawn larger instead.
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
+    if front.beaten:
+        figure.add_scatter(
+            x=[_cost(point, front) for point in front.beaten],
+            y=[min(point.sqnr_db, top) for point in front.beaten],
+            mode="markers",
+            marker={"color": FLOAT, "size": 8, "symbol": "x-thin", "line": {"width": 2, "color": FLOAT}},
+            name="beaten by another",
+            customdata=[[-1, *_words(point, front)] for point in front.beaten],
+            hovertemplate=_HOVER,
+            unselected={"marker": {"opacity": 1}},
+        )
+    whole = front.float_bytes / 1e3 if front.kind is Cost.SIZE else 100.0
+    figure.add_vline(
+        x=whole,
+        line_width=1.5,
+        line_dash="dot",
+        line_color=BAD,
+        annotation_text="float",
+        annotation_position="bottom left",
+    )
+    title = "size of the file, kB" if front.kind is Cost.SIZE else "estimated time, % of the float model's"
+    layout(figure, x=title, y="output SQNR, dB", height=360)
+    figure.update_layout(clickmode="event+select")
+    return figure
+
+
+_HOVER = (
+    "%{customdata[1]}<br>%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<br>"
+    f"<i>{SQNR_FORMULA}</i><extra></extra>"
+)
+
+
+def _cost(point: Point, front: Front) -> float:
+    return point.size_bytes / 1e3 if front.kind is Cost.SIZE else 100.0 * point.time
+
+
+def _words(point: Point, front: Front) -> Sequence[str]:
+    return (
+        f"{size(point.size_bytes)}, estimated time {100.0 * point.time:.0f} % of float",
+        f"output {number(point.sqnr_db)} dB" if math.isfinite(point.sqnr_db) else "equals float",
+        lost(point, front),
+        f"{plural(len(point.layers), 'layer')} above {front.lowest}",
+    )
+
+
+def lost(point: Point, front: Front) -> str:
+    """What a point loses by class, in words; empty where outputs are no class scores."""
+    if point.drop is None:
+        return ""
+    if not front.labelled:
+        return f"{point.drop:.1f} % of {front.rows:,} rows change class"
+    assert point.top1 is not None
+    change = f"{-point.drop:+.1f}".replace("-", "−") if abs(point.drop) >= 0.05 else "±0"
+    return f"top-1 {100.0 * point.top1:.1f} % ({change} pp against float)"

@@ -1,0 +1,47 @@
+"""Mixed precision in the background: the front, kept for the page, and which of its points is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.mixed import Cost, Front, mixed_precision
+from core.progress import ProgressFn
+from ui import cached
+from ui.jobs import Job
+from ui.state import Session, recipe_token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A front, and the recipe that it began with."""
+
+    token: str
+    front: Front
+
+
+def job(id: str) -> Job | None:
+    """The newest job of project `id`; its result is `Found`."""
+    return cached.registry().get(f"{id}:mixed")
+
+
+def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
+    """Search from the shown recipe; layers whose precision is set keep it."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> Found:
+        front = mixed_precision(
+            space.model,
+            recipe,
+            samples,
+            statistics=space.statistics,
+            cost=cost,
+            precisions=precisions,
+            progress=tell,
+        )
+        return Found(token=recipe_token(recipe), front=front)
+
+    id = f"{now.project.id}:mixed"
+    cached.registry().forget(id)
+    cached.registry().submit(id, "Mixed precision", work)

@@ -1,0 +1,187 @@
+"""Mixed precision: which layers get more bits, as a chart of cost against error whose points can be used."""
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import RecipeError
+from core.mixed import PRECISIONS, Cost, Front, Point
+from core.targets import target
+from ui import mixedruns, state, text
+from ui.components.refresh import signal
+from ui.figures.mixed import front_figure, lost
+from ui.jobs import Job, State
+from ui.mixedruns import Found
+from ui.views import common
+
+COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
+COST, ALLOWED, CHOSEN, DROP, CHART = "mixed_cost", "mixed_allowed", "mixed_point", "mixed_drop", "mixed_chart"
+KEPT = "mixed_kept"
+PLAIN = {"displayModeBar": False}
+
+
+def render(now: state.Session) -> None:
+    """Draw the section."""
+    with st.container(border=True):
+        st.markdown("**Mixed precision** — what more bits for some layers buy")
+        st.caption(
+            "Looks for the layers that deserve int16 or float. Every point of the chart is a complete model, "
+            "measured on samples that neither the search nor the thresholds have seen. Layers whose "
+            "precision you have set keep it; model fixes and methods stay. Better methods cost no bits: "
+            "try *Auto-tune* on the Overview first."
+        )
+        if now.opened.samples is None:
+            st.info("The calibration data are not there any more, so that nothing can be measured.")
+            return
+        job = mixedruns.job(now.project.id)
+        _controls(now, job)
+        if job is None:
+            return
+        if job.active:
+            st.fragment(common.guarded(_progress), run_every=0.4)(now.project.id)
+        elif job.state is State.CANCELLED:
+            st.info("It was cancelled before the front was measured.")
+        elif job.error:
+            st.error(text.escape(job.error), icon=":material/error:")
+        else:
+            _result(now, job.result)
+
+
+def _controls(now: state.Session, job: Job | None) -> None:
+    kept = st.session_state.get(KEPT, {})
+    there = [p for p in PRECISIONS if p in target(now.recipe.target).precisions]
+    if COST not in st.session_state:
+        st.session_state[COST] = kept.get(COST, Cost.SIZE)
+    if ALLOWED not in st.session_state:
+        st.session_state[ALLOWED] = kept.get(ALLOWED, there)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        cost = st.segmented_control(
+            "Save", list(COSTS), format_func=lambda c: COSTS[c], key=COST, required=True
+        )
+        allowed = st.pills("Precisions", there, key=ALLOWED, selection_mode="multi")
+        busy = job is not None and job.active
+        st.button(
+            "Find the front" if job is None else "Find again",
+            key="start_mixed",
+            icon=":material/query_stats:",
+            disabled=busy or len(allowed) < 2,
+            help="Choose at least two precisions." if len(allowed) < 2 else None,
+            on_click=_begin,
+        )
+    st.session_state[KEPT] = {COST: cost, ALLOWED: allowed}
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        st.session_state.pop(CHOSEN, None)
+        mixedruns.start(now, st.session_state[COST], st.session_state[ALLOWED])
+
+
+def _progress(id: str) -> None:
+    job = mixedruns.job(id)
+    if job is None or not job.active:
+        signal("mixed", f"{id} {job.ended}" if job is not None else "")
+        return
+    left = job.seconds_left
+    words = f"about {text.duration(left)} left" if left is not None else text.duration(job.elapsed)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(job.share, f"{text.escape(job.progress.label or 'starting')} · {words}", width="stretch")
+        st.button("Cancel", key="cancel_mixed", icon=":material/stop:", on_click=job.cancel)
+
+
+def _result(now: state.Session, found: Found) -> None:
+    front = found.front
+    chosen = st.session_state.get(CHOSEN)
+    chosen = chosen if chosen is not None and chosen < len(front.points) else None
+    _goal(front)
+    st.plotly_chart(
+        front_figure(front, chosen),
+        key=CHART,
+        on_select=_picked,
+        selection_mode="points",
+        config=PLAIN,
+    )
+    where = "kept for judging" if front.held_out else "that also chose (too few to hold any out)"
+    st.caption(
+        f"{text.plural(len(front.points), 'point')} on the front, from {front.searched:,} assignments "
+        f"simulated; measured on {text.plural(front.samples, 'sample')} {where}. "
+        + " ".join(text.escape(note) for note in front.notes)
+    )
+    if chosen is not None:
+        _point(now, front, front.points[chosen])
+    else:
+        st.markdown(":material/ads_click: Click a point to see its layers and to use it.")
+
+
+def _goal(front: Front) -> None:
+    """The cheapest point that loses little enough."""
+    if front.points[0].drop is None:
+        return
+    if DROP not in st.session_state:
+        st.session_state[DROP] = st.session_state.get(KEPT, {}).get(DROP, 0.5)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        most = st.number_input(
+            "Most points of top-1 below float" if front.labelled else "Most rows that change class, %",
+            min_value=0.0,
+            max_value=100.0,
+            step=0.1,
+            format="%.2f",
+            key=DROP,
+            width=250,
+        )
+        st.button("Show the cheapest", key="find_cheapest", on_click=_cheapest, args=(front,))
+    st.session_state[KEPT] = {**st.session_state[KEPT], DROP: most}
+    if (said := st.session_state.pop("mixed_said", None)) is not None:
+        st.warning(text.escape(said), icon=":material/info:")
+
+
+def _cheapest(front: Front) -> None:
+    try:
+        point = front.cheapest(max_drop=float(st.session_state[DROP]))
+    except RecipeError as error:
+        st.session_state["mixed_said"] = f"{error}."
+    else:
+        st.session_state[CHOSEN] = front.points.index(point)
+
+
+def _picked() -> None:
+    points = st.session_state[CHART].selection.points
+    if points and (number := int(points[0]["customdata"][0])) >= 0:
+        st.session_state[CHOSEN] = number
+
+
+def _point(now: state.Session, front: Front, point: Point) -> None:
+    in_use = state.recipe_token(now.recipe) == state.recipe_token(point.recipe)
+    share = 100.0 * point.size_bytes / front.float_bytes
+    words = [
+        f"**{text.size(point.size_bytes)}** ({share:.0f} % of float)",
+        f"estimated time {100.0 * point.time:.0f} % of float",
+        f"output SQNR **{text.decibel(point.sqnr_db)}**",
+        lost(point, front),
+    ]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "In use" if in_use else "Use this recipe",
+            key="use_mixed",
+            type="primary",
+            icon=":material/check:",
+            disabled=in_use,
+            on_click=_use,
+            args=(point,),
+        )
+        st.markdown(" · ".join(word for word in words if word))
+    if not point.layers:
+        st.markdown(f"Every layer that is free to choose has {front.lowest}.")
+        return
+    with st.expander(f"{text.plural(len(point.layers), 'layer')} above {front.lowest}", expanded=True):
+        st.dataframe(
+            pd.DataFrame(point.layers, columns=["layer", "precision"]),
+            hide_index=True,
+            width="stretch",
+            height=min(320, 38 + 35 * len(point.layers)),
+            key="mixed_layers",
+        )
+
+
+def _use(point: Point) -> None:
+    state.edit(lambda _: point.recipe, f"mixed precision, {text.plural(len(point.layers), 'layer')} raised")
