@@ -32,8 +32,8 @@ from core.layeroutput import (
     spec_of,
 )
 from core.model import Model
-from core.passes.picking import pick
-from core.progress import ProgressFn, report
+from core.passes.picking import Picked, pick
+from core.progress import Cancelled, ProgressFn, report
 from core.quant import Range, ScaleRule, encoding_from_range, kept_range
 from core.recipe import Encodings, Recipe, activation_spec
 from core.samples import Samples
@@ -71,6 +71,7 @@ class Tuned:
     ranges: Mapping[str, Range]  # layer that makes the tensor → its range; only those that changed
     left_out: Mapping[str, str]  # layer → why it was not tuned
     samples: int
+    complete: bool = True  # False: cancelled before all layers were tuned
 
     def apply(self, recipe: Recipe) -> Recipe:
         """The recipe with these ranges, set by hand, and weight factors."""
@@ -92,6 +93,7 @@ def easyquant(
     layers: Sequence[str] | None = None,
     count: int = SAMPLES,
     effort: float = EFFORT,
+    partial: bool = False,
     progress: ProgressFn | None = None,
 ) -> Tuned:
     """Tune some layers, or the whole model.
@@ -104,9 +106,11 @@ def easyquant(
         layers: Names of layers with weights; None: all of them.
         count: Most samples to use.
         effort: Multiplications to spend on a layer; decides how many positions are looked at.
+        partial: When cancelled, return what was found until then, with `complete` False.
         progress: Told after each candidate; may raise `Cancelled`.
 
     Raises:
+        Cancelled: `progress` raised it, and nothing partial is wanted.
         DataError: There are no samples, or they do not fit the model.
         KeyError: There is no such layer.
     """
@@ -118,20 +122,40 @@ def easyquant(
     tunings: list[LayerTuning] = []
     ranges: dict[str, Range] = {}
     steps = _Steps(progress, len(readers))
+    complete = True
+    for root, members in _sampled(model, groups, picked, most):
+        search = _Search(recipe, encodings, root, members, steps, may_move=_may_move(model, encodings, root))
+        try:
+            search.improve()
+            steps.finish(len(members))
+        except Cancelled:
+            if not partial:
+                raise
+            complete = False
+        tunings += search.result()
+        if search.range != search.given:
+            ranges[encodings.placement.tensors[root]] = search.range
+        if not complete:
+            break
+    order = {name: position for position, name in enumerate(names)}
+    tunings.sort(key=lambda tuning: order[tuning.layer])
+    return Tuned(
+        layers=tuple(tunings),
+        ranges=ranges,
+        left_out=left_out,
+        samples=len(picked.runs),
+        complete=complete,
+    )
+
+
+def _sampled(
+    model: Model, groups: Mapping[str, list[Reader]], picked: Picked, most: Mapping[str, int]
+) -> Iterator[tuple[str, list[Sampled]]]:
+    """Every tensor with the layers that read it, and rows of what they compute."""
     for part in _parts(groups, most):
         found = sample_rows(model, [r for root in part for r in groups[root]], picked, most=most)
         for root in part:
-            members = [found.pop(r.layer) for r in groups[root]]
-            search = _Search(
-                recipe, encodings, root, members, steps, may_move=_may_move(model, encodings, root)
-            )
-            tunings += search.run()
-            if search.range != search.given:
-                ranges[encodings.placement.tensors[root]] = search.range
-            steps.finish(len(members))
-    order = {name: position for position, name in enumerate(names)}
-    tunings.sort(key=lambda tuning: order[tuning.layer])
-    return Tuned(layers=tuple(tunings), ranges=ranges, left_out=left_out, samples=len(picked.runs))
+            yield root, [found.pop(r.layer) for r in groups[root]]
 
 
 def _parts(groups: Mapping[str, list[Reader]], most: Mapping[str, int]) -> Iterator[list[str]]:
@@ -200,17 +224,23 @@ class _Search:
         self.factors = {name: np.ones(e.scale.size) for name, e in self.raw.items()}
         self.matrices = {m.reader.layer: m.reader.rounded(self.raw[m.reader.layer]) for m in members}
         self.rows = {m.reader.layer: m.quantized_rows(self.encoding) for m in members}
+        self.before = self._cosines()
 
-    def run(self) -> list[LayerTuning]:
-        """Weights and activation in turn, until nothing changes or all rounds are done."""
-        before = self._cosines()
+    def improve(self) -> None:
+        """Weights and activation in turn, until nothing changes or all rounds are done.
+
+        Raises:
+            Cancelled: Progress raised it; what was found until then is consistent, and in `result`.
+        """
         for _ in range(ROUNDS):
             changed = [self._tune_weight(member) for member in self.members]
             if self.may_move:
                 changed.append(self._tune_range())
             if not any(changed):
                 break
-        after = self._cosines()
+
+    def result(self) -> list[LayerTuning]:
+        """The scales as they are now."""
         return [
             LayerTuning(
                 layer=m.reader.layer,
@@ -220,7 +250,7 @@ class _Search:
                 factors=self._total_factors(m.reader.layer),
                 rows=m.rows.shape[1],
             )
-            for m, old, new in zip(self.members, before, after, strict=True)
+            for m, old, new in zip(self.members, self.before, self._cosines(), strict=True)
         ]
 
     def _total_factors(self, layer: str) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -347,3 +348,44 @@ def test_nothing_found_changes_nothing() -> None:
     tuned = Tuned(layers=(tuning,), ranges={}, left_out={}, samples=1)
     assert tuned.apply(Recipe()) == Recipe()
     assert list(itertools.chain(tuned.apply(Recipe()).layers)) == []
+
+
+def stopping(after: int) -> Callable[[Progress], None]:
+    """A progress callback that cancels after so many reports, and then whenever it is called."""
+    told = itertools.count(1)
+
+    def tell(_progress: Progress) -> None:
+        if next(told) > after:
+            raise Cancelled
+
+    return tell
+
+
+def test_a_cancel_loses_nothing_that_was_found() -> None:
+    model = network("residual_cnn")
+    recipe, encodings, samples = start(model)
+    whole = easyquant(model, recipe, encodings, samples, effort=QUICK)
+    assert whole.complete
+    full = {tuning.layer: tuning for tuning in whole.layers}
+    reports: list[Progress] = []
+    easyquant(model, recipe, encodings, samples, effort=QUICK, progress=reports.append)
+    for share in (0.0, 0.3, 0.7):
+        stop = stopping(int(share * len(reports)))
+        part = easyquant(model, recipe, encodings, samples, effort=QUICK, partial=True, progress=stop)
+        assert not part.complete
+        assert len(part.layers) < len(full)
+        assert all(tuning.after >= tuning.before - 1e-9 for tuning in part.layers)
+        same = [tuning == full[tuning.layer] for tuning in part.layers]
+        in_work = {t.tensor for t in part.layers} - {t.tensor for t in part.layers if t == full[t.layer]}
+        assert len(in_work) <= 1  # all others are as in the whole run
+        assert share < 0.5 or sum(same) >= 2
+        resolve(part.apply(recipe), calibrate(model, samples, cache=False), model)
+        with pytest.raises(Cancelled):
+            easyquant(
+                model,
+                recipe,
+                encodings,
+                samples,
+                effort=QUICK,
+                progress=stopping(int(share * len(reports))),
+            )

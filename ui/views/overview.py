@@ -9,7 +9,7 @@ from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
 from ui.measure import MOST_SAMPLES, Halves
 from ui.rows import Row, edges
-from ui.views import autotune, best_default, common, fixes
+from ui.views import autotune, best_default, common, easy_model, fixes
 
 TAB, KEPT_TAB = "improve", "improve_kept"
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
@@ -44,7 +44,12 @@ def render() -> None:
 
 
 def _improve(now: state.Session) -> None:
-    views = {"Auto-tune": autotune.render, "Model fixes": fixes.render, "Best default": best_default.render}
+    views = {
+        "Auto-tune": autotune.render,
+        "Model fixes": fixes.render,
+        "Best default": best_default.render,
+        "EasyQuant": easy_model.render,
+    }
     with st.container(border=True):
         st.markdown("**Make it better**")
         if TAB not in st.session_state and (kept := st.session_state.get(KEPT_TAB)) in views:

@@ -55,9 +55,9 @@ function placeKept(S) {
     if (!visible) continue;
     line.setAttribute("x1", x);
     line.setAttribute("x2", x);
-    const outside = side === "high" ? x < S.width - RIGHT - 130 : x < LEFT + 130;
-    label.setAttribute("x", outside ? x + 7 : x - 7);
-    label.setAttribute("text-anchor", outside ? "start" : "end");
+    const away = value > S.range[side] ? x < S.width - RIGHT - 110 : x < LEFT + 110;  // from the clip line, if there is room
+    label.setAttribute("x", away ? x + 7 : x - 7);
+    label.setAttribute("text-anchor", away ? "start" : "end");
     label.textContent = `kept to ${number(value)}`;
   }
 }

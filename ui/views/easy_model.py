@@ -1,0 +1,189 @@
+"""EasyQuant for the whole model: found layer by layer, judged by what the network gives out."""
+
+import pandas as pd
+import streamlit as st
+
+from ui import easymodel, state, text
+from ui.components.refresh import signal
+from ui.easymodel import Figures, WholeRun
+from ui.jobs import Job
+from ui.views import common
+
+
+def render(now: state.Session) -> None:
+    """Draw it."""
+    st.caption(
+        "For each layer in turn, tries weight scales and the range of the tensor that the layer reads, and "
+        "keeps what turns the layer's own output least. It never sees the network as a whole, so the whole "
+        "is measured before and after. Nothing changes before you use the result; one undo takes it back."
+    )
+    if now.workspace.samples is None:
+        st.info("The calibration data are not there any more, so that outputs cannot be compared.")
+        return
+    job = easymodel.whole_job(now.project.id)
+    if job is None:
+        _start("EasyQuant for all layers")
+    elif job.active:
+        st.fragment(common.guarded(_progress), run_every=0.4)(now.project.id)
+    elif job.result is not None:
+        _result(now, job, job.result)
+    else:
+        if job.error:
+            st.error(text.escape(job.error), icon=":material/error:")
+        _start("Try again")
+
+
+def _start(label: str) -> None:
+    st.button(label, key="start_easymodel", icon=":material/auto_awesome:", on_click=_begin)
+
+
+def _begin() -> None:
+    now = state.session()
+    if now is not None:
+        easymodel.start_whole(now)
+
+
+def _progress(id: str) -> None:
+    job = easymodel.whole_job(id)
+    if job is None or not job.active:
+        signal("easymodel", f"{job.id} {job.ended}" if job is not None else "")
+        return
+    left = job.seconds_left
+    time = f"about {text.duration(left)} left" if left is not None else text.duration(job.elapsed)
+    label = text.escape(job.progress.label or "starting")
+    st.progress(job.share, f"{label} · {100 * job.share:.0f} % · {time}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Stop and keep what was found",
+            key="cancel_easymodel",
+            icon=":material/stop:",
+            on_click=job.cancel,
+            disabled=job.stop.is_set(),
+        )
+        st.caption("Stopping…" if job.stop.is_set() else "You may leave this page: the work goes on.")
+
+
+def _result(now: state.Session, job: Job, run: WholeRun) -> None:
+    in_use, fits = now.recipe == run.recipe and run.changes, now.recipe == run.given
+    _verdict(run)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        loses = run.figures is not None and run.figures.loses
+        st.button(
+            "In use" if in_use else "Use these scales anyway" if loses else "Use these scales",
+            key="use_easymodel",
+            type="secondary" if loses else "primary",
+            icon=":material/check:",
+            disabled=in_use or not (fits and run.changes),
+            on_click=_use,
+            args=(run,),
+        )
+        if run.changes and run.figures is None:
+            st.button(
+                "Measure the network",
+                key="measure_easymodel",
+                icon=":material/straighten:",
+                disabled=not (in_use or fits),
+                on_click=_measure,
+                args=(run,),
+            )
+        _start("Run again")
+        said = f"{text.plural(run.tuned.samples, 'calibration sample')}, {text.duration(job.elapsed)}"
+        if not (in_use or fits):
+            said += "; found for another state of the recipe: run again, or undo back to it"
+        st.caption(said)
+    _table(run)
+
+
+def _verdict(run: WholeRun) -> None:
+    done, figures = len(run.tuned.layers), run.figures
+    part = "" if run.tuned.complete else f" It was stopped: {done} of {run.of} layers are tuned."
+    if not run.changes:
+        st.info(f"Every scale is kept: none that was tried turns a layer's output less.{part}")
+    elif figures is None:
+        st.info(
+            f"Scales were found, but the network was not measured with them.{part}",
+            icon=":material/straighten:",
+        )
+    elif figures.loses:
+        st.warning(
+            f"**It loses here.** {_words(figures)}{part}{_why(figures)}", icon=":material/trending_down:"
+        )
+    elif figures.closer or (figures.gain_top1 or 0.0) > 0.0:
+        st.success(f"{_words(figures)}{part}", icon=":material/trending_up:")
+    else:
+        st.info(f"It makes no difference to the network. {_words(figures)}{part}", icon=":material/info:")
+
+
+def _words(figures: Figures) -> str:
+    """Before and after on the network's output."""
+    before, after = figures.before, figures.after
+    change = f"{figures.gain_db:+.1f} dB".replace("-", "−")
+    words = (
+        f"Output SQNR **{text.decibel(before.output.sqnr_db)} → {text.decibel(after.output.sqnr_db)}** "
+        f"({change})"
+    )
+    if figures.gain_top1 is not None and before.accuracy is not None and after.accuracy is not None:
+        words += (
+            f", top-1 **{text.percent(before.accuracy.quantized_top1, 1)} → "
+            f"{text.percent(after.accuracy.quantized_top1, 1)}** "
+            f"(float {text.percent(before.accuracy.float_top1, 1)})"
+        )
+    kind = "evaluation sample" if figures.unseen else "calibration sample"
+    return f"{words}, on {text.plural(after.samples, kind)}."
+
+
+def _why(figures: Figures) -> str:
+    """What to make of a loss."""
+    if figures.closer:
+        return " The output is closer to float, and yet fewer samples are read right."
+    return " Each layer's own output is closer to float, the network's is not: keep what you have."
+
+
+def _table(run: WholeRun) -> None:
+    found = run.tuned.layers
+    if not found and not run.tuned.left_out:
+        return
+    with st.expander("Layer by layer"):
+        number = st.column_config.NumberColumn
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "layer": [text.plain(entry.layer) for entry in found],
+                    "reads": [text.plain(entry.tensor) for entry in found],
+                    "before": [entry.before for entry in found],
+                    "after": [entry.after for entry in found],
+                    "moved": [
+                        f"{sum(factor != 1.0 for factor in entry.factors)} of {len(entry.factors)}"
+                        for entry in found
+                    ],
+                }
+            ),
+            hide_index=True,
+            width="stretch",
+            height=min(38 + 35 * len(found), 400),
+            key="easymodel_layers",
+            column_config={
+                "before": number("cosine before", format="%.6f", help="Of the layer's own output"),
+                "after": number("cosine after", format="%.6f"),
+                "moved": st.column_config.TextColumn("weight scales changed"),
+            },
+        )
+        ranges = [
+            f"{text.code(owner)} {text.number(r.low)} … {text.number(r.high)}"
+            for owner, r in run.tuned.ranges.items()
+        ]
+        if ranges:
+            st.markdown("Ranges changed: " + ", ".join(ranges))
+        for name, why in run.tuned.left_out.items():
+            st.markdown(f"{text.code(name)} is not tuned: {text.escape(why)}")
+
+
+def _use(run: WholeRun) -> None:
+    label = f"EasyQuant, {text.plural(len(run.tuned.layers), 'layer')}"
+    state.edit(run.tuned.apply, label)
+
+
+def _measure(run: WholeRun) -> None:
+    now = state.session()
+    if now is not None:
+        easymodel.measure_whole(now, run)
