@@ -44,6 +44,9 @@ def test_the_front_is_found_and_its_cheapest_point_used_and_undone(page: AppTest
     said = " ".join(m.value for m in page.markdown)
     assert f"{100 * point.size_bytes / front.float_bytes:.0f} % of float" in said
     assert recipe(page) == before  # looking changes nothing
+    page.session_state["mixed_point"] = len(front.points) - 1  # as a click in the chart does
+    page.run()
+    point = front.points[-1]
     page.button(key="use_mixed").click().run()
     healthy(page)
     assert recipe(page).to_yaml() == point.recipe.to_yaml()
