@@ -36,7 +36,6 @@ class Sweep:
     subjects: int
     runs: list[Run] = field(default_factory=list)
     repeated: int = 0  # runs that an earlier sweep had done
-    seconds: float = 0.0  # that the runs took which were not known before
     causes: dict[str, tuple[Cause, ...]] = field(default_factory=dict)  # of the layers on top
 
     @property
@@ -79,6 +78,12 @@ def subjects(now: Session, kind: Kind) -> int:
     return len(plan(now.model, now.encodings, (*HALVES, kind)).subjects)
 
 
+def pace(now: Session) -> float | None:
+    """Seconds that a run took the last time; None before the first."""
+    found: float | None = _place(now).get("pace")
+    return found
+
+
 def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     """Run a ranking of the shown recipe, on samples that will not judge its remedies."""
     space, running = now.opened, job(now)
@@ -112,7 +117,9 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     growing.repeated += run.key in known
                     known[run.key] = run
                     growing.runs.append(run)
-                    growing.seconds = time.monotonic() - began
+                    if len(growing.runs) > growing.repeated:
+                        fresh = len(growing.runs) - growing.repeated
+                        place["pace"] = (time.monotonic() - began) / fresh
             except Cancelled:
                 _explain_later(now, growing, exported, few)
                 raise

@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 RESAMPLES = 200
 LEVEL = 0.9  # share of the resamples that an interval covers
 _SMALL_IQR = 0.05  # of the median; where all are alike, a small difference is none
+_LEAST_WON = 0.1  # dB; where hardly anything can be won back, a small difference is none
 
 
 class Metric(StrEnum):
@@ -97,7 +98,8 @@ def ranking(
     ranks = _ranks(drawn_loss)
     low, high = _interval(drawn)
     rank_low, rank_high = _interval(ranks)
-    flagged = stands_out(loss[0])
+    won_db = kind is Kind.DISABLE and metric is Metric.SQNR
+    flagged = stands_out(loss[0], _LEAST_WON if won_db else 0.0)
     order = np.argsort(-np.nan_to_num(loss[0], nan=-np.inf), kind="stable")
     return tuple(
         Score(
@@ -226,6 +228,9 @@ def _ranks(loss: Floats) -> Floats:
 def stands_out(loss: Floats | Sequence[float], least_iqr: float = 0.0) -> npt.NDArray[np.bool_]:
     """Which losses lie beyond median + 3 IQR of all (relative, since absolute limits fit no two models).
 
+    The IQR is that of the better half doubled where that is less: where a quarter of the layers is bad,
+    they would hide each other.
+
     Args:
         loss: Larger is worse; infinite values are judged, but do not count for the limit.
         least_iqr: What the IQR is at least taken to be; 5 % of the median in any case.
@@ -235,5 +240,5 @@ def stands_out(loss: Floats | Sequence[float], least_iqr: float = 0.0) -> npt.ND
     if known.size < 4:
         return np.zeros(values.shape, np.bool_)
     low, middle, high = np.percentile(known, [25, 50, 75])
-    spread = max(high - low, _SMALL_IQR * abs(middle), least_iqr)
+    spread = max(min(high - low, 2.0 * (middle - low)), _SMALL_IQR * abs(middle), least_iqr)
     return np.asarray(values > middle + 3.0 * spread, np.bool_)

@@ -17,6 +17,7 @@ class Turn:
     """The first layer at which the error is far larger than elsewhere."""
 
     layer: str
+    is_input: bool = False  # it reads nothing
     before_db: float  # SQNR of the worst tensor it reads; inf where nothing is lost before it
     after_db: float  # of its output, everything before it quantized too
     local_db: float | None  # of its output, the layer alone quantized, where that was measured
@@ -25,6 +26,8 @@ class Turn:
     @property
     def sentence(self) -> str:
         """For people."""
+        if self.is_input:
+            return f"It is an input of the model, and rounding it leaves {self.after_db:.1f} dB."
         before = "without loss" if math.isinf(self.before_db) else f"at {self.before_db:.1f} dB"
         said = f"What it reads arrives {before}, what it gives leaves at {self.after_db:.1f} dB"
         if self.local_db is None:
@@ -56,6 +59,7 @@ def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
     inherited = alone is not None and bad not in by_own and alone < 0.25 * after[bad]
     return Turn(
         layer=bad,
+        is_input=not model.layer(bad).inputs,
         before_db=-_db(before[bad]),
         after_db=-_db(after[bad]),
         local_db=None if local is None else local.sqnr_db,

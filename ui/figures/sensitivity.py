@@ -27,85 +27,71 @@ class Axis:
     formula: str
 
 
-_LOST: dict[Metric, Axis] = {
-    Metric.SQNR: Axis(
-        title="output SQNR, dB (shorter is worse)",
-        words="output SQNR",
-        unit="dB",
-        shown=lambda v: v,
-        formula=SQNR_FORMULA,
+def _same(value: float) -> float:
+    return value
+
+
+def _missing(share: float) -> float:
+    return 1.0 - share
+
+
+def _missing_percent(share: float) -> float:
+    return 100.0 * (1.0 - share)
+
+
+def _percent(share: float) -> float:
+    return 100.0 * share
+
+
+_KL = "Σ p ln(p/q), mean over the rows"
+_SAME_CLASS, _RIGHT_CLASS = (
+    "share of rows with the same class first",
+    "share of rows with the right class first",
+)
+# What is lost: title, words, unit, from the ranking's value, formula. SQNR alone is shorter where it is worse.
+_LOST: dict[Metric, tuple[str, str, str, Callable[[float], float], str]] = {
+    Metric.SQNR: ("output SQNR, dB (shorter is worse)", "output SQNR", "dB", _same, SQNR_FORMULA),
+    Metric.COSINE: (
+        "1 − output cosine (longer is worse)",
+        "1 − output cosine",
+        "",
+        _missing,
+        COSINE_FORMULA,
     ),
-    Metric.COSINE: Axis(
-        title="1 − output cosine (longer is worse)",
-        words="1 − output cosine",
-        unit="",
-        shown=lambda v: 1.0 - v,
-        formula=COSINE_FORMULA,
+    Metric.KL: ("KL divergence of the classes, nats (longer is worse)", "KL divergence", "nats", _same, _KL),
+    Metric.AGREEMENT: (
+        "rows that change class, % (longer is worse)",
+        "class changed in",
+        "%",
+        _missing_percent,
+        f"100 − {_SAME_CLASS}",
     ),
-    Metric.KL: Axis(
-        title="KL divergence of the classes, nats (longer is worse)",
-        words="KL divergence",
-        unit="nats",
-        shown=lambda v: v,
-        formula="Σ p ln(p/q), mean over the rows",
-    ),
-    Metric.AGREEMENT: Axis(
-        title="rows that change class, % (longer is worse)",
-        words="class changed in",
-        unit="%",
-        shown=lambda v: 100.0 * (1.0 - v),
-        formula="100 − share of rows with the same class first",
-    ),
-    Metric.TOP1: Axis(
-        title="rows with a wrong class, % (longer is worse)",
-        words="wrong class in",
-        unit="%",
-        shown=lambda v: 100.0 * (1.0 - v),
-        formula="100 − top-1",
+    Metric.TOP1: (
+        "rows with a wrong class, % (longer is worse)",
+        "wrong class in",
+        "%",
+        _missing_percent,
+        f"100 − {_RIGHT_CLASS}",
     ),
 }
-_WON: dict[Metric, Axis] = {
-    Metric.SQNR: Axis(
-        title="output SQNR won back, dB (longer matters more)",
-        words="wins back",
-        unit="dB",
-        shown=lambda v: v,
-        formula=SQNR_FORMULA,
-    ),
-    Metric.COSINE: Axis(
-        title="output cosine won back (longer matters more)",
-        words="wins back",
-        unit="of cosine",
-        shown=lambda v: v,
-        formula=COSINE_FORMULA,
-    ),
-    Metric.KL: Axis(
-        title="KL divergence won back, nats (longer matters more)",
-        words="wins back",
-        unit="nats",
-        shown=lambda v: v,
-        formula="Σ p ln(p/q), mean over the rows",
-    ),
-    Metric.AGREEMENT: Axis(
-        title="agreement won back, percentage points (longer matters more)",
-        words="wins back",
-        unit="pp",
-        shown=lambda v: 100.0 * v,
-        formula="share of rows with the same class first",
-    ),
-    Metric.TOP1: Axis(
-        title="top-1 won back, percentage points (longer matters more)",
-        words="wins back",
-        unit="pp",
-        shown=lambda v: 100.0 * v,
-        formula="share of rows with the right class first",
-    ),
+# What is won back: of what, its unit on the axis and in a sentence, from the ranking's value, formula.
+_WON: dict[Metric, tuple[str, str, str, Callable[[float], float], str]] = {
+    Metric.SQNR: ("output SQNR", ", dB", "dB", _same, SQNR_FORMULA),
+    Metric.COSINE: ("output cosine", "", "of cosine", _same, COSINE_FORMULA),
+    Metric.KL: ("KL divergence", ", nats", "nats", _same, _KL),
+    Metric.AGREEMENT: ("agreement", ", percentage points", "pp", _percent, _SAME_CLASS),
+    Metric.TOP1: ("top-1", ", percentage points", "pp", _percent, _RIGHT_CLASS),
 }
 
 
 def axis(kind: Kind, metric: Metric) -> Axis:
     """How a ranking is drawn: what is lost, or with one layer off, what is won back."""
-    return (_WON if kind is Kind.DISABLE else _LOST)[metric]
+    if kind is not Kind.DISABLE:
+        title, words, unit, shown, formula = _LOST[metric]
+        return Axis(title=title, words=words, unit=unit, shown=shown, formula=formula)
+    what, of, unit, shown, formula = _WON[metric]
+    title = f"{what} won back{of} (longer matters more)"
+    return Axis(title=title, words="wins back", unit=unit, shown=shown, formula=formula)
 
 
 def sensitivity_figure(scores: Sequence[Score], kind: Kind, metric: Metric) -> go.Figure:

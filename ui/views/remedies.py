@@ -173,9 +173,9 @@ def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
     said = f"alone {gain}"
     if forecast is not None:
         said = f"output **{text.change(forecast.after - forecast.before)}** · {said}"
-    if remedy.fix is not None:
-        said += " · helps other layers too"
     price = f"{remedy.price[:1].upper()}{remedy.price[1:]}"
+    if remedy.fix is not None:
+        price = "For this layer; others gain or lose too"
     return f"{said}  \n:gray[:small[{text.escape(price)}]]" if price else said
 
 

@@ -117,16 +117,15 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             on_click=_begin,
         )
         if job is None or not job.active:
-            st.caption(_extent(now, kind, int(count), last))
+            st.caption(_extent(now, kind, int(count)))
     st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
     return kind, metric
 
 
-def _extent(now: state.Session, kind: Kind, count: int, last: Sweep | None) -> str:
+def _extent(now: state.Session, kind: Kind, count: int) -> str:
     """How much a run would be, and how long it should take at the pace of the last one."""
     total = runs.subjects(now, kind) * count
-    fresh = len(last.runs) - last.repeated if last is not None else 0
-    pace = last.seconds / fresh if last is not None and fresh >= count and last.seconds > 0.0 else None
+    pace = runs.pace(now)
     return f"{total:,} runs" + (f", about {text.duration(total * pace)}" if pace is not None else "")
 
 
@@ -212,7 +211,8 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
     with st.container(border=True):
         click = "; click a bar to inspect the layer" if sweep.kind in runs.LAYERS else ""
         _heading(sweep, metric, scores, click)
-        everything = len(scores) > ROWS and st.toggle(f"Show all {len(scores)}", key="sens_all")
+        few = len(scores) <= ROWS + ROWS // 2  # no toggle for a handful more
+        everything = few or st.toggle(f"Show all {len(scores)}", key="sens_all")
         shown = scores if everything else scores[:ROWS]
         st.session_state[ORDER] = [score.name for score in shown] if sweep.kind in runs.LAYERS else []
         st.plotly_chart(
