@@ -30,7 +30,7 @@ class _Kernel(NamedTuple):
 
 # Fitted to ONNX Runtime's own profiles of four convolutional networks on one core of a CPU with VNNI. Only
 # their ratios matter, since times are given as a share of the float model's.
-_NODE = 3000.0  # ns to call a kernel
+_NODE = 1500.0  # ns to call a kernel
 _FLOAT, _FLOAT_DEPTHWISE = _Kernel(0.0084, 0.03), _Kernel(0.011, 0.02)
 _INTEGER, _INTEGER_DEPTHWISE = _Kernel(0.0022, 0.058), _Kernel(0.04, 0.004)
 _PLAIN, _PLAIN_DEPTHWISE = _Kernel(0.0102, 0.088), _Kernel(0.018, 0.46)  # float with integer weights

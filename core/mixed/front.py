@@ -47,6 +47,11 @@ class Front:
     notes: tuple[str, ...]  # what the target makes of it, and what is an estimate
     beaten: tuple[Point, ...] = ()  # measured too; a point of the front costs no more and is no less exact
 
+    @property
+    def plain(self) -> Point:
+        """Every layer in the lowest precision, to compare with; on the front unless another beats it."""
+        return next(point for point in (*self.points, *self.beaten) if not point.layers)
+
     def cheapest(self, *, max_drop: float | None = None, min_sqnr: float | None = None) -> Point:
         """The cheapest point that is good enough.
 

@@ -79,7 +79,8 @@ def mixed_precision(
     judge = float_reference(model, judge_samples, count=len(judge_samples), layers=False, threads=threads)
     scores: Accuracy | None = None
     measured = []
-    for number, assignment in enumerate(spread(search.front(), search.found, max(points, 2))):
+    chosen = spread(search.front(), search.found, max(points, 2))
+    for number, assignment in enumerate(dict.fromkeys((space.bottom, *chosen))):
 
         def alive(_: object = None, done: int = search.total + _WEIGHT * number) -> None:
             report(progress, done, total, "measuring recipes")
