@@ -104,12 +104,15 @@ def measured_default(
     )
 
 
-def split_samples(samples: Samples) -> tuple[Samples, Samples | None]:
-    """Samples to choose on, in the order of their content, and others to judge by; None if they are few."""
+def split_samples(samples: Samples, most: int = HELD_OUT) -> tuple[Samples, Samples | None]:
+    """Samples to choose on, in the order of their content, and others to judge by; None if they are few.
+
+    A third is held out, but no more than `most`.
+    """
     order = samples.by_content()
     if len(order) < FEWEST:
         return samples.select(order), None
-    held = min(HELD_OUT, len(order) // 3)
+    held = min(most, len(order) // 3)
     return samples.select(order[:-held]), samples.select(order[-held:])
 
 

@@ -107,7 +107,8 @@ def free_layers(
         shut |= set() if layer is None else {layer.name}
     names = tuple(la.name for la in model.layers if la.name in owners and la.name not in shut)
     return names, tuple(
-        tuple(p for p in precisions if p is not Precision.INT16 or owners[name].tensors) for name in names
+        tuple(p for p in precisions if p is not Precision.INT16 or p is precisions[0] or owners[name].tensors)
+        for name in names
     )
 
 
