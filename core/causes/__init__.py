@@ -16,6 +16,7 @@ from core.statistics import Statistics
 
 __all__ = ["Cause", "Reason", "causes", "diagnose"]
 
+MOST = 0.5  # of a layer's noise that one cause must stand for; else the rest is spoken of, too
 _RULES: tuple[Callable[[Case], Iterable[Cause]], ...] = (
     weights.uneven,
     weights.outliers,
@@ -77,8 +78,9 @@ def causes(
     found = [cause for rule in _RULES for cause in rule(case)]
     if not weights.EXPLAINED & {cause.reason for cause in found}:
         found += weights.coarse(case)
-    if not found and case.noise.total > 0.0:
-        found = list(tensors.wide(case))
+    known = max((cause.share for cause in found), default=0.0)
+    if known < MOST and case.noise.total > 0.0:
+        found += tensors.wide(case, known)
     return tuple(sorted(found, key=lambda cause: -cause.share))
 
 

@@ -145,7 +145,7 @@ def percent(share: float) -> str:
     if 0.0 < value < 0.01:
         return "less than 0.01 %"
     if 99.0 < value < 100.0:
-        return f"{min(value, 99.99):.4g} %"
+        return f"{min(value, 99.9):.3g} %"
     return f"{value:.0f} %" if value >= 10.0 else f"{value:.2g} %"
 
 

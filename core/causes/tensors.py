@@ -231,20 +231,26 @@ def shared_range(case: Case) -> Iterator[Cause]:
     )
 
 
-def wide(case: Case) -> Iterator[Cause]:
-    """What to say when nothing else is found: what was looked at, and what is left to try."""
+def wide(case: Case, known: float = 0.0) -> Iterator[Cause]:
+    """What to say when nothing else is found: what was looked at, and what is left to try.
+
+    Args:
+        case: The layer.
+        known: Share of its noise that another cause stands for.
+    """
     bits = 8 if case.tensor is None else case.tensor.encoding.type.bits
     ranges = case.forecast.ranges()
     samples = case.statistics.samples
     total = case.noise.total if case.evidence is None else case.evidence.total
-    said = f"No single fault ({'; '.join(_checked(case, ranges))}): {decibel(total)} alone is what "
+    found = "The rest has no" if known else "No"
+    said = f"{found} single fault ({'; '.join(_checked(case, ranges))}): {decibel(total)} alone is what "
     said += f"{bits} bits give for values spread like these."
     if samples < MANY:
         said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
     yield case.cause(
         Reason.WIDE,
         said,
-        1.0,
+        1.0 - known,
         {"noise": case.noise.total, "samples": samples},
         *ranges,
         *case.forecast.wider(),
