@@ -42,7 +42,7 @@ LAYOUT = """
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.commands ui.launch ui.listing ui.one_tensor ui.options
+    ui.app ui.anatomy ui.cli ui.cli_options ui.commands ui.launch ui.listing ui.mixing ui.one_tensor ui.options
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

@@ -16,6 +16,7 @@ from ui import console
 from ui.cli_options import (
     AllowHost,
     Auto,
+    Budget,
     Cache,
     Data,
     EasyQuant,
@@ -24,12 +25,16 @@ from ui.cli_options import (
     Json,
     Labels,
     Limit,
+    MaxDrop,
     Method,
+    MinSqnr,
+    MixCost,
     ModelPath,
     NoBrowser,
     Percentile,
     Port,
     Precision,
+    Precisions,
     Preprocess,
     Random,
     Report,
@@ -251,21 +256,29 @@ def tune(
         Path | None,
         typer.Option(metavar="FILE", help="Start from a saved recipe; layers it sets stay as set."),
     ] = None,
+    max_drop: MaxDrop = None,
+    min_sqnr: MinSqnr = None,
+    budget: Budget = None,
+    precisions: Precisions = None,
+    cost: MixCost = None,
     random: Random = None,
     seed: Seed = 0,
     limit: Limit = None,
+    labels: Labels = None,
     preprocess: Preprocess = None,
     threads: Threads = None,
     cache: Cache = True,
     json: Json = False,
 ) -> None:
-    """Find the recipe that measures best: methods, corrected biases, passes, single layers."""
+    """Find the recipe that measures best: methods, corrected biases, passes, single layers, precisions."""
     from ui import commands, listing
+    from ui.mixing import Aim
     from ui.options import Choices, Feed
 
-    feed = Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
+    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
+    aim = Aim(max_drop=max_drop, min_sqnr=min_sqnr, budget=budget, precisions=precisions, cost=cost)
     choices = Choices(weights=weights, float_layers=tuple(float_layer or ()), target=target, recipe=recipe)
-    result = commands.tune(model, feed, choices, output, threads=threads, cache=cache, quiet=json)
+    result = commands.tune(model, feed, choices, output, aim=aim, threads=threads, cache=cache, quiet=json)
     _show(result, listing.tuning, json)
 
 

@@ -89,3 +89,26 @@ EasyQuant = Annotated[
 ]
 Auto = Annotated[bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")]
 Report = Annotated[bool, typer.Option("--report", help="Also compare the result with the float model.")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS", help="Cheapest mix of precisions that loses at most so many points of top-1."
+    ),
+]
+MinSqnr = Annotated[
+    float | None, typer.Option(metavar="DB", help="Cheapest mix whose outputs have at least this SQNR.")
+]
+Budget = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Most exact mix within 500kB, 2MB, or 60% of float.")
+]
+Precisions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="What the mix is made of, of int8,int16,float.  [default: those with kernels: int8,float]",
+    ),
+]
+MixCost = Annotated[
+    str | None,
+    typer.Option("--cost", metavar="C", help="Cheap in size or in estimated latency.  [default: size]"),
+]

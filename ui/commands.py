@@ -26,6 +26,7 @@ from core.targets import Precision
 from core.thresholds import Method
 from core.tune import measured_default, representative
 from ui.console import BadInput, note, progress_bar
+from ui.mixing import Aim, mixed
 from ui.options import Choices, Feed, check_output, write
 
 Figures = dict[str, Any]
@@ -199,11 +200,12 @@ def tune(
     choices: Choices,
     output: Path,
     *,
+    aim: Aim,
     threads: int | None,
     cache: bool,
     quiet: bool,
 ) -> Figures:
-    """Find the recipe that measures best, and write it.
+    """Find the recipe that measures best, or from there the mix of precisions asked for, and write it.
 
     Raises:
         QuantScopeError: model, samples or the file to write are unusable.
@@ -211,24 +213,29 @@ def tune(
     check_output(output, (".yaml", ".yml"), path, feed.data)
     model = load_model(path)
     recipe = choices.build(model)
-    samples = feed.open(model)
+    aim.check(recipe)
+    samples = feed.open(model, accuracy=aim.max_drop is not None)
     if samples.synthetic:
         note("warning: tuned on random samples, the recipe says nothing about real ones")
     statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
-    write(output, found.recipe.to_yaml().encode("utf-8"))
+    chosen, front = found.recipe, None
+    if aim.given:
+        chosen, front = mixed(model, samples, recipe, chosen, aim, threads=threads, quiet=quiet)
+    write(output, chosen.to_yaml().encode("utf-8"))
     return {
         "recipe": str(output),
         "minmax_db": found.minmax_db,
         "tuned_db": found.tuned_db,
         "samples": {"choosing": found.choosing, "held_out": found.held_out},
-        "passes": [choice.name for choice in found.recipe.passes],
-        "default": found.recipe.default,
+        "passes": [choice.name for choice in chosen.passes],
+        "default": chosen.default,
         "steps": [
             {"what": step.what, "sqnr_db": step.sqnr_db, "kept": step.kept, "why": step.why}
             for step in found.steps
         ],
         "story": list(found.story),
+        "front": front,
     }
 
 

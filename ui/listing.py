@@ -108,8 +108,50 @@ def quantization(result: Figures) -> str:
 def tuning(result: Figures) -> str:
     """What `tune` shows."""
     lines = [clean(sentence) for sentence in result["story"]]
+    if result["front"] is not None:
+        lines += ["", _front(result["front"]), _taken(result["front"])]
+        lines += [f"note: {note}" for note in result["front"]["notes"]]
     lines.append(f"wrote {result['recipe']}: use it with quantscope quantize --recipe {result['recipe']}")
     return "\n".join(lines)
+
+
+def _front(found: Figures) -> str:
+    """The points of a front, the one taken marked."""
+    last = "below float" if found["labelled"] else "changed"
+    rows = [
+        (
+            "*" if point["taken"] else "",
+            size(point["size_bytes"]),
+            f"{100.0 * point['size_bytes'] / found['float']['size_bytes']:.1f} %",
+            f"{100.0 * point['time_share']:.0f} %",
+            "exact" if point["exact"] else f"{point['sqnr_db']:.2f} dB",
+            _percent(point["top1"]),
+            "-" if point["drop"] is None else f"{point['drop']:.2f}",
+            len(point["layers"]),
+        )
+        for point in found["points"]
+    ]
+    head = ("", "size", "of float", "time (est.)", "SQNR", "top-1", last, f"not {found['lowest']}")
+    return table(head, rows, numeric=head[1:])
+
+
+def _taken(found: Figures) -> str:
+    """Which point was taken."""
+    point = next(point for point in found["points"] if point["taken"])
+    share = 100.0 * point["size_bytes"] / found["float"]["size_bytes"]
+    given = list(point["layers"].values())
+    counts = {precision: given.count(precision) for precision in dict.fromkeys(sorted(given))}
+    rest = found["layers"] - len(given)
+    layers = ", ".join(f"{n} in {p}" for p, n in {found["lowest"]: rest, **counts}.items() if n)
+    error = "exact" if point["exact"] else f"{point['sqnr_db']:.2f} dB"
+    if point["drop"] is not None:
+        error += f", {point['drop']:.2f} points of top-1 below float"
+        error = error if found["labelled"] else error.replace("of top-1 below float", "of classes changed")
+    where = "samples not used to choose" if found["held_out"] else "samples, the same that chose"
+    return (
+        f"Taken: {size(point['size_bytes'])} ({share:.1f} % of float), {error}, "
+        f"on {found['samples']} {where}; of {found['layers']} layers {layers}."
+    )
 
 
 def comparison(result: Figures) -> str:
