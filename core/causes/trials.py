@@ -1,5 +1,6 @@
 """Remedies measured: on samples that neither showed the fault nor set a threshold."""
 
+import math
 from dataclasses import dataclass
 
 from core.calibrate import calibrate
@@ -66,6 +67,14 @@ class RemedyTrial:
         """Of top-1, in percentage points; None without labels."""
         before, after = self.before.top1, self.after.top1
         return None if before is None or after is None else 100.0 * (after - before)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the points are more than chance does: twice the spread of the rows that may have changed."""
+        if self.points is None or self.before.agreement is None or self.after.agreement is None:
+            return False
+        changed = self.rows * (2.0 - self.before.agreement - self.after.agreement)
+        return abs(self.points) / 100.0 * self.rows > 2.0 * math.sqrt(changed)
 
 
 def rankable(calibration: int, evaluation: int) -> int:

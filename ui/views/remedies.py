@@ -196,16 +196,17 @@ def _outcome(trial: RemedyTrial) -> str:
     """Gain in decibels, and in points where there are labels."""
     said = f"output {_coloured(trial.gain_db, 'dB')}"
     if trial.points is not None:
-        said += f" · top-1 {_coloured(trial.points, 'points')}"
+        chance = "" if trial.certain or abs(trial.points) < MIXED else " (may be chance)"
+        said += f" · top-1 {_coloured(trial.points, 'points', plain=not trial.certain)}{chance}"
     where = f"{trial.rows:,} unseen samples" if trial.unseen else f"the same {trial.rows:,} samples"
     ends = f"{text.decibel(trial.before.sqnr_db)} → {text.decibel(trial.after.sqnr_db)}"
     return f"{said}  \n:gray[:small[{text.escape(ends)} on {where}]]"
 
 
-def _coloured(gain: float | None, unit: str) -> str:
+def _coloured(gain: float | None, unit: str, *, plain: bool = False) -> str:
     if gain is None or math.isnan(gain):
         return "–"
-    colour = "gray" if abs(gain) < MIXED else "green" if gain > 0 else "red"
+    colour = "gray" if plain or abs(gain) < MIXED else "green" if gain > 0 else "red"
     return f":{colour}[**{text.change(gain, unit)}**]"
 
 
