@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from core.histogram import Histogram
 from core.quant import ScaleRule
-from core.thresholds import Method
+from core.thresholds import Family, Method, fits
 from ui import text
 from ui.tensor_view import LABELS, Curve, RangeView, clipped, curve
 
@@ -77,6 +78,7 @@ def payload(
             "width": shown.width,
             "counts": shown.counts.tolist(),
         },
+        "fits": _fits(h, shown),
         "zeros": h.zeros,
         "total": h.count,
         "range": {"low": seen.asked.low, "high": seen.asked.high},
@@ -95,6 +97,27 @@ def payload(
         "names": NAMES,
         "formulas": FORMULAS,
     }
+
+
+def _fits(h: Histogram, shown: Histogram) -> list[dict[str, Any]]:
+    """The best Gauss and the best Laplace density, better one first, as counts expected in bins of `shown`."""
+    out: list[dict[str, Any]] = []
+    for fit in fits(h):
+        if any(known["family"] == fit.family for known in out):
+            continue
+        expected = np.diff(fit.cumulative(shown.edges)) * float(shown.counts.sum())
+        out.append(
+            {
+                "family": fit.family,
+                "label": fit.label,
+                "center": fit.center,
+                "spread": fit.spread,
+                "measure": "standard deviation" if fit.family is Family.GAUSS else "mean deviation",
+                "distance": fit.distance,
+                "expected": [float(f"{v:.4g}") if v > 0.005 else 0 for v in expected],
+            }
+        )
+    return out
 
 
 def _domain(seen: RangeView) -> list[float]:

@@ -91,7 +91,7 @@ def _result(now: state.Session, job: Job, run: WholeRun) -> None:
         if not (in_use or fits):
             said += "; found for another state of the recipe: run again, or undo back to it"
         st.caption(said)
-    _table(run)
+    _table(now, run)
 
 
 def _verdict(run: WholeRun) -> None:
@@ -139,8 +139,9 @@ def _why(figures: Figures) -> str:
     return " Each layer's own output is closer to float, the network's is not: keep what you have."
 
 
-def _table(run: WholeRun) -> None:
-    found = run.tuned.layers
+def _table(now: state.Session, run: WholeRun) -> None:
+    found, owners = run.tuned.layers, now.encodings.placement.tensors
+    ranges = [run.tuned.ranges.get(owners.get(entry.tensor, "")) for entry in found]
     if not found and not run.tuned.left_out:
         return
     with st.expander("Layer by layer"):
@@ -156,6 +157,10 @@ def _table(run: WholeRun) -> None:
                         f"{sum(factor != 1.0 for factor in entry.factors)} of {len(entry.factors)}"
                         for entry in found
                     ],
+                    "range": [
+                        f"{text.number(r.low)} … {text.number(r.high)}" if r is not None else "as it was"
+                        for r in ranges
+                    ],
                 }
             ),
             hide_index=True,
@@ -166,14 +171,9 @@ def _table(run: WholeRun) -> None:
                 "before": number("cosine before", format="%.6f", help="Of the layer's own output"),
                 "after": number("cosine after", format="%.6f"),
                 "moved": st.column_config.TextColumn("weight scales changed"),
+                "range": st.column_config.TextColumn("range of what it reads"),
             },
         )
-        ranges = [
-            f"{text.code(owner)} {text.number(r.low)} … {text.number(r.high)}"
-            for owner, r in run.tuned.ranges.items()
-        ]
-        if ranges:
-            st.markdown("Ranges changed: " + ", ".join(ranges))
         for name, why in run.tuned.left_out.items():
             st.markdown(f"{text.code(name)} is not tuned: {text.escape(why)}")
 

@@ -63,18 +63,20 @@ function title(S, chart, y, text) {
 
 function drawHistogram(S, chart, inner) {
   const d = S.data, counts = d.bins.counts, width = d.bins.width, base = S.top + HIST;
-  const peak = Math.log10(1 + Math.max(1, d.zeros, ...counts));
-  const Y = (c) => base - (Math.log10(1 + c) / peak) * (HIST - 6);
+  const most = counts.reduce((a, b) => Math.max(a, b), 1), fits = S.fits ? d.fits : [];
+  const fitted = fits.reduce((top, fit) => fit.expected.reduce((a, b) => Math.max(a, b), top), 0);
+  // Linear: exact zeros, which would flatten all else, end at the frame; so does a density far above the counts.
+  const peak = S.linear ? Math.max(most, Math.min(fitted, 1.5 * most)) : Math.log10(1 + Math.max(most, d.zeros, fitted));
+  const Y = (c) => Math.max(S.top, base - ((S.linear ? c : Math.log10(1 + c)) / peak) * (HIST - 6));
   S.Y = Y;
   svg("rect", { x: LEFT, y: S.top, width: inner, height: HIST, class: "frame" }, chart);
   svg("text", { x: LEFT, y: 16, class: "title" }, chart, d.heading);
   svg("text", { x: LEFT + 12 + d.heading.length * 6.4, y: 16, class: "note" }, chart,
-    `${count(d.total)} values, log count${d.zeros ? `, ${percent(d.zeros / d.total)} exact zeros` : ""}`);
-  const every = Math.max(1, Math.ceil(peak / 7));
-  for (let k = 0; k <= peak; k += every) {
-    const y = Y(10 ** k - (k ? 1 : 1));
+    `${count(d.total)} values, ${S.linear ? "" : "log "}count${d.zeros ? `, ${percent(d.zeros / d.total)} exact zeros` : ""}`);
+  for (const [value, label] of countTicks(S, peak)) {
+    const y = Y(value);
     svg("line", { x1: LEFT, x2: LEFT + inner, y1: y, y2: y, class: "grid" }, chart);
-    svg("text", { x: LEFT - 8, y: y + 4, class: "tick", "text-anchor": "end" }, chart, k ? power10(k) : "0");
+    svg("text", { x: LEFT - 8, y: y + 4, class: "tick", "text-anchor": "end" }, chart, label);
   }
   const group = svg("g", { "clip-path": "url(#inside)" }, chart);
   let path = "";
@@ -94,8 +96,25 @@ function drawHistogram(S, chart, inner) {
     svg("line", { x1: x, x2: x, y1: base, y2: y, class: "zero" }, group);
     svg("circle", { cx: x, cy: y, r: 3, class: "zerodot" }, group);
   }
+  for (const [i, fit] of [...fits.entries()].reverse()) drawFit(S, group, fit, i === 0);
   S.clipLow = svg("rect", { y: S.top, height: HIST, class: "clip" }, group);
   S.clipHigh = svg("rect", { y: S.top, height: HIST, class: "clip" }, group);
+}
+
+// Counts with a label each, for the axis of the histogram.
+function countTicks(S, peak) {
+  if (S.linear) return ticks(0, peak, 5).map((v) => [v, count(v)]);
+  const every = Math.max(1, Math.ceil(peak / 7)), found = [];
+  for (let k = 0; k <= peak; k += every) found.push([10 ** k - 1, k ? power10(k) : "0"]);
+  return found;
+}
+
+// Counts that a fitted density expects in the bins, on a rim that sets the line off from the bars.
+function drawFit(S, group, fit, best) {
+  const { start, width } = S.data.bins;
+  const xs = fit.expected.map((_, i) => start + (i + 0.5) * width);
+  polyline(S, group, xs, fit.expected, S.Y, "fit rim");
+  polyline(S, group, xs, fit.expected, S.Y, `fit ${best ? "best" : "other"}`);
 }
 
 // Every branch of the curves: over the high end, and over the low end or mirrored where there is one.

@@ -203,6 +203,8 @@ function fitRange(S) {
   zoom(S, S.data.mode === "nonneg" ? S.data.domain[0] : low - room, high + room);
 }
 
+const expectation = (v) => (v >= 100 ? count(v) : number(v, 3));
+
 function hover(S, event) {
   const box = S.svg.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
   const inside = px >= LEFT && px <= S.width - RIGHT && py >= S.top && py <= S.bottom && !S.drag;
@@ -213,6 +215,7 @@ function hover(S, event) {
   S.cross.setAttribute("x2", px);
   const x = S.V(px), bin = Math.floor((x - S.data.bins.start) / S.data.bins.width);
   const lines = [["value", number(x)], ["count here", count(S.data.bins.counts[bin] || 0)]];
+  if (S.fits) for (const fit of S.data.fits) lines.push([`${fit.label} expects`, expectation(fit.expected[bin] || 0)]);
   const curve = x < 0 ? S.data.curves.low || (S.data.mode === "symmetric" ? S.data.curves.high : null) : S.data.curves.high;
   if (curve) {
     const at = x < 0 && !S.data.curves.low ? -x : x;
@@ -250,9 +253,24 @@ function build(S) {
     };
   }
   const views = html("div", { class: "chips" }, bar);
+  const toggle = (text, hint, name) => {
+    const chip = html("button", { type: "button", class: "chip plain", title: hint, "aria-pressed": String(S[name]) }, views, text);
+    chip.onclick = () => {
+      S[name] = !S[name];
+      chip.setAttribute("aria-pressed", String(S[name]));
+      drawChart(S);
+      place(S);
+      legend(S);
+    };
+    return chip;
+  };
+  toggle("Gauss / Laplace", "The densities that ACIQ fits to the values, as counts they expect in each bin", "fits").disabled = !d.fits.length;
+  toggle("Linear", "Counts on a linear axis", "linear");
   const button = (text, hint, act) => { html("button", { type: "button", class: "chip plain", title: hint }, views, text).onclick = act; };
   button("Fit range", "Zoom so that the kept range fills the chart", () => fitRange(S));
   button("Fit all", "Show every value", () => zoom(S, ...d.domain));
+  S.legend = html("div", { class: "legend" }, root);
+  legend(S);
   S.plot = html("div", { class: "plot" }, root);
   S.tip = html("div", { class: "hover", hidden: "" }, S.plot.parentNode);
   S.plot.onpointermove = (event) => hover(S, event);
@@ -266,6 +284,18 @@ function build(S) {
   S.view = [...d.domain];
 }
 
+// Which line is which density, its parameters, and how far it is from the values.
+function legend(S) {
+  S.legend.replaceChildren();
+  S.legend.hidden = !S.fits || !S.data.fits.length;
+  S.data.fits.forEach((fit, i) => {
+    const entry = html("span", { class: "entry", title: "Distance: largest difference of the distribution functions (Kolmogorov-Smirnov), exact zeros left out" }, S.legend);
+    html("i", { class: i ? "other" : "best" }, entry);
+    html("b", {}, entry, fit.label + (i ? "" : ", fits better"));
+    html("span", {}, entry, `centre ${number(fit.center, 3)}, ${fit.measure} ${number(fit.spread, 3)}, distance ${percent(fit.distance)}`);
+  });
+}
+
 function colours(root) {
   const list = getComputedStyle(root).getPropertyValue("--st-chart-categorical-colors").split(/,(?![^(]*\))/);
   list.forEach((colour, i) => root.style.setProperty(`--c${i}`, colour.trim()));
@@ -275,7 +305,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector("#threshold");
   const first = !parentElement.threshold;
-  const S = parentElement.threshold || (parentElement.threshold = { root, seq: data.seq, active: "sqnr", drag: null, live: false });
+  const S = parentElement.threshold || (parentElement.threshold = { root, seq: data.seq, active: "sqnr", fits: false, linear: false, drag: null, live: false });
   S.send = setTriggerValue;
   S.use = (id) => setTriggerValue("use", { method: id, rev: S.rev });
   S.grab = (g, side) => grab(S, g, side);
