@@ -63,6 +63,7 @@ class Forecast:
     layer: str
     now: Noise  # predicted for the present choice
     measured: Noise | None = None  # the same from a run of the layer alone
+    ranges_: list[tuple[Remedy, ...]] = field(default_factory=list, repr=False)  # found once
 
     def edited(self, changes: Mapping[str, Any]) -> Encodings:
         """The encodings with some fields of the layer's choice changed."""
@@ -128,8 +129,10 @@ class Forecast:
 
     def ranges(self) -> tuple[Remedy, ...]:
         """Methods that should find a better range, best first."""
-        found = _known(self.remedy(label, changes) for label, changes in _RANGES)
-        return tuple(sorted(found, key=lambda r: -r.gain_db))[:MOST_RANGES]
+        if not self.ranges_:
+            found = _known(self.remedy(label, changes) for label, changes in _RANGES)
+            self.ranges_.append(tuple(sorted(found, key=lambda r: -r.gain_db))[:MOST_RANGES])
+        return self.ranges_[0]
 
     def wider(self) -> tuple[Remedy, ...]:
         """More bits for what the layer computes."""

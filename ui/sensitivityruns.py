@@ -7,9 +7,9 @@ from typing import Any
 
 from core.causes import Cause, diagnose
 from core.causes.trials import rankable, split_parts
+from core.encodings import Encodings
 from core.evaluate import LayerError
 from core.model import Model
-from core.encodings import Encodings
 from core.progress import Cancelled, Progress, ProgressFn
 from core.samples import Samples
 from core.sensitivity import SAMPLES, Kind, Run, plan, stream

@@ -70,7 +70,7 @@ class RemedyTrial:
 
     @property
     def certain(self) -> bool:
-        """Whether the points are more than chance does: twice the spread of the rows that may have changed."""
+        """Whether the points are more than chance: twice the spread of the rows that may have changed."""
         if self.points is None or self.before.agreement is None or self.after.agreement is None:
             return False
         changed = self.rows * (2.0 - self.before.agreement - self.after.agreement)

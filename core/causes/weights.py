@@ -72,11 +72,16 @@ def outliers(case: Case) -> Iterator[Cause]:
 
 def coarse(case: Case) -> Iterator[Cause]:
     """The weights lose more than what the layer computes does, whatever the reason."""
+    seen = case.evidence
     if case.weights and case.weight_share >= 0.5:
+        said = "Rounding its weights costs more than rounding what it computes"
+        if seen is not None and seen.weights > seen.tensors:
+            said = f"{said}: {decibel(seen.weights)} against {decibel(seen.tensors)}."
+        else:
+            said = f"{said}, on average over its channels."
         yield case.cause(
             Reason.COARSE_WEIGHTS,
-            f"Rounding its weights costs most: {decibel(case.noise.weights)} from them alone, against "
-            f"{decibel(case.noise.tensors)} from rounding what it computes.",
+            said,
             case.weight_share,
             {"weights": case.noise.weights, "tensors": case.noise.tensors},
             *case.forecast.weight_ranges(),

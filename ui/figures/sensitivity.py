@@ -48,7 +48,7 @@ _SAME_CLASS, _RIGHT_CLASS = (
     "share of rows with the same class first",
     "share of rows with the right class first",
 )
-# What is lost: title, words, unit, from the ranking's value, formula. SQNR alone is shorter where it is worse.
+# What is lost: title, words, unit, from the ranking's value, formula. Only SQNR is shorter where it is worse.
 _LOST: dict[Metric, tuple[str, str, str, Callable[[float], float], str]] = {
     Metric.SQNR: ("output SQNR, dB (shorter is worse)", "output SQNR", "dB", _same, SQNR_FORMULA),
     Metric.COSINE: (
