@@ -65,7 +65,7 @@ def payload(
     high = curve(seen, "high") if h.max > 0.0 or seen.mode == "symmetric" else None
     low = curve(seen, "low") if seen.mode == "asymmetric" else None
     best = [float(np.nanmax(c.columns["sqnr"], initial=-np.inf)) for c in (high, low) if c is not None]
-    domain = _domain(seen)
+    floor, ceiling = _domain(seen)
     return {
         "rev": f"{seen.tensor}|{h.digest()[:16]}|{seen.mode}|{seen.spec.type}",
         "seq": seq,
@@ -84,9 +84,9 @@ def payload(
         "range": {"low": seen.asked.low, "high": seen.asked.high},
         "kept": {"low": seen.range.low, "high": seen.range.high},
         "ruled": seen.spec.scale_rule is not ScaleRule.FREE,
-        "domain": domain,
-        "floor": domain[0],
-        "ceiling": domain[1],
+        "domain": _domain(seen, *(c for c in (high, low) if c is not None)),
+        "floor": floor,
+        "ceiling": ceiling,
         "least": (h.abs_max or 1.0) / 1000,
         "curves": {"high": _plain(high), "low": _plain(low)},
         "exact": _exact(seen, high),
@@ -120,10 +120,17 @@ def _fits(h: Histogram, shown: Histogram) -> list[dict[str, Any]]:
     return out
 
 
-def _domain(seen: RangeView) -> list[float]:
-    """Values at the left and right end of the axis: all that was seen, and a little room."""
+def _domain(seen: RangeView, *found: Curve) -> list[float]:
+    """Values at the left and right end of an axis: all that was seen or is kept, and a little room.
+
+    With curves, also what a rule for scales would keep at any of their points.
+    """
     h = seen.histogram
     low, high = min(seen.asked.low, seen.range.low), max(seen.asked.high, seen.range.high)
+    for c in found:
+        if "kept_high" in c.columns:
+            low = min(low, float(c.columns["kept_low"].min()))
+            high = max(high, float(c.columns["kept_high"].max()))
     reach = max(h.abs_max, -low, high) or 1.0
     if seen.mode == "nonneg":
         return [0.0, reach * 1.03]

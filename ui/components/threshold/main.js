@@ -320,7 +320,10 @@ export default function (component) {
     if (!first || data.zoomed) root.dataset.ready = "1";
     place(S);
   } else if (!S.drag && data.seq >= S.seq) {
+    const whole = String(S.view) === String(S.data.domain), wider = String(data.domain) !== String(S.data.domain);
     S.data = data;
+    if (whole && wider) S.view = [...data.domain];
+    if (wider) S.plotted = "";
     if (S.plotted !== plotted(data)) { S.plotted = plotted(data); drawChart(S); }
     settle(S);
   }
