@@ -1,0 +1,415 @@
+"""Mixed precision: close to what trying everything finds, monotone, repeatable, and true on other samples."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from core.autotune import Tuned
+from core.calibrate import calibrate
+from core.data import Samples, open_samples
+from core.errors import RecipeError
+from core.evaluate import FloatReference, float_reference, preview
+from core.mixed import Cost, Front, Point, mixed_precision
+from core.mixed.costs import CostModel
+from core.mixed.knapsack import additive_front
+from core.model import Model, load_model
+from core.pipeline import Quantized, quantize
+from core.placement import place
+from core.progress import Cancelled, Progress
+from core.recipe import Recipe
+from core.statistics import Statistics
+from core.targets import Precision, target
+from core.thresholds import Method
+from core.tune import closeness, split_samples
+from sample_data import SAMPLES
+from tests.networks import Net
+from tests.support import Run
+
+MLP, MOBILE = SAMPLES["digits_mlp"], SAMPLES["digits_mobilenet"]
+INT8_FLOAT = (Precision.INT8, Precision.FLOAT)
+TOLERANCE_DB = 1.5  # what choosing on other samples than those that judge may cost
+
+
+def small_cnn(seed: int, side: int) -> onnx.ModelProto:
+    """Four layers with weights, the second of them ten times as hard to quantize as the others."""
+    net = Net(seed)
+    x = net.add("Relu", [net.conv("image", "a", 3, 16)], "a_relu")
+    hard = net.rng.standard_normal((24, 16, 3, 3)) * np.where(
+        net.rng.random((24, 16, 3, 3)) < 0.01, 2.0, 0.05
+    )
+    x = net.add("Conv", [x, net.const("b.w", hard)], "b", pads=[1] * 4, strides=[2, 2], kernel_shape=[3, 3])
+    x = net.add("Relu", [net.conv(net.add("Relu", [x], "b_relu"), "c", 24, 32)], "c_relu")
+    x = net.add("Flatten", [net.add("GlobalAveragePool", [x], "gap")], "flat")
+    net.add("Gemm", [x, net.random("fc.w", 10, 32), net.random("fc.b", 10)], "logits", transB=1)
+    return net.model({"image": ["N", 3, side, side]}, {"logits": ["N", 10]})
+
+
+def noise_samples(folder: Path, model: Model, side: int) -> Samples:
+    rng = np.random.default_rng(5)
+    loud = np.exp(0.3 * rng.standard_normal((90, 1, 1, 1)))
+    images = (rng.standard_normal((90, 3, side, side)) * loud).astype(np.float32)
+    np.savez(folder / "data.npz", image=images)
+    return open_samples(folder / "data.npz", model)
+
+
+def held_against(model: Model, samples: Samples) -> tuple[Samples, FloatReference, Statistics]:
+    """Samples that choose, the float outputs of those that judge, and statistics of the former."""
+    fitted, held = split_samples(samples)
+    assert held is not None
+    judge = float_reference(model, held, count=len(held), layers=False)
+    return fitted, judge, calibrate(model, fitted, cache=False)
+
+
+def figures(built: Quantized, judge: FloatReference, costs: CostModel, kind: Cost) -> tuple[float, float]:
+    """Cost and SQNR of a quantized model, apart from all that the search does."""
+    seen = preview(judge, built.proto, layers=False)
+    if kind is Cost.SIZE:
+        return float(len(built.proto.SerializeToString())), closeness(seen)
+    wide = {name for name, e in built.encodings.activations.items() if e.type.bits > 8}
+    return costs.time(built.encodings.placement, wide), closeness(seen)
+
+
+ONE_FIXED = Recipe().with_layer("c_Conv", precision=Precision.INT8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precisions", "start", "side"),
+    [
+        (Cost.SIZE, tuple(Precision), ONE_FIXED, 8),  # 243 assignments
+        (Cost.SIZE, INT8_FLOAT, Recipe(), 16),
+        (Cost.LATENCY, INT8_FLOAT, Recipe(), 32),
+    ],
+)
+def test_the_front_is_close_to_that_of_all_assignments(
+    tmp_path: Path, kind: Cost, precisions: tuple[Precision, ...], start: Recipe, side: int
+) -> None:
+    model = load_model(small_cnn(0, side).SerializeToString(), name="small")
+    samples = noise_samples(tmp_path, model, side)
+    front = mixed_precision(model, start, samples, cost=kind, precisions=precisions)
+    fitted, judge, statistics = held_against(model, samples)
+    costs = CostModel(model, statistics)
+    own = ("Input", "Conv", "GlobalAveragePool", "Gemm")
+    layers = [la.name for la in model.layers if la.op in own and la.name not in start.layers]
+    assert front.layers == len(layers)
+    every = place(model, target(start.target), [layer.name for layer in model.layers])
+    unit = 1.0 if kind is Cost.SIZE else costs.time(every)
+    gaps = []
+    for given in itertools.product(precisions, repeat=len(layers)):
+        recipe = start
+        for name, precision in zip(layers, given, strict=True):
+            recipe = recipe.with_layer(name, precision=precision)
+        built = quantize(model, recipe, fitted, statistics=statistics, cache=False)
+        cost, sqnr = figures(built, judge, costs, kind)
+        afford = [p.sqnr_db for p in front.points if p.cost(kind) <= cost / unit * (1.0 + 1e-6)]
+        best = max(afford, default=-math.inf)
+        gaps.append(0.0 if best == math.inf else sqnr - best)
+    assert max(gaps) <= TOLERANCE_DB
+    assert sum(gap > 0.1 for gap in gaps) <= 0.05 * len(gaps)  # close nearly everywhere
+    assert len(front.points) > 2
+
+
+def test_sums_are_solved_exactly() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        costs = [rng.integers(0, 9, options).astype(float) for options in (3, 2, 3, 3, 1)]
+        errors = [rng.random(cost.size) for cost in costs]
+        sums = []
+        for choice in itertools.product(*(range(cost.size) for cost in costs)):
+            cost = sum(c[i] for c, i in zip(costs, choice, strict=True))
+            sums.append((cost, sum(e[i] for e, i in zip(errors, choice, strict=True))))
+        true = {s for s in sums if not any(o[0] <= s[0] and o[1] < s[1] for o in sums)}
+        true = {min(s for s in true if s[0] == cost) for cost, _ in true}
+        found = []
+        for choice in additive_front(costs, errors):
+            cost = sum(c[i] for c, i in zip(costs, choice, strict=True))
+            found.append((cost, sum(e[i] for e, i in zip(errors, choice, strict=True))))
+        assert [c for c, _ in found] == sorted(c for c, _ in true)
+        assert [e for _, e in found] == pytest.approx([e for _, e in sorted(true)])
+
+
+@pytest.fixture(scope="module")
+def mobile() -> tuple[Model, Samples, Recipe, Front]:
+    """MinMax, which loses much on this network, with a pass, and a layer that the user has decided about."""
+    model = load_model(MOBILE.model)
+    samples = open_samples(MOBILE.calibration, model)
+    recipe = Recipe().with_passes("bias_correction").with_layer("stem", precision=Precision.INT8)
+    return model, samples, recipe, mixed_precision(model, recipe, samples, precisions=INT8_FLOAT)
+
+
+def test_dearer_points_are_closer_to_float(mobile: tuple[Model, Samples, Recipe, Front]) -> None:
+    front = mobile[3]
+    for before, after in itertools.pairwise(front.points):
+        assert before.size_bytes < after.size_bytes
+        assert before.sqnr_db < after.sqnr_db
+    for point in front.beaten:
+        assert any(p.size_bytes <= point.size_bytes and p.sqnr_db >= point.sqnr_db for p in front.points)
+    assert not front.plain.layers
+    assert front.held_out
+
+
+def test_what_the_user_chose_stays(mobile: tuple[Model, Samples, Recipe, Front]) -> None:
+    _, _, recipe, front = mobile
+    for point in front.points:
+        assert point.recipe.passes == recipe.passes
+        assert point.recipe.choice("stem").precision is Precision.INT8
+        assert "stem" not in dict(point.layers)
+
+
+def test_a_point_says_what_its_recipe_gives(mobile: tuple[Model, Samples, Recipe, Front]) -> None:
+    model, samples, _, front = mobile
+    fitted, held = split_samples(samples)
+    assert held is not None
+    judge = float_reference(model, held, count=len(held), layers=False)
+    point = front.points[len(front.points) // 2]
+    built = quantize(model, Recipe.from_yaml(point.recipe.to_yaml()), fitted, cache=False)
+    seen = preview(judge, built.proto, layers=False)
+    assert closeness(seen) == point.sqnr_db
+    assert len(built.proto.SerializeToString()) == point.size_bytes
+    assert seen.output.accuracy is not None
+    assert seen.output.accuracy.quantized_top1 == point.top1
+    given = {name: point.recipe.choice(name).precision for name, _ in point.layers}
+    assert given == dict(point.layers)
+
+
+def test_the_accuracy_asked_for_is_there_on_new_samples(
+    mobile: tuple[Model, Samples, Recipe, Front],
+) -> None:
+    model, samples, _, front = mobile
+    point = front.cheapest(max_drop=0.5)
+    assert point.drop is not None
+    assert point.drop <= 0.5
+    evaluation = open_samples(MOBILE.evaluation, model)
+    judge = float_reference(model, evaluation, count=len(evaluation), layers=False)
+    drops = []
+    for recipe in (Recipe(), point.recipe):
+        built = quantize(model, recipe, samples, cache=False)
+        scores = preview(judge, built.proto, layers=False).output.accuracy
+        assert scores is not None
+        assert scores.float_top1 is not None
+        assert scores.quantized_top1 is not None
+        drops.append(100.0 * (scores.float_top1 - scores.quantized_top1))
+    assert drops[0] > 5.0  # or there would be nothing to win
+    assert drops[1] <= 0.5
+    assert point.size_bytes < 0.9 * front.float_bytes
+
+
+def test_neither_order_nor_threads_matter() -> None:
+    model = load_model(MLP.model)
+    samples = open_samples(MLP.calibration, model).take(48)
+    shuffled = samples.select([int(i) for i in np.random.default_rng(0).permutation(len(samples))])
+    first = mixed_precision(model, Recipe(), samples, threads=2)
+    second = mixed_precision(model, Recipe(), shuffled, threads=1)
+    assert [p.recipe.to_yaml() for p in first.points] == [p.recipe.to_yaml() for p in second.points]
+    assert first == second
+
+
+def test_with_all_in_float_nothing_is_lost() -> None:
+    model = load_model(MLP.model)
+    front = mixed_precision(model, Recipe(), open_samples(MLP.calibration, model))
+    last = front.points[-1]
+    assert last.sqnr_db == math.inf
+    assert {precision for _, precision in last.layers} == {Precision.FLOAT}
+    assert len(last.layers) == front.layers
+    assert last.time == pytest.approx(1.0)
+    assert front.best(math.inf) is last
+    assert any("16-bit" in note for note in front.notes)  # rounded, but computed in float
+
+
+def test_estimates_are_near_what_is_written() -> None:
+    for sample in SAMPLES.values():
+        model = load_model(sample.model)
+        samples = open_samples(sample.calibration, model).take(4)
+        statistics = calibrate(model, samples, cache=False)
+        costs = CostModel(model, statistics)
+        times = {}
+        for precision in Precision:
+            recipe = Recipe().with_default(precision=precision)
+            built = quantize(model, recipe, samples, statistics=statistics, cache=False)
+            wide = {name for name, e in built.encodings.activations.items() if e.type.bits > 8}
+            written = len(built.proto.SerializeToString())
+            assert costs.size(built.encodings.placement, wide) == pytest.approx(written, rel=0.05)
+            times[precision] = costs.time(built.encodings.placement, wide)
+        assert times[Precision.INT16] > 1.5 * max(times[Precision.INT8], times[Precision.FLOAT])
+
+
+def test_progress_grows_and_a_cancel_is_heard_at_once() -> None:
+    model = load_model(MLP.model)
+    samples = open_samples(MLP.calibration, model).take(20)
+    seen: list[Progress] = []
+    mixed_precision(model, Recipe(), samples, progress=seen.append)
+    own = [p for p in seen if p.label != "calibrating"]
+    assert {p.label for p in own} == {"trying precisions", "measuring recipes"}
+    assert all(a.done <= b.done <= b.total for a, b in itertools.pairwise(own))
+    assert own[-1].done == own[-1].total
+    heard: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        heard.append(progress)
+        if progress.label == "measuring recipes":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        mixed_precision(model, Recipe(), samples, progress=stop)
+    assert sum(p.label == "measuring recipes" for p in heard) == 1
+
+
+def point(size: int, sqnr: float, drop: float | None) -> Point:
+    return Point(
+        recipe=Recipe(),
+        size_bytes=size,
+        time=size / 1000,
+        sqnr_db=sqnr,
+        top1=None,
+        agreement=None,
+        drop=drop,
+        layers=(),
+    )
+
+
+FRONT = Front(
+    kind=Cost.SIZE,
+    points=(point(400, 10.0, 8.0), point(600, 20.0, 0.5), point(900, 30.0, 1.0)),
+    lowest=Precision.INT8,
+    layers=3,
+    float_bytes=1000,
+    float_top1=None,
+    labelled=True,
+    rows=100,
+    samples=100,
+    held_out=True,
+    searched=3,
+    notes=(),
+)
+
+
+def test_a_point_is_found_by_what_it_must_do() -> None:
+    cheap, middle, dear = FRONT.points
+    assert FRONT.cheapest() is cheap
+    assert FRONT.cheapest(max_drop=0.5) is middle
+    assert FRONT.cheapest(min_sqnr=20.0) is middle
+    assert FRONT.cheapest(max_drop=1.0, min_sqnr=25.0) is dear
+    assert FRONT.best(600) is middle
+    assert FRONT.best(899.0) is middle
+    timed = replace(FRONT, kind=Cost.LATENCY)
+    assert timed.best(0.95) is dear
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"max_drop": 0.1}, "the nearest loses 0.50, at 600 bytes"),
+        ({"min_sqnr": 40.0}, "the nearest has 30.00 dB, at 900 bytes"),
+        ({"max_drop": 0.5, "min_sqnr": 25.0}, "loses 1.00 and has 30.00 dB"),
+    ],
+)
+def test_where_nothing_is_good_enough_the_nearest_is_named(asked: dict[str, float], says: str) -> None:
+    with pytest.raises(RecipeError, match=says.replace(".", r"\.")):
+        FRONT.cheapest(**asked)
+
+
+def test_a_budget_below_all_points_and_an_accuracy_without_classes_are_refused() -> None:
+    with pytest.raises(RecipeError, match="cheapest point takes 400 bytes"):
+        FRONT.best(399)
+    blind = replace(FRONT, points=tuple(replace(p, drop=None) for p in FRONT.points))
+    with pytest.raises(RecipeError, match="no class scores"):
+        blind.cheapest(max_drop=1.0)
+
+
+def test_what_cannot_be_mixed_is_refused() -> None:
+    model = load_model(MLP.model)
+    samples = open_samples(MLP.calibration, model).take(20)
+    with pytest.raises(RecipeError, match="int4"):
+        mixed_precision(model, Recipe(), samples, precisions=("int4", "float"))
+    with pytest.raises(RecipeError, match="at least two"):
+        mixed_precision(model, Recipe(), samples, precisions=("int8",))
+    with pytest.raises(RecipeError, match="energy"):
+        mixed_precision(model, Recipe(), samples, cost="energy")
+    fixed = Recipe()
+    for layer in model.layers:
+        fixed = fixed.with_layer(layer.name, precision=Precision.INT8)
+    with pytest.raises(RecipeError, match="no layer"):
+        mixed_precision(model, fixed, samples)
+
+
+# Command line
+
+
+@pytest.fixture
+def tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tuning before the mix, which other tests are about, costs no time; it leaves a layer in float."""
+
+    def climb(_model: Model, _samples: Samples, start: Recipe, *_: object, **__: object) -> Tuned:
+        recipe = start.with_default(method=Method.MSE).with_layer("fc1", precision=Precision.FLOAT)
+        return Tuned(recipe=recipe, steps=(), minmax_db=1.0, tuned_db=1.0, choosing=1, held_out=0)
+
+    monkeypatch.setattr("ui.commands._climb", climb)
+
+
+@pytest.mark.usefixtures("tuned")
+def test_tune_writes_the_point_that_was_asked_for(tmp_path: Path, quantscope: Run) -> None:
+    recipe, out = tmp_path / "r.yaml", tmp_path / "q.onnx"
+    data = ("--data", MLP.calibration, "--limit", "30")
+    fixed = ("--float-layer", "fc2")
+    done = quantscope("tune", MLP.model, *data, *fixed, "-o", recipe, "--budget", "60%", "--json")
+    assert done.code == 0, done.err
+    front = done.json["front"]
+    (taken,) = [p for p in front["points"] if p["taken"]]
+    within = [p for p in front["points"] if p["size_bytes"] <= 0.6 * front["float"]["size_bytes"]]
+    assert taken == within[-1]
+    assert "fc1" not in taken["layers"]  # what tuning left in float is open again
+    assert all("fc2" not in p["layers"] for p in front["points"])
+    assert {"int16"}.isdisjoint(kind for p in front["points"] for kind in p["layers"].values())
+    written = Recipe.from_yaml(recipe.read_text(encoding="utf-8"))
+    assert written.default.method is Method.MSE
+    assert written.choice("fc2").precision is Precision.FLOAT
+    assert all(written.choice(name).precision == kind for name, kind in taken["layers"].items())
+    assert quantscope("quantize", MLP.model, *data, "--recipe", recipe, "-o", out).code == 0
+    assert out.stat().st_size == pytest.approx(taken["size_bytes"], abs=200)
+
+
+@pytest.mark.usefixtures("tuned")
+def test_tune_shows_the_front_and_what_it_took(tmp_path: Path, quantscope: Run) -> None:
+    data = ("--data", MLP.calibration, "--limit", "30")
+    asked = ("--min-sqnr", "20", "--precisions", "int8,int16")
+    done = quantscope("tune", MLP.model, *data, "-o", tmp_path / "r.yaml", *asked)
+    assert done.code == 0, done.err
+    assert done.out.count("\n*") == 1
+    assert "not int8" in done.out
+    assert "Taken: 98." in done.out
+    assert "10 samples not used to choose" in done.out
+    assert "16-bit" in done.out
+
+
+@pytest.mark.usefixtures("tuned")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--budget", "10B"), "cheapest point takes"),
+        (("--budget", "much"), "--budget"),
+        (("--budget", "0%"), "--budget"),
+        (("--budget", "50kB", "--cost", "latency"), "share of the float model's time"),
+        (("--budget", "50%", "--cost", "energy"), "--cost"),
+        (("--max-drop", "-1"), "--max-drop"),
+        (("--max-drop", "few"), "--max-drop"),
+        (("--min-sqnr", "nan"), "--min-sqnr"),
+        (("--min-sqnr", "900", "--budget", "100kB"), "more than --budget"),
+        (("--precisions", "int8,int3", "--budget", "50%"), "int3"),
+        (("--precisions", "int8", "--budget", "50%"), "two or more"),
+        (("--precisions", "int8,float"), "--max-drop"),
+    ],
+)
+def test_wrong_limits_are_refused_in_one_line(
+    tmp_path: Path, quantscope: Run, options: tuple[str, ...], says: str
+) -> None:
+    recipe = tmp_path / "r.yaml"
+    done = quantscope("tune", MLP.model, "--data", MLP.calibration, "--limit", "18", "-o", recipe, *options)
+    assert done.code == 2
+    assert says in done.err.strip().splitlines()[-1]
+    assert not recipe.exists()
