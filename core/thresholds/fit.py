@@ -45,17 +45,19 @@ class Fit:
 
     def density(self, x: FloatArray) -> FloatArray:
         """Probability density at `x`; integrates to 1."""
-        z = np.abs(x - self.center) / self.spread
-        if self.family is Family.GAUSS:
-            values = np.exp(-0.5 * z * z) / (self.spread * math.sqrt(2.0 * math.pi))
-        else:
-            values = np.exp(-z) / (2.0 * self.spread)
+        with np.errstate(over="ignore"):
+            z = np.abs(x - self.center) / self.spread
+            if self.family is Family.GAUSS:
+                values = np.exp(-0.5 * z * z) / (self.spread * math.sqrt(2.0 * math.pi))
+            else:
+                values = np.exp(-z) / (2.0 * self.spread)
         kept = np.sign(x) == self.side if self.side else np.ones(x.shape, bool)
         return np.asarray(np.where(kept, values * (2.0 if self.side else 1.0), 0.0), np.float64)
 
     def cumulative(self, x: FloatArray) -> FloatArray:
         """Share of values below `x`."""
-        below = cumulative_at((x - self.center) / self.spread, self.family is Family.LAPLACE)
+        with np.errstate(over="ignore"):  # far from a density that is all but a point
+            below = cumulative_at((x - self.center) / self.spread, self.family is Family.LAPLACE)
         if self.side > 0:
             below = np.maximum(2.0 * below - 1.0, 0.0)
         elif self.side < 0:

@@ -100,7 +100,7 @@ def payload(
 
 
 def _fits(h: Histogram, shown: Histogram) -> list[dict[str, Any]]:
-    """The best Gauss and the best Laplace density, better one first, as counts expected in bins of `shown`."""
+    """The best Gauss and the best Laplace density, better one first, as counts in the bins of `shown`."""
     out: list[dict[str, Any]] = []
     for fit in fits(h):
         if any(known["family"] == fit.family for known in out):
