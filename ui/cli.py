@@ -47,6 +47,7 @@ from ui.cli_options import (
     WeightMethod,
     Weights,
 )
+from ui.cli_sensitivity import sensitivity
 
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
@@ -280,6 +281,9 @@ def tune(
     choices = Choices(weights=weights, float_layers=tuple(float_layer or ()), target=target, recipe=recipe)
     result = commands.tune(model, feed, choices, output, aim=aim, threads=threads, cache=cache, quiet=json)
     _show(result, listing.tuning, json)
+
+
+app.command()(sensitivity)
 
 
 @app.command()

@@ -117,8 +117,8 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     growing.repeated += run.key in known
                     known[run.key] = run
                     growing.runs.append(run)
-                    if len(growing.runs) > growing.repeated:
-                        fresh = len(growing.runs) - growing.repeated
+                    fresh = len(growing.runs) - growing.repeated
+                    if fresh >= growing.subjects:  # before, most of the time goes into getting ready
                         place["pace"] = (time.monotonic() - began) / fresh
             except Cancelled:
                 _explain_later(now, growing, exported, few)

@@ -254,7 +254,10 @@ def _cards(sweep: Sweep, metric: Metric) -> None:
     ):
         found = figure(done, Subject(kind=kind), metric)
         value = "–" if found is None else _value(found.value, metric)
-        note = words if found is None else f"{_value(found.low, metric)} … {_value(found.high, metric)}"
+        note = words
+        if found is not None:
+            ends = f"{_value(found.low, metric)} … {_value(found.high, metric)}"
+            note = ends if found.samples > 1 else "one sample so far"
         tip = f"{METRICS[metric]} of the whole model, {words}; below it the 90 % interval over the samples."
         shown.append(Card(name=name, value=value, note=note, tip=tip, waiting=found is None))
     cards(shown, key="sens_cards", columns=3)

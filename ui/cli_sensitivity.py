@@ -1,0 +1,71 @@
+"""The options of `quantscope sensitivity`; the work is imported when it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ui import console
+from ui.cli_options import (
+    Cache,
+    Data,
+    Json,
+    Labels,
+    Limit,
+    ModelPath,
+    Preprocess,
+    Random,
+    Seed,
+    Target,
+    Threads,
+    Weights,
+)
+
+
+def sensitivity(
+    model: ModelPath,
+    data: Data = None,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="Samples to run each layer on.")] = 8,
+    kind: Annotated[
+        str, typer.Option(metavar="K", help="enable (one layer quantized), disable (all but one) or op-type.")
+    ] = "enable",
+    metric: Annotated[
+        str, typer.Option(metavar="M", help="sqnr, cosine, kl, agreement or top1, of the outputs.")
+    ] = "sqnr",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also measure each remedy, on samples used for nothing else.")
+    ] = False,
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="Rank a saved recipe's model.")] = None,
+    weights: Weights = None,
+    target: Target = None,
+    random: Random = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    labels: Labels = None,
+    preprocess: Preprocess = None,
+    threads: Threads = None,
+    cache: Cache = True,
+    json: Json = False,
+) -> None:
+    """Rank the layers by what quantizing them costs; say why the worst lose, and what helps."""
+    from ui import sensitivity_command
+    from ui.options import Choices, Feed
+
+    result = sensitivity_command.sensitivity(
+        model,
+        Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess),
+        Choices(weights=weights, target=target, recipe=recipe),
+        samples=samples,
+        kind=kind,
+        metric=metric,
+        measure=measure,
+        threads=threads,
+        cache=cache,
+        quiet=json,
+    )
+    if json:
+        console.print_json(result)
+    else:
+        console.say(sensitivity_command.listing(result))
