@@ -49,7 +49,7 @@ class Target:
     roles: Mapping[str, Role]  # operator type → role; operators not listed stay float
     fixed: Mapping[str, Range]  # operator type → range of its 8-bit output, unless its layer is set by hand
     finest: Mapping[str, float]  # operator type → its kernel needs input scale / output scale below this
-    integer_bits: int = 8  # widest activations that its integer kernels take; wider ones are computed in float
+    integer_bits: int = 8  # widest activations that its integer kernels take; wider ones stay float
 
     @property
     def precisions(self) -> tuple[Precision, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -42,6 +43,10 @@ def there(app: AppTest, words: str) -> bool:
     return any(words in element.value for element in (*app.markdown, *app.caption, *app.success))
 
 
+def switch(app: AppTest, name: str) -> Any:
+    return next((t for t in app.toggle if t.label == PASSES[name].label), None)
+
+
 def digest(app: AppTest) -> str:
     """Of the exported file, as the page says it."""
     go(app, "export")
@@ -78,35 +83,35 @@ def test_a_recipe_for_another_model_is_refused_with_its_passes_too(ready: AppTes
 def test_switches_follow_the_recipe_and_undo(ready: AppTest) -> None:
     plain = digest(ready)
     go(ready, "overview")
-    ready.toggle(key="fix_equalize").set_value(True).run()
+    switch(ready, "equalize").set_value(True).run()
     until(ready, lambda a: there(a, "Equalization rescaled"))
     healthy(ready)
     assert [choice.name for choice in recipe(ready).passes] == ["equalize"]
     assert digest(ready) != plain
     go(ready, "overview")
-    ready.toggle(key="fix_bias_correction").set_value(True).run()
+    switch(ready, "bias_correction").set_value(True).run()
     until(ready, lambda a: there(a, "Bias correction shifted the biases of 3 layers"))
     assert [choice.name for choice in recipe(ready).passes] == ["equalize", "bias_correction"]
-    ready.number_input(key="fix_bias_correction_samples").set_value(16.0).run()
+    ready.number_input[0].set_value(16.0).run()
     until(ready, lambda a: there(a, r"\(16 samples\)"))
     assert recipe(ready).passes[1].options == {"samples": 16.0}
     for _ in range(3):
         ready.button(key="undo").click().run()
-        until(ready, lambda a: any(t.key == "fix_equalize" for t in a.toggle))
-    assert not ready.toggle(key="fix_equalize").value
+        until(ready, lambda a: switch(a, "equalize") is not None)
+    assert not switch(ready, "equalize").value
     assert digest(ready) == plain
     ready.button(key="redo").click().run()
     go(ready, "overview")
-    until(ready, lambda a: any(t.key == "fix_equalize" for t in a.toggle))
-    assert ready.toggle(key="fix_equalize").value
-    ready.toggle(key="fix_equalize").set_value(False).run()
+    until(ready, lambda a: switch(a, "equalize") is not None)
+    assert switch(ready, "equalize").value
+    switch(ready, "equalize").set_value(False).run()
     healthy(ready)
     assert recipe(ready).passes == ()
 
 
 def test_each_fix_is_measured_with_and_without(ready: AppTest) -> None:
     go(ready, "overview")
-    ready.toggle(key="fix_bias_correction").set_value(True).run()
+    switch(ready, "bias_correction").set_value(True).run()
     ready.button(key="start_fixes").click().run()
     until(ready, lambda a: there(a, "with against without"))
     shown = [m.value for m in ready.markdown if m.value.endswith("dB**]") and m.value.startswith(":")]

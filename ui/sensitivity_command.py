@@ -150,7 +150,8 @@ def _measured(
     progress: ProgressFn,
 ) -> dict[tuple[str, str], RemedyTrial | str]:
     """Trials; of those that do not run, why."""
-    before, out = effect(made, recipe, threads=threads), {}
+    before = effect(made, recipe, threads=threads)
+    out: dict[tuple[str, str], RemedyTrial | str] = {}
     for done, (key, remedy) in enumerate(wanted.items()):
         report(progress, done, len(wanted), remedy.label)
         try:

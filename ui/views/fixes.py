@@ -62,10 +62,11 @@ def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRe
     chosen = next((choice for choice in now.recipe.passes if choice.name == entry.name), None)
     switch, words, gain = st.columns([3, 7, 2], vertical_alignment="top")
     with switch:
-        st.session_state[_key(entry.name)] = chosen is not None  # follows undo
-        st.toggle(entry.label, key=_key(entry.name), on_change=_toggle, args=(entry.name,))
+        # A key for each step: one switch set by program, for undo, can come back as if it had been clicked.
+        key = f"fix_{entry.name}_{now.project.head}"
+        st.toggle(entry.label, value=chosen is not None, key=key, on_change=_toggle, args=(entry.name, key))
         if chosen is not None and entry.options:
-            _options(entry, chosen)
+            _options(now, entry, chosen)
     with words:
         st.markdown(text.escape(entry.sentence))
         if record is not None:
@@ -86,13 +87,13 @@ def _signed(gain: float) -> str:
     return "0.0" if abs(gain) < 0.05 else f"{gain:+.1f}".replace("-", "−")
 
 
-def _options(entry: Pass, chosen: PassChoice) -> None:
+def _options(now: state.Session, entry: Pass, chosen: PassChoice) -> None:
     with st.popover("Options", icon=":material/settings:"):
         for name, option in entry.options.items():
-            key = f"fix_{entry.name}_{name}"
-            st.session_state[key] = float(chosen.option(name))
+            key = f"fix_{entry.name}_{name}_{now.project.head}"
             st.number_input(
                 option.what,
+                value=float(chosen.option(name)),
                 min_value=float(option.low),
                 max_value=float(option.high),
                 step=0.05 if option.high <= 1 else 8.0,
@@ -143,12 +144,8 @@ def _begin() -> None:
         tuneruns.start_fix_trials(now)
 
 
-def _key(name: str) -> str:
-    return f"fix_{name}"
-
-
-def _toggle(name: str) -> None:
-    on = bool(st.session_state[_key(name)])
+def _toggle(name: str, key: str) -> None:
+    on = bool(st.session_state[key])
     state.edit(lambda recipe: toggled(recipe, name, on), f"{PASSES[name].label} {'on' if on else 'off'}")
 
 
