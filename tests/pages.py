@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -13,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 from core import project as projects
 from core.project import Project
 from core.recipe import Recipe
+from ui import jobs
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {
@@ -25,12 +28,14 @@ PAGES = {
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Projects and caches of the test's own; what still runs when it ends is stopped."""
     monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("sys.argv", ["app.py"])
     st.cache_resource.clear()
-    return tmp_path / "home"
+    yield tmp_path / "home"
+    assert jobs.stop_all(60)
 
 
 def start(project: Project | None = None) -> AppTest:
@@ -70,3 +75,8 @@ def opened(app: AppTest) -> Project:
 def recipe(app: AppTest) -> Recipe:
     """What is on disk, not what the session believes."""
     return Recipe.from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)
+
+
+def shown(app: AppTest, kind: str, name: str) -> Any:
+    """The widget that follows the recipe under that name; a program's change makes it a new one."""
+    return next(w for w in getattr(app, kind) if re.fullmatch(rf"{re.escape(name)}_\d+", w.key or ""))

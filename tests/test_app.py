@@ -17,7 +17,7 @@ from core.project import Source
 from core.recipe import Recipe, resolve
 from core.targets import Precision
 from core.thresholds import Method
-from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, start, until
+from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until
 from ui import opening
 from ui.rows import layer_rows
 from ui.workspace import prepare
@@ -156,17 +156,17 @@ def test_an_unknown_project_in_the_address_is_said() -> None:
 def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
     app = go(ready, "inspector")
     name = app.session_state["shown_layer"]
-    app.selectbox(key="method").set_value("MSE").run()
+    shown(app, "selectbox", "method").set_value("MSE").run()
     healthy(app)
     assert recipe(app).choice(name).method is Method.MSE
-    app.segmented_control(key="precision").set_value("int16").run()
-    app.segmented_control(key="granularity").set_value("per tensor").run()
+    shown(app, "segmented_control", "precision").set_value("int16").run()
+    shown(app, "segmented_control", "granularity").set_value("per tensor").run()
     assert recipe(app).choice(name).precision is Precision.INT16
     app.button(key="undo").click().run()
     app.button(key="undo").click().run()
     assert recipe(app).choice(name).precision is Precision.INT8
-    assert app.segmented_control(key="precision").value == "int8"  # widgets follow
-    assert app.selectbox(key="method").value == "MSE"
+    assert shown(app, "segmented_control", "precision").value == "int8"  # widgets follow
+    assert shown(app, "selectbox", "method").value == "MSE"
     app.button(key="redo").click().run()
     assert recipe(app).choice(name).precision is Precision.INT16
     app.button(key="reset_layer").click().run()
@@ -176,8 +176,8 @@ def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
 
 def test_manual_keeps_the_range_shown(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.selectbox(key="method").set_value("Percentile").run()
-    app.selectbox(key="method").set_value("Manual").run()
+    shown(app, "selectbox", "method").set_value("Percentile").run()
+    shown(app, "selectbox", "method").set_value("Manual").run()
     healthy(app)
     choice = recipe(app).choice(app.session_state["shown_layer"])
     assert choice.method is Method.MANUAL
@@ -187,7 +187,7 @@ def test_manual_keeps_the_range_shown(ready: AppTest) -> None:
 
 def test_apply_to_similar_layers(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.selectbox(key="method").set_value("KL").run()
+    shown(app, "selectbox", "method").set_value("KL").run()
     app.button(key="apply_same").click().run()
     healthy(app)
     kinds = {choice.method for choice in recipe(app).layers.values()}
@@ -218,7 +218,7 @@ def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:
 
 def test_reopened_exactly_as_it_was(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.selectbox(key="method").set_value("MSE").run()
+    shown(app, "selectbox", "method").set_value("MSE").run()
     before, id = recipe(app), opened(app).id
     st.cache_resource.clear()  # as after a kill: nothing is left in memory
     again = start(projects.open_project(id))
@@ -226,7 +226,7 @@ def test_reopened_exactly_as_it_was(ready: AppTest) -> None:
     go(again, "inspector")
     healthy(again)
     assert recipe(again) == before
-    assert again.selectbox(key="method").value == "MSE"
+    assert shown(again, "selectbox", "method").value == "MSE"
 
 
 def test_export_is_verified_and_says_how_to_repeat_it(ready: AppTest) -> None:
@@ -284,7 +284,7 @@ def strip_code(markdown: str) -> str:
 
 def test_a_damaged_recipe_version_is_repaired_and_said(ready: AppTest) -> None:
     app = go(ready, "inspector")
-    app.selectbox(key="method").set_value("MSE").run()
+    shown(app, "selectbox", "method").set_value("MSE").run()
     project = opened(app)
     path = next((project.folder / "history").glob("000002-*.json"))
     path.write_text("{", encoding="utf-8")

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
 from core.outputcurve import OutputCurve
 from core.quant import Range
-from core.recipe import Recipe
+from tests.pages import go, healthy, recipe, shown, start, until
+from tests.pages import home as home  # a fixture
 from ui import opening
 from ui.figures.output_curve import output_curve_figure
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
-
 
 @pytest.fixture
-def inspector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("sys.argv", ["app.py"])
-    st.cache_resource.clear()
-    app = AppTest.from_file(str(APP), default_timeout=60)
-    app.query_params["project"] = opening.open_sample("digits_mlp").id
-    wait(app, lambda: "recipe" in app.session_state)
-    app.session_state["go"] = "inspector"
+def inspector() -> AppTest:
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state)
     app.session_state["part"] = "Layer output"
-    return app.run()
-
-
-def wait(app: AppTest, condition: object) -> None:
-    end = time.monotonic() + 60
-    app.run()
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, [e.value for e in app.error]
-        time.sleep(0.1)
-        app.run()
-    assert not app.exception
-
-
-def recipe(app: AppTest) -> Recipe:
-    """What is on disk."""
-    opened = projects.open_project(app.session_state["open_project"].id)
-    return Recipe.from_yaml(projects.read_step(opened).recipe)
+    return go(app, "inspector")
 
 
 def keys(app: AppTest) -> set[str | None]:
@@ -57,13 +29,13 @@ def keys(app: AppTest) -> set[str | None]:
 def test_scales_are_found_and_used_in_one_step(inspector: AppTest) -> None:
     app, before = inspector, recipe(inspector)
     app.button(key="start_easy").click()
-    wait(app, lambda: "use_easy" in keys(app))
+    until(app, lambda a: "use_easy" in keys(a), 60)
     assert recipe(app) == before
     assert any("Output cosine" in entry.value for entry in app.markdown)
     button = app.button(key="use_easy")
     if not button.disabled:
         button.click().run()
-        assert not app.exception
+        healthy(app)
         assert recipe(app) != before
         assert app.button(key="use_easy").disabled
         app.button(key="undo").click().run()
@@ -73,11 +45,11 @@ def test_scales_are_found_and_used_in_one_step(inspector: AppTest) -> None:
 def test_an_input_has_readers_only(inspector: AppTest) -> None:
     app = inspector
     app.session_state["shown_layer"] = (
-        app.selectbox(key="layer_box").options[0].split(". ")[1].split("  ·")[0]
+        shown(app, "selectbox", "layer_box").options[0].split(". ")[1].split("  ·")[0]
     )
     app.run()
     app.button(key="start_easy").click()
-    wait(app, lambda: any("Outputs of the layers that read" in entry.value for entry in app.markdown))
+    until(app, lambda a: any("Outputs of the layers that read" in entry.value for entry in a.markdown), 60)
     assert "use_easy" not in keys(app)
 
 

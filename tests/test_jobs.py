@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import DataError
 from core.progress import Progress, ProgressFn
-from ui.jobs import Job, Newest, Registry, State
+from ui.jobs import Job, Newest, Registry, State, stop_all
 
 
 def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
@@ -146,3 +146,30 @@ def test_old_results_make_room() -> None:
         newest.wait(token, 5)
     assert newest.peek("a") is None
     assert newest.peek("c") is not None
+
+
+def test_all_are_stopped_and_waited_for() -> None:
+    registry, newest = Registry(), Newest()
+
+    def work(tell: ProgressFn) -> None:
+        while True:
+            tell(Progress(done=0, total=0))
+            time.sleep(0.005)
+
+    jobs = [registry.submit(name, name, work) for name in "ab"]
+    newest.request("c", "c", work)
+    newest.request("d", "d", work)  # waits for its turn
+    assert stop_all(10)
+    assert [job.state for job in jobs] == [State.CANCELLED] * 2
+    assert not newest.busy
+    assert not [t for t in threading.enumerate() if t.name.startswith(("job ", "newest "))]
+
+
+def test_what_does_not_stop_is_said() -> None:
+    go = threading.Event()
+    job = Registry().submit("p", "stubborn", lambda tell: go.wait(10))
+    until(lambda: job.active)
+    assert not stop_all(0.2)
+    go.set()
+    assert stop_all(10)
+    assert job.state is State.DONE

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from streamlit.config import get_config_options
 
 from sample_data import SAMPLES
 from tests.support import ROOT, App, Run, command_env, free_port
@@ -79,8 +80,12 @@ def test_streamlit_is_told_to_stay_at_home() -> None:
         "--server.allowedHosts=b",
         "--browser.gatherUsageStats=false",
         "--client.showErrorDetails=none",
+        "--runner.postScriptGC=false",  # else whatever polls brings all background work to a halt
     ):
         assert flag in arguments
+    known = get_config_options()
+    for flag in arguments[3 : arguments.index("--")]:
+        assert flag.removeprefix("--").split("=")[0] in known
     assert arguments[arguments.index("--") :] == ["--", "--model", "m"]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import streamlit as st
 from hypothesis import given
 from hypothesis import strategies as hyp
 from streamlit.testing.v1 import AppTest
@@ -17,6 +16,7 @@ from core.playground import BITS, experiment, histogram_of, sqnr_by_bits, stairc
 from core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
 from core.thresholds import Method, errors_at
 from core.thresholds.grids import linear_codebook
+from tests.pages import home as home  # a fixture
 from ui import lesson
 from ui.figures.bits import bits_figure
 from ui.figures.draws import draws_figure
@@ -212,14 +212,6 @@ def test_presets_have_names_and_links_of_their_own() -> None:
 
 
 # --- the page ---
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("sys.argv", ["app.py"])
-    st.cache_resource.clear()
 
 
 def opened(**query: str) -> AppTest:

@@ -12,7 +12,7 @@ from core import project as projects
 from core.quant import Range, ScaleRule
 from core.recipe import Recipe, resolve
 from core.thresholds import Method
-from tests.pages import go, healthy, opened, recipe, start, until
+from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 from ui import opening
 from ui.components.payload import payload
@@ -104,7 +104,7 @@ def inspector() -> AppTest:
 
 def test_the_control_is_an_edit_that_is_exported_as_previewed(inspector: AppTest) -> None:
     app = inspector
-    app.selectbox(key="scales").select(RULES[ScaleRule.POWER_OF_TWO_NEAREST]).run()
+    shown(app, "selectbox", "scales").select(RULES[ScaleRule.POWER_OF_TWO_NEAREST]).run()
     healthy(app)
     name = app.session_state["shown_layer"]
     assert recipe(app).layers[name].scale_rule is ScaleRule.POWER_OF_TWO_NEAREST

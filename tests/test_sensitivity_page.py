@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
 from core.recipe import Recipe
 from core.sensitivity import Kind, Run, stream
 from core.sensitivity.ranking import Metric, Score
+from tests.pages import home as home  # a fixture
 from ui import cached, opening, sensitivityruns
 from ui.figures.sensitivity import TOP, sensitivity_figure
 
@@ -26,14 +26,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 def app() -> AppTest:
     return AppTest.from_file(str(APP), default_timeout=60)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QUANTSCOPE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("sys.argv", ["app.py"])
-    st.cache_resource.clear()
 
 
 @pytest.fixture

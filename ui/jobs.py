@@ -13,6 +13,7 @@ from core.errors import QuantScopeError
 from core.progress import Cancelled, Progress, ProgressFn
 
 log = logging.getLogger("quantscope")
+_at_work: dict[threading.Thread, "Job"] = {}
 
 Work = Callable[[ProgressFn], Any]
 
@@ -116,8 +117,29 @@ class Registry:
                 del self._jobs[id]
 
 
+def stop_all(seconds: float) -> bool:
+    """Cancel all jobs of this process and wait for them, `seconds` at most; whether all have ended.
+
+    A process that ends while its daemon threads compute in native code is aborted by the C++ runtime.
+    """
+    end = time.monotonic() + seconds
+    while (left := list(_at_work.items())) and time.monotonic() < end:
+        for thread, job in left:
+            job.cancel()
+            thread.join(0.1)  # a worker may go on to what waits
+    return not _at_work
+
+
 def run(job: Job, work: Work) -> None:
     """Do the work of a job and write down how it ended."""
+    _at_work[threading.current_thread()] = job
+    try:
+        _run(job, work)
+    finally:
+        del _at_work[threading.current_thread()]
+
+
+def _run(job: Job, work: Work) -> None:
     try:
         job.result = work(job.report)
         state = State.DONE

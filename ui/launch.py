@@ -14,6 +14,7 @@ from core.errors import QuantScopeError
 from ui.console import note
 
 FIRST_PORT = 8501
+PATIENCE = 3.0  # seconds that background work is given to end with the server
 TRIES = 100  # ports looked at where none was asked for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARD = ("0.0.0.0", "::")
@@ -106,6 +107,7 @@ def streamlit_arguments(
         "server.maxUploadSize": 2048,  # MB, the limit of a protobuf file
         "browser.gatherUsageStats": "false",
         "runner.magicEnabled": "false",
+        "runner.postScriptGC": "false",  # after every poll, a full one; Python collects by itself
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "full" if debug else "none",
         "client.showErrorLinks": "false",
@@ -154,11 +156,16 @@ def serve(
     )
     from streamlit.web import cli
 
-    from ui import warm
+    from ui import jobs, warm
 
     warm.start()
+    code = 0
     try:
         cli.main()
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    return 0
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    if not jobs.stop_all(PATIENCE):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # recipes are on disk; work that does not stop must not end in a crash
+    return code

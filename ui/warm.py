@@ -1,5 +1,6 @@
 """Get ready while the browser opens: import what is heavy, and compile the hot loops on the first start."""
 
+import gc
 import logging
 import threading
 
@@ -36,5 +37,7 @@ def _warm() -> None:
         tensor_error(values, values)
         for method in SEARCHES:
             search(method, histogram, spec)
+        gc.collect()
+        gc.freeze()  # what is imported stays: a full collection need not look at it again
     except Exception:  # the page will say what is wrong
         log.debug("warming up failed", exc_info=True)

@@ -262,7 +262,7 @@ def test_export_gives_the_verified_file(page: Any, demo: App) -> None:
     page.get_by_text("Verified.").wait_for()
     digest = page.get_by_text("SHA-256").inner_text().split()[-1]
     with page.expect_download() as download:
-        page.get_by_role("button", name=re.compile("Model")).click()
+        page.get_by_role("button", name=re.compile("Model, ")).click()
     content = Path(download.value.path()).read_bytes()
     assert hashlib.sha256(content).hexdigest() == digest
     assert download.value.suggested_filename.endswith("_int8.onnx")

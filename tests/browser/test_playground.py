@@ -76,7 +76,7 @@ def test_a_tools_range_is_drawn_and_used(page: Any, tools_demo: App) -> None:
     before = saved(page)
     page.get_by_text("Why do tools disagree?").click()
     page.get_by_role("button", name="Add other tools").click()
-    page.get_by_text("The tools were given all").wait_for(timeout=60_000)
+    page.get_by_text("The tools were given all").wait_for(timeout=120_000)  # may compile
     ready(page)
     marks = page.locator("#threshold g.mark[data-method]").count()
     table = page.get_by_test_id("stDataFrame")

@@ -33,9 +33,9 @@ def test_a_run_ends_in_a_ranking_and_a_bar_opens_its_layer(page: Any, ranked: Ap
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     page.wait_for_url(re.compile(r"//[^/]+/inspector(\?|$)"))
     ready(page)
-    chosen = page.locator(".st-key-layer_box input")
+    chosen = page.locator("[class*=st-key-layer_box] input")
     chosen.wait_for()
-    shown = chosen.input_value() or page.locator(".st-key-layer_box").inner_text()
+    shown = chosen.input_value() or page.locator("[class*=st-key-layer_box]").inner_text()
     assert re.match(rf"\d+\. {re.escape(name)}\b", shown)
 
 
@@ -48,6 +48,7 @@ def test_a_remedy_is_measured_and_taken_back(page: Any, ranked: App) -> None:
     page.get_by_text("First layer that turns bad:").wait_for()
     ready(page)
     page.locator("[class*=st-key-sens_remedy] button:enabled").first.click()
-    page.get_by_text(re.compile(r"output SQNR measured [\d.]+ dB → [\d.]+ dB, predicted")).wait_for()
+    measured = page.get_by_text(re.compile(r"output SQNR measured [\d.]+ dB → [\d.]+ dB, predicted"))
+    measured.wait_for(timeout=60_000)
     page.keyboard.press("Control+z")
     page.get_by_text("output SQNR measured").wait_for(state="detached")

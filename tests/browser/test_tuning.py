@@ -57,11 +57,14 @@ def test_a_fix_is_switched_on_and_its_tab_stays(page: Any, small: App) -> None:
     visit(page, small.url, "Overview")
     page.get_by_role("tab", name="Model fixes").click()
     page.locator("[class*=st-key-fix_equalize] label").first.click()
-    page.get_by_text(re.compile("Equalization rescaled")).wait_for()
+    said = page.get_by_text(re.compile("Equalization rescaled"))
+    said.first.wait_for()
     ready(page)
     assert page.get_by_role("tab", name="Model fixes").get_attribute("aria-selected") == "true"
     page.keyboard.press("Control+z")
-    page.get_by_text(re.compile("Equalization rescaled")).wait_for(state="detached")
+    page.get_by_text("step 1: Defaults").wait_for()
+    ready(page)
+    assert said.count() == 0
 
 
 def test_a_point_of_the_front_is_clicked_and_used(page: Any, small: App) -> None:

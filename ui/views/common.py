@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from ui.components.refresh import signal
 from ui.jobs import Job, State
 
 log = logging.getLogger("quantscope")
+T = TypeVar("T")
 
 
 def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,6 +98,21 @@ def preparing() -> None:
     progress_panel(job.active if job else False)
 
 
+def follow(name: str, value: T) -> tuple[str, T]:
+    """Key and first value of a widget that shows `value`, also when the program changed it: undo, a drag.
+
+    As long as the widget's own value is what it is to show, its key stays, and the keyboard's focus with it.
+    Otherwise it is a new widget: one that is set by program may come back as if the user had changed it,
+    where a redraw of the page crosses it.
+    """
+    place = f"following {name}"
+    number, first = st.session_state.get(place, (0, value))
+    if st.session_state.get(f"{name}_{number}", first) != value:
+        number, first = number + 1, value
+    st.session_state[place] = number, first
+    return f"{name}_{number}", first
+
+
 def progress_panel(active: bool) -> None:
     """Progress, time left and Cancel, polling while the job runs; then what became of it."""
     job = state.job()
@@ -162,8 +178,9 @@ def _leave() -> None:
 def polling(active: bool) -> None:
     """Redraw the page whenever a background measurement ends, as long as one is under way."""
     now = state.session()
-    if active and now is not None:
-        st.fragment(_poll, run_every=0.25)(state.recipe_token(now.recipe), state.ready(now))
+    with st.container():  # always there, so that nothing below changes its place
+        if active and now is not None:
+            st.fragment(_poll, run_every=0.25)(state.recipe_token(now.recipe), state.ready(now))
 
 
 def _poll(token: str, before: frozenset[str]) -> None:

@@ -10,7 +10,7 @@ from ui import state, text
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure
 from ui.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
-from ui.views import easy, tools
+from ui.views import common, easy, tools
 
 TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {
@@ -141,14 +141,16 @@ def _facts(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
 
 def _weights(now: state.Session, layer: Layer, found: Weights) -> None:
     method = now.recipe.choice(layer.name).weight_method
-    st.session_state["weight_method"] = next((k for k, v in WEIGHT_METHODS.items() if v is method), "MinMax")
+    shown = next((label for label, value in WEIGHT_METHODS.items() if value is method), "MinMax")
+    key, first = common.follow("weight_method", shown)
     st.segmented_control(
         "Range of the weights",
         list(WEIGHT_METHODS),
-        key="weight_method",
+        default=first,
+        key=key,
         required=True,
         on_change=_weight_method,
-        args=(layer.name,),
+        args=(layer.name, key),
         help="*MinMax*: nothing is clipped. *MSE*: least squared error. "
         "*Percentile*: the farthest are clipped.",
     )
@@ -160,6 +162,6 @@ def _weights(now: state.Session, layer: Layer, found: Weights) -> None:
     st.plotly_chart(weights_figure(found), key="weights", config={"displayModeBar": False})
 
 
-def _weight_method(name: str) -> None:
-    chosen = st.session_state["weight_method"]
+def _weight_method(name: str, key: str) -> None:
+    chosen = st.session_state[key]
     state.edit_layer(name, f"{text.short(name)}: weights {chosen}", weight_method=WEIGHT_METHODS[chosen])

@@ -62,11 +62,10 @@ def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRe
     chosen = next((choice for choice in now.recipe.passes if choice.name == entry.name), None)
     switch, words, gain = st.columns([3, 7, 2], vertical_alignment="top")
     with switch:
-        # A key for each step: one switch set by program, for undo, can come back as if it had been clicked.
-        key = f"fix_{entry.name}_{now.project.head}"
-        st.toggle(entry.label, value=chosen is not None, key=key, on_change=_toggle, args=(entry.name, key))
+        key, on = common.follow(f"fix_{entry.name}", chosen is not None)
+        st.toggle(entry.label, value=on, key=key, on_change=_toggle, args=(entry.name, key))
         if chosen is not None and entry.options:
-            _options(now, entry, chosen)
+            _options(entry, chosen)
     with words:
         st.markdown(text.escape(entry.sentence))
         if record is not None:
@@ -87,13 +86,13 @@ def _signed(gain: float) -> str:
     return "0.0" if abs(gain) < 0.05 else f"{gain:+.1f}".replace("-", "−")
 
 
-def _options(now: state.Session, entry: Pass, chosen: PassChoice) -> None:
+def _options(entry: Pass, chosen: PassChoice) -> None:
     with st.popover("Options", icon=":material/settings:"):
         for name, option in entry.options.items():
-            key = f"fix_{entry.name}_{name}_{now.project.head}"
+            key, value = common.follow(f"fix_{entry.name}_{name}", float(chosen.option(name)))
             st.number_input(
                 option.what,
-                value=float(chosen.option(name)),
+                value=value,
                 min_value=float(option.low),
                 max_value=float(option.high),
                 step=0.05 if option.high <= 1 else 8.0,

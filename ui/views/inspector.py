@@ -62,15 +62,17 @@ def _choose(now: state.Session) -> Layer:
     layer = state.layer(now)
     names = [entry.name for entry in now.model.layers]
     place = names.index(layer.name)
-    st.session_state["layer_box"] = layer.name
+    key, first = common.follow("layer_box", layer.name)
     ops = {entry.name: entry.op for entry in now.model.layers}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.title("Inspector", anchor=False, width="content")
         st.selectbox(
             "Layer",
             names,
-            key="layer_box",
+            index=names.index(first),
+            key=key,
             on_change=_pick,
+            args=(key,),
             label_visibility="collapsed",
             width="stretch",
             format_func=lambda name: (
@@ -111,8 +113,8 @@ def _choose(now: state.Session) -> Layer:
     return layer
 
 
-def _pick() -> None:
-    state.choose_layer(st.session_state["layer_box"])
+def _pick(key: str) -> None:
+    state.choose_layer(st.session_state[key])
 
 
 def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
@@ -121,13 +123,6 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
     choice = now.recipe.choice(name)
     own = now.recipe.choice(layer.name)
     assert choice.method is not None
-    # Widgets follow the recipe, which undo and drags change too.
-    st.session_state["method"] = LABELS[choice.method]
-    st.session_state["percentile"] = float(choice.percentile or 99.99)
-    st.session_state["symmetry"] = "sym" if choice.symmetric else "asym"
-    st.session_state["precision"] = str(own.precision)
-    st.session_state["scales"] = RULES[choice.scale_rule or ScaleRule.FREE]
-    st.session_state["granularity"] = next(k for k, v in GRANULARITY.items() if v is own.weights)
     if seen is not None and seen.shared:
         st.info(
             f"{text.code(layer.name)} passes its values on, so it takes over the range of "
@@ -136,96 +131,109 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
         )
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         if seen is not None:
+            key, first = common.follow("method", LABELS[choice.method])
             st.selectbox(
                 "Strategy",
                 list(METHODS),
-                key="method",
+                index=list(METHODS).index(first),
+                key=key,
                 width=150,
                 on_change=_method,
-                args=(name, seen.asked),
+                args=(name, key, seen.asked),
                 help="How the range is chosen; the marks above the histogram do the same by a click. "
                 "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
             )
             if choice.method is Method.PERCENTILE:
+                key, share = common.follow("percentile", float(choice.percentile or 99.99))
                 st.number_input(
                     "Share kept, %",
                     90.0,
                     100.0,
+                    value=share,
                     step=0.01,
                     format="%.3f",
-                    key="percentile",
+                    key=key,
                     width=130,
                     on_change=_percentile,
-                    args=(name,),
+                    args=(name, key),
                 )
+            key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
             st.segmented_control(
                 "Range",
                 ["asym", "sym"],
-                key="symmetry",
+                default=first,
+                key=key,
                 required=True,
                 on_change=_symmetry,
-                args=(name,),
+                args=(name, key),
                 help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
             )
+        key, first = common.follow("precision", str(own.precision))
         st.segmented_control(
             "Precision",
             [str(p) for p in target(now.recipe.target).precisions],
-            key="precision",
+            default=first,
+            key=key,
             required=True,
             on_change=_precision,
-            args=(layer.name,),
+            args=(layer.name, key),
             help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
         )
+        key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
         st.selectbox(
             "Scales",
             list(SCALES),
-            key="scales",
+            index=list(SCALES).index(first),
+            key=key,
             width=158,
             on_change=_scales,
-            args=(name,),
+            args=(name, key),
             help=SCALES_HELP,
         )
         if layer.weight is not None:
+            shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
+            key, first = common.follow("granularity", shown)
             st.segmented_control(
                 "Weights",
                 list(GRANULARITY),
-                key="granularity",
+                default=first,
+                key=key,
                 required=True,
                 on_change=_granularity,
-                args=(layer.name,),
+                args=(layer.name, key),
                 help="One scale for each output channel, or one for the whole weight.",
             )
 
 
-def _method(name: str, shown: Range) -> None:
-    method = METHODS[st.session_state["method"]]
+def _method(name: str, key: str, shown: Range) -> None:
+    method = METHODS[st.session_state[key]]
     more = {"range": shown} if method is Method.MANUAL else {}
     state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method, **more)
 
 
-def _percentile(name: str) -> None:
-    share = float(st.session_state["percentile"])
+def _percentile(name: str, key: str) -> None:
+    share = float(st.session_state[key])
     state.edit_layer(name, f"{text.short(name)}: {share:g} %", method=Method.PERCENTILE, percentile=share)
 
 
-def _symmetry(name: str) -> None:
-    symmetric = st.session_state["symmetry"] == "sym"
+def _symmetry(name: str, key: str) -> None:
+    symmetric = st.session_state[key] == "sym"
     words = "symmetric" if symmetric else "asymmetric"
     state.edit_layer(name, f"{text.short(name)}: {words}", symmetric=symmetric)
 
 
-def _precision(name: str) -> None:
-    value = Precision(st.session_state["precision"])
+def _precision(name: str, key: str) -> None:
+    value = Precision(st.session_state[key])
     state.edit_layer(name, f"{text.short(name)}: {value}", precision=value)
 
 
-def _scales(name: str) -> None:
-    label = st.session_state["scales"]
+def _scales(name: str, key: str) -> None:
+    label = st.session_state[key]
     state.edit_layer(name, f"{text.short(name)}: scales {label}", scale_rule=SCALES[label])
 
 
-def _granularity(name: str) -> None:
-    value = st.session_state["granularity"]
+def _granularity(name: str, key: str) -> None:
+    value = st.session_state[key]
     state.edit_layer(name, f"{text.short(name)}: weights {value}", weights=GRANULARITY[value])
 
 

@@ -1,8 +1,11 @@
 """A new run of the whole page, asked for by a part of it that polls."""
 
+import time
 from pathlib import Path
 
 import streamlit as st
+
+AGAIN = 2.0  # seconds
 
 _refresh = st.components.v2.component(
     "quantscope_refresh",
@@ -29,5 +32,9 @@ def wide() -> bool:
 
 
 def signal(key: str, token: str) -> None:
-    """Ask for a new run; for use in a fragment, once for each token."""
-    _refresh(key=f"signal_{key}", data={"signal": True, "token": token}, height=1)
+    """Ask for a new run; for use in a fragment that polls, which the new run replaces.
+
+    Asked again every other second until then: the listener may just be on its way to a new place in the page.
+    """
+    again = int(time.monotonic() / AGAIN)
+    _refresh(key=f"signal_{key}", data={"signal": True, "token": f"{token} {again}"}, height=1)
