@@ -295,3 +295,34 @@ def test_a_damaged_recipe_version_is_repaired_and_said(ready: AppTest) -> None:
     assert not again.exception
     assert any("was damaged" in m.value for m in again.markdown)
     assert recipe(again).layers == {}
+
+
+def following() -> None:
+    import streamlit as st
+
+    from ui.views import common
+
+    def act(value: str) -> None:
+        st.session_state["edits"] = [*st.session_state["edits"], value]
+        st.session_state["there"] = value
+
+    there = st.session_state.setdefault("there", "a")
+    st.session_state.setdefault("edits", [])
+    key, first = common.follow("pick", there)
+    options = ["a", "b", "c"]
+    st.selectbox("x", options, options.index(first), key=key, on_change=common.changed, args=(key, act))
+    st.button("too late", on_click=common.changed, args=("pick_0", act))
+
+
+def test_a_widget_that_follows_is_new_when_the_program_changes_it() -> None:
+    app = AppTest.from_function(following).run()
+    app.selectbox[0].set_value("b").run()
+    assert (app.selectbox[0].key, app.selectbox[0].value) == ("pick_0", "b")  # so focus stays
+    app.session_state["there"] = "c"  # undo, say
+    app.run()
+    assert (app.selectbox[0].key, app.selectbox[0].value) == ("pick_1", "c")
+    app.button[0].click().run()  # the widget before, brought back by polling
+    assert app.session_state["edits"] == ["b"]
+    app.selectbox[0].set_value("a").run()
+    assert app.session_state["edits"] == ["b", "a"]
+    assert app.selectbox[0].key == "pick_1"

@@ -15,6 +15,7 @@ from ui.jobs import Job, State
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")
+FOLLOWING = "following "
 
 
 def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,14 +104,22 @@ def follow(name: str, value: T) -> tuple[str, T]:
 
     As long as the widget's own value is what it is to show, its key stays, and the keyboard's focus with it.
     Otherwise it is a new widget: one that is set by program may come back as if the user had changed it,
-    where a redraw of the page crosses it.
+    where a redraw of the page crosses it. Its changes go through `changed`.
     """
-    place = f"following {name}"
-    number, first = st.session_state.get(place, (0, value))
-    if st.session_state.get(f"{name}_{number}", first) != value:
-        number, first = number + 1, value
-    st.session_state[place] = number, first
-    return f"{name}_{number}", first
+    key, first = st.session_state.get(FOLLOWING + name, (f"{name}_0", value))
+    if st.session_state.get(key, first) != value:
+        key, first = f"{name}_{int(key.removeprefix(f'{name}_')) + 1}", value
+    st.session_state[FOLLOWING + name] = key, first
+    return key, first
+
+
+def changed(key: str, act: Callable[..., None], *args: Any) -> None:
+    """Call `act(value, *args)` for a changed widget that follows; for use as a callback.
+
+    One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
+    """
+    if st.session_state.get(FOLLOWING + key.rpartition("_")[0], ("", None))[0] == key:
+        act(st.session_state[key], *args)
 
 
 def progress_panel(active: bool) -> None:
@@ -185,8 +194,8 @@ def polling(active: bool) -> None:
 
 def _poll(token: str, before: frozenset[str]) -> None:
     now = state.session()
-    if now is None or state.recipe_token(now.recipe) != token:
-        return
-    there = state.ready(now)
-    if there != before or not state.busy(now):
-        signal("poll", f"{token} {sorted(there)} {state.busy(now)}")
+    shown = "" if now is None else state.recipe_token(now.recipe)
+    there = frozenset() if now is None else state.ready(now)
+    busy = now is not None and state.busy(now)
+    if shown != token or there != before or not busy:
+        signal("poll", f"{shown} {sorted(there)} {busy}")

@@ -149,8 +149,8 @@ def _weights(now: state.Session, layer: Layer, found: Weights) -> None:
         default=first,
         key=key,
         required=True,
-        on_change=_weight_method,
-        args=(layer.name, key),
+        on_change=common.changed,
+        args=(key, _weight_method, layer.name),
         help="*MinMax*: nothing is clipped. *MSE*: least squared error. "
         "*Percentile*: the farthest are clipped.",
     )
@@ -162,6 +162,5 @@ def _weights(now: state.Session, layer: Layer, found: Weights) -> None:
     st.plotly_chart(weights_figure(found), key="weights", config={"displayModeBar": False})
 
 
-def _weight_method(name: str, key: str) -> None:
-    chosen = st.session_state[key]
-    state.edit_layer(name, f"{text.short(name)}: weights {chosen}", weight_method=WEIGHT_METHODS[chosen])
+def _weight_method(label: str, name: str) -> None:
+    state.edit_layer(name, f"{text.short(name)}: weights {label}", weight_method=WEIGHT_METHODS[label])

@@ -6,6 +6,8 @@ from ui import exporting, state, text
 from ui.exporting import Verified
 from ui.views import common
 
+LOADED = "recipe_loaded"
+
 
 def render() -> None:
     """Draw the page."""
@@ -75,7 +77,10 @@ def _load() -> None:
     """Take the choices of an uploaded recipe; what does not fit is said and changes nothing."""
     file = st.session_state["recipe_file"]
     now = state.session()
-    if file is not None and now is not None:
+    if file is None or file.file_id == st.session_state.get(LOADED):
+        return  # polling may bring it once more
+    st.session_state[LOADED] = file.file_id
+    if now is not None:
         state.load_recipe(now, file.getvalue(), file.name)
 
 

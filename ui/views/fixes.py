@@ -63,7 +63,7 @@ def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRe
     switch, words, gain = st.columns([3, 7, 2], vertical_alignment="top")
     with switch:
         key, on = common.follow(f"fix_{entry.name}", chosen is not None)
-        st.toggle(entry.label, value=on, key=key, on_change=_toggle, args=(entry.name, key))
+        st.toggle(entry.label, value=on, key=key, on_change=common.changed, args=(key, _toggle, entry.name))
         if chosen is not None and entry.options:
             _options(entry, chosen)
     with words:
@@ -98,8 +98,8 @@ def _options(entry: Pass, chosen: PassChoice) -> None:
                 step=0.05 if option.high <= 1 else 8.0,
                 format="%.2f" if option.high <= 1 else "%.0f",
                 key=key,
-                on_change=_set,
-                args=(entry.name, name, key),
+                on_change=common.changed,
+                args=(key, _set, entry.name, name),
             )
 
 
@@ -143,14 +143,11 @@ def _begin() -> None:
         tuneruns.start_fix_trials(now)
 
 
-def _toggle(name: str, key: str) -> None:
-    on = bool(st.session_state[key])
+def _toggle(on: bool, name: str) -> None:
     state.edit(lambda recipe: toggled(recipe, name, on), f"{PASSES[name].label} {'on' if on else 'off'}")
 
 
-def _set(name: str, option: str, key: str) -> None:
-    value = float(st.session_state[key])
-
+def _set(value: float, name: str, option: str) -> None:
     def change(recipe: Recipe) -> Recipe:
         return recipe.with_passes(
             *(

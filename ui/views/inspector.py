@@ -71,8 +71,8 @@ def _choose(now: state.Session) -> Layer:
             names,
             index=names.index(first),
             key=key,
-            on_change=_pick,
-            args=(key,),
+            on_change=common.changed,
+            args=(key, state.choose_layer),
             label_visibility="collapsed",
             width="stretch",
             format_func=lambda name: (
@@ -113,10 +113,6 @@ def _choose(now: state.Session) -> Layer:
     return layer
 
 
-def _pick(key: str) -> None:
-    state.choose_layer(st.session_state[key])
-
-
 def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
     """Strategy, type and weights of the layer; every change is a step of the recipe."""
     name = seen.owner if seen is not None else layer.name
@@ -138,8 +134,8 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
                 index=list(METHODS).index(first),
                 key=key,
                 width=150,
-                on_change=_method,
-                args=(name, key, seen.asked),
+                on_change=common.changed,
+                args=(key, _method, name, seen.asked),
                 help="How the range is chosen; the marks above the histogram do the same by a click. "
                 "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
             )
@@ -154,8 +150,8 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
                     format="%.3f",
                     key=key,
                     width=130,
-                    on_change=_percentile,
-                    args=(name, key),
+                    on_change=common.changed,
+                    args=(key, _percentile, name),
                 )
             key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
             st.segmented_control(
@@ -164,8 +160,8 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
                 default=first,
                 key=key,
                 required=True,
-                on_change=_symmetry,
-                args=(name, key),
+                on_change=common.changed,
+                args=(key, _symmetry, name),
                 help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
             )
         key, first = common.follow("precision", str(own.precision))
@@ -175,8 +171,8 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
             default=first,
             key=key,
             required=True,
-            on_change=_precision,
-            args=(layer.name, key),
+            on_change=common.changed,
+            args=(key, _precision, layer.name),
             help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
         )
         key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
@@ -186,8 +182,8 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
             index=list(SCALES).index(first),
             key=key,
             width=158,
-            on_change=_scales,
-            args=(name, key),
+            on_change=common.changed,
+            args=(key, _scales, name),
             help=SCALES_HELP,
         )
         if layer.weight is not None:
@@ -199,42 +195,37 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
                 default=first,
                 key=key,
                 required=True,
-                on_change=_granularity,
-                args=(layer.name, key),
+                on_change=common.changed,
+                args=(key, _granularity, layer.name),
                 help="One scale for each output channel, or one for the whole weight.",
             )
 
 
-def _method(name: str, key: str, shown: Range) -> None:
-    method = METHODS[st.session_state[key]]
+def _method(label: str, name: str, shown: Range) -> None:
+    method = METHODS[label]
     more = {"range": shown} if method is Method.MANUAL else {}
-    state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method, **more)
+    state.edit_layer(name, f"{text.short(name)}: {label}", method=method, **more)
 
 
-def _percentile(name: str, key: str) -> None:
-    share = float(st.session_state[key])
+def _percentile(share: float, name: str) -> None:
     state.edit_layer(name, f"{text.short(name)}: {share:g} %", method=Method.PERCENTILE, percentile=share)
 
 
-def _symmetry(name: str, key: str) -> None:
-    symmetric = st.session_state[key] == "sym"
-    words = "symmetric" if symmetric else "asymmetric"
-    state.edit_layer(name, f"{text.short(name)}: {words}", symmetric=symmetric)
+def _symmetry(choice: str, name: str) -> None:
+    words = "symmetric" if choice == "sym" else "asymmetric"
+    state.edit_layer(name, f"{text.short(name)}: {words}", symmetric=choice == "sym")
 
 
-def _precision(name: str, key: str) -> None:
-    value = Precision(st.session_state[key])
-    state.edit_layer(name, f"{text.short(name)}: {value}", precision=value)
+def _precision(value: str, name: str) -> None:
+    state.edit_layer(name, f"{text.short(name)}: {value}", precision=Precision(value))
 
 
-def _scales(name: str, key: str) -> None:
-    label = st.session_state[key]
+def _scales(label: str, name: str) -> None:
     state.edit_layer(name, f"{text.short(name)}: scales {label}", scale_rule=SCALES[label])
 
 
-def _granularity(name: str, key: str) -> None:
-    value = st.session_state[key]
-    state.edit_layer(name, f"{text.short(name)}: weights {value}", weights=GRANULARITY[value])
+def _granularity(label: str, name: str) -> None:
+    state.edit_layer(name, f"{text.short(name)}: weights {label}", weights=GRANULARITY[label])
 
 
 def _reset(name: str) -> None:

@@ -178,7 +178,7 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "flag": ["⚑" if row.flag else "" for row in shown],
         }
     )
-    key = f"layers_{st.session_state.get('editor_rev', 0)}"
+    key = _editor()
     names = [row.name for row in shown]
     column = st.column_config
     st.data_editor(
@@ -269,7 +269,14 @@ def _range(row: Row) -> str:
     return f"{text.number(row.low, 3)} … {text.number(row.high, 3)}"
 
 
+def _editor() -> str:
+    """The table's key: a new table after each change, without edits of its own."""
+    return f"layers_{st.session_state.get('editor_rev', 0)}"
+
+
 def _edited(key: str, names: list[str]) -> None:
+    if key != _editor():
+        return  # polling brought the edits of the table before once more
     edits: dict[int, dict[str, Any]] = st.session_state[key]["edited_rows"]
     refused = apply_edits(edits, names)
     if refused:
