@@ -1,6 +1,7 @@
 """Choices made by measurement: the recipe whose integer model comes closest to the float one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ EXACT_DB = 60.0  # of several outputs, one closer than this is as good as exact
 HELD_OUT = 64  # samples that only the last comparison sees
 FEWEST = 16  # samples of which some are held out
 SAMPLES = 32  # measured on; more hardly changes which choice wins
+MARGIN_DB = 0.5  # less than that over MinMax is within what so few samples can tell
 ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.MINMAX},
     {"method": Method.PERCENTILE, "percentile": 99.999},
@@ -55,8 +57,8 @@ class MeasuredDefault:
 
     @property
     def best(self) -> Trial:
-        """The trial that won; the earlier of two equals."""
-        return max(self.trials, key=lambda trial: trial.sqnr_db)
+        """The trial that won: MinMax, the first, unless another wins `MARGIN_DB` over it."""
+        return _winner(self.trials)
 
 
 def measured_default(
@@ -71,9 +73,9 @@ def measured_default(
     """Try each method as the default of the whole network, and keep what measures best.
 
     Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`.
-    MinMax is among the trials, so the result is never worse than MinMax on the samples measured. Layers
-    that the recipe sets keep their choice. The samples measured are picked by content, so that the result
-    does not hang on their order.
+    MinMax is among the trials, so the result is never worse than MinMax on the samples measured; it stays
+    where the others win less than other samples might take back. Layers that the recipe sets keep their
+    choice. The samples measured are picked by content, so that the result does not hang on their order.
 
     Args:
         model: The float model.
@@ -90,7 +92,7 @@ def measured_default(
     trials: list[Trial] = []
     encodings: Encodings | None = None
     for stage in (ACTIVATIONS, WEIGHTS):
-        base = max(trials, key=lambda trial: trial.sqnr_db).choice if trials else start.default
+        base = _winner(trials).choice if trials else start.default
         for changes in stage:
             tried = start.with_default(**_complete(base)).with_default(**changes)
             encodings = resolve(tried, statistics, model, previous=encodings)
@@ -237,6 +239,11 @@ def representative(samples: Samples, count: int) -> Samples:
     if len(samples) <= count:
         return samples
     return samples.select(sorted(samples.by_content()[:count]))
+
+
+def _winner(trials: Sequence[Trial]) -> Trial:
+    best = max(trials, key=lambda trial: trial.sqnr_db)
+    return best if best.sqnr_db > trials[0].sqnr_db + MARGIN_DB else trials[0]
 
 
 def _complete(choice: Choice) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from core.model import load_model
 from core.passes import PASSES
 from core.pipeline import quantize
 from core.progress import Cancelled, Progress
-from core.recipe import Recipe
+from core.recipe import Choice, Recipe
 from core.targets import Precision
 from core.thresholds import Method
-from core.tune import split_samples, tried_fixes
+from core.tune import MeasuredDefault, Trial, split_samples, tried_fixes
 from sample_data import SAMPLES
 
 SAMPLE = SAMPLES["digits_mlp"]
@@ -142,3 +142,17 @@ def test_samples_held_out_are_others_whatever_the_order() -> None:
         assert not set(contents[-1][0]) & set(contents[-1][1])
     assert contents[0] == contents[1]
     assert split_samples(samples.take(15))[1] is None
+
+
+def test_minmax_stays_where_others_win_less_than_chance() -> None:
+    def trial(label: str, sqnr_db: float) -> Trial:
+        return Trial(choice=Choice(), label=label, sqnr_db=sqnr_db, cosine=1.0)
+
+    def best(*scores: float) -> str:
+        trials = tuple(trial(str(place), score) for place, score in enumerate(scores))
+        return MeasuredDefault(recipe=Recipe(), trials=trials, samples=8).best.label
+
+    assert best(30.0, 30.4, 12.0) == "0"
+    assert best(30.0, 30.4, 30.6) == "2"
+    assert best(-math.inf, -math.inf) == "0"
+    assert best(math.inf, 40.0) == "0"

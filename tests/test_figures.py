@@ -175,10 +175,10 @@ def test_trials_figure_marks_the_best() -> None:
         Trial(choice=DEFAULT, label=label, sqnr_db=sqnr, cosine=0.9)
         for label, sqnr in (("mse", 20.0), ("kl", -math.inf), ("minmax", 30.0))
     ]
-    (bars,) = trials_figure(trials).data
+    (bars,) = trials_figure(trials, trials[0]).data
     assert list(bars.y) == ["kl", "mse", "minmax"]
     assert list(bars.x) == [0.0, 20.0, 30.0]
-    assert bars.marker.color[-1] != bars.marker.color[0]
+    assert bars.marker.color[0] == bars.marker.color[2] != bars.marker.color[1]
 
 
 # --- graph ---

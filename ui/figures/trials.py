@@ -8,8 +8,8 @@ from core.tune import Trial
 from ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
-def trials_figure(trials: Sequence[Trial]) -> go.Figure:
-    """One bar a trial, best on top: SQNR of the network's output in dB."""
+def trials_figure(trials: Sequence[Trial], best: Trial) -> go.Figure:
+    """One bar a trial, best on top: SQNR of the network's output in dB; the one chosen is coloured."""
     ordered = sorted(trials, key=lambda trial: trial.sqnr_db)
     names = [label(trial.label, 48) for trial in ordered]
     figure = go.Figure(
@@ -17,7 +17,7 @@ def trials_figure(trials: Sequence[Trial]) -> go.Figure:
             x=[max(trial.sqnr_db, 0.0) for trial in ordered],
             y=names,
             orientation="h",
-            marker={"color": [FLOAT] * (len(ordered) - 1) + [GOOD]},
+            marker={"color": [GOOD if trial == best else FLOAT for trial in ordered]},
             text=[f"{trial.sqnr_db:.1f} dB" for trial in ordered],
             textposition="auto",
             customdata=[[trial.sqnr_db, trial.cosine] for trial in ordered],

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.tune import MeasuredDefault
+from core.tune import MARGIN_DB, MeasuredDefault
 from ui import state, text, tuneruns
 from ui.components.refresh import signal
 from ui.figures.trials import trials_figure
@@ -56,7 +56,7 @@ def _result(now: state.Session, job: Job) -> None:
         _start("Try again")
         return
     found: MeasuredDefault = job.result
-    st.plotly_chart(trials_figure(found.trials), key="trials", config={"displayModeBar": False})
+    st.plotly_chart(trials_figure(found.trials, found.best), key="trials", config={"displayModeBar": False})
     in_use = now.recipe.default == found.best.choice
     with st.container(horizontal=True, vertical_alignment="center"):
         label = text.escape(found.best.label)
@@ -69,7 +69,10 @@ def _result(now: state.Session, job: Job) -> None:
             args=(found,),
         )
         _start("Measure again")
-        st.caption(f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}")
+        said = f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}"
+        if found.best is found.trials[0]:
+            said += f"; nothing wins {MARGIN_DB:g} dB over MinMax, and less may be chance"
+        st.caption(said)
 
 
 def _use(found: MeasuredDefault) -> None:
