@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -92,8 +92,8 @@ class Forecast:
             return 0.0
         return math.inf if after <= 0.0 else 10.0 * math.log10(before / after)
 
-    def remedy(self, label: str, changes: Mapping[str, Any]) -> Remedy | None:
-        """The change as a remedy, if the target has it and it is worth it."""
+    def remedy(self, label: str, changes: Mapping[str, Any], *, least: float = WORTH) -> Remedy | None:
+        """The change as a remedy, if the target has it and it should win `least` dB."""
         precision = changes.get("precision")
         if precision is not None and precision not in target(self.recipe.target).precisions:
             return None
@@ -102,7 +102,7 @@ class Forecast:
             return None
         encodings = self.edited(changes)
         gain = self.gain_to(self.noise(encodings))
-        if gain < WORTH:
+        if gain < least:
             return None
         return Remedy(
             layer=self.layer,
@@ -133,6 +133,19 @@ class Forecast:
             found = _known(self.remedy(label, changes) for label, changes in _RANGES)
             self.ranges_.append(tuple(sorted(found, key=lambda r: -r.gain_db))[:MOST_RANGES])
         return self.ranges_[0]
+
+    def cut(self, share: float) -> tuple[Remedy, ...]:
+        """Give up the values farthest out, also where the layer's own error does not fall by that.
+
+        Args:
+            share: Of the values, from 0 to 1.
+        """
+        keep = round(100.0 * (1.0 - share), 6)
+        changes = {"method": Method.PERCENTILE, "percentile": keep}
+        found = self.remedy(f"Range by percentile {keep:g}", changes, least=-math.inf)
+        return (
+            () if found is None else (replace(found, price=f"gives up {100.0 * share:.2g} % of the values"),)
+        )
 
     def wider(self) -> tuple[Remedy, ...]:
         """More bits for what the layer computes."""

@@ -391,3 +391,23 @@ def test_flags_are_relative() -> None:
     assert stands_out(loss).tolist() == [False, False, False, False, True, True, False]
     assert not stands_out([-30.0, -8.0]).any()
     assert not stands_out(np.full(10, -30.0)).any()
+
+
+def test_stuck_values_of_an_input_may_be_given_up() -> None:
+    items = feeds("residual_cnn")
+    name = next(iter(items[0]))
+    reach = max(float(np.abs(item[name]).max()) for item in items)
+    for item in items:
+        item[name] = item[name].copy()
+    items[0][name].flat[:2] = 60.0 * reach  # so far that cutting them off wins no squared error
+    planted = Planted(network("residual_cnn"), items)
+    layer = planted.layer_of(name)
+    cause = planted.causes(layer)[Reason.STRETCHED]
+    assert "only measuring tells" in cause.sentence
+    cut = next(remedy for remedy in cause.remedies if remedy.label == "Range by percentile 99.9")
+    assert cut.price == "gives up 0.1 % of the values"
+    assert cut.gain_db < 1.0
+    choice = cut.applied(planted.recipe).choice(layer)
+    assert (choice.method, choice.percentile) == (Method.PERCENTILE, 99.9)
+    kept = resolve(cut.applied(planted.recipe), planted.statistics, planted.model).activations[name]
+    assert float(kept.high) < 2.0 * reach

@@ -123,6 +123,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def about(seconds: float) -> str:
+    """An estimate for people: whole seconds, and never none."""
+    return duration(seconds) if seconds >= 10 else f"{max(1, round(seconds))} s"
+
+
 def plural(count: int, noun: str) -> str:
     """`3 layers`, `1 layer`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

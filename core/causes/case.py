@@ -80,7 +80,7 @@ class Case:
         return Cause(
             layer=self.layer.name,
             reason=reason,
-            sentence=sentence,
+            sentence=sentence[:1].upper() + sentence[1:],
             share=share,
             figures=MappingProxyType(dict(figures)),
             remedies=remedies,
@@ -131,7 +131,12 @@ def seen_tensor(statistics: Statistics, encodings: Encodings, layer: Layer, own:
 
 def span(encoding: Encoding) -> str:
     """The range that an encoding keeps."""
-    return f"{float(encoding.low):.3g} … {float(encoding.high):.3g}"
+    return between(float(encoding.low), float(encoding.high))
+
+
+def between(low: float, high: float) -> str:
+    """A range in words."""
+    return f"{low:.3g} … {high:.3g}".replace("-", "−")
 
 
 def decibel(noise: float) -> str:

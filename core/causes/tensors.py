@@ -13,6 +13,7 @@ from core.causes.case import (
     Case,
     Cause,
     Reason,
+    between,
     bits_used,
     decibel,
     evened,
@@ -70,15 +71,20 @@ def stretched(case: Case) -> Iterator[Cause]:
     helps = bool(remedies) and remedies[0].gain_db >= 1.0
     if levels > (WASTED if helps else MOSTLY_WASTED) * seen.levels:
         return
-    else_ = "" if helps else " Cutting them off costs about as much as it wins."
+    else_ = (
+        ""
+        if helps
+        else " Cut off, they cost about as much squared error as the others win; "
+        "whether the network needs them, only measuring tells."
+    )
     yield case.cause(
         Reason.STRETCHED,
         f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
-        f"{percent(TYPICAL)} lie within {low:.3g} … {high:.3g} and share {levels:.0f} of {seen.levels} "
+        f"{percent(TYPICAL)} lie within {between(low, high)} and share {levels:.0f} of {seen.levels} "
         f"levels.{else_}",
         case.tensor_share,
         {"low": low, "high": high, "levels": levels},
-        *remedies,
+        *(remedies if helps else (*case.forecast.cut(1.0 - TYPICAL), *remedies)),
         *case.forecast.wider(),
     )
 

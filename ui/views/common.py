@@ -143,7 +143,7 @@ def _progress() -> None:
             label += f" · {job.progress.done:,} of {job.progress.total:,}"
         left = job.seconds_left
         label += (
-            f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+            f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
         )
         st.progress(job.share, label)
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -49,7 +49,7 @@ def _progress(id: str) -> None:
         signal("easymodel", f"{job.id} {job.ended}" if job is not None else "")
         return
     left = job.seconds_left
-    time = f"about {text.duration(left)} left" if left is not None else text.duration(job.elapsed)
+    time = f"about {text.about(left)} left" if left is not None else text.duration(job.elapsed)
     label = text.escape(job.progress.label or "starting")
     st.progress(job.share, f"{label} · {100 * job.share:.0f} % · {time}")
     with st.container(horizontal=True, vertical_alignment="center"):

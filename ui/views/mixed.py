@@ -83,7 +83,7 @@ def _progress(id: str) -> None:
         signal("mixed", f"{id} {job.ended}" if job is not None else "")
         return
     left = job.seconds_left
-    words = f"about {text.duration(left)} left" if left is not None else text.duration(job.elapsed)
+    words = f"about {text.about(left)} left" if left is not None else text.duration(job.elapsed)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.share, f"{text.escape(job.progress.label or 'starting')} · {words}", width="stretch")
         st.button("Cancel", key="cancel_mixed", icon=":material/stop:", on_click=job.cancel)

@@ -160,7 +160,7 @@ def _live(kind: Kind, metric: Metric) -> None:
     if p.total:
         words += f" · {p.done:,} of {p.total:,}"
     words += (
-        f" · about {text.duration(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
+        f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.share, words, width="stretch")
