@@ -103,19 +103,19 @@ FRONT = Front(
 
 def test_the_figure_has_every_point_and_none_at_infinity() -> None:
     figure = front_figure(FRONT, chosen=1)
-    best, beaten = figure.data
+    beaten, best = figure.data  # where they meet, a click means the one on top
     assert list(best.x) == [0.4, 0.6, 1.0]
     assert list(best.y)[:2] == [10.0, 30.0]
     assert 30.0 < best.y[2] < 40.0
     assert list(best.marker.size) == [10, 15, 10]
     assert [entry[0] for entry in best.customdata] == [0, 1, 2]
     assert best.customdata[2][2] == "equals float"
-    assert [entry[0] for entry in beaten.customdata] == [-1]  # a click on it chooses nothing
+    assert [entry[0] for entry in beaten.customdata] == [3]  # after those of the front
     assert "top-1 90.0 % (−1.5 pp" in best.customdata[0][3]
 
 
 def test_time_is_drawn_as_a_share_of_the_float_models() -> None:
     figure = front_figure(replace(FRONT, kind=Cost.LATENCY, labelled=False), chosen=None)
-    assert list(figure.data[0].x) == [40.0, 60.0, 100.0]
-    assert "change class" in figure.data[0].customdata[0][3]
+    assert list(figure.data[-1].x) == [40.0, 60.0, 100.0]
+    assert "change class" in figure.data[-1].customdata[0][3]
     assert figure.layout.shapes[0].x0 == 100.0

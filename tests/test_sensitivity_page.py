@@ -138,7 +138,7 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
     page.run()
     done = len(sweep(page).runs)
     assert 20 <= done < sweep(page).total
-    assert any(f"{done} of {sweep(page).total} runs" in entry.value for entry in page.warning)
+    assert f"Stopped after {done} of {sweep(page).total} runs" in said(page)
     assert "click a bar" in said(page)
     run(page)
     assert sweep(page).complete

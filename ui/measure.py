@@ -1,5 +1,6 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ from core.qdq import quantize_model
 from core.recipe import Encodings
 from core.samples import Samples
 
+FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
+GUESSED = 1.5  # times what chance gives: still no better than a guess
 MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
 
 
@@ -34,6 +37,14 @@ class Halves:
     weights: OutputComparison  # only weights quantized
     activations: OutputComparison  # only activations quantized
     both: OutputComparison
+
+
+def guessing(found: Comparison, labels: Sequence[int]) -> bool:
+    """Whether already the float model is right no more often than a guess: data or labels do not fit it."""
+    classes = len(set(labels))
+    if found.accuracy is None or found.accuracy.float_top1 is None or classes < 2:
+        return False
+    return found.accuracy.rows >= FEW_ROWS and found.accuracy.float_top1 <= GUESSED / classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

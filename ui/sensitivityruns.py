@@ -19,7 +19,8 @@ from ui import cached
 from ui.jobs import Job
 from ui.state import Session, final, recipe_token, rows
 
-DIAGNOSED = 3  # layers, for each metric
+DIAGNOSED = 3  # layers, for each metric, where none is flagged
+MOST_DIAGNOSED = 12  # flagged ones
 KEPT = 20_000  # runs
 HALVES = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
 RANKINGS = (Kind.ENABLE, Kind.DISABLE, Kind.OP_TYPE)
@@ -173,9 +174,23 @@ def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, t
 
 
 def top(scores: Sequence[Score]) -> list[Score]:
-    """The flagged layers, worst first; where none stands out, those that matter most."""
-    flagged = [score for score in scores if score.flagged]
-    return (flagged or list(scores))[:DIAGNOSED]
+    """The flagged layers, worst first; where none stands out, those that matter most.
+
+    What more than half of the layers have in common, such as no changed class, is nobody's fault.
+    """
+    if flagged := [score for score in scores if score.flagged]:
+        return flagged[:MOST_DIAGNOSED]
+    values = [score.value for score in scores]
+    apart = [score for score in scores if 2 * values.count(score.value) <= len(values)]
+    return (apart or list(scores[:1]))[:DIAGNOSED]
+
+
+def left(now: Session, kind: Kind, count: int) -> int:
+    """How many runs a ranking would make: those of the shown recipe that are known are not repeated."""
+    total, found = subjects(now, kind) * count, sweep(now, kind)
+    if found is None or found.token != recipe_token(now.recipe):
+        return total
+    return total - sum(run.sample < count for run in found.runs)
 
 
 def metrics(now: Session, found: Sweep | None) -> tuple[Metric, ...]:

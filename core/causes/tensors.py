@@ -74,7 +74,7 @@ def stretched(case: Case) -> Iterator[Cause]:
     else_ = (
         ""
         if helps
-        else " Cut off, they cost about as much squared error as the others win; "
+        else " By squared error, cutting them off wins little or loses; "
         "whether the network needs them, only measuring tells."
     )
     yield case.cause(

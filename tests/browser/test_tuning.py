@@ -70,7 +70,7 @@ def test_a_fix_is_switched_on_and_its_tab_stays(page: Any, small: App) -> None:
 def test_a_point_of_the_front_is_clicked_and_used(page: Any, small: App) -> None:
     visit(page, small.url, "Sensitivity")
     page.get_by_role("button", name="Find the front").click()
-    points = page.locator(".st-key-mixed_chart .scatterlayer .trace").first.locator(".point")
+    points = page.locator(".st-key-mixed_chart .scatterlayer .trace").last.locator(".point")
     points.first.wait_for(timeout=LONG)
     ready(page)
     last = points.last

@@ -13,13 +13,33 @@ ABOVE = 6.0  # dB over the best finite point, where those that lose nothing are 
 
 
 def front_figure(front: Front, chosen: int | None) -> go.Figure:
-    """Cost in kB or as a share of the float model's time, SQNR in dB; `chosen` is a point of the front.
+    """Cost in kB or as a share of the float model's time, SQNR in dB; `chosen` is one of the points.
 
-    Points of the front carry their number as custom data; those that another one beats carry −1.
+    Points carry their number as custom data: first those of the front, then those that another one beats.
     """
     everything = (*front.points, *front.beaten)
     top = max((p.sqnr_db for p in everything if math.isfinite(p.sqnr_db)), default=0.0) + ABOVE
     figure = go.Figure()
+    if front.beaten:  # below the others: where they meet, a click means the one that is better
+        numbers = range(len(front.points), len(everything))
+        colours = [ACCENT if n == chosen else FLOAT for n in numbers]
+        figure.add_scatter(
+            x=[_cost(point, front) for point in front.beaten],
+            y=[min(point.sqnr_db, top) for point in front.beaten],
+            mode="markers",
+            marker={
+                "color": colours,
+                "size": [13 if n == chosen else 8 for n in numbers],
+                "symbol": "x-thin",
+                "line": {"width": 2, "color": colours},
+            },
+            name="beaten by another",
+            legendrank=1001,  # after the rest
+            customdata=[[n, *_words(point, front)] for n, point in zip(numbers, front.beaten, strict=True)],
+            hovertemplate=_HOVER,
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+        )
     figure.add_scatter(
         x=[_cost(point, front) for point in front.points],
         y=[min(point.sqnr_db, top) for point in front.points],
@@ -37,17 +57,6 @@ def front_figure(front: Front, chosen: int | None) -> go.Figure:
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
     )
-    if front.beaten:
-        figure.add_scatter(
-            x=[_cost(point, front) for point in front.beaten],
-            y=[min(point.sqnr_db, top) for point in front.beaten],
-            mode="markers",
-            marker={"color": FLOAT, "size": 8, "symbol": "x-thin", "line": {"width": 2, "color": FLOAT}},
-            name="beaten by another",
-            customdata=[[-1, *_words(point, front)] for point in front.beaten],
-            hovertemplate=_HOVER,
-            unselected={"marker": {"opacity": 1}},
-        )
     whole = front.float_bytes / 1e3 if front.kind is Cost.SIZE else 100.0
     figure.add_vline(
         x=whole,

@@ -19,7 +19,8 @@ def trials_figure(trials: Sequence[Trial], best: Trial) -> go.Figure:
             orientation="h",
             marker={"color": [GOOD if trial == best else FLOAT for trial in ordered]},
             text=[f"{trial.sqnr_db:.1f} dB" for trial in ordered],
-            textposition="auto",
+            textposition="outside",
+            cliponaxis=False,
             customdata=[[trial.sqnr_db, trial.cosine] for trial in ordered],
             hovertemplate="%{y}<br>output %{customdata[0]:.2f} dB, cosine %{customdata[1]:.6f}<br>"
             f"<i>{SQNR_FORMULA}</i><extra></extra>",

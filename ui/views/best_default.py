@@ -13,6 +13,7 @@ from ui.views import common
 def render(now: state.Session) -> None:
     """Draw it."""
     if now.workspace.samples is None:
+        st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
     job = tuneruns.trials(now.project.id)
     st.caption(
@@ -49,6 +50,7 @@ def _begin() -> None:
 
 def _result(now: state.Session, job: Job) -> None:
     if job.state is State.CANCELLED:
+        st.info("It was cancelled before every method was measured.")
         _start("Try again")
         return
     if job.error:

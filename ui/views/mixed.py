@@ -92,7 +92,8 @@ def _progress(id: str) -> None:
 def _result(now: state.Session, found: Found) -> None:
     front = found.front
     chosen = st.session_state.get(CHOSEN)
-    chosen = chosen if chosen is not None and chosen < len(front.points) else None
+    points = (*front.points, *front.beaten)
+    chosen = chosen if chosen is not None and chosen < len(points) else None
     _goal(front)
     st.plotly_chart(
         front_figure(front, chosen),
@@ -108,7 +109,7 @@ def _result(now: state.Session, found: Found) -> None:
         + " ".join(text.escape(note) for note in front.notes)
     )
     if chosen is not None:
-        _point(now, front, front.points[chosen])
+        _point(now, front, points[chosen], beaten=chosen >= len(front.points))
     else:
         st.markdown(":material/ads_click: Click a point to see its layers and to use it.")
 
@@ -146,11 +147,11 @@ def _cheapest(front: Front) -> None:
 
 def _picked() -> None:
     points = st.session_state[CHART].selection.points
-    if points and (number := int(points[0]["customdata"][0])) >= 0:
-        st.session_state[CHOSEN] = number
+    if points:
+        st.session_state[CHOSEN] = int(points[0]["customdata"][0])
 
 
-def _point(now: state.Session, front: Front, point: Point) -> None:
+def _point(now: state.Session, front: Front, point: Point, *, beaten: bool) -> None:
     in_use = state.recipe_token(now.recipe) == state.recipe_token(point.recipe)
     share = 100.0 * point.size_bytes / front.float_bytes
     words = [
@@ -158,6 +159,7 @@ def _point(now: state.Session, front: Front, point: Point) -> None:
         f"estimated time {100.0 * point.time:.0f} % of float",
         f"output SQNR **{text.decibel(point.sqnr_db)}**",
         lost(point, front),
+        ":orange[another point costs no more and is no less exact]" if beaten else "",
     ]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(

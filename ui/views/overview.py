@@ -7,7 +7,7 @@ from ui import diagnosis, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
-from ui.measure import MOST_SAMPLES, Halves
+from ui.measure import MOST_SAMPLES, Halves, guessing
 from ui.rows import Row, edges
 from ui.views import autotune, best_default, common, easy_model, fixes
 
@@ -26,6 +26,8 @@ def render() -> None:
     live, parts = state.whole(now), state.halves(now)
     common.polling(live.running or parts.running or running)
     _cards(now, live, rows)
+    with st.container():  # always there
+        _suspicious(now, live)
     few = state.preview_samples(now)
     _halves(parts, few)
     _graph(now, rows, running)
@@ -122,6 +124,22 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
     cards([*shown, layers], key="overview_cards", least=140)
 
 
+def _suspicious(now: state.Session, live: state.Live) -> None:
+    """Says so where the float model itself fails on the data: nothing else matters then."""
+    found: Comparison | None = live.value
+    judged = now.workspace.judged
+    if found is None or found.accuracy is None or judged is None or judged.labels is None:
+        return
+    if guessing(found, judged.labels.tolist()):
+        st.warning(
+            f"**The float model itself is right on only {100 * (found.accuracy.float_top1 or 0):.1f} % of "
+            "the samples, no more than a guess.** The data are probably not prepared as in training "
+            "(scaling, size, order of channels), or the labels are of other classes. What was done to the "
+            "data is in the notes at the end of this page; open the model again with data that fit.",
+            icon=":material/report:",
+        )
+
+
 def _accuracy(found: Accuracy) -> Card:
     if found.float_top1 is None or found.quantized_top1 is None:
         return Card(
@@ -167,10 +185,10 @@ def _latency(found: Latency | None) -> Card:
     )
     return Card(
         name="Latency",
-        value=f"{found.quantized_ms:.3g} ms",
+        value=f"{found.quantized_ms:#.3g} ms".replace(". ", " "),
         change=change,
         tone="" if change == "same speed" else "good" if ratio > 1 else "bad",
-        note=f"float\u00a0{found.float_ms:.3g}\u00a0ms",
+        note=f"float\u00a0{found.float_ms:#.3g}\u00a0ms".replace(".\u00a0", "\u00a0"),
         tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
         f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.",
     )
@@ -214,16 +232,29 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
     found = diagnosis.worst(now.model, now.workspace.statistics, now.recipe, now.encodings, rows)
     if not found:
         return
-    st.subheader("Look at these first", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(gap=None):
+            st.subheader("Look at these first", anchor=False)
+            st.caption(
+                "The largest errors that layers make by themselves. "
+                "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
+            )
+        st.button(
+            "Open Sensitivity",
+            key="to_sensitivity",
+            icon=":material/leaderboard:",
+            on_click=_to_sensitivity,
+        )
     for column, entry in zip(st.columns(3), found, strict=False):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             row = entry.row
-            st.markdown(f"{text.code(text.short(row.name, 36))}")
-            figure = row.local_sqnr if row.local_sqnr is not None else row.tensor_sqnr
-            alone = "alone" if row.local_sqnr is not None else "output range"
-            st.caption(f"{text.escape(row.op)} · {text.decibel(figure)} {alone}")
-            st.markdown(text.escape(entry.reason))
-            st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
+            with st.container():
+                st.markdown(f"{text.code(text.short(row.name, 36))}")
+                figure = row.local_sqnr if row.local_sqnr is not None else row.tensor_sqnr
+                alone = "alone" if row.local_sqnr is not None else "output range"
+                st.caption(f"{text.escape(row.op)} · {text.decibel(figure)} {alone}")
+                st.markdown(text.escape(entry.reason))
+                st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
             st.button(
                 "Inspect",
                 key=f"worst_{row.name}",
@@ -231,6 +262,10 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
                 args=(row.name,),
                 icon=":material/tune:",
             )
+
+
+def _to_sensitivity() -> None:
+    st.session_state["go"] = "sensitivity"
 
 
 def _inspect(name: str) -> None:

@@ -19,6 +19,7 @@ from ui.views import common
 
 APPLIED = "sens_applied"
 MIXED = 0.05  # dB or points; less is no change
+OPEN = 4  # layers that are shown at once; the others are folded
 COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
 
 
@@ -48,8 +49,11 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
     if not any(score.flagged for score in scores):
         st.caption("No layer is far beyond the others; these matter most.")
     _applied(now)
-    for place, score in enumerate(scores):
+    for place, score in enumerate(scores[:OPEN]):
         with st.container(border=True):
+            _layer(now, sweep, score, axis, place)
+    for place, score in enumerate(scores[OPEN:], OPEN):
+        with st.expander(_name(now, score, axis)):
             _layer(now, sweep, score, axis, place)
 
 
@@ -71,9 +75,13 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
         for r in remedies
         if remedyruns.key(token, r) not in board.trials and r.applied(now.recipe) != now.recipe
     ]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.subheader("Why, and what helps", anchor=False, width="stretch")
-        if left and not (job is not None and job.active):
+    # Progress takes the button's place, so that nothing below moves.
+    heading, side = st.columns([3, 4], vertical_alignment="bottom")
+    heading.subheader("Why, and what helps", anchor=False)
+    with side.container(height=56, border=False, horizontal_alignment="right", vertical_alignment="bottom"):
+        if job is not None and job.active:
+            st.fragment(common.guarded(_measuring), run_every=0.4)(board.done)
+        elif left:
             st.button(
                 "Measure all",
                 key="sens_measure_all",
@@ -83,9 +91,7 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
                 help="Builds the quantized model once more for each remedy, and runs it on samples that "
                 "were used neither for thresholds nor for this ranking. The recipe stays as it is.",
             )
-    if job is not None and job.active:
-        st.fragment(common.guarded(_measuring), run_every=0.4)(board.done)
-    elif job is not None and job.error:
+    if job is not None and not job.active and job.error:
         st.error(text.escape(job.error), icon=":material/error:")
 
 
@@ -109,13 +115,7 @@ def _measuring(drawn: int) -> None:
 
 def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
-        mark = ":red[:material/flag:] " if score.flagged else ""
-        st.markdown(
-            f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
-            f"{text.escape(now.model.layer(score.name).op)} · {text.escape(value)}",
-            width="stretch",
-        )
+        st.markdown(_name(now, score, axis) if place < OPEN else "", width="stretch")
         inspect_button(score.name, f"sens_inspect_{place}")
     found = sweep.causes.get(score.name)
     if not found:
@@ -137,6 +137,16 @@ def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: in
         column.caption(words)
     for at, remedy in enumerate(remedies):
         _row(now, sweep, remedy, f"{place}_{at}")
+
+
+def _name(now: state.Session, score: Score, axis: Axis) -> str:
+    """A layer with its rank and what it costs."""
+    value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
+    mark = ":red[:material/flag:] " if score.flagged else ""
+    return (
+        f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
+        f"{text.escape(now.model.layer(score.name).op)} · {text.escape(value)}"
+    )
 
 
 def _percent(cause: Cause) -> str:
@@ -248,6 +258,11 @@ def _applied(now: state.Session) -> None:
     """What the last remedy did, as long as the recipe is the one with it."""
     last: Applied | None = st.session_state.get(APPLIED)
     if last is None or (last.project, last.token) != (now.project.id, state.recipe_token(now.recipe)):
+        st.info(  # keeps the place of what comes here when a remedy is used
+            "A button puts its remedy into the recipe and measures what that does to the model's output; "
+            "one undo takes it back. *Measure all* only measures.",
+            icon=":material/healing:",
+        )
         return
     board = remedyruns.board(now)
     trial, refused = board.trials.get(last.trial), board.refused.get(last.trial)

@@ -15,6 +15,7 @@ from ui.views import common, mixed, remedies
 
 KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
 PLAIN = {"displayModeBar": False}
+STREAMED = "sensitivity"  # what the engine calls its runs
 KINDS = {Kind.ENABLE: "One layer on", Kind.DISABLE: "One layer off", Kind.OP_TYPE: "Operator types"}
 KINDS_HELP = (
     "**One layer on**: only that layer is quantized; shows what each costs by itself. "
@@ -116,17 +117,19 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             disabled=job is not None and job.active,
             on_click=_begin,
         )
-        if job is None or not job.active:
-            st.caption(_extent(now, kind, int(count)))
+        with st.container(width="content", height=38, vertical_alignment="center"):
+            st.caption("" if job is not None and job.active else _extent(now, kind, int(count)))
     st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
     return kind, metric
 
 
 def _extent(now: state.Session, kind: Kind, count: int) -> str:
     """How much a run would be, and how long it should take at the pace of the last one."""
-    total = runs.subjects(now, kind) * count
+    left = runs.left(now, kind, count)
+    if not left:
+        return "nothing left to run"
     pace = runs.pace(now)
-    return f"{total:,} runs" + (f", about {text.duration(total * pace)}" if pace is not None else "")
+    return text.plural(left, "run") + (f", about {text.about(left * pace)}" if pace is not None else "")
 
 
 def _begin() -> None:
@@ -156,12 +159,13 @@ def _live(kind: Kind, metric: Metric) -> None:
         signal("sensitivity", f"{job.id} {job.ended}" if job is not None else "")
         return
     p, left = job.progress, job.seconds_left
+    sweep, running = runs.sweep(now, kind), runs.newest(now)
     words = text.escape(p.label or "starting")
-    if p.total:
+    if p.total and running is not None and p.label == STREAMED:
+        words = f"{KINDS[running.kind]} · {p.done:,} of {text.plural(p.total, 'run')}"
+    elif p.total:
         words += f" · {p.done:,} of {p.total:,}"
-    words += (
-        f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
-    )
+    words += f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(job.share, words, width="stretch")
         st.button(
@@ -171,7 +175,6 @@ def _live(kind: Kind, metric: Metric) -> None:
             on_click=job.cancel,
             disabled=job.stop.is_set(),
         )
-    sweep, running = runs.sweep(now, kind), runs.newest(now)
     if running is not None and running.kind is not kind:
         st.caption(f"Running: {KINDS[running.kind]}. Below is what was found before.")
     if sweep is None or not sweep.runs:
@@ -191,17 +194,7 @@ def _live(kind: Kind, metric: Metric) -> None:
 
 def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -> None:
     current = sweep.token == state.recipe_token(now.recipe)
-    if not current:
-        st.info(
-            "Found for an earlier state of the recipe. *Run* again: only what the edit changed is repeated.",
-            icon=":material/history:",
-        )
-    elif not sweep.complete:
-        st.warning(
-            f"{len(sweep.runs):,} of {sweep.total:,} runs were done before it ended. "
-            "*Run* goes on where it stopped.",
-            icon=":material/pause:",
-        )
+    st.markdown(_standing(now, sweep, job, current=current))
     _cards(sweep, metric)
     scores = ranking(sweep.runs, sweep.kind, metric)
     if not scores:
@@ -222,18 +215,33 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
             selection_mode="points",
             config=PLAIN,
         )
-        data = "evaluation" if now.workspace.evaluation else "calibration"
-        said = f"{text.plural(sweep.samples, 'sample')} of the {data} data"
-        said += f", {text.plural(len(sweep.runs), 'run')}"
-        if sweep.repeated:
-            said += f", {sweep.repeated:,} of them known from before"
-        if job is not None and job.state is State.DONE and job.result is sweep:
-            said += f", {text.duration(job.elapsed)}"
-        st.caption(f"{said}. Whiskers: 90 % of 200 draws of the samples with replacement.")
+        st.caption("Whiskers: 90 % of 200 draws of the samples with replacement.")
     if sweep.kind in runs.LAYERS:
         remedies.render(now, sweep, runs.top(scores), axis(sweep.kind, metric), current=current)
     else:
         st.caption("For causes and remedies, run *One layer on* or *One layer off*.")
+
+
+def _standing(now: state.Session, sweep: Sweep, job: Job | None, *, current: bool) -> str:
+    """One line on what the figures come from: always there, so that an edit moves nothing below it."""
+    if not current:
+        return (
+            ":orange[:material/history: **Found for an earlier state of the recipe.**] "
+            "*Run* again: only what the edit changed is repeated."
+        )
+    data = "evaluation" if now.workspace.evaluation else "calibration"
+    said = f"{text.plural(sweep.samples, 'sample')} of the {data} data"
+    if not sweep.complete:
+        return (
+            f":orange[:material/pause: **Stopped after {len(sweep.runs):,} of {sweep.total:,} runs**] "
+            f"on {said}. *Run* goes on from there."
+        )
+    said += f", {text.plural(len(sweep.runs), 'run')}"
+    if sweep.repeated:
+        said += f", {sweep.repeated:,} of them known from before"
+    if job is not None and job.state is State.DONE and job.result is sweep:
+        said += f", {text.duration(job.elapsed)}"
+    return f":gray[:material/check_circle: {said}.]"
 
 
 def _heading(sweep: Sweep, metric: Metric, scores: tuple[Score, ...], how: str) -> None:

@@ -46,7 +46,7 @@ def render() -> None:
     _running()
     st.subheader("Try a sample", anchor=False)
     for column, sample in zip(st.columns(len(SAMPLES)), SAMPLES.values(), strict=True):
-        with column.container(border=True, height="stretch"):
+        with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             _sample_card(sample)
     st.subheader("Your model", anchor=False)
     _own()
@@ -86,8 +86,9 @@ def _attempt(make: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _sample_card(sample: Sample) -> None:
-    st.markdown(f"**{text.escape(sample.title)}**")
-    st.caption(text.escape(sample.description))
+    with st.container():
+        st.markdown(f"**{text.escape(sample.title)}**")
+        st.caption(text.escape(sample.description))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Open", key=f"sample_{sample.name}", on_click=_attempt, args=(opening.open_sample, sample.name)
@@ -259,7 +260,7 @@ def _recent_entry(entry: Entry, is_open: bool) -> None:
         badge = "  :green-badge[open]" if is_open else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
         parts = [_where(source) for source in (entry.model, entry.data) if source is not None]
-        st.caption(" · ".join(parts) if parts else ":red[damaged]", width="stretch")
+        st.caption(" · ".join(dict.fromkeys(parts)) if parts else ":red[damaged]", width="stretch")
         st.caption(_ago(entry.changed), width=120)
         st.button(
             "Open",
