@@ -215,7 +215,8 @@ class _Search:
         placement = encodings.placement
         self.members, self.steps, self.may_move = members, steps, may_move
         self.recipe, self.root = recipe, root
-        self.encoding = encodings.activations[root]
+        own = encodings.activations.get(root)
+        self.encoding = encodings.constants[root] if own is None else own  # rows of a constant table
         self.spec = spec_of(self.encoding)
         if may_move:
             self.spec = activation_spec(placement.target, recipe.choice(placement.tensors[root]))

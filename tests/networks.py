@@ -125,6 +125,16 @@ def transformer(seed: int = 0, width: int = 16, heads: int = 2) -> onnx.ModelPro
     return n.model({"tokens": ["N", "T", width]}, {"encoded": ["N", "T", width]})
 
 
+def embedding() -> onnx.ModelProto:
+    """Rows of a table, which keep its scale, read by a product."""
+    n = Net()
+    rows = n.add("Gather", [n.random("table", 12, 8), "tokens"], "rows")
+    n.add("MatMul", [rows, n.random("w", 8, 5)], "scores")
+    proto = n.model({"tokens": ["N", 4]}, {"scores": ["N", 4, 5]})
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return proto
+
+
 def shapes_cnn(seed: int = 0) -> onnx.ModelProto:
     """Operators that move values about: Concat, Resize, Pad, Slice, Split, average pooling, ConvTranspose."""
     n = Net(seed)

@@ -39,7 +39,7 @@ from core.recipe import Encodings, Recipe, resolve
 from core.samples import Samples
 from core.targets import Granularity, Precision
 from core.thresholds import Method
-from tests.networks import Net
+from tests.networks import Net, embedding
 from tests.quantizing import network, run
 
 QUICK = 2e8  # multiplications a layer: a test's patience
@@ -236,6 +236,14 @@ def test_what_cannot_be_tuned_is_named() -> None:
     assert tuned.left_out == {layer.name: "it has no quantized weight"}
     with pytest.raises(DataError, match="no output to compare: it has no quantized weight"):
         layer_output_curve(model, encodings, layer.name, samples, [Range(-1, 1)])
+
+
+def test_rows_of_a_constant_table_keep_its_range() -> None:
+    model = load_model(embedding().SerializeToString(), name="embedding")
+    tuned = easyquant(model, *start(model), effort=QUICK)
+    assert not tuned.ranges
+    assert len(tuned.layers) == 1
+    assert tuned.layers[0].after >= tuned.layers[0].before
 
 
 @pytest.mark.parametrize("rule", [ScaleRule.POWER_OF_TWO_UP, ScaleRule.POWER_OF_TWO_MSE])

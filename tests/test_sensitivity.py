@@ -25,7 +25,7 @@ from core.sensitivity.simulation import Simulation, simulation
 from core.targets import Granularity, Precision
 from core.thresholds import Method
 from tests.evaluating import list_samples
-from tests.networks import NETWORKS, Net, feeds
+from tests.networks import NETWORKS, Net, embedding, feeds
 from tests.quantizing import network, statistics_of
 
 SIMULATED = {"session.disable_quant_qdq": "1"}
@@ -92,10 +92,19 @@ def detection_heads() -> onnx.ModelProto:
 
 def test_transposed_heads_and_outputs_inside() -> None:
     items = [{"image": item["image"][:, :, :8, :8]} for item in feeds("residual_cnn")]
-    model = load_model(detection_heads().SerializeToString(), name="heads")
+    assert check_runs(detection_heads(), items).pieces.optimized
+
+
+def test_rows_of_a_table() -> None:
+    rng = np.random.default_rng(0)
+    check_runs(embedding(), [{"tokens": rng.integers(0, 12, (1, 4))} for _ in range(4)])
+
+
+def check_runs(proto: onnx.ModelProto, items: list[dict[str, np.ndarray]]) -> Simulation:
+    """Every run gives what the model with only those quantizers gives."""
+    model = load_model(proto.SerializeToString(), name="net")
     encodings = resolve(Recipe(), statistics_of(model, items), model)
     simulated = simulation(model, encodings)
-    assert simulated.pieces.optimized
     floats = simulated.trace(items[0], Quantizers())
     planned = plan(model, encodings)
     for subject in planned.subjects:
@@ -105,6 +114,7 @@ def test_transposed_heads_and_outputs_inside() -> None:
         assert set(got) == set(expected)
         for output in got:
             np.testing.assert_allclose(got[output], expected[output], rtol=2e-5, atol=2e-5)
+    return simulated
 
 
 @pytest.mark.parametrize("name", ["residual_cnn", "mobile_cnn", "shapes_cnn"])

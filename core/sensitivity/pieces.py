@@ -4,7 +4,7 @@ A run in which a few quantizers differ from an earlier one repeats only the piec
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, combinations
@@ -160,7 +160,10 @@ def _rounded_constants(model: Model, encodings: Encodings) -> _RoundedConstants:
     """The weights, biases and constants that the quantized model would compute with."""
     placement = encodings.placement
     constants = Quantizers(weights=frozenset(placement.weights), tensors=frozenset(placement.constants))
-    quantized = quantize_ir(model, restricted(encodings, constants))
+    only = restricted(encodings, constants)
+    # Rows taken from a constant share its scale: rounded with it, and not once more behind it.
+    only = replace(only, placement=replace(only.placement, tensors={}, sources={}))
+    quantized = quantize_ir(model, only)
     originals = {str(node.name): node for node in model.ir.graph}
     nodes: dict[str, onnx.NodeProto] = {}
     switch: dict[tuple[str, int], Switch] = {}
