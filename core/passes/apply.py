@@ -38,6 +38,16 @@ class PassRecord:
     difference: Difference | None  # of the float outputs; None for a pass that leaves the float model alone
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Means:
+    """What a pass is run with."""
+
+    choice: PassChoice
+    samples: Samples
+    threads: int | None
+    progress: ProgressFn | None
+
+
 def change_model(
     model: Model,
     recipe: Recipe,
@@ -54,7 +64,8 @@ def change_model(
     records = []
     for choice in recipe.passes:
         if PASSES[choice.name].changes_model:
-            model, record = _MODEL_PASSES[choice.name](model, recipe, samples, choice, threads, progress)
+            means = _Means(choice=choice, samples=samples, threads=threads, progress=progress)
+            model, record = _MODEL_PASSES[choice.name](model, recipe, means)
             records.append(record)
     return model, tuple(records)
 
@@ -79,20 +90,14 @@ def change_encodings(
     records = []
     for name, run in _ENCODING_PASSES.items():
         if name in chosen:
-            encodings, record = run(model, encodings, samples, chosen[name], threads, progress)
+            means = _Means(choice=chosen[name], samples=samples, threads=threads, progress=progress)
+            encodings, record = run(model, encodings, means)
             records.append(record)
     return encodings, tuple(records)
 
 
-def _equalize(
-    model: Model,
-    recipe: Recipe,
-    samples: Samples,
-    choice: PassChoice,
-    threads: int | None,
-    progress: ProgressFn | None,
-) -> tuple[Model, PassRecord]:
-    found = equalize(model, samples, recipe, threads=threads, progress=progress)
+def _equalize(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+    found = equalize(model, means.samples, recipe, threads=means.threads, progress=means.progress)
     before, after = found.noise_db
     sentences = [
         f"Equalization rescaled {len(found.layers)} layers; the 8-bit model's predicted signal to noise goes "
@@ -103,7 +108,7 @@ def _equalize(
     if found.absorbed:
         sentences.append(f"Biases of {_listed(found.absorbed)} were absorbed by the layers behind.")
     return found.model, PassRecord(
-        choice=choice,
+        choice=means.choice,
         touched=tuple(Touched(name=x.layer, before=x.before, after=x.after) for x in found.layers),
         measure="largest weight over that of the median output channel",
         sentences=(*sentences, _stayed(found.difference)),
@@ -111,15 +116,8 @@ def _equalize(
     )
 
 
-def _rotate(
-    model: Model,
-    recipe: Recipe,
-    samples: Samples,
-    choice: PassChoice,
-    threads: int | None,
-    progress: ProgressFn | None,
-) -> tuple[Model, PassRecord]:
-    found = rotate(model, samples, threads=threads, progress=progress)
+def _rotate(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+    found = rotate(model, means.samples, threads=means.threads, progress=means.progress)
     ratios = [x.before / x.after for x in found.tensors if x.after > 0]
     sentences = ["Rotation found no residual stream that it could turn to any use."]
     if ratios:
@@ -131,7 +129,7 @@ def _rotate(
         f"The stream that begins at {name} was left alone: {why}." for name, why in found.left_out.items()
     ]
     return found.model, PassRecord(
-        choice=choice,
+        choice=means.choice,
         touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
         measure="width of the range",
         sentences=(*sentences, _stayed(found.difference)),
@@ -139,23 +137,16 @@ def _rotate(
     )
 
 
-def _smooth(
-    model: Model,
-    recipe: Recipe,
-    samples: Samples,
-    choice: PassChoice,
-    threads: int | None,
-    progress: ProgressFn | None,
-) -> tuple[Model, PassRecord]:
-    alpha = choice.option("alpha")
-    found = smooth(model, samples, recipe, alpha=alpha, threads=threads, progress=progress)
+def _smooth(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+    alpha = means.choice.option("alpha")
+    found = smooth(model, means.samples, recipe, alpha=alpha, threads=means.threads, progress=means.progress)
     inserted = [x.tensor for x in found.tensors if x.inserted]
     sentences = [f"SmoothQuant (alpha {alpha:g}) evened {len(found.tensors)} activations."]
     if inserted:
         sentences.append(f"A division was inserted behind {_listed(inserted)}.")
     sentences += [f"{tensor} was left alone: {why}." for tensor, why in found.left_out.items()]
     return found.model, PassRecord(
-        choice=choice,
+        choice=means.choice,
         touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
         measure="largest channel over the median one",
         sentences=(*sentences, _stayed(found.difference)),
@@ -163,16 +154,11 @@ def _smooth(
     )
 
 
-def _round(
-    model: Model,
-    encodings: Encodings,
-    samples: Samples,
-    choice: PassChoice,
-    threads: int | None,
-    progress: ProgressFn | None,
-) -> tuple[Encodings, PassRecord]:
-    count = int(choice.option("samples"))
-    found = round_to_outputs(model, encodings, samples, count=count, threads=threads, progress=progress)
+def _round(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings, PassRecord]:
+    count = int(means.choice.option("samples"))
+    found = round_to_outputs(
+        model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
+    )
     ratios = [x.rounded / x.nearest for x in found.layers if x.nearest > 0]
     won = f", by {-10 * np.log10(np.mean(ratios)):.1f} dB on average" if ratios else ""
     sentences = [
@@ -180,7 +166,7 @@ def _round(
     ]
     sentences += [f"{layer} is rounded to nearest: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
-        choice=choice,
+        choice=means.choice,
         touched=tuple(Touched(name=x.layer, before=x.nearest, after=x.rounded) for x in found.layers),
         measure="mean squared error of the layer's outputs, summed over them",
         sentences=tuple(sentences),
@@ -188,22 +174,17 @@ def _round(
     )
 
 
-def _correct(
-    model: Model,
-    encodings: Encodings,
-    samples: Samples,
-    choice: PassChoice,
-    threads: int | None,
-    progress: ProgressFn | None,
-) -> tuple[Encodings, PassRecord]:
-    count = int(choice.option("samples"))
-    found = correct_biases(model, encodings, samples, count=count, threads=threads, progress=progress)
+def _correct(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings, PassRecord]:
+    count = int(means.choice.option("samples"))
+    found = correct_biases(
+        model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
+    )
     sentences = [
         f"Bias correction shifted the biases of {len(found.layers)} layers ({found.samples} samples)."
     ]
     sentences += [f"{layer} was left alone: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
-        choice=choice,
+        choice=means.choice,
         touched=tuple(
             Touched(name=x.layer, before=x.before, after=max(x.before - x.shift, 0.0)) for x in found.layers
         ),
@@ -226,12 +207,8 @@ def _listed(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-_ModelPass = Callable[
-    [Model, Recipe, Samples, PassChoice, int | None, ProgressFn | None], tuple[Model, PassRecord]
-]
-_EncodingPass = Callable[
-    [Model, Encodings, Samples, PassChoice, int | None, ProgressFn | None], tuple[Encodings, PassRecord]
-]
+_ModelPass = Callable[[Model, Recipe, _Means], tuple[Model, PassRecord]]
+_EncodingPass = Callable[[Model, Encodings, _Means], tuple[Encodings, PassRecord]]
 _MODEL_PASSES: Mapping[str, _ModelPass] = {
     "rotate": _rotate,
     "equalize": _equalize,
