@@ -24,7 +24,7 @@ class Encodings:
     searches: Mapping[
         str, Search
     ]  # activation (or constant) with parameters of its own → how they were found
-    kept_float: Mapping[str, str]  # activation that no range can hold, and that stays float → why
+    kept_float: Mapping[str, str]  # tensor that no range can hold, and that stays float → why
     keys: Mapping[
         str, tuple[object, ...]
     ]  # what each search depended on, to find those that an edit leaves alone

@@ -8,7 +8,9 @@ is, and float consumers of a float tensor read it unrounded.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+import numpy as np
 import onnx_ir as ir
 
 from core.model import Model
@@ -269,3 +271,27 @@ _VISITS = {
     Role.PAD: _pad,
     Role.SELECT: _select,
 }
+
+
+def not_finite(model: Model, placement: Placement) -> dict[str, str]:
+    """Weights that hold NaN or infinite values, and biases and constants that hold NaN, with the reason.
+
+    An infinite constant, as masks are, is left to its layer's output, which a range set by hand may cut.
+    """
+    weights = {w.initializer for w in placement.weights.values()}
+    others = placement.constants.keys() | {w.bias for w in placement.weights.values()}
+    found = _not_finite(model)
+    broken = sorted(n for n in found if n in weights or (found[n] and n in others))
+    return dict.fromkeys(broken, "it holds NaN or infinite values, which integers cannot express")
+
+
+@lru_cache(maxsize=8)
+def _not_finite(model: Model) -> dict[str, bool]:
+    """Float initializers with a value that is not finite, and whether one is NaN; read once a model."""
+    found = {}
+    for name, value in model.ir.graph.initializers.items():
+        if value.dtype == ir.DataType.FLOAT and value.const_value is not None:
+            array = value.const_value.numpy()
+            if not np.isfinite(array).all():
+                found[name] = bool(np.isnan(array).any())
+    return found

@@ -15,7 +15,7 @@ from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
-from core.placement import Placement, WeightPlacement, place
+from core.placement import Placement, WeightPlacement, not_finite, place
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, ruled_scale
 from core.representable import why_float
 from core.statistics import Statistics
@@ -175,7 +175,8 @@ def resolve(
             "it was made for another model, or the layer was renamed"
         )
     float_layers = {name for name in _layer_names(model) if recipe.choice(name).precision is Precision.FLOAT}
-    kept_float = _unrepresentable(recipe, statistics, place(model, target(recipe.target), float_layers))
+    everything = place(model, target(recipe.target), float_layers)
+    kept_float = _unrepresentable(recipe, statistics, everything) | not_finite(model, everything)
     placement = place(model, target(recipe.target), float_layers, kept_float)
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():

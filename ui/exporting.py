@@ -122,7 +122,9 @@ def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tupl
             continue
         if recipe.choice(layer.name).precision is Precision.FLOAT:
             why = "set to float in the recipe"
-        elif kept := [t for t in (*layer.inputs, layer.output) if t in encodings.kept_float]:
+        elif kept := [
+            t for t in (*layer.inputs, layer.weight or "", layer.output) if t in encodings.kept_float
+        ]:
             why = f"{kept[0]}: {encodings.kept_float[kept[0]]}"
         elif layer.op not in encodings.placement.target.roles:
             why = f"{encodings.placement.target.label} has no integer kernel for {layer.op}"
