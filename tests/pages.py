@@ -23,6 +23,8 @@ PAGES = {
     "overview": "Overview",
     "layers": "Layers",
     "inspector": "Inspector",
+    "sensitivity": "Sensitivity",
+    "playground": "Playground",
     "export": "Export",
 }
 

@@ -68,7 +68,7 @@ def samples(path: Path, count: int = 12) -> Path:
 def test_first_page_says_what_to_do() -> None:
     app = start()
     assert app.title[0].value == "Open a model"
-    for page in ("overview", "layers", "inspector", "export"):
+    for page in ("overview", "layers", "inspector", "sensitivity", "export"):
         app.session_state["go"] = page
         app.run()
         healthy(app)
@@ -201,6 +201,16 @@ def test_minmax_clips_nothing(ready: AppTest) -> None:
     encodings = resolve(Recipe(), space.statistics, space.model)
     rows = layer_rows(space.model, space.statistics, Recipe(), encodings)
     assert {row.clipped for row in rows if row.clipped is not None} == {0.0}
+
+
+def test_how_data_were_read_is_said_every_time(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pixels.npz", x=np.random.default_rng(1).integers(0, 256, (12, 4, 8, 8), np.uint8))
+    model = Source(kind="path", path=str(network(tmp_path / "n.onnx", ["a"])))
+    data = Source(kind="path", path=str(tmp_path / "pixels.npz"))
+    project = opening.open_sources("n.onnx", model, data)
+    first = prepare(project, lambda _: None).notes
+    assert any("without scaling" in note for note in first)
+    assert prepare(project, lambda _: None).notes == first  # also with the statistics of before
 
 
 def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:

@@ -168,12 +168,13 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         label="Four bits",
         settings=Settings(distribution="laplace", bits=4),
-        look="With 14 steps every one of them counts: the methods move apart, and clipping pays earlier.",
+        look="With 16 levels every one of them counts: the methods move apart, and clipping pays earlier.",
     ),
     Preset(
         label="Softmax: small probabilities",
         settings=Settings(distribution="softmax", signed=False, symmetric=False, method=Method.MINMAX),
-        look="Most values are smaller than half a step and become zero. See what a logarithmic grid does.",
+        look="Most values are smaller than half a step and become zero. A logarithmic grid keeps them, yet "
+        "has the larger squared error, which the few large ones make. What matters, the network decides.",
     ),
     Preset(
         label="Zero outside of the data",

@@ -64,6 +64,7 @@ def prepare(
     try:
         progress(Progress(done=0, total=0, label="opening the data"))
         samples = open_data(project, project.data, model)
+        notes += samples.warnings  # how the data were read matters as long as there are figures of them
         if statistics is None:
             progress(Progress(done=0, total=0, label="looking at the data"))
             notes += check_samples(samples, model)

@@ -222,7 +222,7 @@ def test_drags_are_answered_quickly(page: Any, demo: App) -> None:
     assert sorted(times)[len(times) // 2] < 1500, times
 
 
-@pytest.mark.parametrize("path", ["open", "overview", "layers"])
+@pytest.mark.parametrize("path", ["open", "overview", "layers", "sensitivity", "playground"])
 def test_every_page_has_an_address(page: Any, demo: App, path: str) -> None:
     page.goto(f"{demo.url}/{path}")
     ready(page)
@@ -287,7 +287,9 @@ CUT_OFF = """() => {
 }"""
 
 
-@pytest.mark.parametrize("name", ["Overview", "Layers", "Inspector", "Export", "Open"])
+@pytest.mark.parametrize(
+    "name", ["Overview", "Layers", "Inspector", "Sensitivity", "Playground", "Export", "Open"]
+)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_fits_1280_pixels(browser: Any, demo: App, name: str, theme: str) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme=theme)

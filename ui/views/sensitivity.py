@@ -117,7 +117,7 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             disabled=job is not None and job.active,
             on_click=_begin,
         )
-        with st.container(width="content", height=38, vertical_alignment="center"):
+        with st.container(width="content", height=38, border=False, vertical_alignment="center"):
             st.caption("" if job is not None and job.active else _extent(now, kind, int(count)))
     st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
     return kind, metric
