@@ -1,5 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,11 +71,18 @@ class Tuned:
     @property
     def story(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
-        told = [f"{step.what}: {step.sqnr_db:.2f} dB. {step.why}" for step in self.steps]
+        told = [f"{step.what}: {_decibels(step.sqnr_db)}. {step.why}" for step in self.steps]
         where = f"{self.held_out} samples not used to choose" if self.held_out else "the same samples"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
-        told.append(f"On {where}: MinMax {self.minmax_db:.2f} dB, tuned {self.tuned_db:.2f} dB.")
+        told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
         return tuple(told)
+
+
+def _decibels(sqnr_db: float) -> str:
+    """An SQNR; without a finite one, whether there was no error at all, or no finite output."""
+    if math.isfinite(sqnr_db):
+        return f"{sqnr_db:.2f} dB"
+    return "no error" if sqnr_db > 0 else "no finite outputs"
 
 
 def tune(

@@ -223,7 +223,9 @@ def _labelled(samples: Samples, labels: "str | Path | Labels | None", path: Path
         return samples
     if len(values) != samples.feed.rows:
         if samples.kind != "reader" or len(values) < samples.feed.rows:
-            raise DataError(f"{path.name}: {len(values)} labels for {samples.feed.rows} samples")
+            raise DataError(
+                f"{path.name}: {len(values)} labels for {samples.feed.rows} samples: give one for each"
+            )
         values = values[: samples.feed.rows]
     wrong = wrong_labels(values, model)
     said = [wrong] if wrong else []

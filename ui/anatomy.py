@@ -71,7 +71,8 @@ def _layer(model: Model, name: str, placement: Placement | None) -> dict[str, An
 
 def _tensor(info: TensorInfo) -> dict[str, Any]:
     shape = None if info.shape is None else list(info.shape)
-    return {"name": info.name, "type": str(info.dtype), "shape": shape}
+    kind = "string" if info.dtype.hasobject else str(info.dtype)
+    return {"name": info.name, "type": kind, "shape": shape}
 
 
 def _scales(model: Model) -> list[dict[str, Any]]:

@@ -16,8 +16,9 @@ from onnx import numpy_helper
 
 from core.errors import ModelError
 from core.loading.modelfile import read_model_file
-from core.model import Model
+from core.model import Model, TensorInfo
 from core.quant import TYPES, Encoding, QuantType
+from core.sources.inputs import text
 
 _EXPOSED_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))
 
@@ -101,7 +102,7 @@ def check_interface(model: Model, quantized: onnx.ModelProto) -> None:
     """Make sure that both models take and give the same tensors.
 
     Raises:
-        ModelError: Inputs or outputs differ in name or number.
+        ModelError: Inputs or outputs differ in name or number, or inputs in type or size.
     """
     graph = quantized.graph
     stored = {t.name for t in graph.initializer}
@@ -116,6 +117,38 @@ def check_interface(model: Model, quantized: onnx.ModelProto) -> None:
                 f"the models cannot be compared: {kind} of the float model are {_listed(names)}, of the "
                 f"quantized one {_listed(theirs[kind])}. Compare with the float model it was made from."
             )
+    taken = {v.name: v.type.tensor_type for v in graph.input}
+    for own in model.inputs:
+        other = _info(own.name, taken[own.name])
+        if other is not None and not _same_feed(own, other):
+            raise ModelError(
+                f"the models cannot be compared: input '{own.name}' of the float model is "
+                f"{_described(own)}, of the quantized one {_described(other)}. "
+                "Compare with the float model it was made from."
+            )
+
+
+def _info(name: str, type_: onnx.TypeProto.Tensor) -> TensorInfo | None:
+    """An input's type and shape; None where the model does not say."""
+    if not type_.elem_type:
+        return None
+    dims = (d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in type_.shape.dim)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(type_.elem_type))
+    return TensorInfo(name=name, dtype=dtype, shape=tuple(dims) if type_.HasField("shape") else None)
+
+
+def _same_feed(a: TensorInfo, b: TensorInfo) -> bool:
+    """Whether the same samples can be fed to both; a size that one leaves open may be the other's."""
+    if a.dtype != b.dtype or a.shape is None or b.shape is None:
+        return a.dtype == b.dtype
+    if len(a.shape) != len(b.shape):
+        return False
+    pairs = zip(a.shape, b.shape, strict=True)
+    return all(m == n for m, n in pairs if isinstance(m, int) and isinstance(n, int))
+
+
+def _described(info: TensorInfo) -> str:
+    return f"{info.dtype} {'of any shape' if info.shape is None else text(info.shape)}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -281,7 +281,8 @@ def _stays_float(model: ir.Model) -> list[str]:
                 f"{role} '{value.name}' is no numeric tensor ({value.type}); it passes through untouched."
             )
     if not any(is_float(v) for node in model.graph if node not in nested for v in node.outputs):
-        notes.append("No other operator computes in float, so nothing can be quantized.")
+        which = "No other operator" if nested else "No operator"
+        notes.append(f"{which} computes in float, so nothing can be quantized.")
     return notes
 
 

@@ -1,5 +1,6 @@
 """A front of mixed-precision recipes: each cheaper point is less exact, each more exact one dearer."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -95,7 +96,12 @@ class Front:
             least = self.points[0]
             raise RecipeError(
                 f"nothing fits into {cost_text(budget, self.kind)}: the cheapest point takes "
-                f"{self.said(least)}, with {least.sqnr_db:.2f} dB of SQNR"
+                f"{self.said(least)}"
+                + (
+                    ", without any error"
+                    if least.sqnr_db == math.inf
+                    else f", with {least.sqnr_db:.2f} dB of SQNR"
+                )
             )
         return within[-1]
 

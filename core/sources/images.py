@@ -239,7 +239,7 @@ def decode(source: IO[bytes], label: str) -> Image.Image:
             image.load()
             return image.copy()
     except UnidentifiedImageError as error:
-        raise DataError(f"{label} is not an image that can be read") from error
+        raise DataError(f"{label} is not an image that can be read: remove or replace it") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{label} is too large to be an image for calibration") from error
     except DataError:

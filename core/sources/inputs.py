@@ -28,7 +28,13 @@ def model_inputs(model: Model) -> tuple[Input, ...]:
         raise DataError("the model has no inputs, so there is nothing to calibrate it with")
     for info in model.inputs:
         if info.dtype.kind not in "biuf":
-            raise DataError(f"input '{info.name}' takes {info.dtype}; only numbers can be fed")
+            kind = "text" if info.dtype.kind in "OSU" else info.dtype
+            raise DataError(f"input '{info.name}' takes {kind}; only numbers can be fed")
+        if info.shape is not None and 0 in info.shape:
+            raise DataError(
+                f"input '{info.name}' has the shape {text(info.shape)}, so it never holds a value: "
+                "export the model with other sizes"
+            )
     return tuple(
         Input(name=info.name, dtype=info.dtype, shape=info.shape or (), any_rank=info.shape is None)
         for info in model.inputs
