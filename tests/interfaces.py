@@ -1,13 +1,17 @@
 """Models of which only the interface matters: any inputs, one small output."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from core.data import Samples
 from core.model import Model, load_model
 
+RNG = np.random.default_rng(0)
+IMAGES = RNG.standard_normal((6, 3, 8, 8)).astype(np.float32)
 Spec = tuple[object, tuple[int | str | None, ...]]
 
 
@@ -40,3 +44,21 @@ def image_model(
 ) -> Model:
     """A model with one image input `x` in NCHW."""
     return model_with({"x": (dtype, (batch, channels, size, size))})
+
+
+def text_model() -> Model:
+    """Two rows of token ids, and a number."""
+    return model_with(
+        {"ids": (np.int64, ("N", "seq")), "mask": (np.int64, ("N", "seq")), "t": (np.float32, ())}
+    )
+
+
+def save(path: Path, compressed: bool = False, **arrays: np.ndarray) -> Path:
+    """Write an .npz."""
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+    return path
+
+
+def values(samples: Samples, name: str = "x") -> np.ndarray:
+    """All samples of one input, one behind the other."""
+    return np.concatenate([sample[name] for sample in samples])

@@ -7,16 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data import Samples, open_samples, random_samples
+from core.data import open_samples, random_samples
 from core.errors import DataError
 from core.model import Model
 from core.sources.arrays import ArrayRows
 from core.sources.feeds import array_feed, open_batch
 from core.sources.inputs import Input
-from tests.interfaces import image_model, model_with
-
-RNG = np.random.default_rng(0)
-IMAGES = RNG.standard_normal((6, 3, 8, 8)).astype(np.float32)
+from tests.interfaces import IMAGES, RNG, image_model, model_with, save, text_model, values
 
 
 @pytest.fixture(scope="module")
@@ -25,19 +22,8 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def text_model() -> Model:
-    return model_with(
-        {"ids": (np.int64, ("N", "seq")), "mask": (np.int64, ("N", "seq")), "t": (np.float32, ())}
-    )
-
-
-def save(path: Path, compressed: bool = False, **arrays: np.ndarray) -> Path:
-    (np.savez_compressed if compressed else np.savez)(path, **arrays)
-    return path
-
-
-def values(samples: Samples, name: str = "x") -> np.ndarray:
-    return np.concatenate([sample[name] for sample in samples])
+def tokens() -> Model:
+    return text_model()
 
 
 def write_folder(folder: Path, batches: list[np.ndarray]) -> Path:
@@ -129,7 +115,7 @@ def test_labels_in_folders(tmp_path: Path, model: Model) -> None:
 
 
 @pytest.mark.parametrize("layout", ["files", "folders"])
-def test_one_file_or_folder_an_input(tmp_path: Path, text_model: Model, layout: str) -> None:
+def test_one_file_or_folder_an_input(tmp_path: Path, tokens: Model, layout: str) -> None:
     ids, mask, t = np.arange(12).reshape(3, 4), np.ones((3, 4), np.int64), np.float32([0.5, 1.5, 2.5])
     for name, array in (("ids", ids), ("mask", mask), ("t", t)):
         if layout == "files":
@@ -138,17 +124,17 @@ def test_one_file_or_folder_an_input(tmp_path: Path, text_model: Model, layout: 
             (tmp_path / name).mkdir()
             for row in range(3):
                 np.save(tmp_path / name / f"{row}.npy", array[row])
-    samples = open_samples(tmp_path, text_model)
+    samples = open_samples(tmp_path, tokens)
     np.testing.assert_array_equal(values(samples, "ids"), ids)
     assert [float(s["t"]) for s in samples] == [0.5, 1.5, 2.5]
     assert {s["t"].shape for s in samples} == {()}
 
 
-def test_samples_of_different_lengths(tmp_path: Path, text_model: Model) -> None:
+def test_samples_of_different_lengths(tmp_path: Path, tokens: Model) -> None:
     for length in (3, 5):
         ids = np.full((2, length), length)
         save(tmp_path / f"{length}.npz", ids=ids, mask=ids * 0 + 1, t=np.float32(1))
-    assert [s["ids"].shape for s in open_samples(tmp_path, text_model)] == [(1, 3), (1, 3), (1, 5), (1, 5)]
+    assert [s["ids"].shape for s in open_samples(tmp_path, tokens)] == [(1, 3), (1, 3), (1, 5), (1, 5)]
 
 
 # --- which axis counts samples -----------------------------------------------------------------------

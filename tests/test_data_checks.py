@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 from core.data import Samples, check_samples, open_samples
 from core.errors import DataError
 from core.model import Model
-from tests.interfaces import image_model, model_with
-
-RNG = np.random.default_rng(0)
-IMAGES = RNG.standard_normal((6, 3, 8, 8)).astype(np.float32)
+from tests.interfaces import IMAGES, image_model, model_with, save, text_model, values
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +23,8 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="module")
-def text_model() -> Model:
-    return model_with(
-        {"ids": (np.int64, ("N", "seq")), "mask": (np.int64, ("N", "seq")), "t": (np.float32, ())}
-    )
-
-
-def save(path: Path, compressed: bool = False, **arrays: np.ndarray) -> Path:
-    (np.savez_compressed if compressed else np.savez)(path, **arrays)
-    return path
-
-
-def values(samples: Samples, name: str = "x") -> np.ndarray:
-    return np.concatenate([sample[name] for sample in samples])
+def tokens() -> Model:
+    return text_model()
 
 
 # --- names and types ---------------------------------------------------------------------------------
@@ -54,24 +40,24 @@ def test_a_lone_array_under_another_name_is_taken_with_a_warning(tmp_path: Path,
         open_samples(save(tmp_path / "c.npz", a=IMAGES, b=IMAGES), model)
 
 
-def test_missing_and_extra_arrays(tmp_path: Path, text_model: Model) -> None:
+def test_missing_and_extra_arrays(tmp_path: Path, tokens: Model) -> None:
     ids = np.ones((2, 3), np.int64)
     with pytest.raises(
         DataError, match=r"no array for input 'mask' \(int64, \(N, seq\)\); it holds 'ids', 'm'"
     ):
-        open_samples(save(tmp_path / "a.npz", ids=ids, m=ids), text_model)
+        open_samples(save(tmp_path / "a.npz", ids=ids, m=ids), tokens)
     good = save(tmp_path / "b.npz", ids=ids, mask=ids, t=np.float32(0), junk=ids)
-    assert any("'junk' is no input" in warning for warning in open_samples(good, text_model).warnings)
+    assert any("'junk' is no input" in warning for warning in open_samples(good, tokens).warnings)
     unnamed = tmp_path / "c.npz"
     np.savez(unnamed, ids, ids * 0, np.float32(3))
-    samples = open_samples(unnamed, text_model)
+    samples = open_samples(unnamed, tokens)
     assert samples[0]["t"] == 3
     assert "in the model's order" in samples.warnings[0]
 
 
-def test_clashing_dimensions_are_pointed_out(tmp_path: Path, text_model: Model) -> None:
+def test_clashing_dimensions_are_pointed_out(tmp_path: Path, tokens: Model) -> None:
     path = save(tmp_path / "a.npz", ids=np.ones((2, 3), int), mask=np.ones((2, 4), int), t=np.float32(0))
-    assert any("'seq' is 3 in 'ids' but 4" in warning for warning in open_samples(path, text_model).warnings)
+    assert any("'seq' is 3 in 'ids' but 4" in warning for warning in open_samples(path, tokens).warnings)
 
 
 @pytest.mark.parametrize(
@@ -136,10 +122,10 @@ def test_shape_mismatch_names_both_shapes(tmp_path: Path) -> None:
         open_samples(path, image_model(size=224))
 
 
-def test_different_numbers_of_samples(tmp_path: Path, text_model: Model) -> None:
+def test_different_numbers_of_samples(tmp_path: Path, tokens: Model) -> None:
     path = save(tmp_path / "a.npz", ids=np.ones((2, 3), int), mask=np.ones((4, 3), int), t=np.float32(0))
     with pytest.raises(DataError, match="different numbers of samples \\('ids' 2, 'mask' 4\\)"):
-        open_samples(path, text_model)
+        open_samples(path, tokens)
 
 
 def corrupt(path: Path, place: int) -> None:
