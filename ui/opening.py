@@ -8,6 +8,7 @@ from typing import Any
 
 from core import project as projects
 from core.errors import DataError, ModelError
+from core.loading.foreign import foreign_format
 from core.project import Project, Source
 from core.recipe import Recipe
 from sample_data import SAMPLES
@@ -68,12 +69,13 @@ def check_model(model: str) -> Source:
     source = model_source(model)
     try:
         with Path(source.path).open("rb") as file:
-            first = file.read(1)
+            head = file.read(4096)
     except OSError as error:
         raise ModelError(f"{source.path} cannot be read: {error.strerror or error}") from error
-    if first not in _FIRST_BYTES:
-        what = "is not an ONNX model" if first else "is empty"
-        raise ModelError(f"{source.path} {what}; give the path of an .onnx file")
+    if head[:1] not in _FIRST_BYTES:
+        known = "" if head.startswith(b"PK") else foreign_format(head, Path(source.path).name)
+        what = "is not an ONNX model" if head else "is empty"
+        raise ModelError(known or f"{source.path} {what}; give the path of an .onnx file")
     return source
 
 

@@ -1,6 +1,7 @@
 """What is known about a layer, and how it is put into words."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 MANY = 64  # samples from which on more hardly change a range
 UNEVEN = 8.0  # widest channel (or input) over the median (or narrowest) one
+_MINUS = re.compile(r"(?<=[ (])-(?=\d)")
 MATTERS = 0.25  # share of the layer's noise from which on a part of it is a cause
 
 
@@ -80,7 +82,7 @@ class Case:
         return Cause(
             layer=self.layer.name,
             reason=reason,
-            sentence=sentence[:1].upper() + sentence[1:],
+            sentence=_MINUS.sub("−", sentence[:1].upper() + sentence[1:]),
             share=share,
             figures=MappingProxyType(dict(figures)),
             remedies=remedies,
@@ -136,7 +138,7 @@ def span(encoding: Encoding) -> str:
 
 def between(low: float, high: float) -> str:
     """A range in words."""
-    return f"{low:.3g} … {high:.3g}".replace("-", "−")
+    return f"{low:.3g} … {high:.3g}"
 
 
 def decibel(noise: float) -> str:
