@@ -175,9 +175,9 @@ class _Run:
             for name, values in self.values(sample):
                 count(name, values)
         except ORT_ERRORS as error:
-            raise DataError(
-                f"{self.samples.source}: the model cannot run on sample {position}: {first_line(error)}"
-            ) from error
+            what = f"{self.samples.source}: the model cannot run on sample {position}: {first_line(error)}"
+            remedy = "; random ones do not fit it: use real samples" if self.samples.synthetic else ""
+            raise DataError(what + remedy) from error
         self.samples.digest(position, sample)
 
 

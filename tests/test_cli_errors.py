@@ -209,8 +209,9 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        assert running.stdout is not None
-        running.stdout.readline()
+        assert running.stderr is not None
+        while "ready" not in running.stderr.readline():  # what a reader prints
+            pass
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=30)
     assert running.returncode == 130, errors

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -137,13 +138,6 @@ def _serve(
     raise typer.Exit(code)
 
 
-def _show(result: dict[str, Any], as_text: Callable[[dict[str, Any]], str], json: bool) -> None:
-    if json:
-        console.print_json(result)
-    else:
-        console.say(as_text(result))
-
-
 @app.command()
 def inspect(model: ModelPath, json: Json = False) -> None:
     """Show a model's layers, operators and tensors, and what can be quantized."""
@@ -151,7 +145,7 @@ def inspect(model: ModelPath, json: Json = False) -> None:
     from ui import listing
     from ui.anatomy import inspection
 
-    _show(inspection(load_model(model, allow_quantized=True)), listing.inspection, json)
+    console.show(lambda: inspection(load_model(model, allow_quantized=True)), listing.inspection, json)
 
 
 @app.command()
@@ -172,8 +166,8 @@ def calibrate(
     from ui.options import Feed
 
     feed = Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
-    result = commands.calibrate(model, feed, output, threads=threads, cache=cache, quiet=json)
-    _show(result, listing.calibration, json)
+    work = partial(commands.calibrate, model, feed, output, threads=threads, cache=cache, quiet=json)
+    console.show(work, listing.calibration, json)
 
 
 @app.command()
@@ -226,7 +220,8 @@ def quantize(
         target=target,
         recipe=recipe,
     )
-    result = commands.quantize(
+    work = partial(
+        commands.quantize,
         model,
         feed,
         choices,
@@ -240,7 +235,7 @@ def quantize(
         tuned=auto,
         easy=easyquant,
     )
-    _show(result, listing.quantization, json)
+    console.show(work, listing.quantization, json)
 
 
 @app.command()
@@ -279,8 +274,10 @@ def tune(
     feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
     aim = Aim(max_drop=max_drop, min_sqnr=min_sqnr, budget=budget, precisions=precisions, cost=cost)
     choices = Choices(weights=weights, float_layers=tuple(float_layer or ()), target=target, recipe=recipe)
-    result = commands.tune(model, feed, choices, output, aim=aim, threads=threads, cache=cache, quiet=json)
-    _show(result, listing.tuning, json)
+    work = partial(
+        commands.tune, model, feed, choices, output, aim=aim, threads=threads, cache=cache, quiet=json
+    )
+    console.show(work, listing.tuning, json)
 
 
 app.command()(sensitivity)
@@ -303,8 +300,7 @@ def compare(
     from ui.options import Feed
 
     feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
-    result = commands.compare(model, quantized, feed, quiet=json)
-    _show(result, listing.comparison, json)
+    console.show(partial(commands.compare, model, quantized, feed, quiet=json), listing.comparison, json)
 
 
 @app.command()
@@ -326,8 +322,8 @@ def thresholds(
     """Show the range, scale, zero point and error of every method on one tensor."""
     from ui import listing, one_tensor
 
-    result = one_tensor.thresholds(array, type_, symmetric, percentile, scale_rule, reference)
-    _show(result, listing.thresholds, json)
+    work = partial(one_tensor.thresholds, array, type_, symmetric, percentile, scale_rule, reference)
+    console.show(work, listing.thresholds, json)
 
 
 def with_command(arguments: Sequence[str]) -> list[str]:

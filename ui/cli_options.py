@@ -18,7 +18,7 @@ Data = Annotated[
 Random = Annotated[
     int | None, typer.Option(metavar="N", help="Use N random samples instead; only a try-out.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of --random.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of --random.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Use the first N samples only.")]
 Labels = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Class of each sample: .npy, .npz, or for images a .csv.")
@@ -31,7 +31,9 @@ Preprocess = Annotated[
         "imagenet-tf,size=128,order=BGR, or a YAML file of them.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="Worker threads; results do not depend on it.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Worker threads; results do not depend on it.")
+]
 Cache = Annotated[
     bool, typer.Option("--cache/--no-cache", help="Reuse statistics of the same model and data.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,8 @@ def sensitivity(
     from ui import sensitivity_command
     from ui.options import Choices, Feed
 
-    result = sensitivity_command.sensitivity(
+    work = partial(
+        sensitivity_command.sensitivity,
         model,
         Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess),
         Choices(weights=weights, target=target, recipe=recipe),
@@ -65,7 +67,4 @@ def sensitivity(
         cache=cache,
         quiet=json,
     )
-    if json:
-        console.print_json(result)
-    else:
-        console.say(sensitivity_command.listing(result))
+    console.show(work, sensitivity_command.listing, json)

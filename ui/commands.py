@@ -27,7 +27,7 @@ from core.thresholds import Method
 from core.tune import measured_default, representative
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
-from ui.options import Choices, Feed, check_output, write
+from ui.options import Choices, Feed, check_output, warn_if_all_float, write
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
@@ -42,7 +42,7 @@ def calibrate(
     Raises:
         QuantScopeError: model, samples or the file to write are unusable.
     """
-    check_output(output, (".npz",), path, feed.data)
+    check_output(output, (".npz",), path, *feed.files)
     model = load_model(path)
     samples = feed.open(model)
     statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
@@ -77,12 +77,16 @@ def quantize(
     Raises:
         QuantScopeError: model, samples, choices or the files to write are unusable.
     """
-    inputs = (path, feed.data, stats, choices.recipe)
+    inputs = (path, *feed.files, stats, choices.recipe)
     check_output(output, (".onnx",), *inputs)
     if save_recipe is not None:
-        check_output(save_recipe, (".yaml", ".yml"), path, feed.data, stats, output)
+        check_output(save_recipe, (".yaml", ".yml"), *inputs, output)
     if easy and tuned:
         raise BadInput("--easyquant and --auto both decide the ranges; give one of them")
+    if tuned:
+        choices.check_open("--auto")
+    if stats is not None and not feed.named:
+        feed.check_unused("--stats")
     asked = {"--report": report, "--auto": tuned, "--easyquant": easy, "--method auto": choices.auto}
     runs = next((flag for flag, given in asked.items() if given), "")
     if runs and not feed.named and stats is not None:
@@ -164,6 +168,13 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
     with progress_bar("comparing", quiet) as progress:
         figures = measure(model, quantized, samples, progress=progress).as_dict()
     accuracy = figures["accuracy"]
+    if figures["outputs"] and all(item["mismatched"] for item in figures["outputs"]):
+        raise ModelError(
+            f"the models cannot be compared: the outputs of {quantized.name} have other shapes than those of "
+            "the float model. Compare with the float model it was made from."
+        )
+    if accuracy is None and samples.labels is not None:
+        note("warning: the labels are not used: the model has no output with one row of class scores")
     figures["agreement"] = None if accuracy is None else accuracy["agreement"]
     if accuracy is not None and accuracy["float"] is None:  # no labels, so nothing was right or wrong
         figures["accuracy"] = None
@@ -210,10 +221,11 @@ def tune(
     Raises:
         QuantScopeError: model, samples or the file to write are unusable.
     """
-    check_output(output, (".yaml", ".yml"), path, feed.data)
+    check_output(output, (".yaml", ".yml"), path, *feed.files, choices.recipe)
     model = load_model(path)
     recipe = choices.build(model)
     aim.check(recipe)
+    warn_if_all_float(model, recipe, "there is nothing to tune")
     samples = feed.open(model, accuracy=aim.max_drop is not None)
     if samples.synthetic:
         note("warning: tuned on random samples, the recipe says nothing about real ones")

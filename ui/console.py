@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from enum import Enum
 from typing import Any
 
@@ -55,6 +55,16 @@ def clean(text: object) -> str:
 def say(text: str = "") -> None:
     """A line of the command's result."""
     sys.stdout.write(text + "\n")
+
+
+def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]], str], json: bool) -> None:
+    """Do the work and print its result; what else prints, as a user's own reader may, goes to stderr."""
+    with redirect_stdout(sys.stderr):
+        result = work()
+    if json:
+        print_json(result)
+    else:
+        say(as_text(result))
 
 
 def note(text: str) -> None:

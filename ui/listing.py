@@ -78,7 +78,7 @@ def _scales(scales: list[Figures]) -> str:
 def calibration(result: Figures) -> str:
     """What `calibrate` shows."""
     return (
-        f"wrote {result['output']}: statistics of {len(result['tensors'])} tensors "
+        f"wrote {clean(result['output'])}: statistics of {len(result['tensors'])} tensors "
         f"over {result['samples']} samples"
     )
 
@@ -88,7 +88,7 @@ def quantization(result: Figures) -> str:
     sizes, layers = result["size_bytes"], result["layers"]
     integer = sum(count for precision, count in layers.items() if precision != "float")
     lines = [
-        f"wrote {result['output']}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
+        f"wrote {clean(result['output'])}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
         f"{integer} layers in integers, {layers['float']} in float"
     ]
     if result["trials"]:
@@ -98,7 +98,8 @@ def quantization(result: Figures) -> str:
         )
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
-        lines.append(f"wrote {result['recipe']}: repeat this with --recipe {result['recipe']}")
+        saved = clean(result["recipe"])
+        lines.append(f"wrote {saved}: repeat this with --recipe {saved}")
     lines += [f"note: {clean(note)}" for note in result["notes"]]
     if "comparison" in result:
         lines += ["", comparison(result["comparison"])]
@@ -111,7 +112,8 @@ def tuning(result: Figures) -> str:
     if result["front"] is not None:
         lines += ["", _front(result["front"]), _taken(result["front"])]
         lines += [f"note: {note}" for note in result["front"]["notes"]]
-    lines.append(f"wrote {result['recipe']}: use it with quantscope quantize --recipe {result['recipe']}")
+    saved = clean(result["recipe"])
+    lines.append(f"wrote {saved}: use it with quantscope quantize --recipe {saved}")
     return "\n".join(lines)
 
 

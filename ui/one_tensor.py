@@ -48,7 +48,8 @@ def read_array(path: Path) -> Floats:
         raise DataError(f"{path.name} holds several arrays; save the one to look at with numpy.save")
     if values.dtype.kind not in "fiu":
         raise DataError(f"{path.name} holds {values.dtype}, not real numbers")
-    flat = values.reshape(-1) if values.dtype.kind == "f" else values.reshape(-1).astype(np.float64)
+    wide = values.dtype.kind == "f" and values.dtype.itemsize >= 4  # float16 cannot hold the limit below
+    flat = values.reshape(-1) if wide else values.reshape(-1).astype(np.float64)
     finite = np.isfinite(flat)
     with np.errstate(invalid="ignore"):
         usable = finite & (np.abs(flat) <= LARGEST)

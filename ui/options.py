@@ -14,9 +14,10 @@ from core.data import Samples, check_samples, open_samples, preprocessing, rando
 from core.errors import DataError, QuantScopeError, RecipeError
 from core.files import write_atomic
 from core.model import Model
+from core.placement import place
 from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
-from core.targets import TARGETS, Granularity, Precision
+from core.targets import TARGETS, Granularity, Precision, target
 from core.thresholds import Method
 from core.weights import WeightMethod
 from ui.console import BadInput, note
@@ -42,6 +43,23 @@ class Feed:
     def named(self) -> bool:
         """Whether any samples are named."""
         return self.data is not None or self.random is not None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read; not to be overwritten."""
+        named = (self.data, self.labels, None if self.preprocess is None else Path(self.preprocess))
+        return tuple(path for path in named if path is not None)
+
+    def check_unused(self, flag: str) -> None:
+        """Refuse options about samples where none are named because of `flag`.
+
+        Raises:
+            BadInput: There is one.
+        """
+        given = {"--limit": self.limit, "--labels": self.labels, "--preprocess": self.preprocess}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise BadInput(f"{unused[0]} goes with --data; with {flag} alone no samples are read")
 
     def open(self, model: Model, *, accuracy: bool = False) -> Samples:
         """The samples, checked; what is doubtful about them goes to stderr.
@@ -128,7 +146,7 @@ class Choices:
         """
         if self.recipe is not None:
             self._alone()
-            recipe = Recipe.from_yaml(read_text(self.recipe, RecipeError))
+            recipe = self._read(self.recipe)
             if recipe.model_hash and recipe.model_hash != model.hash:
                 note(f"warning: {self.recipe.name} was made for another model; layers are matched by name")
         else:
@@ -140,6 +158,13 @@ class Choices:
                 raise BadInput(f"--float-layer: there is no layer '{name}'; did you mean {listed(near)}?")
             recipe = recipe.with_layer(name, precision=Precision.FLOAT)
         return recipe
+
+    def _read(self, path: Path) -> Recipe:
+        text = read_text(path, RecipeError)
+        try:
+            return Recipe.from_yaml(text)
+        except RecipeError as error:
+            raise RecipeError(f"{path.name}: {error}") from error
 
     def _alone(self) -> None:
         given = {
@@ -155,6 +180,21 @@ class Choices:
         both = [flag for flag, value in given.items() if value is not None]
         if both:
             raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe")
+
+    def check_open(self, flag: str) -> None:
+        """Refuse a method beside `flag`, which finds the best one.
+
+        Raises:
+            BadInput: One is given.
+        """
+        given = {
+            "--method": self.method is not None and not self.auto,
+            "--percentile": self.percentile is not None,
+            "--weight-method": self.weight_method is not None,
+        }
+        both = [name for name, said in given.items() if said]
+        if both:
+            raise BadInput(f"{flag} finds the methods itself; leave out {both[0]}, or leave out {flag}")
 
     def _from_options(self, model: Model) -> Recipe:
         method = None if self.auto else pick(Method, self.method, "--method", METHODS)
@@ -209,6 +249,13 @@ def check_percentile(value: float) -> None:
         raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {value:g}")
 
 
+def warn_if_all_float(model: Model, recipe: Recipe, so: str) -> None:
+    """Say so where nothing of the model can be quantized."""
+    floats = {layer.name for layer in model.layers if recipe.choice(layer.name).precision is Precision.FLOAT}
+    if not place(model, target(recipe.target), floats).nodes:
+        note(f"warning: no layer of {model.name} can be quantized, so {so}; inspect shows what it is made of")
+
+
 def listed(names: Iterable[str]) -> str:
     """Names for a sentence."""
     return ", ".join(f"'{name}'" for name in names)
@@ -234,7 +281,9 @@ def check_output(path: Path, suffixes: tuple[str, ...], *inputs: Path | None) ->
     """
     folder = path.parent
     if path == Path():
-        raise BadInput("--output is empty; name the file to write")
+        raise BadInput(f"the file to write has no name; give one that ends in {suffixes[0]}")
+    if path.name.lower() in suffixes:
+        raise BadInput(f"{path} has no name before its ending; write to a file such as out{suffixes[0]}")
     if path.suffix.lower() not in suffixes:
         raise BadInput(f"{path} should end in {' or '.join(suffixes)}, since that is what will be in it")
     if path.is_dir():
@@ -244,10 +293,18 @@ def check_output(path: Path, suffixes: tuple[str, ...], *inputs: Path | None) ->
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise BadInput(f"{path} cannot be written: no permission; write somewhere else")
     for given in inputs:
-        if given is not None and path.exists() and given.exists() and path.samefile(given):
-            raise BadInput(f"{path} is an input of this command and would be lost; write to another file")
-        if given is not None and path.resolve() == given.resolve():
-            raise BadInput(f"{path} is named twice; write to another file")
+        if given is not None:
+            _check_apart(path, given)
+
+
+def _check_apart(path: Path, given: Path) -> None:
+    """Raises `BadInput` where writing `path` would change what `given` holds."""
+    if path.exists() and given.exists() and path.samefile(given):
+        raise BadInput(f"{path} is an input of this command and would be lost; write to another file")
+    if path.resolve() == given.resolve():
+        raise BadInput(f"{path} is named twice; write to another file")
+    if path.suffix.lower() == ".npz" and given.is_dir() and given.resolve() in path.resolve().parents:
+        raise BadInput(f"{path} lies among the samples and would be read as one; write somewhere else")
 
 
 def write(path: Path, content: bytes) -> None:

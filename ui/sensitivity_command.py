@@ -24,7 +24,7 @@ from core.sensitivity import Kind, Run, Subject, stream
 from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
 from ui.console import BadInput, clean, note, number, progress_bar, table
-from ui.options import Choices, Feed
+from ui.options import Choices, Feed, warn_if_all_float
 from ui.text import change
 
 Figures = dict[str, Any]
@@ -58,8 +58,11 @@ def sensitivity(
     recipe, data = choices.build(original), feed.open(original)
     if data.synthetic:
         note("warning: ranked on random samples, the layers say nothing about real data")
-    if samples > rankable(len(data), 0):
-        note(f"note: ranked on {rankable(len(data), 0)} samples; the others judge remedies")
+    warn_if_all_float(original, recipe, "there is nothing to rank")
+    most = rankable(len(data), 0)
+    if samples > most:
+        rest = "all there are" if most == len(data) else "the others judge remedies"
+        note(f"note: samples that rank: {most}, {rest}")
     with progress_bar("calibrating", quiet) as progress:
         known = calibrate(original, data, progress=progress, threads=threads, cache=cache)
         ready = prepare(original, recipe, data, statistics=known, threads=threads, progress=progress)
@@ -255,9 +258,9 @@ def _row(score: Figures, metric: str) -> tuple[object, ...]:
 
 
 def _shown(value: float, metric: str) -> str:
-    if metric != "sqnr" or not math.isfinite(value):
-        return number(value, 4, " dB" if metric == "sqnr" else "")
-    return f"{value:.2f} dB"
+    if metric == "sqnr":
+        return "exact" if value == math.inf else f"{value:.2f} dB" if math.isfinite(value) else number(value)
+    return number(value)
 
 
 def _remedies(causes: Sequence[Figures]) -> list[str]:
