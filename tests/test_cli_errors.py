@@ -14,12 +14,22 @@ import pytest
 
 from sample_data import SAMPLES
 from tests.support import ROOT, Run, command_env, process
+from ui import cli
 
 MLP = SAMPLES["digits_mlp"]
 
 
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A quantized model."""
+    out = tmp_path_factory.mktemp("quantized") / "q.onnx"
+    words = ("quantize", MLP.model, "--random", 2, "--no-cache", "-o", out)
+    assert cli.run([str(word) for word in words]) == 0
+    return out.read_bytes()
+
+
 @pytest.fixture
-def bad_files(tmp_path: Path) -> Path:
+def bad_files(tmp_path: Path, quantized: bytes) -> Path:
     """Files that are not what they seem."""
     (tmp_path / "text.onnx").write_text("hello", encoding="utf-8")
     (tmp_path / "empty.onnx").write_bytes(b"")
@@ -35,6 +45,10 @@ def bad_files(tmp_path: Path) -> Path:
     np.save(tmp_path / "none.npy", np.zeros(0))
     np.save(tmp_path / "nan.npy", np.full(3, np.nan))
     np.save(tmp_path / "x.npy", np.arange(5.0))
+    (tmp_path / "good.yaml").write_text("quantscope: 1\n", encoding="utf-8")
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "a.npz").write_bytes(MLP.calibration.read_bytes())
+    (tmp_path / "q.onnx").write_bytes(quantized)
     return tmp_path
 
 
@@ -85,6 +99,31 @@ DATA = ("--data", str(MLP.calibration))
         ("quantize model.onnx -o out.onnx --stats text.npz", "text.npz"),
         ("quantize model.onnx -o out.onnx --stats missing.npz", "missing.npz"),
         ("quantize model.onnx -o out.onnx --stats wrong.npz", "wrong.npz"),
+        ("quantize model.onnx -o out.onnx --stats model.onnx", "statistics"),
+        ("quantize model.onnx -o out.onnx --stats wrong.npz --limit 3", "--limit"),
+        ("quantize model.onnx -o out.onnx --stats wrong.npz --labels x.npy", "--labels"),
+        ("quantize model.onnx -o out.onnx --stats wrong.npz --preprocess 0-1", "--preprocess"),
+        ("quantize model.onnx -o out.onnx --random 4 --seed -1", "--seed"),
+        ("quantize model.onnx -o out.onnx DATA --auto --method kl", "--method"),
+        ("quantize model.onnx -o out.onnx DATA --auto --percentile 99", "--percentile"),
+        ("quantize model.onnx -o out.onnx DATA --scale-rule nope", "power-of-two-up"),
+        ("quantize model.onnx -o out.onnx DATA --recipe recipe.yaml", "recipe.yaml"),
+        ("quantize model.onnx -o out.onnx DATA --recipe good.yaml --save-recipe good.yaml", "good.yaml"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess good.yaml --save-recipe good.yaml", "good.yaml"),
+        ("quantize model.onnx -o . DATA", "name"),
+        ("quantize model.onnx -o .onnx DATA", "name"),
+        ("quantize q.onnx -o out.onnx DATA", "already quantized"),
+        ("tune model.onnx DATA --recipe good.yaml -o good.yaml", "good.yaml"),
+        ("tune model.onnx DATA -o out.txt", ".yaml"),
+        ("tune model.onnx DATA -o out.yaml --max-drop -1", "--max-drop"),
+        ("tune model.onnx DATA -o out.yaml --min-sqnr nan", "--min-sqnr"),
+        ("tune model.onnx DATA -o out.yaml --budget -5kB", "--budget"),
+        ("tune model.onnx DATA -o out.yaml --cost size", "--budget"),
+        ("tune model.onnx DATA -o out.yaml --precisions int8 --budget 60%", "two or more"),
+        ("sensitivity model.onnx", "--data"),
+        ("sensitivity model.onnx DATA --kind nope", "op-type"),
+        ("sensitivity model.onnx DATA --metric nope", "cosine"),
+        ("sensitivity model.onnx DATA --samples 0", "--samples"),
         ("quantize model.onnx -o model.onnx DATA", "model.onnx"),
         ("quantize model.onnx -o no/such/folder/out.onnx DATA", "folder"),
         ("quantize model.onnx -o folder.onnx DATA", "folder"),
@@ -92,9 +131,11 @@ DATA = ("--data", str(MLP.calibration))
         ("quantize model.onnx -o out.onnx DATA --save-recipe out.onnx", ".yaml"),
         ("calibrate model.onnx -o out.onnx DATA", ".npz"),
         ("calibrate model.onnx DATA", "--output"),
+        ("calibrate model.onnx --data samples -o samples/stats.npz", "samples"),
         ("compare model.onnx missing.onnx DATA", "missing.onnx"),
         ("compare model.onnx text.onnx DATA", "text.onnx"),
         ("compare model.onnx model.onnx", "--data"),
+        ("compare q.onnx model.onnx DATA", "already quantized"),
         ("thresholds missing.npy", "missing.npy"),
         ("thresholds text.npy", "text.npy"),
         ("thresholds words.npy", "words.npy"),

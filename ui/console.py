@@ -36,7 +36,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # NumPy arrays and scalars
         return plain(value.tolist())
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return value + 0.0 if math.isfinite(value) else None  # -0.0 becomes 0
     if value is None or isinstance(value, (bool, int, str)):
         return value
     return str(value)
