@@ -59,6 +59,7 @@ def test_a_fix_is_switched_on_and_its_tab_stays(page: Any, small: App) -> None:
     page.locator("[class*=st-key-fix_equalize] label").first.click()
     said = page.get_by_text(re.compile("Equalization rescaled"))
     said.first.wait_for()
+    page.get_by_text("step 2: Cross-layer equalization on").wait_for()  # the sidebar comes last
     ready(page)
     assert page.get_by_role("tab", name="Model fixes").get_attribute("aria-selected") == "true"
     page.keyboard.press("Control+z")
