@@ -46,6 +46,8 @@ def bad_files(tmp_path: Path, quantized: bytes) -> Path:
     np.save(tmp_path / "nan.npy", np.full(3, np.nan))
     np.save(tmp_path / "x.npy", np.arange(5.0))
     (tmp_path / "good.yaml").write_text("quantscope: 1\n", encoding="utf-8")
+    (tmp_path / "preset.yaml").write_text("preset: [0-1]\n", encoding="utf-8")
+    (tmp_path / "size.yaml").write_text("size: .inf\n", encoding="utf-8")
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "a.npz").write_bytes(MLP.calibration.read_bytes())
     (tmp_path / "q.onnx").write_bytes(quantized)
@@ -82,6 +84,9 @@ DATA = ("--data", str(MLP.calibration))
         ("quantize model.onnx -o out.onnx DATA --limit 0", "--limit"),
         ("quantize model.onnx -o out.onnx DATA --preprocess nope", "nope"),
         ("quantize model.onnx -o out.onnx DATA --preprocess recipe.yaml", "YAML"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess preset.yaml", "imagenet-torch"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess size.yaml", "size"),
+        ("quantize model.onnx -o out.onnx DATA --preprocess words.npy", "preset"),
         ("quantize model.onnx -o out.onnx DATA --method nope", "minmax"),
         ("quantize model.onnx -o out.onnx DATA --method manual", "--recipe"),
         ("quantize model.onnx -o out.onnx DATA --method kl --percentile 99", "--percentile"),

@@ -28,7 +28,7 @@ Preprocess = Annotated[
     typer.Option(
         metavar="PRESET|FILE",
         help="For images: imagenet-torch, imagenet-tf, 0-1 or 0-255, with settings as in "
-        "imagenet-tf,size=128,order=BGR, or a YAML file of them.",
+        "0-1,size=128,order=BGR, or a YAML file of them, with lines such as 'preset: 0-1' and 'size: 128'.",
     ),
 ]
 Threads = Annotated[

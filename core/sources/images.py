@@ -132,7 +132,7 @@ def preprocessing(value: "str | Mapping[str, Any] | Preprocessing") -> Preproces
     else:
         given = dict(value)
         name = given.pop("preset", None)
-    if name is not None and name not in PRESETS:
+    if name is not None and (not isinstance(name, str) or name not in PRESETS):
         raise DataError(f"unknown preprocessing preset {name!r}; there are {', '.join(PRESETS)}")
     known = [field.name for field in fields(Preprocessing)]
     unknown = [key for key in given if key not in known]
@@ -162,7 +162,7 @@ def _parse(key: str, value: Any) -> Any:
             return value
         kind = {"resize": Resize, "order": Order, "filter": Filter}[key]
         return next(member for member in kind if member.lower() == str(value).lower())
-    except (ValueError, TypeError, StopIteration, ZeroDivisionError) as error:
+    except (ValueError, TypeError, StopIteration, ArithmeticError) as error:
         raise DataError(f"preprocessing: {key} cannot be {value!r}") from error
 
 
