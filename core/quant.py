@@ -51,7 +51,7 @@ class QuantType:
 INT4, UINT4 = QuantType(4, True), QuantType(4, False)
 INT8, UINT8 = QuantType(8, True), QuantType(8, False)
 INT16, UINT16 = QuantType(16, True), QuantType(16, False)
-TYPES = {t.name: t for t in (INT4, UINT4, INT8, UINT8, INT16, UINT16)}
+TYPES = {t.name: t for bits in range(2, 17) for t in (QuantType(bits, True), QuantType(bits, False))}
 
 
 class ScaleRule(StrEnum):

@@ -307,7 +307,7 @@ def compare(
 def thresholds(
     array: Annotated[Path, typer.Argument(metavar="ARRAY.npy", help="Values of one tensor, any shape.")],
     type_: Annotated[
-        str, typer.Option("--type", metavar="T", help="int8, uint8, int16, uint16, int4 or uint4.")
+        str, typer.Option("--type", metavar="T", help="int2 to int16, or uint2 to uint16.")
     ] = "int8",
     symmetric: Annotated[
         bool, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")

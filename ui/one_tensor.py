@@ -80,7 +80,7 @@ def thresholds(
         DataError: the array is unusable.
     """
     if type_name.lower() not in TYPES:
-        raise BadInput(f"--type: there is no '{type_name}'; choose from {', '.join(TYPES)}")
+        raise BadInput(f"--type: there is no '{type_name}'; choose from int2 to int16 and uint2 to uint16")
     if percentile is not None:
         check_percentile(percentile)
     rule = pick(ScaleRule, scale_rule, "--scale-rule") or ScaleRule.FREE
