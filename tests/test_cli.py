@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+import yaml
 
 from core.thresholds import SEARCHES, Method
 from core.thresholds.reference import REFERENCES
 from sample_data import SAMPLES
 from tests.support import Run, process
 from ui import cli, console
+from ui.options import read_preprocessing
 
 MLP = SAMPLES["digits_mlp"]
 
@@ -28,7 +31,7 @@ def test_help_names_every_command_and_answers_at_once(tmp_path: Path) -> None:
     done = process("--help", home=tmp_path)
     seconds = time.perf_counter() - begin
     assert done.returncode == 0
-    for command in ("demo", "app", "inspect", "calibrate", "quantize", "compare", "thresholds"):
+    for command in COMMANDS:
         assert command in done.stdout
     assert seconds < 3  # 0.1 s on a quiet machine; engines loaded at import would take more than this
 
@@ -38,6 +41,36 @@ def test_help_names_every_method_and_type(quantscope: Run) -> None:
     assert all(method.value in text for method in Method if method is not Method.MANUAL)
     text = " ".join(quantscope("thresholds", "--help").out.split())
     assert all(name in text for name in ("int2", "int16", "uint2", "uint16"))
+
+
+COMMANDS = ("demo", "app", "inspect", "calibrate", "quantize", "tune", "sensitivity", "compare", "thresholds")
+WITH_DATA = ("calibrate", "quantize", "tune", "sensitivity", "compare")
+
+
+def test_the_readme_knows_every_command_and_only_options_that_exist(quantscope: Run, repo_root: Path) -> None:
+    text = (repo_root / "README.md").read_text(encoding="utf-8")
+    assert all(f"    quantscope {command} " in text for command in COMMANDS)
+    helps = {command: quantscope(command, "--help").out for command in COMMANDS}
+    rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| `--")]
+    assert len(rows) > 20
+    for options, of, _ in rows:
+        groups = {"all but demo, app": COMMANDS[2:], "all with data": WITH_DATA, "all": ()}
+        for command in groups.get(of.strip(), tuple(word.strip() for word in of.split(","))):
+            for option in re.findall(r"--[a-z-]+", options):
+                assert re.search(rf"{option}\b", helps[command]), (command, option)
+
+
+def test_the_preprocessing_file_of_the_readme_is_the_preset(repo_root: Path, tmp_path: Path) -> None:
+    text = (repo_root / "README.md").read_text(encoding="utf-8")
+    lines = text[text.index("    preset: imagenet-torch") :].split("\n\n")[0].splitlines()
+    given = "\n".join(line.strip() for line in lines)
+    (tmp_path / "p.yaml").write_text(given, encoding="utf-8")
+    found, preset = (
+        read_preprocessing(str(tmp_path / "p.yaml")),
+        read_preprocessing("imagenet-torch,size=224"),
+    )
+    assert set(yaml.safe_load(given)) == {"preset", *preset.to_dict()}
+    assert found.describe() == preset.describe()
 
 
 def test_no_arguments_show_the_help(quantscope: Run) -> None:
