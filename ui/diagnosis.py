@@ -1,5 +1,6 @@
 """The layers that lose most on their own, each with its first cause and what to do about it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from core.causes import Cause, causes
 from core.model import Model
 from core.recipe import Encodings, Recipe
+from core.remedies import Remedy
 from core.statistics import Statistics
 from core.targets import Precision
 from ui import cached
@@ -47,11 +49,16 @@ def worst(
     for row, _ in known[:count]:
         first = _first(model, statistics, recipe, encodings, row.name)
         best = max(first.remedies, key=lambda remedy: remedy.gain_db) if first and first.remedies else None
-        gain = (
-            "" if best is None else f"{best.label}: {change(best.gain_db)} for this layer alone, predicted."
-        )
-        found.append(Diagnosis(row=row, reason=first.sentence if first else NOTHING, remedy=gain or LOOK))
+        remedy = LOOK if best is None else _promise(best)
+        found.append(Diagnosis(row=row, reason=first.sentence if first else NOTHING, remedy=remedy))
     return found
+
+
+def _promise(remedy: Remedy) -> str:
+    """What a remedy should do, in words."""
+    if math.isinf(remedy.gain_db):
+        return f"{remedy.label}: this layer alone then loses nothing."
+    return f"{remedy.label}: {change(remedy.gain_db)} for this layer alone, predicted."
 
 
 def _own_loss(row: Row) -> float | None:

@@ -122,7 +122,7 @@ def _goal(front: Front) -> None:
         st.session_state[DROP] = st.session_state.get(KEPT, {}).get(DROP, 0.5)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         most = st.number_input(
-            "Most points of top-1 below float" if front.labelled else "Most rows that change class, %",
+            "Points of top-1 that may be lost" if front.labelled else "Rows that may change class, %",
             min_value=0.0,
             max_value=100.0,
             step=0.1,
