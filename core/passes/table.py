@@ -38,7 +38,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 name="rotate",
                 label="Rotation",
                 sentence="Turns residual streams to a basis in which no channel stands out: for transformers "
-                "with massive activations, and for linear bottlenecks; best before equalize. Changes the "
+                "with massive activations, and for linear bottlenecks; best before equalization. Changes the "
                 "weights around the stream; the float outputs stay.",
                 changes_model=True,
             ),

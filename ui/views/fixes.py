@@ -91,7 +91,7 @@ def _options(entry: Pass, chosen: PassChoice) -> None:
         for name, option in entry.options.items():
             key, value = common.follow(f"fix_{entry.name}_{name}", float(chosen.option(name)))
             st.number_input(
-                option.what,
+                option.what[:1].upper() + option.what[1:],
                 value=value,
                 min_value=float(option.low),
                 max_value=float(option.high),
