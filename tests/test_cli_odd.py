@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from onnx import TensorProto
 from sample_data import SAMPLES
 from tests.graphs import model, node, randn, value
 from tests.networks import embedding
-from tests.support import Run, process
+from tests.support import ROOT, Run, command_env, process
 
 MLP = SAMPLES["digits_mlp"]
 FEW = ("--random", 3, "--no-cache")
@@ -164,3 +167,16 @@ def test_a_file_name_cannot_steer_the_terminal(quantscope: Run, tmp_path: Path) 
         pytest.skip("this file system has no such names")
     assert done.code == 0 or "cannot be written" in done.err
     assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("words", "code"), [(f'inspect "{MLP.model}" >&-', 0), ("inspect none.onnx 2>&-", 2)]
+)
+def test_a_closed_stream_changes_nothing(tmp_path: Path, words: str, code: int) -> None:
+    line = f'"{sys.executable}" -m ui.cli {words}'
+    done = subprocess.run(
+        line, shell=True, cwd=ROOT, env=command_env(tmp_path), capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == code
+    assert done.stderr == b""

@@ -373,11 +373,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `quantscope` command."""
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a name that the terminal's encoding lacks must not end the command
-        if hasattr(stream, "reconfigure"):
+    # A stream that the caller closed is None; what has no reader is not worth failing for.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal lacks must not end the command
             stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
