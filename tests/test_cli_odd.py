@@ -69,6 +69,7 @@ def test_rows_of_a_table_are_ranked_and_tuned(quantscope: Run, tmp_path: Path) -
     ranked = quantscope("sensitivity", path, *FEW, "--json")
     assert ranked.code == 0, ranked.err
     assert len(ranked.json["ranking"]) == 2
+    assert "()" not in ranked.out
     done = quantscope("quantize", path, *FEW, "--easyquant", "-o", tmp_path / "q.onnx")
     assert done.code == 0, done.err
 

@@ -250,7 +250,8 @@ def wide(case: Case, known: float = 0.0) -> Iterator[Cause]:
     total = case.noise.total if case.evidence is None else case.evidence.total
     how = "predicted" if case.evidence is None else "alone"
     found = "The rest has no" if known else "No"
-    said = f"{found} single fault ({'; '.join(_checked(case, ranges))}): {decibel(total)} {how} is what "
+    checked = "; ".join(_checked(case, ranges))
+    said = f"{found} single fault{f' ({checked})' if checked else ''}: {decibel(total)} {how} is what "
     said += f"{bits} bits give for values spread like these."
     if samples < MANY:
         said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
