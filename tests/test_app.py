@@ -13,12 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
+from core.evaluate import Accuracy
 from core.project import Source
 from core.recipe import Recipe, resolve
 from core.targets import Precision
 from core.thresholds import Method
 from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until
 from ui import opening
+from ui.measure import guessing
 from ui.rows import layer_rows
 from ui.workspace import prepare
 
@@ -211,6 +213,29 @@ def test_how_data_were_read_is_said_every_time(tmp_path: Path) -> None:
     first = prepare(project, lambda _: None).notes
     assert any("without scaling" in note for note in first)
     assert prepare(project, lambda _: None).notes == first  # also with the statistics of before
+
+
+def test_a_float_model_that_guesses_is_told_from_a_weak_one() -> None:
+    def found(share: float | None, rows: int = 1000) -> Accuracy:
+        return Accuracy(
+            output="y",
+            float_top1=share,
+            quantized_top1=share,
+            float_top5=None,
+            quantized_top5=None,
+            agreement=1.0,
+            rows=rows,
+        )
+
+    ten = [n % 10 for n in range(1000)]
+    assert guessing(found(0.083), ten)
+    assert guessing(found(0.0), ten)
+    assert not guessing(found(0.2), ten)
+    assert not guessing(found(0.083), list(range(1000)))  # of a thousand classes that is much
+    assert not guessing(found(0.083, rows=12), ten)
+    assert not guessing(found(None), ten)
+    assert not guessing(None, ten)
+    assert not guessing(found(0.0), [3] * 1000)
 
 
 def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:

@@ -85,6 +85,7 @@ def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> Non
     run(page)
     assert "One layer on, by Output SQNR" in said(page)
     assert "sens_inspect_0" in keys(page)
+    assert "nothing left to run" in said(page)
     before = recipe(page)
     remedies = [b for b in page.button if str(b.key).startswith("sens_remedy_") and not b.disabled]
     assert remedies
@@ -94,6 +95,7 @@ def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> Non
     assert page.button(key=str(remedies[0].key)).disabled
     wait(page, lambda: "output SQNR measured" in said(page) and "measuring…**" not in said(page))
     assert "Found for an earlier state of the recipe" in said(page)
+    assert "nothing left to run" not in said(page)
     run(page)
     assert "of them known from before" in said(page)
     page.button(key="undo").click().run()
@@ -194,3 +196,18 @@ def test_what_is_lost_turns_the_interval_round() -> None:
     won = sensitivity_figure(scores, Kind.DISABLE, Metric.AGREEMENT).data[0]
     assert list(won.error_x.array) == [37.5, 0.0]
     assert won.customdata[1][1] == "cannot be compared"
+
+
+def test_all_that_stand_out_are_explained_and_ties_are_not() -> None:
+    flagged = [score(f"layer{n}", float(n), n, flagged=True) for n in range(1, 7)]
+    rest = [score("quiet", 50.0, 7), score("calm", 60.0, 8)]
+    assert sensitivityruns.top([*flagged, *rest]) == flagged
+    many = [score(f"layer{n}", float(n), n, flagged=True) for n in range(1, 40)]
+    assert sensitivityruns.top(many) == many[: sensitivityruns.MOST_DIAGNOSED]
+    one = score("changes a class", 0.875, 1)
+    same = [score(f"changes none {n}", 1.0, n) for n in range(2, 9)]
+    assert sensitivityruns.top([one, *same]) == [one]
+    assert sensitivityruns.top(same) == same[:1]
+    assert sensitivityruns.top(rest) == rest
+    assert sensitivityruns.top([]) == []
+    assert sensitivityruns.top([score("not comparable", math.nan, 1)])

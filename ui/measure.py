@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 
 from core.evaluate import (
+    Accuracy,
     Comparison,
     FloatReference,
     LayerError,
@@ -39,12 +40,12 @@ class Halves:
     both: OutputComparison
 
 
-def guessing(found: Comparison, labels: Sequence[int]) -> bool:
+def guessing(found: Accuracy | None, labels: Sequence[int]) -> bool:
     """Whether already the float model is right no more often than a guess: data or labels do not fit it."""
     classes = len(set(labels))
-    if found.accuracy is None or found.accuracy.float_top1 is None or classes < 2:
+    if found is None or found.float_top1 is None or classes < 2:
         return False
-    return found.accuracy.rows >= FEW_ROWS and found.accuracy.float_top1 <= GUESSED / classes
+    return found.rows >= FEW_ROWS and found.float_top1 <= GUESSED / classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

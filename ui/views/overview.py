@@ -130,7 +130,7 @@ def _suspicious(now: state.Session, live: state.Live) -> None:
     judged = now.workspace.judged
     if found is None or found.accuracy is None or judged is None or judged.labels is None:
         return
-    if guessing(found, judged.labels.tolist()):
+    if guessing(found.accuracy, judged.labels.tolist()):
         st.warning(
             f"**The float model itself is right on only {100 * (found.accuracy.float_top1 or 0):.1f} % of "
             "the samples, no more than a guess.** The data are probably not prepared as in training "
