@@ -64,6 +64,14 @@ def test_a_model_without_anything_to_quantize(quantscope: Run, tmp_path: Path, j
         assert json == () or done.json
 
 
+def test_a_recipe_that_leaves_all_in_float(quantscope: Run, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("quantscope: 1\ndefault: {precision: float}\n", encoding="utf-8")
+    done = quantscope("quantize", MLP.model, *FEW, "--recipe", recipe, "-o", tmp_path / "q.onnx")
+    assert done.code == 0
+    assert "the recipe leaves all layers of digits_mlp in float" in done.err
+
+
 def test_rows_of_a_table_are_ranked_and_tuned(quantscope: Run, tmp_path: Path) -> None:
     path = saved(tmp_path / "embedding.onnx", embedding())
     ranked = quantscope("sensitivity", path, *FEW, "--json")

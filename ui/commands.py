@@ -27,7 +27,7 @@ from core.thresholds import Method
 from core.tune import measured_default, representative
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
-from ui.options import Choices, Feed, check_output, warn_if_all_float, write
+from ui.options import Choices, Feed, all_float, check_output, warn_if_all_float, write
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
@@ -126,7 +126,7 @@ def quantize(
         recipe, story = _moved(model, samples, recipe, statistics, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
     if not encodings.placement.nodes:
-        note(f"warning: no layer of {model.name} can be quantized, so the file holds the float model")
+        note(f"warning: {all_float(model, recipe)}, so the file holds the float model")
     _check_runs(proto, samples)
     if samples is not None and measurable and choices.method and not (trying or easy):
         _say_if_worse(model, recipe, statistics, samples, proto, threads)

@@ -250,10 +250,19 @@ def check_percentile(value: float) -> None:
 
 
 def warn_if_all_float(model: Model, recipe: Recipe, so: str) -> None:
-    """Say so where nothing of the model can be quantized."""
+    """Say so where nothing of the model is quantized by the recipe, whatever the values are."""
     floats = {layer.name for layer in model.layers if recipe.choice(layer.name).precision is Precision.FLOAT}
     if not place(model, target(recipe.target), floats).nodes:
-        note(f"warning: no layer of {model.name} can be quantized, so {so}; inspect shows what it is made of")
+        note(f"warning: {all_float(model, recipe)}, so {so}")
+
+
+def all_float(model: Model, recipe: Recipe) -> str:
+    """Why no layer is quantized, where none is."""
+    if place(model, target(recipe.target)).nodes and any(
+        recipe.choice(layer.name).precision is Precision.FLOAT for layer in model.layers
+    ):
+        return f"the recipe leaves all layers of {model.name} in float"
+    return f"no layer of {model.name} can be quantized (quantscope inspect shows what it is made of)"
 
 
 def listed(names: Iterable[str]) -> str:
