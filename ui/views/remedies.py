@@ -141,11 +141,12 @@ def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: in
 
 def _name(now: state.Session, score: Score, axis: Axis) -> str:
     """A layer with its rank and what it costs."""
-    value = f"{axis.words} {text.number(axis.shown(score.value), 3)} {axis.unit}".strip()
+    shown = axis.shown(score.value)
+    value = text.decibel(shown) if axis.unit == "dB" else f"{text.number(shown, 3)} {axis.unit}".strip()
     mark = ":red[:material/flag:] " if score.flagged else ""
     return (
         f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
-        f"{text.escape(now.model.layer(score.name).op)} · {text.escape(value)}"
+        f"{text.escape(now.model.layer(score.name).op)} · {text.escape(f'{axis.words} {value}')}"
     )
 
 
@@ -206,11 +207,16 @@ def _outcome(trial: RemedyTrial) -> str:
     """Gain in decibels, and in points where there are labels."""
     said = f"output {_coloured(trial.gain_db, 'dB')}"
     if trial.points is not None:
-        chance = "" if trial.certain or abs(trial.points) < MIXED else " (may be chance)"
-        said += f" · top-1 {_coloured(trial.points, 'points', plain=not trial.certain)}{chance}"
+        said += f" · top-1 {_coloured(trial.points, 'points', plain=not trial.certain)}{_chance(trial)}"
     where = f"{trial.rows:,} unseen samples" if trial.unseen else f"the same {trial.rows:,} samples"
     ends = f"{text.decibel(trial.before.sqnr_db)} → {text.decibel(trial.after.sqnr_db)}"
     return f"{said}  \n:gray[:small[{text.escape(ends)} on {where}]]"
+
+
+def _chance(trial: RemedyTrial) -> str:
+    """What to add to points that so few rows cannot tell from none."""
+    known = trial.certain or trial.points is None or abs(trial.points) < MIXED
+    return "" if known else " (may be chance)"
 
 
 def _coloured(gain: float | None, unit: str, *, plain: bool = False) -> str:
@@ -278,7 +284,7 @@ def _applied(now: state.Session) -> None:
     if last.forecast is not None:
         said += f", predicted {text.change(last.forecast.after - last.forecast.before)}"
     if trial.points is not None:
-        said += f"; top-1 **{text.change(trial.points, 'points')}**"
+        said += f"; top-1 **{text.change(trial.points, 'points')}**{_chance(trial)}"
     seen = "used for nothing else" if trial.unseen else "that also showed the fault: there are too few"
     said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
     worse = trial.gain_db is not None and trial.gain_db < -MIXED

@@ -260,7 +260,7 @@ def _recent_entry(entry: Entry, is_open: bool) -> None:
         badge = "  :green-badge[open]" if is_open else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
         parts = [_where(source) for source in (entry.model, entry.data) if source is not None]
-        st.caption(" · ".join(dict.fromkeys(parts)) if parts else ":red[damaged]", width="stretch")
+        st.caption("  \n".join(dict.fromkeys(parts)) if parts else ":red[damaged]", width="stretch")
         st.caption(_ago(entry.changed), width=120)
         st.button(
             "Open",
