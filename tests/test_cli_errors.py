@@ -147,7 +147,7 @@ DATA = ("--data", str(MLP.calibration))
         ("thresholds none.npy", "none.npy"),
         ("thresholds nan.npy", "nan.npy"),
         ("thresholds wrong.npz", "wrong.npz"),
-        ("thresholds x.npy --type int7", "uint8"),
+        ("thresholds x.npy --type int17", "uint16"),
         ("thresholds x.npy --percentile 101", "--percentile"),
     ],
 )
