@@ -8,6 +8,7 @@ from ui.figures.style import BAD, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 from ui.rows import Row
 
 TOP = 90.0  # dB; a layer without any error is drawn here
+FEW = 10  # layers, each of which gets its number
 
 
 def error_figure(rows: Sequence[Row], *, height: int = 320) -> go.Figure:
@@ -50,7 +51,8 @@ def error_figure(rows: Sequence[Row], *, height: int = 320) -> go.Figure:
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
     layout(figure, x="layer, in order of execution", y="SQNR, dB", height=height)
-    figure.update_xaxes(range=[0.4, len(rows) + 0.6], tickformat="d", showgrid=False)
+    few = {"dtick": 1} if len(rows) <= FEW else {}  # else halves would be rounded to the same number
+    figure.update_xaxes(range=[0.4, len(rows) + 0.6], tickformat="d", showgrid=False, **few)
     figure.update_yaxes(rangemode="tozero")
     return figure
 

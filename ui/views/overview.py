@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.evaluate import Accuracy, Comparison, Latency
+from core.targets import Precision
 from ui import diagnosis, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
@@ -28,6 +29,12 @@ def render() -> None:
     _cards(now, live, rows)
     with st.container():  # always there
         _suspicious(now, live)
+        if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
+            st.info(
+                "No layer is quantized: the exported model computes what the float model computes. "
+                "The notes at the end of this page say what cannot be quantized; the rest is set to float on *Layers*.",
+                icon=":material/info:",
+            )
     few = state.preview_samples(now)
     _halves(parts, few)
     _graph(now, rows, running)

@@ -198,7 +198,11 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
     _cards(sweep, metric)
     scores = ranking(sweep.runs, sweep.kind, metric)
     if not scores:
-        st.info("No layer has been run yet.")
+        st.info(
+            "There is nothing to rank: no layer is quantized. The notes on *Overview* say what cannot be."
+            if sweep.complete
+            else "No layer has been run yet. *Run* goes on."
+        )
         return
     _turn(now)
     with st.container(border=True):
