@@ -32,7 +32,8 @@ def render() -> None:
         if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
             st.info(
                 "No layer is quantized: the exported model computes what the float model computes. "
-                "The notes at the end of this page say what cannot be quantized; the rest is set to float on *Layers*.",
+                "The notes at the end of this page say what cannot be quantized; "
+                "the rest is set to float on *Layers*.",
                 icon=":material/info:",
             )
     few = state.preview_samples(now)
