@@ -5,11 +5,10 @@ import streamlit as st
 
 from core.autotune import Tuned
 from ui import state, text, tuneruns
-from ui.components.refresh import signal
 from ui.figures.steps import steps_figure
 from ui.jobs import Job
 from ui.tuneruns import Climb
-from ui.views import common
+from ui.views import common, working
 
 PLAIN = {"displayModeBar": False}
 
@@ -52,22 +51,13 @@ def _begin() -> None:
 
 def _progress(id: str) -> None:
     found = tuneruns.climb(id)
-    if found is None or not found[0].active:
-        signal("tune", f"{id} {found[0].ended}" if found is not None else "")
+    job = working.running("tune", found[0] if found is not None else None)
+    if found is None or job is None:
         return
-    job, growing = found
-    total = max(job.progress.total, 1)
+    growing, total = found[1], max(job.progress.total, 1)
     words = f"Step {min(job.progress.done + 1, total)} of about {total} · {text.duration(job.elapsed)}"
-    st.progress(job.share, f"{words} · {text.escape(job.progress.label or 'starting')}")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Stop and keep what was found",
-            key="cancel_tune",
-            icon=":material/stop:",
-            on_click=job.cancel,
-            disabled=job.stop.is_set(),
-        )
-        st.caption("Stopping…" if job.stop.is_set() else "You may leave this page: the work goes on.")
+    working.line(job, "tune", f"{words} · {text.escape(job.progress.label or 'starting')}", keeps=True)
+    st.caption("You may leave this page: the work goes on.")
     if growing.steps:
         st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
 

@@ -4,10 +4,9 @@ import streamlit as st
 
 from core.tune import MARGIN_DB, MeasuredDefault
 from ui import state, text, tuneruns
-from ui.components.refresh import signal
 from ui.figures.trials import trials_figure
 from ui.jobs import Job, State
-from ui.views import common
+from ui.views import working
 
 
 def render(now: state.Session) -> None:
@@ -24,18 +23,9 @@ def render(now: state.Session) -> None:
     if job is None:
         _start("Try every method")
     elif job.active:
-        st.fragment(common.guarded(_progress), run_every=0.3)(now.project.id)
+        working.watch("trials", lambda: tuneruns.trials(now.project.id))
     else:
         _result(now, job)
-
-
-def _progress(id: str) -> None:
-    job = tuneruns.trials(id)
-    if job is None or not job.active:
-        signal("trials", f"{job.id} {job.ended}" if job is not None else "")
-        return
-    st.progress(job.share, f"{job.progress.done} of {job.progress.total or '…'} tried")
-    st.button("Cancel", key="cancel_trials", icon=":material/stop:", on_click=job.cancel)
 
 
 def _start(label: str) -> None:

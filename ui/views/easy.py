@@ -5,10 +5,9 @@ import streamlit as st
 from core.layers import Layer
 from core.recipe import Recipe
 from ui import easyruns, state, text
-from ui.components.refresh import signal
 from ui.figures.output_curve import output_curve_figure
 from ui.jobs import Job, State
-from ui.views import common
+from ui.views import working
 
 PLAIN = {"displayModeBar": False}
 
@@ -27,7 +26,7 @@ def render(now: state.Session, layer: Layer) -> None:
     if job is None:
         _start(layer, "Run EasyQuant" if layer.weight is not None else "Compare outputs")
     elif job.active:
-        st.fragment(common.guarded(_progress), run_every=0.3)(layer.name)
+        working.watch("easy", lambda: easyruns.easy_job(now, layer.name))
     elif job.state is State.DONE:
         _result(now, layer, job)
     else:
@@ -50,20 +49,6 @@ def _begin(name: str) -> None:
     now = state.session()
     if now is not None:
         easyruns.start_easy(now, name)
-
-
-def _progress(name: str) -> None:
-    now = state.session()
-    job = easyruns.easy_job(now, name) if now is not None else None
-    if job is None or not job.active:
-        signal("easyquant", f"{job.id} {job.ended}" if job is not None else "")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        p = job.progress
-        st.progress(
-            job.share, f"{text.escape(p.label or 'starting')} · {p.done} of {p.total or '…'}", width="stretch"
-        )
-        st.button("Cancel", key="cancel_easy", icon=":material/stop:", on_click=job.cancel)
 
 
 def _result(now: state.Session, layer: Layer, job: Job) -> None:

@@ -4,10 +4,9 @@ import pandas as pd
 import streamlit as st
 
 from ui import easymodel, state, text
-from ui.components.refresh import signal
 from ui.easymodel import Figures, WholeRun
 from ui.jobs import Job
-from ui.views import common
+from ui.views import working
 
 
 def render(now: state.Session) -> None:
@@ -24,7 +23,7 @@ def render(now: state.Session) -> None:
     if job is None:
         _start("EasyQuant for all layers")
     elif job.active:
-        st.fragment(common.guarded(_progress), run_every=0.4)(now.project.id)
+        working.watch("easymodel", lambda: easymodel.whole_job(now.project.id), keeps=True)
     elif job.result is not None:
         _result(now, job, job.result)
     else:
@@ -41,26 +40,6 @@ def _begin() -> None:
     now = state.session()
     if now is not None:
         easymodel.start_whole(now)
-
-
-def _progress(id: str) -> None:
-    job = easymodel.whole_job(id)
-    if job is None or not job.active:
-        signal("easymodel", f"{job.id} {job.ended}" if job is not None else "")
-        return
-    left = job.seconds_left
-    time = f"about {text.about(left)} left" if left is not None else text.duration(job.elapsed)
-    label = text.escape(job.progress.label or "starting")
-    st.progress(job.share, f"{label} · {100 * job.share:.0f} % · {time}")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Stop and keep what was found",
-            key="cancel_easymodel",
-            icon=":material/stop:",
-            on_click=job.cancel,
-            disabled=job.stop.is_set(),
-        )
-        st.caption("Stopping…" if job.stop.is_set() else "You may leave this page: the work goes on.")
 
 
 def _result(now: state.Session, job: Job, run: WholeRun) -> None:

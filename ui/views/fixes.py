@@ -10,9 +10,8 @@ from core.passes.apply import PassRecord
 from core.recipe import Recipe
 from core.tune import FixTrial, toggled
 from ui import state, text, tuneruns
-from ui.components.refresh import signal
 from ui.jobs import Job
-from ui.views import common
+from ui.views import common, working
 
 MOST = 300  # rows of a table
 
@@ -32,7 +31,7 @@ def render(now: state.Session) -> None:
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:
-        st.fragment(common.guarded(_progress), run_every=0.3)(now.project.id)
+        working.watch("fixes", lambda: tuneruns.fix_trials(now.project.id))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -122,19 +121,6 @@ def _touched(entry: Pass, record: PassRecord) -> None:
                 name: st.column_config.NumberColumn(format="%.4g") for name in ("before", "after")
             },
         )
-
-
-def _progress(id: str) -> None:
-    job = tuneruns.fix_trials(id)
-    if job is None or not job.active:
-        signal("fixes", f"{id} {job.ended}" if job is not None else "")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        p = job.progress
-        st.progress(
-            job.share, f"{p.done} of {p.total or '…'} measured · {text.escape(p.label)}", width="stretch"
-        )
-        st.button("Cancel", key="cancel_fixes", icon=":material/stop:", on_click=job.cancel)
 
 
 def _begin() -> None:

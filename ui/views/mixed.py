@@ -7,11 +7,10 @@ from core.errors import RecipeError
 from core.mixed import PRECISIONS, Cost, Front, Point
 from core.targets import target
 from ui import mixedruns, state, text
-from ui.components.refresh import signal
 from ui.figures.mixed import front_figure, lost
 from ui.jobs import Job, State
 from ui.mixedruns import Found
-from ui.views import common
+from ui.views import working
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
 COST, ALLOWED, CHOSEN, DROP, CHART = "mixed_cost", "mixed_allowed", "mixed_point", "mixed_drop", "mixed_chart"
@@ -37,7 +36,7 @@ def render(now: state.Session) -> None:
         if job is None:
             return
         if job.active:
-            st.fragment(common.guarded(_progress), run_every=0.4)(now.project.id)
+            working.watch("mixed", lambda: mixedruns.job(now.project.id))
         elif job.state is State.CANCELLED:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
@@ -75,18 +74,6 @@ def _begin() -> None:
     if now is not None:
         st.session_state.pop(CHOSEN, None)
         mixedruns.start(now, st.session_state[COST], st.session_state[ALLOWED])
-
-
-def _progress(id: str) -> None:
-    job = mixedruns.job(id)
-    if job is None or not job.active:
-        signal("mixed", f"{id} {job.ended}" if job is not None else "")
-        return
-    left = job.seconds_left
-    words = f"about {text.about(left)} left" if left is not None else text.duration(job.elapsed)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, f"{text.escape(job.progress.label or 'starting')} · {words}", width="stretch")
-        st.button("Cancel", key="cancel_mixed", icon=":material/stop:", on_click=job.cancel)
 
 
 def _result(now: state.Session, found: Found) -> None:

@@ -15,7 +15,7 @@ from ui import sensitivityruns as runs
 from ui.components.refresh import signal
 from ui.figures.sensitivity import Axis
 from ui.sensitivityruns import Sweep
-from ui.views import common
+from ui.views import common, working
 
 APPLIED = "sens_applied"
 MIXED = 0.05  # dB or points; less is no change
@@ -60,11 +60,9 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
 def _looking() -> None:
     """Causes of a cancelled ranking are on their way."""
     now = state.session()
-    job = runs.explaining(now) if now is not None else None
-    if job is None or not job.active:
-        signal("causes", f"{job.id} {job.ended}" if job is not None else "")
-        return
-    st.progress(job.share, "Looking for causes in the layers ranked so far")
+    job = working.running("causes", runs.explaining(now) if now is not None else None)
+    if job is not None:
+        st.progress(job.share, "Looking for causes in the layers ranked so far")
 
 
 def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
@@ -106,11 +104,7 @@ def _measuring(drawn: int) -> None:
         signal("remedies", f"{job.id} {done} {job.ended}")
     if not job.active:
         return
-    p = job.progress
-    count = f" · {p.done:,} of {p.total:,}" if p.total else ""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, f"Measuring: {text.escape(p.label or 'starting')}{count}", width="stretch")
-        st.button("Cancel", key="cancel_remedies", icon=":material/stop:", on_click=_cancel)
+    working.line(job, "remedies", f"Measuring: {working.said(job)}", stop=_cancel)
 
 
 def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: int) -> None:

@@ -7,11 +7,10 @@ from core.sensitivity.ranking import Metric, Score, figure, ranking
 from ui import sensitivityruns as runs
 from ui import state, text
 from ui.components import Card, cards
-from ui.components.refresh import signal
 from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
 from ui.jobs import Job, State
 from ui.sensitivityruns import Sweep
-from ui.views import common, mixed, remedies
+from ui.views import common, mixed, remedies, working
 
 KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
 PLAIN = {"displayModeBar": False}
@@ -154,29 +153,16 @@ def _nothing(job: Job | None, sweep: Sweep | None) -> None:
 
 def _live(kind: Kind, metric: Metric) -> None:
     now = state.session()
-    job = runs.job(now) if now is not None else None
-    if now is None or job is None or not job.active:
-        signal("sensitivity", f"{job.id} {job.ended}" if job is not None else "")
+    job = working.running("sens", runs.job(now) if now is not None else None)
+    if now is None or job is None:
         return
-    p, left = job.progress, job.seconds_left
-    sweep, running = runs.sweep(now, kind), runs.newest(now)
-    words = text.escape(p.label or "starting")
-    if p.total and running is not None and p.label == STREAMED:
-        words = f"{KINDS[running.kind]} · {p.done:,} of {text.plural(p.total, 'run')}"
-    elif p.total:
-        words += f" · {p.done:,} of {p.total:,}"
-    words += f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.share, words, width="stretch")
-        st.button(
-            "Cancel",
-            key="cancel_sens",
-            icon=":material/stop:",
-            on_click=job.cancel,
-            disabled=job.stop.is_set(),
-        )
-    if running is not None and running.kind is not kind:
-        st.caption(f"Running: {KINDS[running.kind]}. Below is what was found before.")
+    sweep, newest = runs.sweep(now, kind), runs.newest(now)
+    words = working.said(job)
+    if newest is not None and job.progress.label == STREAMED:
+        words = words.replace(text.escape(STREAMED), KINDS[newest.kind], 1)
+    working.line(job, "sens", words)
+    if newest is not None and newest.kind is not kind:
+        st.caption(f"Running: {KINDS[newest.kind]}. Below is what was found before.")
     if sweep is None or not sweep.runs:
         return
     _cards(sweep, metric)

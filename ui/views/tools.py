@@ -11,12 +11,11 @@ from core.thresholds.grids import compare_grids
 from core.thresholds.reference import ReferenceRow
 from ui import state, text, toolruns
 from ui.components.payload import Mark
-from ui.components.refresh import signal
 from ui.disagreement import Verdict, shown, verdicts
 from ui.figures.grids import GRIDS, grids_figure
 from ui.jobs import Job, State
 from ui.tensor_view import RangeView
-from ui.views import common
+from ui.views import working
 
 MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
 MOST = 6  # ranges drawn at once
@@ -161,7 +160,7 @@ def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
     if job is None:
         _start(now, seen.tensor, "Add other tools")
     elif job.active:
-        st.fragment(common.guarded(_progress), run_every=0.3)(seen.tensor)
+        working.watch("tools", lambda: toolruns.tool_job(now, seen.tensor))
     elif job.state is State.DONE:
         _facts(job)
     else:
@@ -188,19 +187,6 @@ def _begin(tensor: str) -> None:
     now = state.session()
     if now is not None:
         toolruns.start_tools(now, tensor)
-
-
-def _progress(tensor: str) -> None:
-    now = state.session()
-    job = toolruns.tool_job(now, tensor) if now is not None else None
-    if job is None or not job.active:
-        signal("tools", f"{job.id} {job.ended}" if job is not None else "")
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        p = job.progress
-        words = f"{text.escape(p.label or 'starting')} · {p.done} of {p.total or '…'}"
-        st.progress(job.share, words, width="stretch")
-        st.button("Cancel", key="cancel_tools", icon=":material/stop:", on_click=job.cancel)
 
 
 def _facts(job: Job) -> None:
