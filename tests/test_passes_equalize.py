@@ -104,6 +104,37 @@ def test_any_scales_leave_the_outputs_alone(build: Callable[[], Model], granular
         np.testing.assert_allclose(other, one, atol=2e-4 * np.abs(one).max())
 
 
+def divisor(n: Net, x: str) -> tuple[str, list[object]]:
+    return n.add("Div", [n.add("Sigmoid", ["image"], "open"), x], "z"), ["N", 4, 8, 8]
+
+
+def places(n: Net, x: str) -> tuple[str, list[object]]:
+    return n.conv(n.add("Add", [x, n.random("places", 1, 4, 8, 8)], "placed"), "z", 4, 2), ["N", 2, 8, 8]
+
+
+def rows(n: Net, x: str) -> tuple[str, list[object]]:
+    return n.add("MatMul", [x, n.random("across", 8, 3)], "z"), ["N", 4, 8, 3]
+
+
+@pytest.mark.parametrize("end", [divisor, places, rows])
+@pytest.mark.parametrize("granularity", Granularity)
+def test_what_is_no_plain_channel_at_the_end(
+    end: Callable[[Net, str], tuple[str, list[object]]], granularity: Granularity, tmp_path: Path
+) -> None:
+    n = Net(6)
+    x = n.add("Relu", [n.conv("image", "a", 4, 8)], "a_relu")
+    x = n.conv(x, "b", 8, 4)
+    x = x if end is places else n.add("Relu", [x], "b_relu")
+    if end is divisor:
+        x = n.add("Add", [x, n.const("one", np.ones((1, 1, 1, 1)))], "above")
+    name, shape = end(n, x)
+    model = uneven(loaded(n, {name: shape}))
+    found = equalize(model, samples_of(model, tmp_path, images()), Recipe().with_default(weights=granularity))
+    assert {layer.layer for layer in found.layers} >= {"a_Conv"}
+    for one, other in zip(run(model.proto(), images()), run(found.model.proto(), images()), strict=True):
+        np.testing.assert_allclose(other, one, atol=2e-4 * np.abs(one).max())
+
+
 def test_what_may_be_scaled_is_found() -> None:
     counts = {}
     for build in (chain, fire, odd):

@@ -107,6 +107,17 @@ def test_alpha_one_makes_channels_equal_and_zero_evens_the_weights(tmp_path: Pat
     np.testing.assert_allclose(np.abs(weight).max(axis=1), np.abs(weight).max(), rtol=1e-5)
 
 
+def test_products_along_another_axis_than_the_channels_are_left_alone(tmp_path: Path) -> None:
+    n = Net(4)
+    x = n.add("Relu", [n.conv("image", "a", 3, 8)], "a_relu")
+    n.add("MatMul", [x, n.random("across", 4, 6)], "y")
+    model = load_model(n.model({"image": ["N", 3, 4, 4]}, {"y": ["N", 8, 4, 6]}).SerializeToString())
+    images = [{"image": np.random.default_rng(i).standard_normal((1, 3, 4, 4), np.float32)} for i in range(4)]
+    found = smooth(model, samples_of(model, tmp_path, images))
+    assert not found.tensors
+    assert found.model.hash == model.hash
+
+
 @pytest.mark.parametrize("reader", ["Tanh", "Add"])
 def test_what_other_integer_layers_read_is_left_alone(reader: str, tmp_path: Path) -> None:
     n = Net(5)

@@ -27,12 +27,15 @@ class ScaledConstant:
         """The initializer's name."""
         return str(self.node.inputs[self.operand].name)  # type: ignore[union-attr]  # seen when it was found
 
-    def values(self) -> npt.NDArray[np.float32]:
-        """Its values by channel: (channels,), or one for all."""
+    def extremes(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Its smallest and its largest value in each channel: (channels,) each, or one for all."""
         value = self.node.inputs[self.operand]
         assert value is not None
         assert value.const_value is not None
-        return np.asarray(value.const_value.numpy(), np.float32).reshape(-1)
+        array = np.asarray(value.const_value.numpy(), np.float32)
+        channels = array.shape[self.axis] if array.ndim >= -self.axis else 1
+        rows = (np.moveaxis(array, self.axis, 0) if channels > 1 else array).reshape(channels, -1)
+        return rows.min(axis=1), rows.max(axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,10 +150,11 @@ def placement_of(model: Model, recipe: Recipe) -> Placement:
 
 def _watched(channels: Channels, placement: Placement) -> dict[str, int]:
     """Tensors that the noise model and the bounds ask for, with their channel axes."""
-    axes = {name: axis for name, (axis, _) in channels.tensors.items() if name in placement.tensors}
+    axes = {node.input: node.in_axis for node in channels.linears.values()}
+    # A MatMul may read along another axis than the channels', which matter more.
+    axes |= {name: axis for name, (axis, _) in channels.tensors.items() if name in placement.tensors}
     for node in channels.linears.values():
-        axes[node.input], axes[node.output] = node.in_axis, node.out_axis
-        axes[gate(node.node)] = node.out_axis
+        axes[node.output] = axes[gate(node.node)] = node.out_axis
     axes |= {str(c.node.outputs[0].name): c.axis for c in channels.constants}
     return axes | {clip.tensor: clip.axis for clip in channels.clips}
 

@@ -227,6 +227,8 @@ def _mul(walk: Walk, node: ir.Node) -> bool:
     if node.op_type == "Mul" and scaled is left and right in walk.maps and walk.is_stuck(left):
         scaled = right  # the gate of a SwiGLU cannot be scaled, what it is multiplied with can
     walk.fix(right if scaled is left else left)
+    if scaled is None:  # divided by
+        walk.fix(right)
     out = node.outputs[0]
     given = walk.maps.get(scaled) if scaled is not None else None
     if given is None or scaled is None or scaled.shape is None:

@@ -135,14 +135,14 @@ def noise_model(
 def _constant(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gains) -> _Activation:
     """A factor's noise is carried by what it multiplies, an added constant's by nothing."""
     output = str(constant.node.outputs[0].name)
-    values = np.broadcast_to(constant.values(), constant.ids.shape).astype(np.float64)
-    carried = np.ones(values.shape)
-    if constant.factor:
-        carried = seen[output].square / np.where(values == 0, np.inf, np.square(values))
+    low, high = (np.broadcast_to(end, constant.ids.shape).astype(np.float64) for end in constant.extremes())
+    carried = np.ones(high.shape)
+    if constant.factor:  # one value a channel
+        carried = seen[output].square / np.where(high == 0, np.inf, np.square(high))
     return _Activation(
         ids=constant.ids,
-        high=np.maximum(values, 0.0),
-        low=np.maximum(-values, 0.0),
+        high=np.maximum(high, 0.0),
+        low=np.maximum(-low, 0.0),
         gain=gains.tensors[output] * carried,
     )
 
@@ -159,6 +159,8 @@ def _weight(
     rows, columns = _balance(magnitudes.max(axis=3))
     factors = np.exp(rows)[:, :, None, None] * np.exp(columns)[:, None, :, None]
     energy = found.variance + CORRECTED * np.square(found.mean)
+    if energy.size != node.in_channels:  # seen along the axis by which other nodes read it
+        energy = np.full(node.in_channels, energy.mean())
     ins, outs = channels.inputs.get(node.name), channels.outputs.get(node.name)
     return _Weight(
         powers=np.power(magnitudes / factors.astype(np.float32), POWER).sum(axis=3),

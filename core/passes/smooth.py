@@ -144,8 +144,10 @@ def _scales(
 ) -> Float64:
     """Scales of all variables that a product reads and that may change; 1 for the others."""
     activations, weights = np.zeros(channels.count), np.zeros(channels.count)
+    # A product along another axis than the channels' does not see them.
+    along = {t for t, nodes in readers.items() if any(node.name in channels.inputs for node in nodes)}
     for tensor, nodes in readers.items():
-        if tensor in channels.tensors:
+        if tensor in along:
             np.maximum.at(activations, channels.tensors[tensor][1], _magnitude(seen[tensor]))
         for node in nodes:
             if node.name in channels.inputs:
@@ -153,7 +155,7 @@ def _scales(
                 np.maximum.at(weights, channels.inputs[node.name], peaks)
     scales = np.ones(channels.count)
     for tensor in readers:
-        if tensor in channels.tensors:
+        if tensor in along:
             ids = np.unique(channels.tensors[tensor][1])
             scales[ids] = _balanced(activations[ids], weights[ids], alpha)
     low, high = clip_bounds(channels, seen)
