@@ -228,6 +228,21 @@ def test_what_reads_single_channels_blocks_a_stream(spoil: Callable[[Net, str], 
     assert not find_streams(spoiled.ir.graph)
 
 
+def test_the_length_of_a_scaled_vector_depends_on_the_basis() -> None:
+    def stream(scaled: bool) -> int:
+        n = Net(2)
+        n.const("two", 2.0), n.const("eps", 1e-5)
+        x = n.add("MatMul", ["x", n.random("w", 8, WIDTH)], "m")
+        h = rms(n, x, "norm", "pow") if scaled else x
+        length = n.add("ReduceL2", [h], "length", axes=[-1], keepdims=1)
+        n.add("MatMul", [n.add("Div", [h, length], "unit"), n.random("v", WIDTH, 4)], "y")
+        proto = n.model({"x": ["N", 5, 8]}, {"y": ["N", 5, 4]})
+        return len(find_streams(load_model(proto.SerializeToString()).ir.graph))
+
+    assert stream(scaled=False) == 1
+    assert stream(scaled=True) == 0
+
+
 def test_the_main_direction_is_that_of_the_massive_rows() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((50, 16)).astype(np.float32)

@@ -258,7 +258,7 @@ def _reduce(walk: _Walk, node: ir.Node) -> bool:
     own = sorted(a % rank for a in axes)
     if own == [tag.axis]:
         # The sum of squares is the same in every basis; what is computed from it is no longer of the stream.
-        return tag.kind is Kind.SQUARE or node.op_type == "ReduceL2"
+        return tag.kind is (Kind.TURNED if node.op_type == "ReduceL2" else Kind.SQUARE)
     if tag.axis in own or tag.kind is Kind.SQUARE or node.op_type not in ("ReduceMean", "ReduceSum"):
         return False
     dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a < tag.axis for a in own)
