@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from core.calibrate import data_rows
 from core.layers import Layer
 from core.model import Model
 from core.progress import ProgressFn, report
@@ -30,7 +31,7 @@ class Evidence:
 
     layer: str
     tensor: str
-    axis: int | None  # channel axis; None = not known, all is one channel
+    axis: int | None  # channel axis; None = not known, or sizes differ: all is one channel
     weights: float  # error energy over energy with only its weights rounded
     tensors: float  # with only what it computes rounded
     peak: Floats  # largest magnitude in float
@@ -98,6 +99,7 @@ def gather(
     parts = ((t.layer.inputs, t.layer.inner, t.layer.outputs) for t in totals.values())
     wanted = {name for groups in parts for group in groups for name in group}
     for done, sample in enumerate(chosen, 1):
+        valid = chosen.valid(done - 1)
         base = simulated.trace(sample, Quantizers(), wanted)
         for name, total in totals.items():
             tensor = total.layer.output
@@ -106,9 +108,10 @@ def gather(
             f = base.values[tensor, False]
             raw, _ = simulated.alone(base, Quantizers(weights=own[name].weights), total.layer)
             _, seen = simulated.alone(base, Quantizers(tensors=own[name].tensors), total.layer)
-            total.add(f, raw[tensor], seen[tensor])
+            given = (data_rows(x, chosen.batch, valid) for x in (f, raw[tensor], seen[tensor]))
+            total.add(*given)
         report(progress, done, len(chosen), "looking at layers")
-    return {name: total.evidence() for name, total in totals.items() if total.count}
+    return {name: total.evidence() for name, total in totals.items() if any(total.counts)}
 
 
 @dataclass(slots=True)
@@ -116,13 +119,13 @@ class _Total:
     """Adds up samples."""
 
     layer: Layer
-    count: int = 0  # values of a channel
+    counts: list[int] = field(default_factory=list)  # values of a channel in each sample
     parts: list[tuple[Floats, ...]] = field(default_factory=list)
 
     def add(self, f: Array, weighted: Array, rounded: Array) -> None:
         rows, delta, lost = (_channels(x, self.axis(f.ndim)) for x in (f, weighted, rounded))
         delta, lost = delta - rows, lost - rows
-        self.count += rows.shape[1]
+        self.counts.append(rows.shape[1])
         sums = (x.sum(axis=1) for x in (rows**2, delta**2, lost**2, delta))
         self.parts.append((np.abs(rows).max(axis=1, initial=0.0), *sums))
 
@@ -133,10 +136,13 @@ class _Total:
         return 1 if rank >= 4 or self.layer.op in _CHANNELS_FIRST else rank - 1
 
     def evidence(self) -> Evidence:
-        peak, energy, noise, lost, shift = (np.array(column) for column in zip(*self.parts, strict=True))
-        means, runs = shift * (len(shift) / self.count), len(shift)
+        alike = len({len(part[0]) for part in self.parts}) == 1
+        parts = self.parts if alike else [_as_one(part) for part in self.parts]
+        counts = [n if alike else n * len(part[0]) for n, part in zip(self.counts, self.parts, strict=True)]
+        peak, energy, noise, lost, shift = (np.array(column) for column in zip(*parts, strict=True))
+        means, runs, count = shift / np.maximum(counts, 1)[:, None], len(shift), sum(counts)
         pairs = means.sum(axis=0) ** 2 - (means**2).sum(axis=0)
-        rank = 0 if self.layer.shape is None else len(self.layer.shape)
+        rank = 0 if self.layer.shape is None or not alike else len(self.layer.shape)
         scale = 1.0 / float(energy.sum()) if energy.any() else 0.0
         return Evidence(
             layer=self.layer.name,
@@ -145,12 +151,18 @@ class _Total:
             weights=float(noise.sum()) * scale,
             tensors=float(lost.sum()) * scale,
             peak=peak.max(axis=0),
-            energy=energy.sum(axis=0) / self.count,
-            noise=noise.sum(axis=0) / self.count,
-            lost=lost.sum(axis=0) / self.count,
-            shift=shift.sum(axis=0) / self.count,
+            energy=energy.sum(axis=0) / count,
+            noise=noise.sum(axis=0) / count,
+            lost=lost.sum(axis=0) / count,
+            shift=shift.sum(axis=0) / count,
             shift_energy=pairs / max(runs * (runs - 1), 1),
         )
+
+
+def _as_one(part: tuple[Floats, ...]) -> tuple[Floats, ...]:
+    """All channels of one sample taken as one, where samples differ in how many they have."""
+    peak, *sums = part
+    return peak.max(axis=0, initial=0.0, keepdims=True), *(x.sum(axis=0, keepdims=True) for x in sums)
 
 
 def _channels(x: Array, axis: int | None) -> Floats:

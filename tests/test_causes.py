@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -32,6 +33,7 @@ from core.weights import WeightMethod
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import statistics_of
+from tests.test_passes_bias_correction import samples_of
 
 Sample = dict[str, np.ndarray]
 
@@ -264,6 +266,49 @@ def test_evidence_is_the_local_error() -> None:
         assert found.peak.shape == found.shift.shape
         if local is not None and local.nmse and planted.model.layer(name).kind == "compute":
             assert 10 * np.log10(found.total / local.nmse) == pytest.approx(0.0, abs=1.5)
+
+
+def attention(batch: str | int = "N", length: str | int = "T") -> onnx.ModelProto:
+    n = Net(1)
+    query = n.add("MatMul", ["tokens", n.random("q.w", 8, 8)], "query")
+    keys = n.add("Transpose", ["tokens"], "keys", perm=[0, 2, 1])
+    weights = n.add("Softmax", [n.add("MatMul", [query, keys], "scores")], "attention", axis=-1)
+    n.add("MatMul", [weights, "tokens"], "out")
+    return n.model({"tokens": [batch, length, 8]}, {"out": [batch, length, 8]})
+
+
+def sequences(lengths: list[int]) -> list[Sample]:
+    rng = np.random.default_rng(2)
+    return [{"tokens": rng.standard_normal((1, n, 8)).astype(np.float32)} for n in lengths]
+
+
+def test_samples_may_differ_in_size() -> None:
+    planted = Planted(attention(), sequences([4, 6, 5, 4, 9]))
+    evidence = gather(planted.model, planted.encodings, planted.samples)
+    scores = evidence[planted.layer_of("scores")]
+    assert scores.axis is None
+    assert scores.peak.shape == (1,)
+    one = [
+        gather(planted.model, planted.encodings, list_samples([item]))[scores.layer] for item in planted.items
+    ]
+    assert scores.peak.max() == max(e.peak.max() for e in one)
+    sizes = np.array([item["tokens"].shape[1] ** 2 for item in planted.items])
+    for name in ("energy", "noise", "lost"):
+        means = [getattr(e, name).mean() for e in one]
+        assert getattr(scores, name)[0] == pytest.approx(np.average(means, weights=sizes))
+    assert planted.causes(scores.layer)
+
+
+def test_rows_that_fill_up_a_batch_are_no_evidence(tmp_path: Path) -> None:
+    items = sequences([4, 4, 4, 4, 4])
+    items[-1]["tokens"] *= 3.0
+    single = Planted(attention(length=4), items)
+    batched = load_model(attention(batch=4, length=4).SerializeToString(), name="planted")
+    expected = gather(single.model, single.encodings, single.samples)
+    found = gather(batched, single.encodings, samples_of(batched, tmp_path, items))
+    for name, evidence in expected.items():
+        assert found[name].total == pytest.approx(evidence.total, rel=1e-3)
+        np.testing.assert_allclose(found[name].energy, evidence.energy, rtol=1e-4)
 
 
 def test_the_prior_sees_ranges_and_weights(depthwise: Planted) -> None:
