@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -211,6 +212,65 @@ def test_no_samples() -> None:
     model, encodings, items = prepared("residual_cnn")
     with pytest.raises(DataError, match="no samples"):
         next(stream(model, encodings, list_samples(items).take(0)))
+
+
+def test_a_shifted_constant_is_run_anew() -> None:
+    model, encodings, items = prepared("transformer")
+    add = next(node for node in model.ir.graph if node.name == "down_Add")
+    constant = next(v for v in add.inputs if v is not None and v.const_value is not None)
+    values = constant.const_value.numpy()  # type: ignore[union-attr]
+    towards_zero = (-0.5 * values).astype(np.float32)  # within the same range
+    shifted = replace(encodings, bias_shifts={"down_Add": towards_zero})
+    assert shifted.constants == encodings.constants
+    plain = list(stream(model, encodings, list_samples(items[:1])))
+    fresh = list(stream(model, shifted, list_samples(items[:1])))
+    again = list(stream(model, shifted, list_samples(items[:1]), done=plain))
+    assert again == fresh
+    changed = {run.subject.name for run, old in zip(fresh, plain, strict=True) if run.error != old.error}
+    assert changed
+
+
+def test_classes_that_differ_are_the_error_of_integer_outputs() -> None:
+    n = Net(2)
+    x = n.conv(n.add("Relu", [n.conv("image", "a", 3, 8)], "a_relu"), "b", 8, 5)
+    n.add("ArgMax", [x], "classes", axis=1, keepdims=0)
+    proto = n.model({"image": ["N", 3, 16, 16]}, {})
+    proto.graph.output.add(name="classes").type.tensor_type.elem_type = onnx.TensorProto.INT64
+    model, items = load_model(proto.SerializeToString()), feeds("residual_cnn", count=2)
+    items = [{"image": item["image"][..., :16, :16]} for item in items]
+    encodings = resolve(Recipe(), statistics_of(model, items), model)
+    simulated = simulation(model, encodings)
+    differ = 0
+    for item in items:
+        plain = simulated.trace(item, Quantizers())
+        rounded = simulated.rerun(plain, all_quantizers(encodings))
+        differ += int(np.sum(rounded["classes"] != plain.outputs["classes"]))
+    assert differ > 0
+    found = figure(
+        stream(model, encodings, list_samples(items), kinds=[Kind.ALL]), Subject(kind=Kind.ALL), Metric.SQNR
+    )
+    assert found is not None
+    assert found.value == pytest.approx(10 * np.log10(2 * 16 * 16 / differ))
+
+
+def test_a_layer_that_makes_outputs_infinite_matters_most() -> None:
+    n = Net(0)
+    x = n.add("Relu", [n.conv("image", "a", 3, 8)], "a_relu")
+    below = n.add("Add", [n.add("Relu", ["far"], "far_relu"), n.const("few", np.full(8, 0.005))], "below")
+    n.add("Div", [n.conv(x, "c", 8, 8), below], "y")
+    proto = n.model({"image": ["N", 3, 8, 8], "far": ["N", 8, 8, 8]}, {"y": ["N", 8, 8, 8]})
+    rng = np.random.default_rng(0)
+    shapes = {"image": (1, 3, 8, 8), "far": (1, 8, 8, 8)}
+    items = [{k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items()} for _ in range(2)]
+    model = load_model(proto.SerializeToString())
+    encodings = resolve(Recipe(), statistics_of(model, items), model)
+    runs = list(stream(model, encodings, list_samples(items)))
+    first, *others = ranking(runs, Kind.ENABLE)
+    assert first.name == "below_Add"
+    assert np.isnan(first.value)
+    assert first.flagged
+    assert all(np.isfinite(score.value) for score in others)
+    assert ranking(runs, Kind.DISABLE)[0].name == "below_Add"
 
 
 def test_ranking_does_not_depend_on_the_order_of_samples_or_runs() -> None:

@@ -167,17 +167,22 @@ def _row(run: Run) -> list[float]:
 def _values(
     sums: Floats, full: Floats | None, draws: Floats | None, metric: Metric, kind: Kind
 ) -> tuple[Floats, Floats]:
-    """Values and losses (draws, subjects); without draws, of the samples as they are."""
+    """Values and losses (draws, subjects); without draws, of the samples as they are.
+
+    Outputs that are not finite, or of another shape, have no value; no loss is greater.
+    """
     weights = np.ones((1, sums.shape[1])) if draws is None else draws
     values = _metric(np.einsum("rs,nsk->rnk", weights, sums), metric)
     better = 1.0 if metric in LARGER_IS_BETTER else -1.0
     if kind is not Kind.DISABLE:
-        return values, -better * values
+        return values, np.where(np.isnan(values), np.inf, -better * values)
     assert full is not None
     base = _metric(np.einsum("rs,sk->rk", weights, full)[:, None], metric)
     with np.errstate(invalid="ignore"):
         won = better * (values - base)
-    return won, won  # what wins most back matters most
+    # What wins most back matters most; more than all the others does what alone gives a value at all.
+    loss = np.where(np.isnan(base), np.inf, won)
+    return won, np.where(np.isnan(values), -np.inf, loss)
 
 
 def _metric(sums: Floats, metric: Metric) -> Floats:

@@ -55,7 +55,7 @@ class Run:
     subject: Subject
     sample: int  # position among the samples
     key: str  # digest of all that the run depends on
-    error: ErrorSums | None  # all float outputs as one vector; None where they cannot be compared
+    error: ErrorSums | None  # all float outputs as one vector (else integers); None: not to be compared
     kl: float | None  # of the class scores, summed over the rows, in nats; None without scores
     rows: int  # rows of class scores
     agreeing: int  # rows in which both put the same class first
@@ -206,8 +206,10 @@ class _Work:
 
 
 def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | None, labelled: bool) -> Run:
-    parts = list(compared.errors.values())
-    whole = None if compared.mismatched or None in parts else _sum([p for p in parts if p is not None])
+    parts = list(compared.errors.values()) or [_unlike(*counts) for counts in compared.equal.values()]
+    whole: ErrorSums | None = _sum([p for p in parts if p is not None])
+    if compared.mismatched or None in parts or not parts:
+        whole = None
     counts = [0] * 6 if compared.counts is None else [int(c) for c in compared.counts]
     return Run(
         subject=subject,
@@ -220,6 +222,12 @@ def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | 
         float_right=counts[2] if labelled else None,
         right=counts[4] if labelled else None,
     )
+
+
+def _unlike(equal: int, size: int) -> ErrorSums:
+    """Integers: the share that differs stands for the noise, as in `core.tune.closeness`."""
+    differ = float(size - equal)
+    return ErrorSums(ff=float(size), qq=float(size), fq=float(equal), dd=differ, max_abs=0.0, count=size)
 
 
 def _sum(parts: Sequence[ErrorSums]) -> ErrorSums:
@@ -277,8 +285,10 @@ def _digests(model: Model, encodings: Encodings) -> dict[str, bytes]:
         parts.setdefault(root, [_encoding(encodings.activations[tensor])])
         parts[root] += [tensor, tensor in made, integer_readers.get(tensor)]
     for constant in placement.constants:
+        readers = integer_readers.get(constant, [])
+        shifts = [encodings.bias_shifts[node].tobytes() for node in readers if node in encodings.bias_shifts]
         parts.setdefault(constant, []).append(_encoding(encodings.constants[constant]))
-        parts[constant].append(integer_readers.get(constant))
+        parts[constant] += [readers, shifts]
     for name, weight in placement.weights.items():
         input_ = encodings.activations.get(weight.input)
         chosen, shift = encodings.integers.get(name), encodings.bias_shifts.get(name)
