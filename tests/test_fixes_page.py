@@ -40,7 +40,7 @@ def upload(app: AppTest, asked: Recipe) -> None:
 
 
 def there(app: AppTest, words: str) -> bool:
-    return any(words in element.value for element in (*app.markdown, *app.caption, *app.success))
+    return any(words in element.value for element in (*app.markdown, *app.caption, *app.success, *app.info))
 
 
 def switch(app: AppTest, name: str) -> Any:
