@@ -40,7 +40,7 @@ TOLERANCE_DB = 1.5  # what choosing on other samples than those that judge may c
 def small_cnn(seed: int, side: int) -> onnx.ModelProto:
     """Four layers with weights, the second of them ten times as hard to quantize as the others."""
     net = Net(seed)
-    x = net.add("Relu", [net.conv("image", "a", 3, 16)], "a_relu")
+    x = net.add("Relu", [net.conv("image", "a", 3, 48)], "a_relu")
     hard = net.rng.standard_normal((24, 16, 3, 3)) * np.where(
         net.rng.random((24, 16, 3, 3)) < 0.01, 2.0, 0.05
     )
@@ -237,6 +237,37 @@ def test_estimates_are_near_what_is_written() -> None:
             assert costs.size(built.encodings.placement, wide) == pytest.approx(written, rel=0.05)
             times[precision] = costs.time(built.encodings.placement, wide)
         assert times[Precision.INT16] > 1.5 * max(times[Precision.INT8], times[Precision.FLOAT])
+
+
+def test_a_weight_that_several_layers_share_is_counted_as_it_is_written(tmp_path: Path) -> None:
+    net = Net(0)
+    weight, bias = net.random("w", 24, 24, 3, 3), net.random("b", 24)
+    x = net.conv("image", "first", 3, 24)
+    for i in range(4):
+        x = net.add("Relu", [x], f"r{i}")
+        x = net.add("Conv", [x, weight, bias], f"c{i}", pads=[1] * 4, kernel_shape=[3, 3])
+    model = load_model(net.model({"image": ["N", 3, 8, 8]}, {x: ["N", 24, 8, 8]}).SerializeToString())
+    samples = noise_samples(tmp_path, model, 8)
+    statistics = calibrate(model, samples.take(4), cache=False)
+    costs = CostModel(model, statistics)
+    for count in (0, 1, 4):
+        recipe = Recipe()
+        for i in range(count):
+            recipe = recipe.with_layer(f"c{i}_Conv", precision=Precision.FLOAT)
+        built = quantize(model, recipe, samples, statistics=statistics, cache=False)
+        assert costs.size(built.encodings.placement) == pytest.approx(built.proto.ByteSize(), rel=0.05)
+
+
+def test_int8_outputs_that_are_not_finite_only_lose(tmp_path: Path) -> None:
+    net = Net(0)
+    x = net.add("Relu", [net.conv("image", "a", 3, 48)], "a_relu")
+    net.add("Div", [net.conv(x, "b", 48, 48), net.conv(x, "c", 48, 48)], "ratio")  # small ones round to 0
+    proto = net.model({"image": ["N", 3, 6, 6]}, {"ratio": ["N", 48, 6, 6]})
+    model = load_model(proto.SerializeToString())
+    front = mixed_precision(model, Recipe(), noise_samples(tmp_path, model, 6).take(24), points=3)
+    assert front.plain.sqnr_db == -math.inf
+    assert front.points[-1].sqnr_db == math.inf
+    assert len(front.points) + len(front.beaten) == 3
 
 
 def test_progress_grows_and_a_cancel_is_heard_at_once() -> None:

@@ -1,5 +1,6 @@
 """What a choice of precisions costs: bytes of the file, and an estimate of the time it takes."""
 
+from collections import Counter
 from collections.abc import Set
 from enum import StrEnum
 from math import prod
@@ -69,10 +70,18 @@ class CostModel:
         for weight in placement.weights.values():
             channels = self._channels(weight.initializer, weight.axis)
             total += _named(_STORED, weight.initializer) + 5 * channels
-            total -= 3 * self._elements.constant(weight.initializer)
+            total += self._elements.constant(weight.initializer)
             if weight.bias is not None:
-                total += _named(_BIAS, weight.bias) + 8 * channels
-        return total
+                total += _named(_BIAS, weight.bias) + 12 * channels
+        return total - 4.0 * self._replaced(placement)
+
+    def _replaced(self, placement: Placement) -> int:
+        """Float values that the file lacks: every node has integers of its own, also of one initializer."""
+        used = Counter(weight.initializer for weight in placement.weights.values())
+        used.update(weight.bias for weight in placement.weights.values() if weight.bias is not None)
+        stored = self.model.ir.graph.initializers
+        gone = (name for name, count in used.items() if count >= len(stored[name].uses()))
+        return sum(self._elements.constant(name) for name in gone)
 
     def time(self, placement: Placement, wide: Set[str] = frozenset()) -> float:
         """About what a sample takes, in nanoseconds of no particular machine.

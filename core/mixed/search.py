@@ -22,6 +22,7 @@ FROM_SUMS = 24  # of these taken from each knapsack
 BATCH = 8  # steps taken before they are ranked anew
 SLACK = 0.3  # decades of noise that a step may seem to lose, since single layers tell only so much
 ENOUGH = 1e-12  # noise that counts as none
+LOST = 1e6  # noise that leaves nothing, as that of outputs which are not finite
 INVISIBLE = 10.0**-3.5  # noise over signal that no task notices: 35 dB
 GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
 
@@ -92,12 +93,12 @@ class Search:
     def _singles(self, base: Assignment, own: int) -> tuple[list[Floats], list[Floats]]:
         """For each layer the cost and noise of its options, when only it differs from the base."""
         cost, noise = self.try_(base)
-        noise = min(noise, 1e6)
+        noise = min(noise, LOST)
         costs, noises = [], []
         for at, options in enumerate(self.space.options):
             tried = [self.try_((*base[:at], option, *base[at + 1 :])) for option in options]
             costs.append(np.array([t[0] for t in tried]) - cost)
-            change = np.array([min(t[1], 1e6) for t in tried]) - noise
+            change = np.array([min(t[1], LOST) for t in tried]) - noise
             # The noise of the last option counts as none: only differences matter.
             noises.append(np.maximum(change - change.min(), 0.0) if own == 0 else np.maximum(change, 0.0))
         return costs, noises
@@ -116,7 +117,7 @@ class Search:
         """Untried steps that should come close to the front or beat it, by how far."""
         front = self.front()
         cost = np.array([self.found[member][0] for member in front])
-        noise = np.maximum([self.found[member][1] for member in front], ENOUGH)
+        noise = np.clip([self.found[member][1] for member in front], ENOUGH, LOST)
         scored: list[tuple[float, int, int, int]] = []
         for row, member in enumerate(front):
             for at, options in enumerate(self.space.options):
@@ -152,7 +153,7 @@ def spread(
     if len(front) <= count:
         return front
     cost = np.array([found[member][0] for member in front])
-    level = -np.log10(np.array([found[member][1] for member in front]) + INVISIBLE)
+    level = -np.log10(np.minimum([found[member][1] for member in front], LOST) + INVISIBLE)
     where = np.stack([_unit(cost), _unit(level)], axis=1)
     taken = [0, len(front) - 1]
     while len(taken) < count:
