@@ -187,6 +187,22 @@ def test_a_layer_that_is_bad_by_itself_is_found() -> None:
     assert turn.local_db < 5.0
 
 
+def test_the_first_layer_with_infinite_values_is_found() -> None:
+    n = Net(0)
+    x = n.add("Relu", [n.conv("image", "a", 3, 8)], "a_relu")
+    below = n.add("Add", [n.add("Relu", ["far"], "far_relu"), n.const("few", np.full(8, 0.005))], "below")
+    n.conv(n.add("Softsign", [n.add("Div", [n.conv(x, "b", 8, 8), below], "ratio")], "soft"), "c", 8, 8)
+    proto = n.model({"image": ["N", 3, 8, 8], "far": ["N", 8, 8, 8]}, {"c": ["N", 8, 8, 8]})
+    rng = np.random.default_rng(0)
+    shapes = {"image": (1, 3, 8, 8), "far": (1, 8, 8, 8)}
+    items = [{k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items()} for _ in range(3)]
+    planted = Planted(proto, items)
+    turn = first_bad(planted.model, errors_of(planted))
+    assert turn is not None
+    assert turn.layer == turn.source == planted.layer_of("ratio")
+    assert turn.sentence.endswith("what it gives holds infinite values or NaN.")
+
+
 def test_no_layer_turns_bad_where_all_are_alike() -> None:
     planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
     assert first_bad(planted.model, errors_of(planted)) is None

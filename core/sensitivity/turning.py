@@ -19,7 +19,7 @@ class Turn:
     layer: str
     is_input: bool = False  # it reads nothing
     before_db: float  # SQNR of the worst tensor it reads; inf where nothing is lost before it
-    after_db: float  # of its output, everything before it quantized too
+    after_db: float  # of its output, everything before it quantized too; -inf where it is not finite
     local_db: float | None  # of its output, the layer alone quantized, where that was measured
     source: str  # where to look: the layer itself, or the one it reads whose rounding it suffers from
 
@@ -29,6 +29,8 @@ class Turn:
         if self.is_input:
             return f"It is an input of the model, and rounding it leaves {self.after_db:.1f} dB."
         before = "without loss" if math.isinf(self.before_db) else f"at {self.before_db:.1f} dB"
+        if self.after_db == -math.inf:
+            return f"What it reads arrives {before}, what it gives holds infinite values or NaN."
         said = f"What it reads arrives {before}, what it gives leaves at {self.after_db:.1f} dB"
         if self.local_db is None:
             return f"{said}."
@@ -41,6 +43,8 @@ class Turn:
 def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
     """The first layer whose own error, or drop in SQNR, stands out; None where errors build up evenly.
 
+    One whose output is not finite though what it reads is stands out, too.
+
     Args:
         model: The float model.
         errors: Cumulative and local errors of its layers; without local ones, only drops are looked at.
@@ -52,11 +56,12 @@ def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
     by_own = _standing_out(known, LEAST_IQR)
     drops = {name: _db(after[name]) - _db(noise) for name, noise in before.items() if noise > 0.0}
     by_drop = _standing_out(drops, LEAST_DROP_IQR)
-    bad = next((name for name in after if name in by_own | by_drop), None)
+    broken = {name for name, noise in after.items() if math.isinf(noise) and math.isfinite(before[name])}
+    bad = next((name for name in after if name in by_own | by_drop | broken), None)
     if bad is None:
         return None
     local, alone = found[bad].local, own[bad]
-    inherited = alone is not None and bad not in by_own and alone < 0.25 * after[bad]
+    inherited = alone is not None and bad not in by_own | broken and alone < 0.25 * after[bad]
     return Turn(
         layer=bad,
         is_input=not model.layer(bad).inputs,
@@ -83,6 +88,8 @@ def _noise(model: Model, found: Mapping[str, LayerError]) -> tuple[dict[str, flo
 
 
 def _nmse(error: TensorError | None) -> float | None:
+    if error is not None and error.non_finite:
+        return math.inf
     return None if error is None or error.nmse is None or not math.isfinite(error.nmse) else error.nmse
 
 
