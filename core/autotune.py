@@ -63,7 +63,7 @@ class Tuned:
     recipe: Recipe
     steps: tuple[Step, ...]
     minmax_db: float  # plain MinMax on the samples held out, which its ranges have not seen either
-    tuned_db: float  # the recipe on the same samples; never less than `minmax_db`
+    tuned_db: float  # the best of all kept on the same samples, so a little flattered; never below `minmax_db`
     choosing: int
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
     complete: bool = True  # False: cancelled before everything was tried
@@ -72,7 +72,9 @@ class Tuned:
     def story(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
         told = [f"{step.what}: {_decibels(step.sqnr_db)}. {step.why}" for step in self.steps]
-        where = f"{self.held_out} samples not used to choose" if self.held_out else "the same samples"
+        where = "the same samples"
+        if self.held_out:
+            where = f"{self.held_out} samples held out, which judge between all that was kept"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
         told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
         return tuple(told)

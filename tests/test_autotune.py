@@ -68,6 +68,7 @@ def test_the_story_names_every_step_and_the_verdict(tuned: Tuned) -> None:
         assert step.kept == (step.sqnr_db > best + (0.05 if best > -math.inf else 0))
         best = step.sqnr_db if step.kept else best
     assert f"MinMax {tuned.minmax_db:.2f} dB" in tuned.story[-1]
+    assert f"{tuned.held_out} samples held out, which judge" in tuned.story[-1]  # and so have chosen, too
 
 
 def test_layers_set_by_the_user_keep_their_choice() -> None:
