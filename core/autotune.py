@@ -63,7 +63,7 @@ class Tuned:
     recipe: Recipe
     steps: tuple[Step, ...]
     minmax_db: float  # plain MinMax on the samples held out, which its ranges have not seen either
-    tuned_db: float  # the best of all kept on the same samples, so a little flattered; never below `minmax_db`
+    tuned_db: float  # the best there of all kept, and so a little flattered; never below `minmax_db`
     choosing: int
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
     complete: bool = True  # False: cancelled before everything was tried
