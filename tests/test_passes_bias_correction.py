@@ -106,6 +106,31 @@ def test_a_bias_behind_a_matmul_is_shifted_where_it_is_added(tmp_path: Path) -> 
     assert errors(better).max() < rounding
 
 
+@pytest.mark.parametrize("dead", [False, True])
+def test_what_rounding_a_bias_itself_does_is_not_doubled(dead: bool, tmp_path: Path) -> None:
+    n = Net(0)
+    if dead:  # reads zeros, so that the scale of its input, and of its bias, is a stand-in
+        n.add("Conv", ["image", n.const("w", np.zeros((8, 3, 3, 3))), n.const("b", np.zeros(8))], "a")
+        n.conv(n.add("Relu", ["a"], "a_relu"), "y", 8, 6)
+    else:  # steps of the constant are far coarser than what else is off
+        weight, bias = n.random("w", 3, 6, scale=0.05), n.random("b", 6, scale=3.0)
+        last = n.add("Transpose", ["image"], "last", perm=[0, 2, 3, 1])
+        n.add("Add", [n.add("MatMul", [last, weight], "product"), bias], "y")
+    shape: list[object] = ["N", 6, 6, 6] if dead else ["N", 8, 8, 6]
+    model = load_model(n.model({"image": ["N", 3, 8, 8]}, {"y": shape}).SerializeToString())
+    rng = np.random.default_rng(1)
+    items = [{"image": rng.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(16)]
+    encodings = resolve(Recipe(), statistics_of(model, items), model)
+    found = correct_biases(model, encodings, samples_of(model, tmp_path, items))
+    floats = run(model.proto(), items)
+    before, after = (
+        np.concatenate(run(quantize_model(model, e), items)) - np.concatenate(floats)
+        for e in (encodings, found.encodings)
+    )
+    axes = (0, 2, 3) if dead else (0, 1, 2)
+    assert np.abs(after.mean(axis=axes)).mean() <= np.abs(before.mean(axis=axes)).mean()
+
+
 def test_the_order_of_the_samples_does_not_matter(tmp_path: Path) -> None:
     model, runs = network("mobile_cnn"), feeds("mobile_cnn", 12)
     encodings = resolve(PER_TENSOR, statistics_of(model, runs), model)

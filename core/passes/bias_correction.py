@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.bias import fitted_weight
+from core.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
 from core.calibrate import data_rows
 from core.model import Model
 from core.passes.picking import Picked, pick
@@ -107,10 +107,11 @@ def correct_biases(
         outputs = [held[cut] for held in pieces.values]
         shift, before = _shift(floats[site.adder], _means(outputs, picked, site.channel))
         if site.constant is not None:
-            constants[site.constant], applied = _shifted_constant(model, encodings, site.constant, shift)
+            constants[site.constant], shifts[site.adder], applied = _shifted_constant(
+                model, encodings, site.constant, shift
+            )
         else:
-            applied = shift
-        shifts[site.adder] = shift
+            shifts[site.adder], applied = _shifted_bias(model, encodings, site.place, shift)
         for held in pieces.values:
             held[cut] = held[cut] + _along(applied, site.channel, held[cut].ndim)
         layers.append(LayerShift(layer=site.place.layer, before=before, shift=float(np.abs(shift).max())))
@@ -298,21 +299,43 @@ def _shift(target: _Means, found: _Means) -> tuple[Float32, float]:
     return np.asarray(np.where(np.isfinite(mean), mean, 0.0), np.float32), peak
 
 
+# The error measured is that of the integers, so that a shift counts from what these hold.
+
+
+def _shifted_bias(
+    model: Model, encodings: Encodings, place: WeightPlacement, shift: Float32
+) -> tuple[Float32, Float32]:
+    """What to add to a bias, and what that amounts to after rounding."""
+    node = next(n for n in model.ir.graph if str(n.name) == place.node)
+    weight = encodings.weights[place.node]
+    bias = None if place.bias is None else _array(model.ir.graph.initializers[place.bias])
+    values = accumulated_bias(node, place, bias, None, weight)
+    if values is None:
+        return shift, shift
+    input_ = encodings.activations[place.input]
+    step = bias_scale(weight, input_, place.groups, gemm_factors(node)[0]).astype(np.float64)
+    stored = np.rint(values / step) * step
+    moved = stored + shift
+    applied = np.rint(moved / step) * step - stored
+    return np.asarray(moved - values, np.float32), np.asarray(applied, np.float32)
+
+
 def _shifted_constant(
     model: Model, encodings: Encodings, name: str, shift: Float32
-) -> tuple[Encoding, Float32]:
-    """Encoding that holds the shifted constant, and what the shift amounts to after rounding."""
+) -> tuple[Encoding, Float32, Float32]:
+    """Encoding of the shifted constant, what to add to that, and what it amounts to after rounding."""
     values = _array(model.ir.graph.initializers[name])
     before = encodings.constants[name]
     spec = encodings.placement.target.activations[Precision.INT16 if before.type.bits > 8 else Precision.INT8]
-    moved = values + shift
+    stored = dequantize(quantize(values, before), before)
+    moved = stored + shift
     low, high = float(before.low), float(before.high)
     after = before
     if moved.min() < low or moved.max() > high:
         wide = Range(min(low, float(moved.min())), max(high, float(moved.max())))
         after = encoding_from_range(wide, replace(spec, symmetric=before.type.signed))
-    rounded = dequantize(quantize(moved, after), after) - dequantize(quantize(values, before), before)
-    return after, np.broadcast_to(rounded, np.broadcast_shapes(rounded.shape, shift.shape)).reshape(-1)
+    rounded = dequantize(quantize(moved, after), after) - stored
+    return after, np.asarray(moved - values, np.float32).reshape(-1), rounded.reshape(-1)
 
 
 def _along(values: Float32, channel: int, ndim: int) -> Float32:
