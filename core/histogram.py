@@ -119,7 +119,9 @@ class Histogram:
             return NotImplemented
         return self._content() == other._content() and np.array_equal(self.counts, other.counts)
 
-    __hash__ = None  # type: ignore[assignment]  # holds an array; use digest()
+    def __hash__(self) -> int:
+        """Of all but the counts, so that what follows from a histogram is soon found; equality sees these."""
+        return hash(self._content())
 
     def digest(self) -> str:
         """SHA-256 of the content, in hex; the same on every machine."""

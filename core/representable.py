@@ -1,5 +1,7 @@
 """Tensors that no 8-bit range can hold, found from their histogram, so that they stay in float."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from core.histogram import Histogram
@@ -17,7 +19,11 @@ def why_float(histogram: Histogram, spec: QuantSpec) -> str | None:
     cannot express, and a cluster of values so far from the others (-10000, -3.4e38) that all the others
     fall into the same one or two steps. A mask alone, two values with nothing between, is not of them.
     """
-    h = histogram
+    return _why(histogram, spec.levels)
+
+
+@lru_cache(maxsize=1024)  # asked for every tensor after every edit
+def _why(h: Histogram, levels: int) -> str | None:
     if h.infs:
         return "it holds infinite values, which integers cannot express"
     if h.count == 0 or h.counts.size == 0:
@@ -25,7 +31,7 @@ def why_float(histogram: Histogram, spec: QuantSpec) -> str | None:
     lows = np.flatnonzero(h.counts) + h.first
     at = int(np.searchsorted(lows, 0))
     if h.zeros and (at == lows.size or lows[at] != 0):
-        lows = np.insert(lows, at, 0)  # asked for every tensor after every edit: no sorting here
+        lows = np.insert(lows, at, 0)
     gaps = np.diff(lows)
     if not gaps.size:
         return None
@@ -41,7 +47,7 @@ def why_float(histogram: Histogram, spec: QuantSpec) -> str | None:
     width = float(near[2] - near[1] + 1) * h.width
     if near[0] < FAR_SHARE * h.count or far[0] < FAR_SHARE * h.count:
         return None
-    if width > NEAR_STEPS * span / spec.levels:
+    if width > NEAR_STEPS * span / levels:
         return None
     extreme = h.min if far is sides[0] else h.max
     return f"values at {extreme:.4g} are so far from the others that those would all become one integer"

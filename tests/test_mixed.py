@@ -40,7 +40,7 @@ TOLERANCE_DB = 1.5  # what choosing on other samples than those that judge may c
 def small_cnn(seed: int, side: int) -> onnx.ModelProto:
     """Four layers with weights, the second of them ten times as hard to quantize as the others."""
     net = Net(seed)
-    x = net.add("Relu", [net.conv("image", "a", 3, 48)], "a_relu")
+    x = net.add("Relu", [net.conv("image", "a", 3, 16)], "a_relu")
     hard = net.rng.standard_normal((24, 16, 3, 3)) * np.where(
         net.rng.random((24, 16, 3, 3)) < 0.01, 2.0, 0.05
     )
@@ -414,7 +414,7 @@ def test_tune_shows_the_front_and_what_it_took(tmp_path: Path, quantscope: Run) 
     assert done.out.count("\n*") == 1
     assert "not int8" in done.out
     assert "Taken: 98." in done.out
-    assert "10 samples not used to choose" in done.out
+    assert "10 samples kept for judging" in done.out
     assert "16-bit" in done.out
 
 

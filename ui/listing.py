@@ -149,7 +149,7 @@ def _taken(found: Figures) -> str:
     if point["drop"] is not None:
         error += f", {point['drop']:.2f} points of top-1 below float"
         error = error if found["labelled"] else error.replace("of top-1 below float", "of classes changed")
-    where = "samples not used to choose" if found["held_out"] else "samples, the same that chose"
+    where = "samples kept for judging" if found["held_out"] else "samples, the same that chose"
     return (
         f"Taken: {size(point['size_bytes'])} ({share:.1f} % of float), {error}, "
         f"on {found['samples']} {where}; of {found['layers']} layers {layers}."

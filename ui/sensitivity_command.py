@@ -238,7 +238,7 @@ def listing(result: Figures) -> str:
         lines += ["  " + line for line in _remedies(layer["causes"])]
     if result["judged"] is not None:
         seen = (
-            "used for nothing else" if result["judged"]["unseen"] else "that also ranked: there are too few"
+            "used for nothing else" if result["judged"]["unseen"] else "that also set ranges or ranked"
         )
         lines += ["", f"measured on {result['judged']['samples']} samples {seen}"]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ it again), and every edit is on disk before the page is drawn.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,7 @@ from ui.rows import Row, layer_rows
 from ui.workspace import Workspace, prepare
 
 KEPT = 6  # projects (and trials) in memory; others are read again when they are opened
+_tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
 
 
@@ -164,8 +166,12 @@ def _encodings(opened: Project, workspace: Workspace, recipe: Recipe) -> Encodin
 
 
 def recipe_token(recipe: Recipe) -> str:
-    """Content digest of a recipe."""
-    return hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+    """Content digest of a recipe; that of the last few is remembered."""
+    known = next((token for other, token in _tokens if other is recipe), None)
+    if known is None:
+        known = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+        _tokens.append((recipe, known))
+    return known
 
 
 def edit(change: Callable[[Recipe], Recipe], label: str) -> None:

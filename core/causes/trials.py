@@ -14,6 +14,7 @@ from core.samples import Samples
 from core.statistics import Statistics
 from core.tune import FEWEST, HELD_OUT, split_samples
 
+COMMON = 0.05  # share of the judging samples that calibration may have seen
 POOL = 512  # evaluation samples that are looked at; more take long to read and change little
 JUDGES = 256  # of them: percentage points need more rows than decibels do
 
@@ -101,20 +102,29 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
         pool = _spread(evaluation)
         order = pool.by_content()
         most = rankable(0, len(order))
+        judging = pool.select(order[most:])
         return Parts(
             fitting=calibration or evaluation,
             ranking=pool.select(order[: min(count, most)]),
-            judging=pool.select(order[most:]),
-            unseen=calibration is not None,
+            judging=judging,
+            unseen=calibration is not None and _apart(calibration, judging),
         )
     if calibration is None:
         assert evaluation is not None, "there are no data at all"
         return Parts(fitting=evaluation, ranking=evaluation.take(count), judging=evaluation, unseen=False)
     if evaluation is not None:
         ranking_ = calibration.select(calibration.by_content()).take(count)
-        return Parts(fitting=calibration, ranking=ranking_, judging=evaluation, unseen=True)
+        return Parts(
+            fitting=calibration, ranking=ranking_, judging=evaluation, unseen=_apart(calibration, evaluation)
+        )
     fitted, held = split_samples(calibration)
     return Parts(fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None)
+
+
+def _apart(calibration: Samples, judging: Samples) -> bool:
+    """Whether they have hardly a sample in common: the same file may have been given for both."""
+    known = set(calibration.digests())
+    return sum(digest in known for digest in judging.digests()) < COMMON * len(judging)
 
 
 def _spread(samples: Samples) -> Samples:

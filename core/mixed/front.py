@@ -14,7 +14,7 @@ _ROUNDING = 1e-9  # of shares that are quotients of counts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One recipe, measured as the complete quantized model on samples that chose nothing."""
+    """One recipe, measured as the complete quantized model on samples kept for judging."""
 
     recipe: Recipe
     size_bytes: int  # of the file that it exports

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,9 +60,7 @@ def payload(
     `more` are marked as those of the methods are.
     """
     h = seen.histogram
-    shown = h
-    while shown.counts.size > BINS:
-        shown = shown.coarsen(1)
+    shown = _shown(h)
     high = curve(seen, "high") if h.max > 0.0 or seen.mode == "symmetric" else None
     low = curve(seen, "low") if seen.mode == "asymmetric" else None
     best = [float(np.nanmax(c.columns["sqnr"], initial=-np.inf)) for c in (high, low) if c is not None]
@@ -99,6 +98,15 @@ def payload(
     }
 
 
+@lru_cache(maxsize=64)  # the same after every drag
+def _shown(h: Histogram) -> Histogram:
+    """With no more bins than the chart draws."""
+    while h.counts.size > BINS:
+        h = h.coarsen(1)
+    return h
+
+
+@lru_cache(maxsize=64)
 def _fits(h: Histogram, shown: Histogram) -> list[dict[str, Any]]:
     """The best Gauss and the best Laplace density, better one first, as counts in the bins of `shown`."""
     out: list[dict[str, Any]] = []

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from ui.figures.style import QUANTIZED, WARN, layout
+from ui.figures.style import QUANTIZED, WARN, arrangement
 from ui.tensor_view import Levels
 
 
@@ -12,8 +12,7 @@ def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:
     Both are counts per step of the quantizer, so that they can be compared; the piles at the ends are
     what was clipped.
     """
-    figure = go.Figure()
-    figure.add_bar(
+    quantized = go.Bar(
         x=levels.value,
         y=levels.count,
         width=levels.step * 0.8,
@@ -23,7 +22,7 @@ def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:
         hovertemplate="level %{x:.4g} (q = %{customdata})<br>%{y:,.0f} values<br>"
         "<i>q = clip(round(x / s) + z),  x' = (q − z)·s</i><extra></extra>",
     )
-    figure.add_scatter(
+    floats = go.Scatter(
         x=levels.float_x,
         y=levels.float_y,
         name="float",
@@ -31,7 +30,7 @@ def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:
         line={"shape": "hv", "width": 1.4, "color": WARN},
         hovertemplate="value %{x:.4g}<br>%{y:.4g} float values a step<extra></extra>",
     )
-    layout(figure, x="value of the tensor", y="count, log scale", height=height)
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power", range=[-0.35, levels.top])
-    figure.update_layout(bargap=0, barmode="overlay")
-    return figure
+    # Drawn after every drag: a figure that is made at once takes a quarter of the time of one that grows.
+    arranged = arrangement(x="value of the tensor", y="count, log scale", height=height)
+    arranged["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power", "range": [-0.35, levels.top]}
+    return go.Figure([quantized, floats], {**arranged, "bargap": 0, "barmode": "overlay"})

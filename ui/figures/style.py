@@ -1,5 +1,7 @@
 """What all figures share: colours that read on light and dark, margins, and how names are written."""
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 from ui.text import safe_html, short
@@ -16,19 +18,24 @@ SQNR_FORMULA = "SQNR = 10 log₁₀(Σf² / Σ(f−q)²)"
 COSINE_FORMULA = "cosine = f·q / (‖f‖‖q‖)"
 
 
+def arrangement(*, x: str, y: str, height: int = 320, legend: bool = True) -> dict[str, Any]:
+    """Axis titles with units, tight margins, one hover style: the layout of a new figure."""
+    return {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 34 if legend else 12, "b": 8},
+        "xaxis": {"title": {"text": x}, "automargin": True},
+        "yaxis": {"title": {"text": y}, "automargin": True},
+        "showlegend": legend,
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "hoverlabel": {"align": "left"},
+        "dragmode": False,
+        "bargap": 0.1,
+    }
+
+
 def layout(figure: go.Figure, *, x: str, y: str, height: int = 320, legend: bool = True) -> go.Figure:
-    """Axis titles with units, tight margins, one hover style; changes and returns `figure`."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 34 if legend else 12, "b": 8},
-        xaxis={"title": {"text": x}, "automargin": True},
-        yaxis={"title": {"text": y}, "automargin": True},
-        showlegend=legend,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
-        hoverlabel={"align": "left"},
-        dragmode=False,
-        bargap=0.1,
-    )
+    """The same for a figure that has a layout already; changes and returns it."""
+    figure.update_layout(arrangement(x=x, y=y, height=height, legend=legend))
     return figure
 
 

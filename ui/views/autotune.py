@@ -18,7 +18,7 @@ def render(now: state.Session) -> None:
     st.caption(
         "Builds and runs complete int8 models: every method as the default, each model fix, other methods "
         "for the worst layers. A step is kept only where the output comes closer to float; the result is "
-        "judged on samples that no choice has seen, and is never worse there than plain MinMax. "
+        "judged on samples that no threshold has seen, and is never worse there than plain MinMax. "
         "Layers that you have set keep their choice, and nothing changes before you use the result."
     )
     if now.opened.samples is None:
@@ -108,7 +108,7 @@ def _ended(now: state.Session, job: Job, growing: Climb) -> None:
 
 def _verdict(found: Tuned) -> None:
     where = (
-        f"on {text.plural(found.held_out, 'sample')} that no choice has seen"
+        f"on {text.plural(found.held_out, 'sample')} kept for judging"
         if found.held_out
         else "on the samples that it was chosen on: with 16 or more, a third would be held out"
     )

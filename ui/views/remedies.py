@@ -279,7 +279,7 @@ def _applied(now: state.Session) -> None:
         said += f", predicted {text.change(last.forecast.after - last.forecast.before)}"
     if trial.points is not None:
         said += f"; top-1 **{text.change(trial.points, 'points')}**{_chance(trial)}"
-    seen = "used for nothing else" if trial.unseen else "that also showed the fault: there are too few"
+    seen = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
     said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
     worse = trial.gain_db is not None and trial.gain_db < -MIXED
     said += "It is worse: undo takes it back." if worse else "Undo takes it back."
