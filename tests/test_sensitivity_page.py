@@ -18,7 +18,7 @@ from core.sensitivity import Kind, Run, stream
 from core.sensitivity.ranking import Metric, Score
 from tests.pages import home as home  # a fixture
 from ui import cached, opening, sensitivityruns
-from ui.figures.sensitivity import TOP, sensitivity_figure
+from ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -195,7 +195,7 @@ def test_what_is_lost_turns_the_interval_round() -> None:
     assert list(lost.error_x.arrayminus) == [37.5, 0.0]
     won = sensitivity_figure(scores, Kind.DISABLE, Metric.AGREEMENT).data[0]
     assert list(won.error_x.array) == [37.5, 0.0]
-    assert won.customdata[1][1] == "cannot be compared"
+    assert won.customdata[1][1] == NO_VALUE
 
 
 def test_all_that_stand_out_are_explained_and_ties_are_not() -> None:

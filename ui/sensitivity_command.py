@@ -237,9 +237,7 @@ def listing(result: Figures) -> str:
         lines += [f"  {clean(cause['sentence'])}" for cause in layer["causes"]]
         lines += ["  " + line for line in _remedies(layer["causes"])]
     if result["judged"] is not None:
-        seen = (
-            "used for nothing else" if result["judged"]["unseen"] else "that also set ranges or ranked"
-        )
+        seen = "used for nothing else" if result["judged"]["unseen"] else "that also set ranges or ranked"
         lines += ["", f"measured on {result['judged']['samples']} samples {seen}"]
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from ui.text import number
 TOP = 90.0  # dB; what loses nothing is drawn here
 ROW = 24  # pixels
 ROWS = 20  # shown at first
+NO_VALUE = "no value: not finite, or of another shape"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ def _finite(value: float) -> float:
 def _words(score: Score, drawn: Axis) -> list[str]:
     value, low, high = (drawn.shown(v) for v in (score.value, score.low, score.high))
     low, high = min(low, high), max(low, high)
-    said = "cannot be compared" if math.isnan(value) else f"{number(value)} {drawn.unit}".strip()
+    said = NO_VALUE if math.isnan(value) else f"{number(value)} {drawn.unit}".strip()
     return [
         label(score.name, 60),
         said,
