@@ -40,7 +40,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ready(page: Any, timeout: float = 30_000) -> None:
+def ready(page: Any, timeout: float = 60_000) -> None:
     """Wait until the app's script has finished (milliseconds)."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
 
