@@ -123,5 +123,4 @@ def _with_figures(now: Session, run: WholeRun, tell: ProgressFn) -> WholeRun:
 
 def _submit(now: Session, title: str, work: Work) -> None:
     id = f"{now.project.id}:easymodel"
-    cached.registry().forget(id)
-    cached.registry().submit(id, title, work)
+    cached.registry().restart(id, title, work)

@@ -58,8 +58,7 @@ def start_easy(now: Session, layer: str) -> None:
                 made = None  # nobody with weights reads it
         return EasyRun(token=token, tuned=tuned, read=read, made=made)
 
-    cached.registry().forget(id)
-    cached.registry().submit(id, "EasyQuant", work)
+    cached.registry().restart(id, "EasyQuant", work)
 
 
 def _ranges(now: Session, tensor: str) -> list[Range]:

@@ -102,6 +102,11 @@ class Registry:
         threading.Thread(target=run, args=(job, work), name=f"job {id}", daemon=True).start()
         return job
 
+    def restart(self, id: str, title: str, work: Work) -> Job:
+        """As `submit`, and also where a job of that id has ended; its result is dropped."""
+        self.forget(id)
+        return self.submit(id, title, work)
+
     def trim(self, keep: int) -> None:
         """Drop the results of all but the `keep` jobs that ended last; they are made again when asked for."""
         with self._lock:

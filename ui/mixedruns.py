@@ -43,5 +43,4 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
         return Found(token=recipe_token(recipe), front=front)
 
     id = f"{now.project.id}:mixed"
-    cached.registry().forget(id)
-    cached.registry().submit(id, "Mixed precision", work)
+    cached.registry().restart(id, "Mixed precision", work)

@@ -85,8 +85,7 @@ def pump(now: Session) -> None:
         finally:
             turn.release()
 
-    cached.registry().forget(_id(now))
-    cached.registry().submit(_id(now), "Measuring remedies", work)
+    cached.registry().restart(_id(now), "Measuring remedies", work)
 
 
 def _measure(

@@ -135,8 +135,7 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     explained = explaining(now)
     if explained is not None:
         explained.cancel()
-    cached.registry().forget(_id(now))
-    cached.registry().submit(_id(now), "Sensitivity", work)
+    cached.registry().restart(_id(now), "Sensitivity", work)
 
 
 def explaining(now: Session) -> Job | None:
@@ -152,8 +151,7 @@ def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samp
             _explain(now, growing, encodings, few, tell)
 
     if growing.kind in LAYERS and growing.runs:
-        cached.registry().forget(f"{_id(now)}:causes")
-        cached.registry().submit(f"{_id(now)}:causes", "Looking for causes", work)
+        cached.registry().restart(f"{_id(now)}:causes", "Looking for causes", work)
 
 
 def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, tell: ProgressFn) -> None:

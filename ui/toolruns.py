@@ -45,8 +45,7 @@ def start_tools(now: Session, tensor: str) -> None:
         )
         return ToolRun(rows=rows, values=raw.values.size, samples=raw.samples, of=raw.of, every=raw.every)
 
-    cached.registry().forget(id)
-    cached.registry().submit(id, "Thresholds of other tools", work)
+    cached.registry().restart(id, "Thresholds of other tools", work)
 
 
 def _id(now: Session, tensor: str) -> str:

@@ -102,5 +102,4 @@ def used(recipe: Recipe, found: Tuned) -> bool:
 
 
 def _submit(id: str, title: str, work: Any) -> None:
-    cached.registry().forget(id)
-    cached.registry().submit(id, title, work)
+    cached.registry().restart(id, title, work)

@@ -51,7 +51,7 @@ def _begin() -> None:
 
 def _progress(id: str) -> None:
     found = tuneruns.climb(id)
-    job = working.running("tune", found[0] if found is not None else None)
+    job = common.running("tune", found[0] if found is not None else None)
     if found is None or job is None:
         return
     growing, total = found[1], max(job.progress.total, 1)

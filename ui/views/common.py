@@ -122,6 +122,24 @@ def changed(key: str, act: Callable[..., None], *args: Any) -> None:
         act(st.session_state[key], *args)
 
 
+def running(name: str, job: Job | None) -> Job | None:
+    """The job as long as it runs; else asks for a new drawing of the page. For use in a part that polls."""
+    if job is not None and job.active:
+        return job
+    signal(name, f"{job.id} {job.ended}" if job is not None else "")
+    return None
+
+
+def said(job: Job) -> str:
+    """What it does, how much of that is done, and for how long it will go on."""
+    p, left = job.progress, job.seconds_left
+    words = text.escape(p.label or "starting")
+    if p.total:
+        words += f" · {p.done:,} of {p.total:,}"
+    time = f"about {text.about(left)} left" if left is not None else text.duration(job.elapsed)
+    return f"{words} · {time}"
+
+
 def progress_panel(active: bool) -> None:
     """Progress, time left and Cancel, polling while the job runs; then what became of it."""
     job = state.job()
@@ -132,20 +150,12 @@ def progress_panel(active: bool) -> None:
 
 
 def _progress() -> None:
-    job = state.job()
-    if job is None or not job.active:
-        signal("job", f"{job.id} {job.ended}" if job is not None else "")  # once: ends the polling
+    job = running("job", state.job())
+    if job is None:
         return
     with st.container(border=True):
         st.markdown(f"**{text.escape(job.title)}**")
-        label = text.escape(job.progress.label or "starting")
-        if job.progress.total:
-            label += f" · {job.progress.done:,} of {job.progress.total:,}"
-        left = job.seconds_left
-        label += (
-            f" · about {text.about(left)} left" if left is not None else f" · {text.duration(job.elapsed)}"
-        )
-        st.progress(job.share, label)
+        st.progress(job.share, said(job))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 "Cancel",

@@ -60,7 +60,7 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
 def _looking() -> None:
     """Causes of a cancelled ranking are on their way."""
     now = state.session()
-    job = working.running("causes", runs.explaining(now) if now is not None else None)
+    job = common.running("causes", runs.explaining(now) if now is not None else None)
     if job is not None:
         st.progress(job.share, "Looking for causes in the layers ranked so far")
 
@@ -104,7 +104,7 @@ def _measuring(drawn: int) -> None:
         signal("remedies", f"{job.id} {done} {job.ended}")
     if not job.active:
         return
-    working.line(job, "remedies", f"Measuring: {working.said(job)}", stop=_cancel)
+    working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
 
 
 def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: int) -> None:

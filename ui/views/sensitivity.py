@@ -153,11 +153,11 @@ def _nothing(job: Job | None, sweep: Sweep | None) -> None:
 
 def _live(kind: Kind, metric: Metric) -> None:
     now = state.session()
-    job = working.running("sens", runs.job(now) if now is not None else None)
+    job = common.running("sens", runs.job(now) if now is not None else None)
     if now is None or job is None:
         return
     sweep, newest = runs.sweep(now, kind), runs.newest(now)
-    words = working.said(job)
+    words = common.said(job)
     if newest is not None and job.progress.label == STREAMED:
         words = words.replace(text.escape(STREAMED), KINDS[newest.kind], 1)
     working.line(job, "sens", words)

@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ui import text
-from ui.components.refresh import signal
 from ui.jobs import Job
-from ui.views.common import guarded
+from ui.views.common import guarded, running, said
 
 Find = Callable[[], Job | None]
 
@@ -27,27 +25,6 @@ def _look(name: str, find: Find, keeps: bool) -> None:
     job = running(name, find())
     if job is not None:
         line(job, name, said(job), keeps=keeps)
-
-
-def running(name: str, job: Job | None) -> Job | None:
-    """The job as long as it runs; else asks for a new drawing of the page. For use in a part that polls."""
-    if job is not None and job.active:
-        return job
-    signal(name, f"{job.id} {job.ended}" if job is not None else "")
-    return None
-
-
-def said(job: Job) -> str:
-    """What it does, how much of that is done, and for how long it will go on."""
-    p, left = job.progress, job.seconds_left
-    words = text.escape(p.label or "starting")
-    if p.total:
-        words += f" · {p.done:,} of {p.total:,}"
-    return (
-        f"{words} · about {text.about(left)} left"
-        if left is not None
-        else (f"{words} · {text.duration(job.elapsed)}")
-    )
 
 
 def line(
