@@ -13,6 +13,7 @@ import pytest
 
 from sample_data import SAMPLES
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
+from tests.wire import Wire, seen
 from ui import cli
 
 # The first example of a test may compile a loop; how long that takes says nothing. Examples are the same in
@@ -113,11 +114,24 @@ def page(browser: Any) -> Iterator[Any]:
     tab.errors, tab.foreign = [], []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
     tab.on("request", lambda request: _local(request.url) or tab.foreign.append(request.url))
+    tab.wire = Wire()
+    tab.on("websocket", tab.wire.listen)
     yield tab
     errors, foreign = list(tab.errors), list(tab.foreign)
     context.close()
     assert not errors, f"the page's scripts failed: {errors}"
     assert not foreign, f"requests left this machine: {foreign}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A browser test that fails shows its page, and what was said on the wire last."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    tab = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and tab is not None:
+        report.sections.append(("page", f"{tab.url}\n{seen(tab)}"))
+        report.sections.append(("wire", str(tab.wire)))
 
 
 def _local(url: str) -> bool:

@@ -28,7 +28,7 @@ def render(now: state.Session) -> None:
     if found is None:
         _start("Auto-tune", primary=True)
     elif found[0].active:
-        st.fragment(common.guarded(_progress), run_every=0.5)(now.project.id)
+        common.poll("tune", 0.5, _progress, now.project.id)
     else:
         _ended(now, *found)
 

@@ -10,7 +10,7 @@ import streamlit as st
 from core.errors import QuantScopeError
 from core.project import Project
 from ui import state, text
-from ui.components.refresh import signal
+from ui.components.refresh import signal, tick
 from ui.jobs import Job, State
 
 log = logging.getLogger("quantscope")
@@ -37,6 +37,24 @@ def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
             )
 
     return page
+
+
+def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
+    """Draw a part of the page, and again every so many seconds for as long as the page draws it.
+
+    Args:
+        name: Of the part among those of the page that poll.
+        every: Seconds between one drawing's end and the next one.
+        draw: Draws it.
+        args: For `draw`.
+    """
+
+    @functools.wraps(draw)
+    def part(*args: Any) -> None:
+        guarded(draw)(*args)
+        tick(name, every)
+
+    st.fragment(part)(*args)
 
 
 def go(page: str) -> None:
@@ -144,7 +162,7 @@ def progress_panel(active: bool) -> None:
     """Progress, time left and Cancel, polling while the job runs; then what became of it."""
     job = state.job()
     if active:
-        st.fragment(guarded(_progress), run_every=0.4)()
+        poll("job", 0.4, _progress)
     elif job is not None:
         _ended(job)
 
@@ -199,7 +217,7 @@ def polling(active: bool) -> None:
     now = state.session()
     with st.container():  # always there, so that nothing below changes its place
         if active and now is not None:
-            st.fragment(_poll, run_every=0.25)(state.recipe_token(now.recipe), state.ready(now))
+            poll("page", 0.25, _poll, state.recipe_token(now.recipe), state.ready(now))
 
 
 def _poll(token: str, before: frozenset[str]) -> None:

@@ -15,7 +15,10 @@ PATIENCE = 0.3  # seconds
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
     live = state.effect(state.following(now), patience=PATIENCE)
-    st.fragment(common.guarded(_panel), run_every=0.15 if live.running else None)(layer.name, live.running)
+    if live.running:
+        common.poll("effect", 0.15, _panel, layer.name, True)
+    else:
+        _panel(layer.name, False)
 
 
 def _panel(name: str, waited: bool) -> None:

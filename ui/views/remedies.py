@@ -38,7 +38,7 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
     """Draw the part for the layers given, worst first."""
     looking = runs.explaining(now)
     if not sweep.causes and looking is not None and looking.active:
-        st.fragment(common.guarded(_looking), run_every=0.4)()
+        common.poll("looking", 0.4, _looking)
         return
     if not sweep.causes:
         if current:
@@ -78,7 +78,7 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
     heading.subheader("Why, and what helps", anchor=False)
     with side.container(height=56, border=False, horizontal_alignment="right", vertical_alignment="bottom"):
         if job is not None and job.active:
-            st.fragment(common.guarded(_measuring), run_every=0.4)(board.done)
+            common.poll("remedies", 0.4, _measuring, board.done)
         elif left:
             st.button(
                 "Measure all",

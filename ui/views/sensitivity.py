@@ -53,7 +53,7 @@ def _ranking(now: state.Session) -> None:
     kind, metric = _controls(now, job)
     sweep = runs.sweep(now, kind)
     if job is not None and job.active:
-        st.fragment(common.guarded(_live), run_every=0.6)(kind, metric)
+        common.poll("sens", 0.6, _live, kind, metric)
         return
     if job is not None and job.error:
         st.error(text.escape(job.error), icon=":material/error:")

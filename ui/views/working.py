@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from ui.jobs import Job
-from ui.views.common import guarded, running, said
+from ui.views.common import poll, running, said
 
 Find = Callable[[], Job | None]
 
@@ -18,7 +18,7 @@ def watch(name: str, find: Find, *, keeps: bool = False) -> None:
         find: The job; asked again on each look.
         keeps: A stopped job keeps what it has found.
     """
-    st.fragment(guarded(_look), run_every=0.4)(name, find, keeps)
+    poll(name, 0.4, _look, name, find, keeps)
 
 
 def _look(name: str, find: Find, keeps: bool) -> None:

@@ -1,4 +1,4 @@
-"""A new run of the whole page, asked for by a part of it that polls."""
+"""A new run of a part of the page that polls, or of the whole page, asked for through the browser."""
 
 import time
 from pathlib import Path
@@ -38,3 +38,13 @@ def signal(key: str, token: str) -> None:
     """
     again = int(time.monotonic() / AGAIN)
     _refresh(key=f"signal_{key}", data={"signal": True, "token": f"{token} {again}"}, height=1)
+
+
+def tick(key: str, every: float) -> None:
+    """Run the fragment that draws this again, `every` seconds from now."""
+    _refresh(
+        key=f"tick_{key}",
+        data={"signal": False, "every": round(every * 1000), "count": time.monotonic_ns()},
+        height=1,
+        on_tick_change=lambda: None,
+    )

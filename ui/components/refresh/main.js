@@ -1,20 +1,55 @@
-// Asks for a new run of the whole page when a background measurement has ended.
+// Asks for a new run: of a part of the page again and again (`tick`), or of the whole page when a background
+// measurement has ended (`signal`, heard by the one listener of the page).
 //
-// A part of the page that polls cannot ask for that itself: the request could overtake a click on another page's
-// link and take the user back. So it only signals, and the listener asks through the browser, once clicks have taken effect.
+// The server stops a run for the next one of the whole page, and with it what a click has just asked for; and each
+// request names the page that the browser shows, so that one made on the way to another page would lead back. So nothing
+// is asked until what the user did has been answered. Polling by the server (`run_every`) cannot be held back like that.
 
-const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000;
+const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000, ANSWERED = 700, AGAIN = 3000;
 
-// Nobody has just clicked (the page may be about to change), no run is under way, and no other page on its way.
-function settled(S) {
-  const app = document.querySelector("[data-testid=stApp]"), since = Date.now() - (S.click || 0);
-  if (S.left === location.pathname && since < LEAVING) return false;
-  return since > 500 && (!app || app.dataset.testScriptState === "notRunning");
+// Of the window, not of one component: it outlives a new drawing of the page.
+const acted = window.quantscopeActed || (window.quantscopeActed = follow());
+
+function follow() {
+  const last = { time: 0, left: null, since: 0 };
+  for (const kind of ["pointerdown", "pointerup", "keydown", "input", "change"]) {
+    window.addEventListener(kind, () => { last.time = Date.now(); }, true);
+  }
+  window.addEventListener("click", (event) => {
+    const link = event.target instanceof Element && event.target.closest("[data-testid=stSidebarNav] a");
+    last.time = last.since = Date.now();
+    last.left = link && link.pathname !== location.pathname ? location.pathname : null;
+  }, true);
+  return last;
+}
+
+function leaving() {
+  return acted.left === location.pathname && Date.now() - acted.since < LEAVING;
+}
+
+function atRest() {
+  const app = document.querySelector("[data-testid=stApp]");
+  return !app || app.dataset.testScriptState === "notRunning";
+}
+
+function tick(S, every, ask) {
+  const look = () => {
+    const free = !leaving() && atRest();
+    if (free) ask();
+    S.timer = setTimeout(look, free ? AGAIN : 40);  // again, should the request come to nothing
+  };
+  clearTimeout(S.timer);
+  S.timer = setTimeout(look, every);
 }
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const S = parentElement.refresh || (parentElement.refresh = { fired: null });
+  if (data.every) {
+    if (S.count !== data.count) tick(S, data.every, () => setTriggerValue("tick", data.count));
+    S.count = data.count;
+    return () => { clearTimeout(S.timer); parentElement.refresh = undefined; };
+  }
   if (data.signal) {
     if (S.fired !== data.token) {
       S.fired = data.token;
@@ -22,27 +57,19 @@ export default function (component) {
     }
     return () => { parentElement.refresh = undefined; };
   }
-  S.run = (wait = 30) => {
+  const settled = () => !leaving() && atRest() && Date.now() - acted.time > ANSWERED;
+  S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => (settled(S) ? setTriggerValue("ready", Date.now()) : S.run(120)), wait);
+    S.timer = setTimeout(() => (settled() ? ask() : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
-  S.listener = () => S.run();
+  S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
   window.addEventListener(READY, S.listener);
   const wide = window.innerWidth >= WIDE;
-  if (wide !== data.wide && S.wide !== wide) component.setStateValue("wide", (S.wide = wide));
-  if (!S.clicked) {
-    S.clicked = (event) => {
-      S.click = Date.now();
-      const link = event.target instanceof Element && event.target.closest("[data-testid=stSidebarNav] a");
-      S.left = link && link.pathname !== location.pathname ? location.pathname : null;
-    };
-    window.addEventListener("click", S.clicked, true);
-  }
+  if (wide !== data.wide && S.wide !== wide) S.run(() => component.setStateValue("wide", (S.wide = wide)));
   return () => {
     clearTimeout(S.timer);
     window.removeEventListener(READY, S.listener);
-    window.removeEventListener("click", S.clicked, true);
     parentElement.refresh = undefined;
   };
 }

@@ -1,0 +1,48 @@
+"""The page asks for new runs by itself, and never in the way of what the user has just done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.test_flows import visit
+
+pytestmark = pytest.mark.browser
+
+ENDED = "window.dispatchEvent(new Event('quantscope-ready'))"  # a background measurement has ended
+STALL = """window.addEventListener("click", (event) => {
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}, { capture: true, once: true })"""
+
+
+def rest(page: Any) -> int:
+    """Wait until nothing is asked for any more; how often the whole page was, so far."""
+    before = -1
+    while before != (before := page.wire.asked("refresh")):
+        page.wait_for_timeout(1200)
+    return before
+
+
+def test_a_key_is_answered_before_the_page_asks(page: Any, app_url: str) -> None:
+    visit(page, app_url, "Layers")
+    before = rest(page)
+    page.keyboard.press("Shift")
+    page.evaluate(ENDED)
+    page.wait_for_timeout(450)
+    assert page.wire.asked("refresh") == before
+    page.wait_for_timeout(1200)
+    assert page.wire.asked("refresh") == before + 1
+
+
+def test_a_page_on_its_way_is_not_turned_back(page: Any, app_url: str) -> None:
+    visit(page, app_url, "Layers")
+    before = rest(page)
+    page.evaluate(STALL)  # as if the server took its time
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Export").click()
+    page.evaluate(ENDED)
+    page.wait_for_timeout(2500)
+    assert page.wire.asked("refresh") == before
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Export").click()
+    page.wait_for_url("**/export?*")
