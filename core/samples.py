@@ -12,6 +12,7 @@ Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 Load = Callable[[], Sample]
 Loads = Generator[Load, None, None]
+COMMON = 0.05  # share of judging samples that calibration may have seen all the same
 
 
 class Feed(Protocol):
@@ -152,6 +153,11 @@ class Samples:
     def duplicates(self) -> int:
         """Samples that equal an earlier one; reads what `fingerprint` reads."""
         return len(self) - len(set(self.digests()))
+
+    def unseen_by(self, other: "Samples") -> bool:
+        """Whether hardly one of these is in `other` too: the same file may have been given for both."""
+        known = set(other.digests())
+        return sum(digest in known for digest in self.digests()) < COMMON * len(self)
 
 
 def sample_digest(sample: Sample) -> bytes:

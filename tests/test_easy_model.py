@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -106,6 +107,8 @@ def test_a_loss_is_one_in_either_figure(before: Any, after: Any, loses: bool, cl
     figures = Figures(before=before, after=after, unseen=True)
     assert (figures.loses, figures.closer) == (loses, closer)
     assert "→" in easy_model._words(figures)
+    assert "calibration has seen" not in easy_model._words(figures)
+    assert "calibration has seen" in easy_model._words(replace(figures, unseen=False))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,13 @@ def opened(folder: Path, model: Model, seeds: Sequence[int]) -> Samples:
     return open_samples(save(folder / f"{name}.npz", x=np.stack(images)), model)
 
 
+def test_samples_are_unseen_unless_they_share_more_than_a_few(tmp_path: Path, model: Model) -> None:
+    calibration = opened(tmp_path, model, range(40))
+    assert opened(tmp_path, model, range(39, 99)).unseen_by(calibration)  # one of sixty
+    assert not opened(tmp_path, model, range(39, 49)).unseen_by(calibration)  # one of ten
+    assert not calibration.unseen_by(calibration)
+
+
 def digests(samples: Samples) -> set[bytes]:
     return set(samples.digests())
 

@@ -117,7 +117,8 @@ def _with_figures(now: Session, run: WholeRun, tell: ProgressFn) -> WholeRun:
         before, after = compared(run.given, "measuring before"), compared(run.recipe, "measuring after")
     except Cancelled:
         return run
-    unseen = now.workspace.evaluation is not None
+    seen = now.workspace.samples
+    unseen = seen is not None and some.unseen_by(seen)
     return replace(run, figures=Figures(before=before, after=after, unseen=unseen))
 
 

@@ -14,7 +14,6 @@ from core.samples import Samples
 from core.statistics import Statistics
 from core.tune import FEWEST, HELD_OUT, split_samples
 
-COMMON = 0.05  # share of the judging samples that calibration may have seen
 POOL = 512  # evaluation samples that are looked at; more take long to read and change little
 JUDGES = 256  # of them: percentage points need more rows than decibels do
 
@@ -107,24 +106,17 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
             fitting=calibration or evaluation,
             ranking=pool.select(order[: min(count, most)]),
             judging=judging,
-            unseen=calibration is not None and _apart(calibration, judging),
+            unseen=calibration is not None and judging.unseen_by(calibration),
         )
     if calibration is None:
         assert evaluation is not None, "there are no data at all"
         return Parts(fitting=evaluation, ranking=evaluation.take(count), judging=evaluation, unseen=False)
     if evaluation is not None:
         ranking_ = calibration.select(calibration.by_content()).take(count)
-        return Parts(
-            fitting=calibration, ranking=ranking_, judging=evaluation, unseen=_apart(calibration, evaluation)
-        )
+        unseen = evaluation.unseen_by(calibration)
+        return Parts(fitting=calibration, ranking=ranking_, judging=evaluation, unseen=unseen)
     fitted, held = split_samples(calibration)
     return Parts(fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None)
-
-
-def _apart(calibration: Samples, judging: Samples) -> bool:
-    """Whether they have hardly a sample in common: the same file may have been given for both."""
-    known = set(calibration.digests())
-    return sum(digest in known for digest in judging.digests()) < COMMON * len(judging)
 
 
 def _spread(samples: Samples) -> Samples:

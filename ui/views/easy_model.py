@@ -107,8 +107,8 @@ def _words(figures: Figures) -> str:
             f"{text.percent(after.accuracy.quantized_top1, 1)}** "
             f"(float {text.percent(before.accuracy.float_top1, 1)})"
         )
-    kind = "evaluation sample" if figures.unseen else "calibration sample"
-    return f"{words}, on {text.plural(after.samples, kind)}."
+    seen = "" if figures.unseen else " that calibration has seen"
+    return f"{words}, on {text.plural(after.samples, 'sample')}{seen}."
 
 
 def _why(figures: Figures) -> str:
