@@ -1,7 +1,7 @@
-"""The layers that lose most on their own, each with its first cause and what to do about it."""
+"""The layers to look at first, each with its first cause and what to do about it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,16 @@ from core.causes import Cause, causes
 from core.model import Model
 from core.recipe import Encodings, Recipe
 from core.remedies import Remedy
+from core.sensitivity.ranking import Score
 from core.statistics import Statistics
 from core.targets import Precision
 from ui import cached
 from ui.rows import Row
-from ui.text import change
+from ui.text import change, decibel
 
 KEPT = 24  # layers whose causes are kept between drawings of a page
 NOTHING = "Its own rounding loses nothing that its histogram or its weights would show."
+NO_REMEDY = "No change of this layer alone should win half a decibel."
 LOOK = "Run a ranking on the Sensitivity page: it looks at this layer's channels, too."
 
 
@@ -24,9 +26,34 @@ LOOK = "Run a ranking on the Sensitivity page: it looks at this layer's channels
 class Diagnosis:
     """A layer that hurts."""
 
-    row: Row
+    name: str
+    op: str
+    cost: str  # measured, in words
     reason: str
     remedy: str
+
+
+def costliest(
+    model: Model, scores: Sequence[Score], found: Mapping[str, Sequence[Cause]], cost: Callable[[Score], str]
+) -> list[Diagnosis]:
+    """Layers as a ranking by the network's output has them.
+
+    Args:
+        model: Whose layers they are.
+        scores: The worst first.
+        found: Their causes, the first first.
+        cost: A score in words.
+    """
+    return [
+        Diagnosis(
+            name=score.name,
+            op=model.layer(score.name).op,
+            cost=cost(score),
+            reason=found[score.name][0].sentence if found.get(score.name) else NOTHING,
+            remedy=_best(found[score.name], NO_REMEDY) if found.get(score.name) else NO_REMEDY,
+        )
+        for score in scores
+    ]
 
 
 def worst(
@@ -48,14 +75,27 @@ def worst(
     found = []
     for row, _ in known[:count]:
         first = _first(model, statistics, recipe, encodings, row.name)
-        best = max(first.remedies, key=lambda remedy: remedy.gain_db) if first and first.remedies else None
-        remedy = LOOK if best is None else _promise(best)
-        found.append(Diagnosis(row=row, reason=first.sentence if first else NOTHING, remedy=remedy))
+        figure, alone = (
+            (row.tensor_sqnr, "output range") if row.local_sqnr is None else (row.local_sqnr, "alone")
+        )
+        found.append(
+            Diagnosis(
+                name=row.name,
+                op=row.op,
+                cost=f"{decibel(figure)} {alone}",
+                reason=first.sentence if first else NOTHING,
+                remedy=_best([first] if first else [], LOOK),
+            )
+        )
     return found
 
 
-def _promise(remedy: Remedy) -> str:
-    """What a remedy should do, in words."""
+def _best(found: Sequence[Cause], otherwise: str) -> str:
+    """What the remedy that promises most should do, in words."""
+    remedies: list[Remedy] = [remedy for cause in found for remedy in cause.remedies]
+    if not remedies:
+        return otherwise
+    remedy = max(remedies, key=lambda remedy: remedy.gain_db)
     if math.isinf(remedy.gain_db):
         return f"{remedy.label}: this layer alone then loses nothing."
     return f"{remedy.label}: {change(remedy.gain_db)} for this layer alone, predicted."

@@ -61,6 +61,13 @@ def sweep(now: Session, kind: Kind) -> Sweep | None:
     return found
 
 
+def ranked(now: Session) -> Sweep | None:
+    """A whole ranking of the shown recipe's layers, if there is one."""
+    token = recipe_token(now.recipe)
+    known = (sweep(now, kind) for kind in LAYERS)
+    return next((s for s in known if s is not None and s.token == token and s.runs and s.complete), None)
+
+
 def newest(now: Session) -> Sweep | None:
     """What was started last."""
     kind = _place(now).get("newest")

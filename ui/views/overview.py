@@ -3,16 +3,21 @@
 import streamlit as st
 
 from core.evaluate import Accuracy, Comparison, Latency
+from core.sensitivity import Kind
+from core.sensitivity.ranking import Metric, ranking
 from core.targets import Precision
-from ui import diagnosis, state, text
+from ui import diagnosis, sensitivityruns, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
+from ui.figures.sensitivity import axis
 from ui.measure import MOST_SAMPLES, Halves, guessing
 from ui.rows import Row, edges
-from ui.views import autotune, best_default, common, easy_model, fixes
+from ui.views import autotune, best_default, common, easy_model, fixes, remedies
 
 TAB, KEPT_TAB = "improve", "improve_kept"
+SHOWN = 3  # layers to look at first
+LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
 
@@ -237,37 +242,48 @@ def _opened() -> None:
 
 
 def _worst(now: state.Session, rows: list[Row]) -> None:
-    found = diagnosis.worst(now.model, now.workspace.statistics, now.recipe, now.encodings, rows)
+    ranked = sensitivityruns.ranked(now)
+    if ranked is not None:
+        scores = ranking(ranked.runs, ranked.kind, Metric.SQNR)
+        said = "What costs the model's output most, as ranked on *Sensitivity*."
+        found = diagnosis.costliest(
+            now.model,
+            sensitivityruns.top(scores)[:SHOWN] if scores else [],
+            ranked.causes,
+            lambda score: f"{remedies.cost(score, axis(ranked.kind, Metric.SQNR))} {LEFT[ranked.kind]}",
+        )
+    else:
+        said = (
+            "The largest errors that layers make by themselves. "
+            "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
+        )
+        found = diagnosis.worst(
+            now.model, now.workspace.statistics, now.recipe, now.encodings, rows, count=SHOWN
+        )
     if not found:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(gap=None):
             st.subheader("Look at these first", anchor=False)
-            st.caption(
-                "The largest errors that layers make by themselves. "
-                "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
-            )
+            st.caption(said)
         st.button(
             "Open Sensitivity",
             key="to_sensitivity",
             icon=":material/leaderboard:",
             on_click=_to_sensitivity,
         )
-    for column, entry in zip(st.columns(3), found, strict=False):
+    for column, entry in zip(st.columns(SHOWN), found, strict=False):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
-            row = entry.row
             with st.container():
-                st.markdown(f"{text.code(text.short(row.name, 36))}")
-                figure = row.local_sqnr if row.local_sqnr is not None else row.tensor_sqnr
-                alone = "alone" if row.local_sqnr is not None else "output range"
-                st.caption(f"{text.escape(row.op)} · {text.decibel(figure)} {alone}")
+                st.markdown(f"{text.code(text.short(entry.name, 36))}")
+                st.caption(f"{text.escape(entry.op)} · {text.escape(entry.cost)}")
                 st.markdown(text.escape(entry.reason))
                 st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
             st.button(
                 "Inspect",
-                key=f"worst_{row.name}",
+                key=f"worst_{entry.name}",
                 on_click=_inspect,
-                args=(row.name,),
+                args=(entry.name,),
                 icon=":material/tune:",
             )
 

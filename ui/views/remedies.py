@@ -135,13 +135,18 @@ def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: in
 
 def _name(now: state.Session, score: Score, axis: Axis) -> str:
     """A layer with its rank and what it costs."""
-    shown = axis.shown(score.value)
-    value = text.decibel(shown) if axis.unit == "dB" else f"{text.number(shown, 3)} {axis.unit}".strip()
     mark = ":red[:material/flag:] " if score.flagged else ""
     return (
         f"{mark}**{score.rank}.** {text.code(text.short(score.name, 56))} · "
-        f"{text.escape(now.model.layer(score.name).op)} · {text.escape(f'{axis.words} {value}')}"
+        f"{text.escape(now.model.layer(score.name).op)} · {text.escape(cost(score, axis))}"
     )
+
+
+def cost(score: Score, axis: Axis) -> str:
+    """What a layer costs, in words."""
+    shown = axis.shown(score.value)
+    value = text.decibel(shown) if axis.unit == "dB" else f"{text.number(shown, 3)} {axis.unit}".strip()
+    return f"{axis.words} {value}"
 
 
 def _percent(cause: Cause) -> str:

@@ -189,7 +189,7 @@ def _options(kind: str) -> dict[str, Any]:
             "Image preprocessing",
             list(PRESET_NAMES),
             key="preset",
-            help="Only for image files. "
+            help="For image files, and for images stored as one uint8 array. "
             + "; ".join(f"*{name}*: {what}" for name, what in PRESET_NAMES.items()),
         )
         labels = third.text_input(

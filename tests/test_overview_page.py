@@ -1,0 +1,56 @@
+"""Overview: which layers it says to look at first."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.pages import go, healthy, shown, start, until
+from tests.pages import home as home  # a fixture
+from ui import opening
+
+
+@pytest.fixture
+def overview() -> AppTest:
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state)
+    return go(app, "overview")
+
+
+def first(app: AppTest) -> list[str]:
+    """Names of the layers to look at first."""
+    return [button.key.removeprefix("worst_") for button in app.button if str(button.key).startswith("worst_")]
+
+
+def captions(app: AppTest) -> str:
+    return "\n".join(caption.value for caption in app.caption)
+
+
+def test_layers_are_judged_by_their_own_error_until_a_ranking_knows_better(overview: AppTest) -> None:
+    app = overview
+    until(app, lambda a: " dB alone" in captions(a))
+    assert sorted(first(app)) == ["fc1", "fc2", "fc3"]
+    assert "errors that layers make by themselves" in captions(app)
+    go(app, "sensitivity")
+    app.button(key="start_sens").click().run()
+    until(app, lambda a: any("Why, and what helps" in s.value for s in a.subheader))
+    ranked = [m.value.split("`")[1] for m in app.markdown if m.value.startswith("**1.** ")]
+    go(app, "overview")
+    healthy(app)
+    assert "as ranked on *Sensitivity*" in captions(app)
+    assert first(app)[:1] == ranked
+    assert "dB with it alone quantized" in captions(app)
+    app.button(key=f"worst_{ranked[0]}").click().run()
+    assert app.title[0].value == "Inspector"
+
+
+def test_an_edit_makes_a_ranking_old(overview: AppTest) -> None:
+    app = go(overview, "sensitivity")
+    app.button(key="start_sens").click().run()
+    until(app, lambda a: any("Why, and what helps" in s.value for s in a.subheader))
+    go(app, "overview")
+    assert "as ranked on *Sensitivity*" in captions(app)
+    shown(app, "toggle", "fix_equalize").set_value(True).run()
+    until(app, lambda a: "errors that layers make by themselves" in captions(a))
+    app.button(key="undo").click().run()
+    until(app, lambda a: "as ranked on *Sensitivity*" in captions(a))
