@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import pytest
+from onnx import helper
 from streamlit.testing.v1 import AppTest
 
+from core.project import Source
+from tests.graphs import model, value
 from tests.pages import go, healthy, shown, start, until
 from tests.pages import home as home  # a fixture
 from ui import opening
@@ -19,7 +25,8 @@ def overview() -> AppTest:
 
 def first(app: AppTest) -> list[str]:
     """Names of the layers to look at first."""
-    return [button.key.removeprefix("worst_") for button in app.button if str(button.key).startswith("worst_")]
+    keys = [str(button.key) for button in app.button]
+    return [key.removeprefix("worst_") for key in keys if key.startswith("worst_")]
 
 
 def captions(app: AppTest) -> str:
@@ -54,3 +61,17 @@ def test_an_edit_makes_a_ranking_old(overview: AppTest) -> None:
     until(app, lambda a: "errors that layers make by themselves" in captions(a))
     app.button(key="undo").click().run()
     until(app, lambda a: "as ranked on *Sensitivity*" in captions(a))
+
+
+def test_where_nothing_is_quantized_there_is_nothing_to_tune(tmp_path: Path) -> None:
+    onnx.save(
+        model([helper.make_node("Erf", ["x"], ["y"])], [value("x", [1, 8])], [value("y", [1, 8])]),
+        tmp_path / "erf.onnx",
+    )
+    source = Source(kind="path", path=str(tmp_path / "erf.onnx"))
+    app = start(opening.open_sources("erf.onnx", source, Source(kind="random", path="")))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    healthy(app)
+    assert "No layer is quantized, so there is nothing to tune." in [info.value for info in app.info]
+    assert "start_tune" not in {button.key for button in app.button}

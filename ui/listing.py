@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,9 +94,8 @@ def quantization(result: Figures) -> str:
     ]
     if result["trials"]:
         best = max(result["trials"], key=lambda trial: float(trial["sqnr_db"]))
-        lines.append(
-            f"best of {len(result['trials'])} tried: {best['label']}, {number(best['sqnr_db'], 4, ' dB')}"
-        )
+        said = "no error" if best["sqnr_db"] == math.inf else number(best["sqnr_db"], 4, " dB")
+        lines.append(f"best of {len(result['trials'])} tried: {best['label']}, {said}")
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
         saved = clean(result["recipe"])

@@ -25,7 +25,9 @@ def render(now: state.Session) -> None:
         st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
     found = tuneruns.climb(now.project.id)
-    if found is None:
+    if found is None and not now.encodings.placement.nodes:
+        st.info("No layer is quantized, so there is nothing to tune.")
+    elif found is None:
         _start("Auto-tune", primary=True)
     elif found[0].active:
         common.poll("tune", 0.5, _progress, now.project.id)
