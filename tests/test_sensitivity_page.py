@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
-from core.recipe import Recipe
 from core.sensitivity import Kind, Run, stream
 from core.sensitivity.ranking import Metric, Score
+from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
 from ui import cached, opening, sensitivityruns
 from ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-def app() -> AppTest:
-    return AppTest.from_file(str(APP), default_timeout=60)
 
 
 @pytest.fixture
 def page() -> AppTest:
-    found = app()
-    found.query_params["project"] = opening.open_sample("digits_mlp").id
-    wait(found, lambda: "recipe" in found.session_state)
-    found.session_state["go"] = "sensitivity"
-    return found.run()
-
-
-def wait(page: AppTest, condition: Any) -> None:
-    end = time.monotonic() + 60
-    page.run()
-    while not condition():
-        assert time.monotonic() < end, [e.value for e in page.error]
-        time.sleep(0.1)
-        page.run()
-    assert not page.exception
-    assert not page.error
-
-
-def recipe(page: AppTest) -> Recipe:
-    """What is on disk."""
-    opened = projects.open_project(page.session_state["open_project"].id)
-    saved = projects.read_step(opened).recipe if opened.head else ""
-    return Recipe.from_yaml(saved) if saved else Recipe()
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state, 60)
+    healthy(app)
+    return go(app, "sensitivity")
 
 
 def keys(page: AppTest) -> set[str | None]:
@@ -67,17 +40,22 @@ def said(page: AppTest) -> str:
 def run(page: AppTest) -> None:
     """Run the chosen kind to its end."""
     page.button(key="start_sens").click().run()
-    id = f"{page.session_state['open_project'].id}:sensitivity"
-    wait(page, lambda: not cached.registry().get(id).active)  # type: ignore[union-attr]
+    ended(page)
+
+
+def ended(page: AppTest) -> None:
+    """Wait for what runs, and show it."""
+    id = f"{opened(page).id}:sensitivity"
+    until(page, lambda _: not cached.registry().get(id).active, 60)  # type: ignore[union-attr]
+    healthy(page)
     page.run()
+    healthy(page)
 
 
 def test_without_a_model_the_page_says_what_to_do() -> None:
-    found = app().run()
-    found.session_state["go"] = "sensitivity"
-    found.run()
-    assert not found.exception
-    assert "empty_open" in keys(found)
+    app = go(start(), "sensitivity")
+    assert not app.exception
+    assert "empty_open" in keys(app)
 
 
 def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> None:
@@ -93,7 +71,8 @@ def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> Non
     assert not page.exception
     assert recipe(page) != before
     assert page.button(key=str(remedies[0].key)).disabled
-    wait(page, lambda: "output SQNR measured" in said(page) and "measuring…**" not in said(page))
+    until(page, lambda a: "output SQNR measured" in said(a) and "measuring…**" not in said(a), 60)
+    healthy(page)
     assert "Found for an earlier state of the recipe" in said(page)
     assert "nothing left to run" not in said(page)
     run(page)
@@ -110,10 +89,8 @@ def test_operators_and_another_metric(page: AppTest) -> None:
     page.selectbox(key="sens_metric").set_value(Metric.KL).run()
     assert not page.exception
     assert "Operator types, by KL divergence" in said(page)
-    page.session_state["go"] = "export"
-    page.run()
-    page.session_state["go"] = "sensitivity"
-    page.run()
+    go(page, "export")
+    go(page, "sensitivity")
     assert "Operator types, by KL divergence" in said(page)  # also after a visit elsewhere
 
 
@@ -130,14 +107,14 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
 
     monkeypatch.setattr(sensitivityruns, "stream", slow)
     page.button(key="start_sens").click().run()
-    now = page.session_state["open_project"].id
-    wait(page, lambda: len(sweep(page).runs) == 20)
+    until(page, lambda a: len(sweep(a).runs) == 20, 60)
+    page.run()
+    healthy(page)
     assert "One layer on" in said(page)  # shown while it grows
     assert page.button(key="start_sens").disabled
     page.button(key="cancel_sens").click().run()
     held.set()
-    wait(page, lambda: not cached.registry().get(f"{now}:sensitivity").active)  # type: ignore[union-attr]
-    page.run()
+    ended(page)
     done = len(sweep(page).runs)
     assert 20 <= done < sweep(page).total
     assert f"Stopped after {done} of {sweep(page).total} runs" in said(page)
@@ -149,10 +126,10 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
 
 def sweep(page: AppTest) -> sensitivityruns.Sweep:
     """The ranking by single layers, as the page's job writes it."""
-    opened = page.session_state["open_project"]
-    job = cached.registry().get(opened.id)
+    id = opened(page).id
+    job = cached.registry().get(id)
     assert job is not None
-    place: dict[Any, Any] = cached.keep(("sensitivity", opened.id, job.result.model.hash))
+    place: dict[Any, Any] = cached.keep(("sensitivity", id, job.result.model.hash))
     found: sensitivityruns.Sweep = place[Kind.ENABLE]
     return found
 
