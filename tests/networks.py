@@ -135,6 +135,17 @@ def embedding() -> onnx.ModelProto:
     return proto
 
 
+def masked_attention(mask: float) -> onnx.ModelProto:
+    """Scores plus an additive mask, as attention has them."""
+    n = Net()
+    n.add("MatMul", ["x", n.random("w", 8, 8)], "scores")
+    hidden = np.zeros((1, 8))
+    hidden[0, 5:] = mask
+    n.add("Softmax", [n.add("Add", ["scores", n.const("mask", hidden)], "masked")], "weights", axis=-1)
+    n.add("MatMul", ["weights", n.random("v", 8, 4)], "y")
+    return n.model({"x": ["N", 8]}, {"y": ["N", 4]})
+
+
 def shapes_cnn(seed: int = 0) -> onnx.ModelProto:
     """Operators that move values about: Concat, Resize, Pad, Slice, Split, average pooling, ConvTranspose."""
     n = Net(seed)

@@ -15,9 +15,11 @@ from core.placement import activation_tensors
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
 from core.statistics import Statistics
+from core.thresholds import Method
 from tests.networks import NETWORKS
 
 Sample = dict[str, np.ndarray]
+MINMAX = Recipe().with_default(method=Method.MINMAX)
 
 
 def network(name: str) -> Model:

@@ -2,117 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
-from core.causes import Cause, Reason, causes, diagnose
+from core.causes import Reason, causes
 from core.causes.tensors import typical_range
-from core.evaluate import LayerError, layer_errors, read_quantized
 from core.evidence import gather
 from core.histogram import histogram_of
-from core.model import Model, load_model
 from core.pipeline import finish
-from core.qdq import quantize_model
 from core.quant import Range
-from core.recipe import Encodings, Recipe, resolve
+from core.recipe import Recipe, resolve
 from core.remedies import output_forecast
-from core.sensitivity import Kind, Subject, stream
-from core.sensitivity.prior import prior
+from core.sensitivity import Kind, stream
 from core.sensitivity.quantizers import by_layer
-from core.sensitivity.ranking import Metric, figure, ranking, stands_out
-from core.sensitivity.turning import first_bad
-from core.statistics import Statistics
+from core.sensitivity.ranking import ranking
 from core.targets import Granularity, Precision
 from core.thresholds import Method
 from core.weights import WeightMethod
-from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds
-from tests.quantizing import statistics_of
-from tests.test_passes_bias_correction import samples_of
-
-Sample = dict[str, np.ndarray]
-
-
-class Planted:
-    """A network of the table with changed weights, everything that a cause is found from, and its recipe."""
-
-    def __init__(self, proto: onnx.ModelProto, items: list[Sample], recipe: Recipe | None = None) -> None:
-        self.items, self.recipe = items, recipe or Recipe()
-        self.model: Model = load_model(proto.SerializeToString(), name="planted")
-        self.statistics: Statistics = statistics_of(self.model, items)
-        self.encodings: Encodings = resolve(self.recipe, self.statistics, self.model)
-        self.samples = list_samples(items)
-
-    def layer_of(self, tensor: str) -> str:
-        layer = self.model.layer_of(tensor)
-        assert layer is not None
-        return layer.name
-
-    def causes(self, layer: str) -> dict[Reason, Cause]:
-        found = diagnose(self.model, self.statistics, self.recipe, self.encodings, self.samples, [layer])[
-            layer
-        ]
-        assert [c.share for c in found] == sorted((c.share for c in found), reverse=True)
-        assert all(0.0 <= c.share <= 1.0 and c.layer == layer for c in found)
-        return {cause.reason: cause for cause in found}
-
-    def output_sqnr(self, recipe: Recipe) -> float:
-        encodings = resolve(recipe, self.statistics, self.model)
-        runs = stream(self.model, encodings, self.samples, kinds=[Kind.ALL])
-        found = figure(runs, Subject(kind=Kind.ALL), Metric.SQNR)
-        assert found is not None
-        return found.value
-
-
-def network(name: str, **edits: Callable[[np.ndarray], np.ndarray]) -> onnx.ModelProto:
-    """A network of the table with some weights replaced."""
-    proto = NETWORKS[name][0]()
-    for tensor in proto.graph.initializer:
-        if tensor.name in edits:
-            changed = edits[tensor.name](numpy_helper.to_array(tensor).copy())
-            tensor.CopyFrom(numpy_helper.from_array(changed.astype(np.float32), tensor.name))
-    return proto
-
-
-def far_channel(bias: np.ndarray) -> np.ndarray:
-    bias[3] = 400.0
-    return bias
-
-
-def blind_to_it(weight: np.ndarray) -> np.ndarray:
-    weight[:, 3] = 0.0
-    return weight
-
-
-@pytest.fixture(scope="module")
-def outlier() -> Planted:
-    """One channel of one layer is far off, and nothing reads it: its range is wasted."""
-    proto = network("residual_cnn", **{"b0.c1.b": far_channel, "b0.c2.w": blind_to_it})
-    return Planted(proto, feeds("residual_cnn"))
-
-
-@pytest.fixture(scope="module")
-def depthwise() -> Planted:
-    """Depthwise weights whose channels differ widely, with one scale for all of them."""
-    spread = np.exp(np.linspace(0.0, 6.0, 24))[:, None, None, None]
-    proto = network("mobile_cnn", **{"b0.depthwise.w": lambda w: w * spread / 60.0})
-    return Planted(proto, feeds("mobile_cnn"), Recipe().with_default(weights=Granularity.PER_TENSOR))
-
-
-def test_a_wasted_range_ranks_first(outlier: Planted) -> None:
-    layer = outlier.layer_of("b0.r1")
-    runs = list(stream(outlier.model, outlier.encodings, outlier.samples))
-    for kind in (Kind.ENABLE, Kind.DISABLE):
-        first, second = ranking(runs, kind)[:2]
-        assert first.name == layer
-        assert (first.rank_low, first.rank_high) == (1, 1)
-        assert abs(first.value - second.value) > 8.0
-    assert ranking(runs, Kind.DISABLE)[0].flagged
+from tests.planted import Planted, network
+from tests.planted import depthwise as depthwise  # a fixture
+from tests.planted import outlier as outlier  # a fixture
 
 
 def test_an_outlier_channel_is_named(outlier: Planted) -> None:
@@ -154,58 +65,6 @@ def test_a_remedy_does_to_the_output_what_was_predicted(depthwise: Planted) -> N
     assert rough is not None
     assert forecast.before < rough.after
     assert output_forecast([], layer, 1.0) is None
-
-
-def errors_of(planted: Planted, *, local: bool = True) -> tuple[LayerError, ...]:
-    file = read_quantized(quantize_model(planted.model, planted.encodings))
-    return layer_errors(planted.model, file, planted.samples, local=local)
-
-
-def test_the_first_bad_layer_is_found(outlier: Planted) -> None:
-    """The range of b0.c1 is wasted. Its large channel hides that; b0.c2, which does not read it, shows it."""
-    turn = first_bad(outlier.model, errors_of(outlier))
-    assert turn is not None
-    assert turn.layer == outlier.layer_of("b0.c2")
-    assert turn.source == outlier.layer_of("b0.r1")
-    assert turn.after_db < 20.0 < 40.0 < turn.before_db
-    assert f"'{turn.source}'" in turn.sentence
-    without = first_bad(outlier.model, errors_of(outlier, local=False))
-    assert without is not None
-    assert (without.layer, without.source) == (turn.layer, turn.layer)
-    assert "alone" not in without.sentence
-
-
-def test_a_layer_that_is_bad_by_itself_is_found() -> None:
-    proto = NETWORKS["residual_cnn"][0]()
-    layer = Planted(proto, feeds("residual_cnn")).layer_of("b0.out")
-    recipe = Recipe().with_layer(layer, method=Method.MANUAL, range=Range(0.0, 0.1))
-    planted = Planted(proto, feeds("residual_cnn"), recipe)
-    turn = first_bad(planted.model, errors_of(planted))
-    assert turn is not None
-    assert (turn.layer, turn.source) == (layer, layer)
-    assert turn.local_db is not None
-    assert turn.local_db < 5.0
-
-
-def test_the_first_layer_with_infinite_values_is_found() -> None:
-    n = Net(0)
-    x = n.add("Relu", [n.conv("image", "a", 3, 8)], "a_relu")
-    below = n.add("Add", [n.add("Relu", ["far"], "far_relu"), n.const("few", np.full(8, 0.005))], "below")
-    n.conv(n.add("Softsign", [n.add("Div", [n.conv(x, "b", 8, 8), below], "ratio")], "soft"), "c", 8, 8)
-    proto = n.model({"image": ["N", 3, 8, 8], "far": ["N", 8, 8, 8]}, {"c": ["N", 8, 8, 8]})
-    rng = np.random.default_rng(0)
-    shapes = {"image": (1, 3, 8, 8), "far": (1, 8, 8, 8)}
-    items = [{k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items()} for _ in range(3)]
-    planted = Planted(proto, items)
-    turn = first_bad(planted.model, errors_of(planted))
-    assert turn is not None
-    assert turn.layer == turn.source == planted.layer_of("ratio")
-    assert turn.sentence.endswith("what it gives holds infinite values or NaN.")
-
-
-def test_no_layer_turns_bad_where_all_are_alike() -> None:
-    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
-    assert first_bad(planted.model, errors_of(planted)) is None
 
 
 def test_clipping_is_named_and_a_wider_range_offered() -> None:
@@ -260,81 +119,6 @@ def test_weights_that_shift_the_output_are_named() -> None:
     assert measured == pytest.approx(cause.remedies[0].gain_db, abs=3.0)
     outliers = found.get(Reason.WEIGHT_OUTLIERS)
     assert outliers is None or outliers.remedies[0].changes == {"weight_method": WeightMethod.MSE}
-
-
-def test_chance_is_no_shift() -> None:
-    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn", count=8))
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    assert all(0.0 <= e.shift_share <= 1.0 for e in evidence.values())
-    logits = evidence[planted.layer_of("logits")]
-    one_sample = gather(planted.model, planted.encodings, planted.samples, count=1)
-    assert one_sample[logits.layer].shift_share == 0.0
-
-
-def test_evidence_is_the_local_error() -> None:
-    planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
-    file = read_quantized(quantize_model(planted.model, planted.encodings))
-    errors = {e.layer: e.local for e in layer_errors(planted.model, file, planted.samples, simulate=True)}
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    assert set(evidence) == set(by_layer(planted.encodings))
-    for name, found in evidence.items():
-        local = errors[name]
-        assert found.peak.shape == found.shift.shape
-        if local is not None and local.nmse and planted.model.layer(name).kind == "compute":
-            assert 10 * np.log10(found.total / local.nmse) == pytest.approx(0.0, abs=1.5)
-
-
-def attention(batch: str | int = "N", length: str | int = "T") -> onnx.ModelProto:
-    n = Net(1)
-    query = n.add("MatMul", ["tokens", n.random("q.w", 8, 8)], "query")
-    keys = n.add("Transpose", ["tokens"], "keys", perm=[0, 2, 1])
-    weights = n.add("Softmax", [n.add("MatMul", [query, keys], "scores")], "attention", axis=-1)
-    n.add("MatMul", [weights, "tokens"], "out")
-    return n.model({"tokens": [batch, length, 8]}, {"out": [batch, length, 8]})
-
-
-def sequences(lengths: list[int]) -> list[Sample]:
-    rng = np.random.default_rng(2)
-    return [{"tokens": rng.standard_normal((1, n, 8)).astype(np.float32)} for n in lengths]
-
-
-def test_samples_may_differ_in_size() -> None:
-    planted = Planted(attention(), sequences([4, 6, 5, 4, 9]))
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    scores = evidence[planted.layer_of("scores")]
-    assert scores.axis is None
-    assert scores.peak.shape == (1,)
-    one = [
-        gather(planted.model, planted.encodings, list_samples([item]))[scores.layer] for item in planted.items
-    ]
-    assert scores.peak.max() == max(e.peak.max() for e in one)
-    sizes = np.array([item["tokens"].shape[1] ** 2 for item in planted.items])
-    for name in ("energy", "noise", "lost"):
-        means = [getattr(e, name).mean() for e in one]
-        assert getattr(scores, name)[0] == pytest.approx(np.average(means, weights=sizes))
-    assert planted.causes(scores.layer)
-
-
-def test_rows_that_fill_up_a_batch_are_no_evidence(tmp_path: Path) -> None:
-    items = sequences([4, 4, 4, 4, 4])
-    items[-1]["tokens"] *= 3.0
-    single = Planted(attention(length=4), items)
-    batched = load_model(attention(batch=4, length=4).SerializeToString(), name="planted")
-    expected = gather(single.model, single.encodings, single.samples)
-    found = gather(batched, single.encodings, samples_of(batched, tmp_path, items))
-    for name, evidence in expected.items():
-        assert found[name].total == pytest.approx(evidence.total, rel=1e-3)
-        np.testing.assert_allclose(found[name].energy, evidence.energy, rtol=1e-4)
-
-
-def test_the_prior_sees_ranges_and_weights(depthwise: Planted) -> None:
-    found = prior(depthwise.model, depthwise.statistics, depthwise.encodings)
-    assert set(found) == set(by_layer(depthwise.encodings))
-    assert next(iter(found)) == depthwise.layer_of("b0.depthwise_relu6")
-    assert [n.total for n in found.values()] == sorted((n.total for n in found.values()), reverse=True)
-    per_channel = resolve(Recipe(), depthwise.statistics, depthwise.model)
-    better = prior(depthwise.model, depthwise.statistics, per_channel)
-    assert better[next(iter(found))].sqnr_db > found[next(iter(found))].sqnr_db + 10.0
 
 
 def joined_branches() -> onnx.ModelProto:
@@ -445,13 +229,6 @@ def test_typical_range() -> None:
     assert low == pytest.approx(-1.0, abs=0.1)
     assert high == pytest.approx(3.0, abs=0.1)
     assert typical_range(histogram_of(np.zeros(5, np.float32)), 0.999) == (0.0, 0.0)
-
-
-def test_flags_are_relative() -> None:
-    loss = np.array([-30.0, -31.0, -29.5, -30.5, -8.0, np.inf, -np.inf])
-    assert stands_out(loss).tolist() == [False, False, False, False, True, True, False]
-    assert not stands_out([-30.0, -8.0]).any()
-    assert not stands_out(np.full(10, -30.0)).any()
 
 
 def test_stuck_values_of_an_input_may_be_given_up() -> None:

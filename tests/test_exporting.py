@@ -7,9 +7,8 @@ import numpy as np
 from core.model import load_model
 from core.recipe import Recipe, resolve
 from core.targets import Precision
-from tests.networks import feeds
+from tests.networks import feeds, masked_attention
 from tests.quantizing import network, statistics_of
-from tests.test_qdq import masked_attention
 from ui.exporting import stays_float
 
 

@@ -11,20 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.evaluate import fusion_report, integer_layers
-from core.histogram import Accumulator
 from core.model import load_model
 from core.qdq import _saturates_within, quantize_model
 from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
 from core.recipe import Recipe, resolve
-from core.representable import why_float
-from core.targets import Granularity, Precision
+from core.targets import Granularity
 from core.thresholds import Method
 from tests.networks import NETWORKS, Net, feeds
-from tests.quantizing import executed, initializer, network, quantized, run, sqnr, statistics_of
+from tests.quantizing import MINMAX, executed, initializer, network, quantized, run, sqnr, statistics_of
 from tests.test_placement import onnxruntime_quantized
-
-MINMAX = Recipe().with_default(method=Method.MINMAX)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -212,41 +207,6 @@ def test_interface_stays(name: str) -> None:
     assert [(o.name, o.type) for o in proto.graph.output] == [(o.name, o.type) for o in original.graph.output]
 
 
-@pytest.mark.parametrize(("opset", "domain"), [(17, "com.microsoft"), (21, "")])
-def test_sixteen_bit_activations(opset: int, domain: str) -> None:
-    n = Net(opset=opset)
-    n.add("Relu", [n.conv("image", "a", 3, 8)], "r")
-    n.conv("r", "y", 8, 4)
-    model = load_model(n.model({"image": ["N", 3, 16, 16]}, {"y": ["N", 4, 16, 16]}).SerializeToString())
-    samples = [{"image": s["image"][:, :, :16, :16]} for s in feeds("mobile_cnn")]
-    fine, _ = quantized(model, samples, Recipe().with_default(precision=Precision.INT16))
-    coarse, _ = quantized(model, samples)
-    assert {q.domain for q in fine.graph.node if q.op_type == "QuantizeLinear"} == {domain}
-    floats = run(model.proto(), samples)
-    assert sqnr(floats, run(fine, samples)) > sqnr(floats, run(coarse, samples)) + 1
-
-
-def test_mixed_precisions_run_and_help() -> None:
-    model, samples = network("transformer"), feeds("transformer")
-    floats = run(model.proto(), samples)
-    plain, _ = quantized(model, samples)
-    mixed_recipe = Recipe()
-    for layer in model.layers:
-        if layer.op in {"Softmax", "LayerNormalization"}:
-            mixed_recipe = mixed_recipe.with_layer(layer.name, precision=Precision.INT16)
-        if layer.name.startswith("gelu"):
-            mixed_recipe = mixed_recipe.with_layer(layer.name, precision=Precision.FLOAT)
-    mixed, _ = quantized(model, samples, mixed_recipe)
-    assert sqnr(floats, run(mixed, samples)) > sqnr(floats, run(plain, samples))
-
-
-def test_all_float_is_the_float_model() -> None:
-    model, samples = network("residual_cnn"), feeds("residual_cnn", 2)
-    proto, _ = quantized(model, samples, Recipe().with_default(precision=Precision.FLOAT))
-    assert not any(n.op_type == "QuantizeLinear" for n in proto.graph.node)
-    np.testing.assert_array_equal(run(proto, samples)[1], run(model.proto(), samples)[1])
-
-
 def test_per_tensor_weights_have_one_scale_and_more_error() -> None:
     model, samples = network("mobile_cnn"), feeds("mobile_cnn")
     one, encodings = quantized(model, samples, Recipe().with_default(weights=Granularity.PER_TENSOR))
@@ -307,63 +267,6 @@ def test_a_bias_that_does_not_fit_is_an_error_not_a_wrap() -> None:
         quantize_model(model, broken)
 
 
-@pytest.mark.parametrize("name", ["mobile_cnn", "residual_cnn", "shapes_cnn"])
-def test_a_float_layer_runs_in_float(name: str) -> None:
-    model, samples = network(name), feeds(name)
-    statistics = statistics_of(model, samples)
-    for layer in model.layers:
-        if layer.op not in {"Conv", "ConvTranspose", "Gemm"}:
-            continue
-        recipe = MINMAX.with_layer(layer.name, precision=Precision.FLOAT)
-        proto = quantize_model(model, resolve(recipe, statistics, model))
-        in_integers = integer_layers(fusion_report(proto), model)
-        assert layer.name not in in_integers
-        assert len(in_integers) >= 3
-
-
-def masked_attention(mask: float) -> onnx.ModelProto:
-    """Scores plus an additive mask, as attention has them."""
-    n = Net()
-    n.add("MatMul", ["x", n.random("w", 8, 8)], "scores")
-    hidden = np.zeros((1, 8))
-    hidden[0, 5:] = mask
-    n.add("Softmax", [n.add("Add", ["scores", n.const("mask", hidden)], "masked")], "weights", axis=-1)
-    n.add("MatMul", ["weights", n.random("v", 8, 4)], "y")
-    return n.model({"x": ["N", 8]}, {"y": ["N", 4]})
-
-
-@pytest.mark.parametrize("mask", [-1e4, -3.4e38, -np.inf])
-def test_masked_scores_stay_float(mask: float) -> None:
-    model = load_model(masked_attention(mask).SerializeToString())
-    samples = [{"x": np.random.default_rng(i).standard_normal((4, 8)).astype(np.float32)} for i in range(32)]
-    proto, encodings = quantized(model, samples, MINMAX)
-    assert set(encodings.kept_float) == {"masked"}
-    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 25
-    layer = model.layer_of("masked")
-    assert layer is not None
-    forced = MINMAX.with_layer(layer.name, method=Method.MANUAL, range=Range(-20.0, 10.0))
-    by_hand, encodings = quantized(model, samples, forced)
-    assert not encodings.kept_float
-    assert float(encodings.activations["masked"].low) == pytest.approx(-20, abs=0.1)
-    assert sqnr(run(model.proto(), samples), run(by_hand, samples)) > 20
-
-
-def test_a_binary_mask_and_rare_outliers_are_quantized() -> None:
-    rng = np.random.default_rng(0)
-    spec = QuantSpec(type=UINT8, symmetric=False)
-    ordinary = {
-        "normal": rng.standard_normal(10_000),
-        "binary": rng.integers(0, 2, 10_000).astype(float) * -1e4,
-        "one outlier": np.append(rng.standard_normal(100_000), 1e5),
-        "two modes": np.concatenate([rng.normal(0, 1, 5000), rng.normal(50, 1, 5000)]),
-        "relu": np.maximum(rng.standard_normal(10_000), 0),
-    }
-    for name, values in ordinary.items():
-        accumulator = Accumulator()
-        accumulator.add(values.astype(np.float32))
-        assert why_float(accumulator.histogram(), spec) is None, name
-
-
 def attention(length: int, seed: int = 0) -> onnx.ModelProto:
     """Attention over `length` positions whose largest weight stays far below 1."""
     n = Net(seed)
@@ -388,16 +291,6 @@ def test_probabilities_above_the_range_saturate(length: int, by_hand: bool) -> N
     proto, encodings = quantized(model, calm, recipe)
     assert (float(encodings.activations["weights"].high) < 0.9) == by_hand
     np.testing.assert_allclose(run(proto, wild), run(proto, wild, plain=True), atol=0.05)
-
-
-@pytest.mark.parametrize("op", ["Softmax", "Add", "Sigmoid", "MatMul"])
-def test_any_layer_set_to_float_runs_in_float(op: str) -> None:
-    model, samples = network("shapes_cnn" if op == "Sigmoid" else "transformer"), None
-    samples = feeds(model.name)
-    for layer in model.layers:
-        if layer.op == op:
-            proto, _ = quantized(model, samples, MINMAX.with_layer(layer.name, precision=Precision.FLOAT))
-            assert layer.name not in integer_layers(fusion_report(proto), model)
 
 
 def test_an_average_of_nearly_nothing_still_runs() -> None:
