@@ -114,6 +114,9 @@ def streamlit_arguments(
         "logger.hideWelcomeMessage": "true",
         "logger.level": "info" if debug else "warning",
         "global.developmentMode": "false",
+        # Large messages go by reference to what the browser had when it asked. By itself it drops what two
+        # runs have not used, those of a part that polls included, and gives up on a late answer to that.
+        "global.maxCachedMessageAge": 50,
     }
     options["server.headless"] = "false" if browser else "true"
     flags = [f"--{name}={value}" for name, value in options.items()]
