@@ -18,7 +18,8 @@ function follow() {
   window.addEventListener("click", (event) => {
     const link = event.target instanceof Element && event.target.closest("[data-testid=stSidebarNav] a");
     last.time = last.since = Date.now();
-    last.left = link && link.pathname !== location.pathname ? location.pathname : null;
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;  // in a tab or window of its own
+    last.left = link && !elsewhere && link.pathname !== location.pathname ? location.pathname : null;
   }, true);
   return last;
 }
