@@ -45,13 +45,7 @@ def costliest(
         cost: A score in words.
     """
     return [
-        Diagnosis(
-            name=score.name,
-            op=model.layer(score.name).op,
-            cost=cost(score),
-            reason=found[score.name][0].sentence if found.get(score.name) else NOTHING,
-            remedy=_best(found[score.name], NO_REMEDY) if found.get(score.name) else NO_REMEDY,
-        )
+        _diagnosis(score.name, model.layer(score.name).op, cost(score), found.get(score.name, ()), NO_REMEDY)
         for score in scores
     ]
 
@@ -78,16 +72,20 @@ def worst(
         figure, alone = (
             (row.tensor_sqnr, "output range") if row.local_sqnr is None else (row.local_sqnr, "alone")
         )
-        found.append(
-            Diagnosis(
-                name=row.name,
-                op=row.op,
-                cost=f"{decibel(figure)} {alone}",
-                reason=first.sentence if first else NOTHING,
-                remedy=_best([first] if first else [], LOOK),
-            )
-        )
+        causes_ = [first] if first else []
+        found.append(_diagnosis(row.name, row.op, f"{decibel(figure)} {alone}", causes_, LOOK))
     return found
+
+
+def _diagnosis(layer: str, op: str, cost: str, found: Sequence[Cause], otherwise: str) -> Diagnosis:
+    """A layer with its first cause; `otherwise` stands where no remedy is known."""
+    return Diagnosis(
+        name=layer,
+        op=op,
+        cost=cost,
+        reason=found[0].sentence if found else NOTHING,
+        remedy=_best(found, otherwise),
+    )
 
 
 def _best(found: Sequence[Cause], otherwise: str) -> str:

@@ -13,6 +13,7 @@ from core.sensitivity.ranking import Score
 from ui import remedyruns, state, text
 from ui import sensitivityruns as runs
 from ui.components.refresh import signal
+from ui.diagnosis import NO_REMEDY
 from ui.figures.sensitivity import Axis
 from ui.sensitivityruns import Sweep
 from ui.views import common, working
@@ -125,7 +126,7 @@ def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: in
         st.markdown(f"{'' if single else '- '}{text.escape(cause.sentence)}{share}")
     remedies = _remedies(found)
     if not remedies:
-        st.caption("No change of this layer alone should win half a decibel.")
+        st.caption(NO_REMEDY)
         return
     for column, words in zip(st.columns(COLUMNS), ("", "Predicted", "Measured"), strict=True):
         column.caption(words)

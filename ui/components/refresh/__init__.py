@@ -44,7 +44,7 @@ def tick(key: str, every: float) -> None:
     """Run the fragment that draws this again, `every` seconds from now."""
     _refresh(
         key=f"tick_{key}",
-        data={"signal": False, "every": round(every * 1000), "count": time.monotonic_ns()},
+        data={"every": round(every * 1000), "count": time.monotonic_ns()},
         height=1,
         on_tick_change=lambda: None,
     )
