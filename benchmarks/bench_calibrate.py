@@ -34,6 +34,7 @@ from benchmarks.networks import NETWORKS
 from core.calibrate import calibrate
 from core.data import Samples, open_samples
 from core.model import Model, load_model
+from core.runtime import open_session, session_options
 from core.statistics import Statistics
 from core.targets import TARGETS, Precision
 from core.thresholds import SEARCHES, curves, search
@@ -66,7 +67,7 @@ def best(work: Callable[[], Any], repeats: int) -> float:
 
 
 def bare_pass(model: Model, samples: Samples) -> Callable[[], None]:
-    session = ort.InferenceSession(model.float_bytes(), providers=["CPUExecutionProvider"])
+    session = open_session(model.float_bytes(), session_options(0))
 
     def work() -> None:
         for sample in samples:

@@ -20,10 +20,12 @@ from benchmarks.networks import NETWORKS
 from core.calibrate import calibrate
 from core.data import Samples, random_samples
 from core.evaluate import tensor_error
+from core.evaluate.layers import NO_FUSION
 from core.evaluate.sums import ErrorTotal, error_sums
 from core.model import Model, load_model
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
+from core.runtime import open_session, session_options
 from core.sensitivity import Kind, Run, plan, stream
 from core.sensitivity.quantizers import Quantizers, restricted
 from core.sensitivity.ranking import Metric, figure, ranking
@@ -32,10 +34,7 @@ KINDS = (Kind.ENABLE, Kind.DISABLE)
 
 
 def plain_session(data: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return open_session(data, session_options(0, NO_FUSION))
 
 
 def naive(

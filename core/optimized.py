@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from core.runtime import session_options
+from core.runtime import open_session, session_options
 
 BLOCKED_DOMAIN = "com.microsoft.nchwc"  # operators on channels in blocks
 WEIGHTS_FILE = "weights"
@@ -29,8 +29,7 @@ def optimized_graph(
     options.optimized_model_filepath = str(folder / "model.onnx")
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS_FILE)
     options.add_session_config_entry("session.disable_prepacking", "1")
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    del session
+    open_session(graph.SerializeToString(), options)
     return onnx.load(str(folder / "model.onnx"), load_external_data=False)
 
 

@@ -22,14 +22,13 @@ import onnxruntime as ort
 
 from core.model import Model
 from core.optimized import BLOCKED_DOMAIN, optimized_graph, reads
-from core.runtime import ORT_ERRORS, session_options
+from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, open_session, session_options
 from core.session import Array, light_graph
 
 STAGE_BYTES = 2 << 20  # of tensors handed out at a time; about a core's second-level cache
 _BLOCK_MULTIPLE = 32  # channel counts that no block size pads; padding would be counted
 _SAVED_SECONDS = 0.45e-9  # an element and sample, measured
 _FIXED_SECONDS, _WEIGHT_SECONDS = 0.015, 3e-9  # to make the stages; a byte of weights that is written to disk
-_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class NotStageable(Exception):
@@ -203,9 +202,9 @@ def _plain_session(part: onnx.ModelProto, folder: Path) -> ort.InferenceSession:
     """A session that runs the nodes as they are."""
     options = session_options()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry(_FOLDER, str(folder))
+    options.add_session_config_entry(EXTERNAL_FOLDER, str(folder))
     options.add_session_config_entry("session.use_env_allocators", "1")
-    return ort.InferenceSession(part.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_session(part.SerializeToString(), options)
 
 
 def _share_arena() -> None:

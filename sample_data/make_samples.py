@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from core.runtime import open_session, session_options
 from sample_data.channel_ranges import spread_channels
 from sample_data.digits_data import Scene, Sources, Split, render, split_sources
 from sample_data.digits_networks import CLASSES, DigitsMlp, DigitsMobileNet, DigitsVit
@@ -120,7 +120,7 @@ def train(network: nn.Module, sources: Sources, job: Job, generator: torch.Gener
 
 def run(model: Path, data: Path) -> np.ndarray:
     """Logits (n, 10) of an ONNX file on an evaluation file, run by ONNX Runtime."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model, session_options())
     name = session.get_inputs()[0].name
     with np.load(data) as arrays:
         return session.run(None, {name: arrays[name]})[0]

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from core.runtime import open_session, session_options
 from sample_data import SAMPLES, Sample
 
 CALIBRATORS = {
@@ -39,7 +39,7 @@ class Reader(CalibrationDataReader):
 
 def run(model: Path, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Logits (n, 10) of a model on the evaluation set, and the labels (n,)."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model, session_options())
     with np.load(sample.evaluation) as arrays:
         name = session.get_inputs()[0].name
         return session.run(None, {name: arrays[name]})[0], arrays["labels"]

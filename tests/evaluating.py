@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from core.model import Model, load_model
 from core.samples import Load, Samples
 from tests.networks import NETWORKS, feeds
+from tests.sessions import session as open_session
 
 Sample = dict[str, np.ndarray]
 
@@ -87,8 +87,5 @@ def run_plainly(
     model: bytes | onnx.ModelProto, items: Sequence[Sample], names: list[str] | None = None
 ) -> list[list[np.ndarray]]:
     """Outputs of every sample from an ordinary session."""
-    data = model if isinstance(model, bytes) else model.SerializeToString()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     return [session.run(names, dict(item)) for item in items]

@@ -10,6 +10,8 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from core.model import Model
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 FLOAT, HALF, INT64, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
 Feeds = dict[str, np.ndarray]
@@ -57,13 +59,10 @@ def randn(*shape: int, seed: int = 0) -> np.ndarray:
 
 def session(proto: onnx.ModelProto | bytes | str, folder: str | None = None) -> ort.InferenceSession:
     """A session without any optimization, so that nothing hides a change."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    settings = options(plain=True)
     if folder is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    source = proto.SerializeToString() if isinstance(proto, onnx.ModelProto) else proto
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    return open_session(proto, settings)
 
 
 def random_feeds(loaded: Model, *, unknown: int = 2, seed: int = 0) -> Feeds:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from core.histogram import Accumulator
 from core.model import Model, load_model
@@ -17,6 +16,8 @@ from core.recipe import Encodings, Recipe, resolve
 from core.statistics import Statistics
 from core.thresholds import Method
 from tests.networks import NETWORKS
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 Sample = dict[str, np.ndarray]
 MINMAX = Recipe().with_default(method=Method.MINMAX)
@@ -29,11 +30,7 @@ def network(name: str) -> Model:
 
 def run(model: onnx.ModelProto, samples: list[Sample], *, plain: bool = False) -> list[np.ndarray]:
     """First output for each sample; `plain` turns every graph optimization off."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if plain:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model, options(plain=plain))
     return [session.run(None, sample)[0] for sample in samples]
 
 
@@ -46,7 +43,7 @@ def statistics_of(model: Model, samples: list[Sample]) -> Statistics:
     exposed = [n for n in names if n not in inputs]
     known = {o.name for o in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in exposed if n not in known)
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(proto)
     accumulators = {n: Accumulator() for n in names}
     for index, sample in enumerate(samples):
         for name, values in zip(exposed, session.run(exposed, sample), strict=True):
@@ -82,10 +79,9 @@ def sqnr(floats: list[np.ndarray], others: list[np.ndarray]) -> float:
 
 def executed(model: onnx.ModelProto, folder: Path) -> Counter[str]:
     """Operators that onnxruntime's CPU provider executes after its own fusions."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    settings = options(exact=False)  # whose arithmetic is of no matter here
+    settings.optimized_model_filepath = str(folder / "optimized.onnx")
+    open_session(model, settings)
     return Counter(n.op_type for n in onnx.load(folder / "optimized.onnx").graph.node)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,6 +22,8 @@ from core.progress import Cancelled, Progress
 from core.samples import Loads
 from core.statistics import Statistics
 from tests.interfaces import model_with
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 RNG = np.random.default_rng(3)
 
@@ -82,9 +83,7 @@ def plain(model: Model, images: np.ndarray, names: list[str]) -> dict[str, np.nd
     proto.CopyFrom(model.proto())
     inputs, outputs = ({v.name for v in values} for values in (proto.graph.input, proto.graph.output))
     proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in inputs | outputs)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(proto.SerializeToString(), options)
+    session = open_session(proto, options(threads=1))
     fetched = [name for name in names if name not in inputs]
     runs = [session.run(fetched, {"x": image[None]}) for image in images]
     return {

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import yaml
 
 from core.thresholds import SEARCHES, Method
 from core.thresholds.reference import REFERENCES
 from sample_data import SAMPLES
+from tests.sessions import session as open_session
 from tests.support import Run, process
 from ui import cli, console
 from ui.options import read_preprocessing
@@ -116,7 +116,7 @@ def test_the_whole_path(quantscope: Run, tmp_path: Path) -> None:
     assert again.json["size_bytes"]["quantized"] == second.stat().st_size
     assert first.read_bytes() == second.read_bytes()
 
-    session = ort.InferenceSession(first, providers=["CPUExecutionProvider"])
+    session = open_session(first)
     data = np.load(MLP.evaluation)
     name = session.get_inputs()[0].name
     right = np.mean([session.run(None, {name: x[None]})[0].argmax() for x in data[name]] == data["labels"])
@@ -137,7 +137,7 @@ def test_compare_gives_the_figures_of_a_plain_run(quantscope: Run, tmp_path: Pat
     found = done.json
 
     data = np.load(MLP.evaluation)
-    sessions = [ort.InferenceSession(path, providers=["CPUExecutionProvider"]) for path in (MLP.model, out)]
+    sessions = [open_session(path) for path in (MLP.model, out)]
     name = sessions[0].get_inputs()[0].name
     f, q = (
         np.concatenate([s.run(None, {name: x[None]})[0] for x in data[name]]).astype(float) for s in sessions

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from sample_data import SAMPLES
+from tests.sessions import session as open_session
 from tests.support import ROOT, Run, command_env, process
 from ui import cli
 
@@ -267,7 +267,7 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
 
 
 def input_name() -> str:
-    return str(ort.InferenceSession(MLP.model, providers=["CPUExecutionProvider"]).get_inputs()[0].name)
+    return str(open_session(MLP.model).get_inputs()[0].name)
 
 
 def input_shape() -> tuple[int, ...]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
 from sample_data import SAMPLES
 from tests.graphs import model, node, randn, value
 from tests.networks import embedding
+from tests.sessions import session as open_session
 from tests.support import ROOT, Run, command_env, process
 
 MLP = SAMPLES["digits_mlp"]
@@ -49,7 +49,7 @@ def test_a_weight_that_is_not_finite_stays_float(quantscope: Run, tmp_path: Path
     assert done.code == 0, done.err
     assert any("'w' stays float: it holds NaN" in note for note in done.json["notes"])
     x = {"x": randn(1, 5)}
-    float_, written = (ort.InferenceSession(p, providers=["CPUExecutionProvider"]) for p in (path, out))
+    float_, written = (open_session(p) for p in (path, out))
     np.testing.assert_array_equal(written.run(None, x)[0], float_.run(None, x)[0])
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +40,8 @@ from core.targets import Granularity, Precision
 from core.thresholds import Method
 from tests.networks import Net, embedding
 from tests.quantizing import network, run
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 QUICK = 2e8  # multiplications a layer: a test's patience
 
@@ -98,9 +99,7 @@ def outputs(proto: onnx.ModelProto, tensor: str, feeds: list[dict[str, np.ndarra
     copy.CopyFrom(proto)
     del copy.graph.output[:]
     copy.graph.output.append(helper.make_tensor_value_info(tensor, 1, None))
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(copy, options(plain=True))
     return [session.run([tensor], feed)[0] for feed in feeds]
 
 

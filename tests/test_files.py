@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from core.errors import ExportError
 from core.export.onnx_file import write_onnx
 from core.files import write_atomic
 from sample_data import SAMPLES
+from tests.sessions import session as open_session
 
 
 def test_content_replaces_content(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_two_files_beyond_the_limit_run_alike(tmp_path: Path) -> None:
     assert size == sum((tmp_path / name).stat().st_size for name in files)
     assert (tmp_path / "m.onnx").stat().st_size < 5000
     sessions = [
-        ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        open_session(path)
         for path in (sample.model, tmp_path / "m.onnx")
     ]
     name = sessions[0].get_inputs()[0].name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
@@ -18,6 +17,7 @@ from core.model import Model, load_model
 from core.quant import Encoding, dequantize, fake_quantize
 from tests.evaluating import Sample, case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS, Net
+from tests.sessions import session as open_session
 
 ALL = list(NETWORKS)
 
@@ -122,7 +122,7 @@ def test_encodings_come_from_the_file() -> None:
         [constants[n] for n in node.input[1:]],
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (q,) = ort.InferenceSession(proto.SerializeToString()).run(None, {"x": x})
+    (q,) = open_session(proto).run(None, {"x": x})
     assert np.array_equal(dequantize(q, found), fake_quantize(x, found))
 
 

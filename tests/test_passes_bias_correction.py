@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from core.data import open_samples
@@ -22,6 +21,8 @@ from core.targets import Granularity
 from core.weights import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 PER_TENSOR = Recipe().with_default(weights=Granularity.PER_TENSOR)
 
@@ -169,9 +170,7 @@ def whole(model: ir.Model, tensors: list[str], sample: dict[str, np.ndarray]) ->
     proto = ir.to_proto(model)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(proto, options(plain=True))
     return session.run(tensors, sample)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from core.targets import Granularity
 from core.weights import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import initializer, network, run, sqnr, statistics_of
+from tests.sessions import session as open_session
 from tests.test_passes_bias_correction import samples_of
 
 CONVOLUTIONS = [
@@ -49,7 +49,7 @@ def test_convolutions_are_products_of_rows_and_matrix(
     found = product(next(iter(model.ir.graph)))
     assert found is not None
     x = n.rng.standard_normal((1, 4, 7, 8)).astype(np.float32)
-    expected = ort.InferenceSession(model.float_bytes()).run(None, {"x": x})[0]
+    expected = open_session(model.float_bytes()).run(None, {"x": x})[0]
     rows, matrix = found.rows(x, 10**9), found.matrix(w)
     assert rows.shape[2] == matrix.shape[2] == found.columns
     ours = np.einsum("gpk,gok->gop", rows, matrix).reshape(expected.shape)

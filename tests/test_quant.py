@@ -24,6 +24,8 @@ from core.quant import (
     fake_quantize,
     quantize,
 )
+from tests.sessions import options
+from tests.sessions import session as open_session
 from tests.tensors import SPECS
 
 FINITE = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -58,9 +60,7 @@ def runtime(type_: QuantType, axis: int | None) -> onnxruntime.InferenceSession:
         opset_imports=[helper.make_opsetid("", 21)],
         ir_version=10,
     )
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return open_session(model, options(plain=True))
 
 
 @pytest.mark.parametrize("axis", [None, 1])

@@ -10,15 +10,15 @@ import onnxruntime
 import pytest
 
 from sample_data import SAMPLES, Sample
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 MEGABYTE = 2**20
 STUCK = 64.0
 
 
 def _session(sample: Sample) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(sample.model, options, providers=["CPUExecutionProvider"])
+    return open_session(sample.model, options(threads=1))
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

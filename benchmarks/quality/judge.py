@@ -1,4 +1,4 @@
-"""One judge for all: an ONNX file, run by ONNX Runtime as it comes, against the float file."""
+"""One judge for all: an ONNX file, run by ONNX Runtime in exact arithmetic, against the float file."""
 
 import statistics
 import time
@@ -12,6 +12,7 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.quality.networks import Array, Network
+from core.runtime import open_session, session_options
 
 BATCH = 50
 RUNS = 50  # of one image, for the latency
@@ -29,11 +30,8 @@ class Figures:
 
 
 def session(path: Path, threads: int = 2) -> ort.InferenceSession:
-    """ONNX Runtime's defaults on the CPU: every optimization, integer kernels for Q/DQ pairs."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    """Every optimization, integer kernels for Q/DQ pairs, and exact sums on every processor."""
+    return open_session(path, session_options(threads))
 
 
 def logits(path: Path, network: Network) -> Array:

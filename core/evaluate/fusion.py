@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnxruntime as ort
 
 from core.errors import ModelError
 from core.evaluate.view import read_quantized
 from core.model import Model
-from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, session_options
+from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, open_session, session_options
 
 _INTEGER = frozenset(
     {
@@ -65,14 +64,14 @@ def fusion_report(quantized: bytes | str | Path | onnx.ModelProto) -> FusionRepo
         ModelError: ONNX Runtime does not accept the model.
     """
     file = read_quantized(quantized)
-    options = session_options()
+    options = session_options(exact=False)  # kernels as everybody gets them
     if file.folder is not None:
         options.add_session_config_entry(EXTERNAL_FOLDER, str(file.folder))
     with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "optimized.onnx"
         options.optimized_model_filepath = str(path)
         try:
-            ort.InferenceSession(file.data, options, providers=["CPUExecutionProvider"])
+            open_session(file.data, options)
         except ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime does not run the quantized model: {first_line(error)}") from error
         nodes = list(onnx.load(path, load_external_data=False).graph.node)

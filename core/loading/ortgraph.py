@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from core.errors import ModelError
 from core.loading.modelfile import PROTOBUF_LIMIT
+from core.runtime import open_session, session_options
 
 _LIGHT = 1024  # bytes; larger initializers are kept out of serialized graphs (ONNX Runtime's own limit, too)
 _OPTIMIZED, _WEIGHTS = "model.onnx", "model.onnx.data"
@@ -55,14 +56,9 @@ def serialize(model: ir.Model) -> bytes:
         ) from error
 
 
-def session_options() -> ort.SessionOptions:
-    """One thread and no messages; for sessions that only look at a graph."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    return options
+def _looking() -> ort.SessionOptions:
+    """For sessions that only look at a graph, and shall leave its integers as they are."""
+    return session_options(entries={"session.disable_prepacking": "1"}, exact=False)
 
 
 @functools.cache
@@ -76,7 +72,7 @@ def newest_opset() -> int:
         imports = [onnx.helper.make_opsetid("", opset)]
         probe = onnx.helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
         try:
-            _session(probe, session_options())
+            open_session(probe, _looking())
         except Exception:  # not known yet, or no kernel for it
             continue
         return opset
@@ -92,7 +88,7 @@ def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
     Raises:
         Exception: of ONNX Runtime, when it cannot load the model.
     """
-    options = session_options()
+    options = _looking()
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_BASIC if basic else level.ORT_DISABLE_ALL
     options.optimized_model_filepath = str(folder / _OPTIMIZED)
@@ -102,7 +98,7 @@ def fold(model: ir.Model, folder: Path, *, basic: bool = True) -> ir.Model:
         light = serialize(model)
         values = _give_weights(options, weights)
         # ConstantSharing would only rename scalars.
-        session = _session(light, options, disabled_optimizers=["ConstantSharing"])
+        session = open_session(light, options, disabled_optimizers=["ConstantSharing"])
         del session, values
     return _load_written(folder)
 
@@ -133,11 +129,6 @@ def _drop_doubles(graph: onnx.GraphProto, outer: set[str]) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _drop_doubles(attribute.g, known)
-
-
-def _session(data: bytes, options: ort.SessionOptions, **extra: object) -> ort.InferenceSession:
-    # Its fallback to other providers would only try again, and print that it does.
-    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0, **extra)
 
 
 def _give_weights(options: ort.SessionOptions, weights: dict[str, ir.TensorProtocol]) -> list[ort.OrtValue]:
@@ -283,13 +274,13 @@ def probe_types(model: ir.Model) -> None:
     if not unknown:
         return
     names = {str(v.name) for v in unknown} - {str(v.name) for v in model.graph.outputs}
-    options = session_options()
+    options = _looking()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     with weights_aside(model) as weights:
         proto = ir.to_proto(model)
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
         values = _give_weights(options, weights)
-        session = _session(proto.SerializeToString(), options)
+        session = open_session(proto.SerializeToString(), options)
         found = {out.name: out for out in session.get_outputs()}
         del session, values
     for value in unknown:
