@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from core.placement import Placement
+from core.placement import Placement, WeightPlacement
 from core.quant import Encoding, dequantize, fake_quantize
+from core.targets import Target
 from core.thresholds import Search
 from core.weights import Float32
 
@@ -42,3 +43,16 @@ class Encodings:
         chosen = self.integers.get(node)
         encoding = self.weights[node]
         return fake_quantize(values, encoding) if chosen is None else dequantize(chosen, encoding)
+
+
+def fits_pairs(encodings: Encodings, place: WeightPlacement) -> bool:
+    """Whether a weight's integers must keep products of neighbours within 16 bits (`core.saturation`).
+
+    They must if the target says so and the weight meets 8-bit activations: others have no integer kernel.
+    """
+    return adds_pairs(encodings.placement.target, encodings.activations.get(place.input))
+
+
+def adds_pairs(target: Target, input_: Encoding | None) -> bool:
+    """The same for a weight that meets this input; None = one that stays float."""
+    return target.fits_pairs and input_ is not None and input_.type.bits <= 8

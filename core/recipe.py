@@ -11,6 +11,7 @@ import numpy as np
 
 from core.bias import fitted_weight
 from core.encodings import Encodings as Encodings
+from core.encodings import adds_pairs
 from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
@@ -18,6 +19,7 @@ from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, ruled_scale
 from core.representable import why_float
+from core.saturation import fitting_pairs
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
@@ -99,6 +101,14 @@ class Recipe:
         if not _WEIGHT_FIELDS & changes.keys():
             return changed
         return changed._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
+
+    def with_target(self, name: str) -> "Recipe":
+        """A recipe for another target.
+
+        Raises:
+            RecipeError: There is none of that name, or it lacks a precision that a layer is given.
+        """
+        return replace(self, target=name)
 
     def with_passes(self, *passes: str | PassChoice) -> "Recipe":
         """A recipe with these passes instead."""
@@ -295,18 +305,22 @@ class _Resolver:
         axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
-        key = ("weight", place_.initializer, axis, method, rule, factors)
+        base = self.placement.target.weight
+        pairs = adds_pairs(self.placement.target, self.activations.get(place_.input))
+        key = ("weight", place_.initializer, axis, method, rule, factors, base, pairs)
         array = self._array(place_.initializer)
         if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
             raw = self.previous.raw_weights[node]
         else:
-            spec = replace(self.placement.target.weight, axis=axis, scale_rule=rule)
+            spec = replace(base, axis=axis, scale_rule=rule)
             raw = _multiplied(weight_encoding(array, spec, method), factors, place_.layer)
+            if pairs:
+                raw = fitting_pairs(raw, array, self.nodes[node], place_.operand)
+                raw = replace(raw, scale=ruled_scale(raw.scale, _upwards(rule)))
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
         roomy = self._with_room(place_, array, raw)
-        if rule is not ScaleRule.FREE:  # the room for a bias is no power of two, but the next one is enough
-            roomy = replace(roomy, scale=ruled_scale(roomy.scale, ScaleRule.POWER_OF_TWO_UP))
-        self.weights[node] = roomy
+        # The room for a bias is no power of two, but the next one is enough.
+        self.weights[node] = replace(roomy, scale=ruled_scale(roomy.scale, _upwards(rule)))
 
     def _with_room(self, place_: WeightPlacement, array: Float32, raw: Encoding) -> Encoding:
         """The weight's encoding, adjusted to the bias that shares its accumulator."""
@@ -363,6 +377,11 @@ class _Resolver:
         value = self.model.ir.graph.initializers[initializer].const_value
         assert value is not None
         return np.asarray(value.numpy(), np.float32)
+
+
+def _upwards(rule: ScaleRule) -> ScaleRule:
+    """The rule for scales that may only grow."""
+    return rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP
 
 
 def _multiplied(weight: Encoding, factors: tuple[float, ...] | None, layer: str) -> Encoding:

@@ -1,12 +1,12 @@
 """What each runtime or chip accepts: integer types, symmetry, and how each operator treats its tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
 from core.errors import RecipeError
-from core.quant import INT8, UINT8, UINT16, QuantSpec, Range
+from core.quant import INT8, UINT8, UINT16, QuantSpec, QuantType, Range
 
 
 class Precision(StrEnum):
@@ -50,6 +50,8 @@ class Target:
     fixed: Mapping[str, Range]  # operator type → range of its 8-bit output, unless its layer is set by hand
     finest: Mapping[str, float]  # operator type → its kernel needs input scale / output scale below this
     integer_bits: int = 8  # widest activations that its integer kernels take; wider ones stay float
+    fits_pairs: bool = False  # no two products that a kernel adds first may leave 16 bits (core.saturation)
+    note: str = ""  # what it is for, in a sentence
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -78,6 +80,7 @@ _ROLES = {
 ONNXRUNTIME_CPU = Target(
     name="onnxruntime-cpu",
     label="ONNX Runtime (CPU)",
+    note="Full 8-bit weights, for CPUs with VNNI, AVX-VNNI or Arm's dot product.",
     activations=MappingProxyType(
         {
             Precision.INT8: QuantSpec(type=UINT8, symmetric=False),
@@ -91,7 +94,31 @@ ONNXRUNTIME_CPU = Target(
     finest=MappingProxyType({"GlobalAveragePool": 256.0}),
 )
 
-TARGETS: Mapping[str, Target] = MappingProxyType({t.name: t for t in (ONNXRUNTIME_CPU,)})
+ANY_X86 = replace(
+    ONNXRUNTIME_CPU,
+    name="onnxruntime-any-x86",
+    label="ONNX Runtime (any x86)",
+    note="Weights that no x86 CPU can saturate on, also without VNNI: a default session gives exact results.",
+    fits_pairs=True,
+)
+SEVEN_BITS = replace(
+    ONNXRUNTIME_CPU,
+    name="onnxruntime-7bit",
+    label="ONNX Runtime (7-bit weights)",
+    note="The blunt way to keep any x86 CPU from saturating (reduce_range); to compare with.",
+    weight=QuantSpec(type=QuantType(7, True), symmetric=True, narrow_range=True),
+)
+U8U8 = replace(
+    ONNXRUNTIME_CPU,
+    name="onnxruntime-u8u8",
+    label="ONNX Runtime (unsigned weights)",
+    note="uint8 weights: exact on any x86 CPU at full 8 bits, by kernels that are slower there.",
+    weight=QuantSpec(type=UINT8, symmetric=True),
+)
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {t.name: t for t in (ONNXRUNTIME_CPU, ANY_X86, SEVEN_BITS, U8U8)}
+)
 
 
 def target(name: str) -> Target:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.quant import Encoding, QuantSpec, ScaleRule, encoding_from_ranges
+from core.quant import Encoding, QuantSpec, QuantType, ScaleRule, encoding_from_ranges
 
 Float32 = npt.NDArray[np.float32]
 CANDIDATES = 80  # clipping factors tried for least squared error
@@ -33,6 +33,9 @@ def weight_encoding(
         method: MinMax, the percentile of magnitudes kept, or least mean squared error.
         percentile: Share of magnitudes kept, in percent.
     """
+    if spec.symmetric and not spec.type.signed:
+        signed = replace(spec, type=QuantType(spec.type.bits, True), narrow_range=True)
+        return _unsigned(weight_encoding(weight, signed, method, percentile=percentile))
     rows = channel_rows(weight, spec.axis)
     low, high = rows.min(axis=1), rows.max(axis=1)
     if method is WeightMethod.PERCENTILE:
@@ -68,6 +71,18 @@ def _power_of_two(rows: Float32, low: Float32, high: Float32, spec: QuantSpec) -
         larger,
         scale=np.where(better, smaller.scale, larger.scale),
         zero_point=np.where(better, smaller.zero_point, larger.zero_point),
+    )
+
+
+def _unsigned(encoding: Encoding) -> Encoding:
+    """The same steps in an unsigned type; integer kernels want the middle zero point in every channel."""
+    middle = 1 << (encoding.type.bits - 1)
+    return replace(
+        encoding,
+        zero_point=encoding.zero_point + np.int32(middle),
+        type=QuantType(encoding.type.bits, False),
+        qmin=encoding.qmin + middle,
+        qmax=encoding.qmax + middle,
     )
 
 

@@ -62,10 +62,7 @@ def test_two_files_beyond_the_limit_run_alike(tmp_path: Path) -> None:
     assert files == ["m.onnx", "m.onnx.data"]
     assert size == sum((tmp_path / name).stat().st_size for name in files)
     assert (tmp_path / "m.onnx").stat().st_size < 5000
-    sessions = [
-        open_session(path)
-        for path in (sample.model, tmp_path / "m.onnx")
-    ]
+    sessions = [open_session(path) for path in (sample.model, tmp_path / "m.onnx")]
     name = sessions[0].get_inputs()[0].name
     x = np.load(sample.evaluation)[name][:4]
     for row in x:

@@ -6,14 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
+from core.saturation import LIMIT
 
 Float64 = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 BLOCK = 128
 SWEEPS = 20  # of coordinate descent; it mostly stops earlier
 PAIRED = 32  # columns up to which two integers are changed at once, too
 TINY = 1e-9  # gains below this share are rounding noise
 
-# Shapes: groups G, outputs a group O, columns K.
+# Shapes: groups G, outputs a group O, columns K. Where two neighbouring integers must keep their sum within
+# `LIMIT` (see `core.saturation`), `partner` (K,) has for each column that of its neighbour, -1 for none.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ def damped(gram: Float64, share: float) -> Float64:
     return gram + level[:, None, None] * np.eye(columns)
 
 
-def round_weights(weight: Float64, gram: Float64, grid: Grid) -> Float64:
+def round_weights(weight: Float64, gram: Float64, grid: Grid, partner: Columns | None = None) -> Float64:
     """Integers (G, O, K) of least error under H, found from two starts; never worse than the nearest ones.
 
     The starts are round-to-nearest and GPTQ (Frantar et al. 2023: columns in the order of their inputs'
@@ -60,18 +63,31 @@ def round_weights(weight: Float64, gram: Float64, grid: Grid) -> Float64:
         weight: (G, O, K).
         gram: (G, K, K), positive definite: X Xᵀ of the layer's inputs, damped.
         grid: Of each row.
+        partner: Neighbours whose integers must keep their sum within `LIMIT`, for a zero point of 0; None
+            = no such bound.
     """
-    nearest = grid.nearest(weight)
-    integers = _gptq(weight, gram, grid)
+    mates = np.full(weight.shape[-1], -1) if partner is None else partner
+    nearest = within_limit(grid.nearest(weight), mates)
+    integers = _gptq(weight, gram, grid, mates)
     better = row_errors(weight, integers, grid, gram) < row_errors(weight, nearest, grid, gram)
     integers = np.where(better[..., None], integers, nearest)
     delta = grid.real(integers) - weight
     for g in range(len(weight)):
-        _descend(integers[g], delta[g] @ gram[g], gram[g], grid.scale[g], grid.qmin, grid.qmax, SWEEPS)
+        slope = delta[g] @ gram[g]
+        _descend(integers[g], slope, gram[g], grid.scale[g], grid.qmin, grid.qmax, SWEEPS, mates)
     return integers
 
 
-def _gptq(weight: Float64, gram: Float64, grid: Grid) -> Float64:
+def within_limit(integers: Float64, partner: Columns) -> Float64:
+    """The integers with each pair's sum brought within `LIMIT` by changing the first of the two."""
+    first = np.flatnonzero(partner > np.arange(partner.size))
+    out = integers.copy()
+    sums = out[..., first] + out[..., partner[first]]
+    out[..., first] -= np.sign(sums) * np.maximum(np.abs(sums) - LIMIT, 0.0)
+    return out
+
+
+def _gptq(weight: Float64, gram: Float64, grid: Grid, partner: Columns) -> Float64:
     groups, _, columns = weight.shape
     order = np.argsort(-np.diagonal(gram, axis1=1, axis2=2), axis=1, kind="stable")
     pick = np.arange(groups)[:, None]
@@ -79,12 +95,17 @@ def _gptq(weight: Float64, gram: Float64, grid: Grid) -> Float64:
     # The upper factor U of H⁻¹ = Uᵀ U.
     upper = np.linalg.cholesky(np.linalg.inv(sorted_gram)).swapaxes(1, 2)
     left = np.take_along_axis(weight, order[:, None, :], axis=2)
-    found = np.empty_like(left)
+    found = np.zeros_like(left)
+    # Where each sorted column's neighbour stands; columns that are not rounded yet hold 0, and bind nothing.
+    place = np.argsort(order, axis=1)
+    mates = np.where(partner[order] < 0, -1, np.take_along_axis(place, partner[order], axis=1))
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
         errors = np.empty((*left.shape[:2], stop - start))
         for i in range(start, stop):
-            found[..., i : i + 1] = grid.nearest(left[..., i : i + 1])
+            mate = np.take_along_axis(found, np.maximum(mates[:, i], 0)[:, None, None], axis=2)
+            room = np.where(mates[:, i, None, None] < 0, np.inf, LIMIT)
+            found[..., i : i + 1] = np.clip(grid.nearest(left[..., i : i + 1]), -room - mate, room - mate)
             rounded = grid.real(found[..., i : i + 1])[..., 0]
             errors[..., i - start] = (left[..., i] - rounded) / upper[:, None, i, i]
             left[..., i:stop] -= errors[..., i - start, None] * upper[:, None, i, i:stop]
@@ -96,7 +117,14 @@ def _gptq(weight: Float64, gram: Float64, grid: Grid) -> Float64:
 
 @compiled
 def _descend(
-    integers: Float64, slope: Float64, gram: Float64, scale: Float64, qmin: int, qmax: int, sweeps: int
+    integers: Float64,
+    slope: Float64,
+    gram: Float64,
+    scale: Float64,
+    qmin: int,
+    qmax: int,
+    sweeps: int,
+    partner: Columns,
 ) -> None:
     """Change integers one by one, or two at once, in place, while that lowers δ H δᵀ; `slope` = δ H."""
     rows, columns = integers.shape
@@ -106,7 +134,8 @@ def _descend(
         for _ in range(sweeps):
             changed = False
             for k in range(columns):
-                step = _best_step(slope[r, k], gram[k, k], s, integers[r, k], qmin, qmax)
+                low, high = _room(integers[r], partner[k], qmin, qmax)
+                step = _best_step(slope[r, k], gram[k, k], s, integers[r, k], low, high)
                 if step * s * (2.0 * slope[r, k] + step * s * gram[k, k]) < 0.0:
                     _move(integers[r], slope[r], gram, s, k, step)
                     changed = True
@@ -116,31 +145,51 @@ def _descend(
                 break
             for k in range(columns):
                 for first in (-1.0, 1.0):
-                    if not qmin <= integers[r, k] + first <= qmax:
+                    low, high = _room(integers[r], partner[k], qmin, qmax)
+                    if not low <= integers[r, k] + first <= high:
                         continue
                     cost = first * s * (2.0 * slope[r, k] + first * s * gram[k, k])
-                    best, partner, second = 0.0, -1, 0.0
+                    best, other, second = 0.0, -1, 0.0
                     for j in range(columns):
                         if j == k:
                             continue
                         moved = slope[r, j] + first * s * gram[k, j]
-                        step = _best_step(moved, gram[j, j], s, integers[r, j], qmin, qmax)
+                        if j == partner[k]:
+                            low, high = _beside(integers[r, k] + first, qmin, qmax)
+                        else:
+                            low, high = _room(integers[r], partner[j], qmin, qmax)
+                        step = _best_step(moved, gram[j, j], s, integers[r, j], low, high)
                         gain = cost + step * s * (2.0 * moved + step * s * gram[j, j])
                         if step != 0.0 and gain < best:
-                            best, partner, second = gain, j, step
+                            best, other, second = gain, j, step
                     if best < -TINY * abs(cost):
                         _move(integers[r], slope[r], gram, s, k, first)
-                        _move(integers[r], slope[r], gram, s, partner, second)
+                        _move(integers[r], slope[r], gram, s, other, second)
                         changed = True
             if not changed:
                 break
 
 
 @compiled
-def _best_step(slope: float, curvature: float, scale: float, integer: float, qmin: int, qmax: int) -> float:
+def _room(integers: Float64, partner: int, qmin: int, qmax: int) -> tuple[float, float]:
+    """The smallest and the largest value that an integer may have beside its neighbour."""
+    if partner < 0:
+        return float(qmin), float(qmax)
+    return _beside(integers[partner], qmin, qmax)
+
+
+@compiled
+def _beside(neighbour: float, qmin: int, qmax: int) -> tuple[float, float]:
+    return max(float(qmin), -LIMIT - neighbour), min(float(qmax), LIMIT - neighbour)
+
+
+@compiled
+def _best_step(
+    slope: float, curvature: float, scale: float, integer: float, low: float, high: float
+) -> float:
     """How far one integer should move, within its range."""
     wanted = integer + np.rint(-slope / (curvature * scale))
-    return float(min(max(wanted, qmin), qmax) - integer)
+    return float(min(max(wanted, low), high) - integer)
 
 
 @compiled

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.calibrate import data_rows
+from core.encodings import fits_pairs
+from core.machine import pairs_are_neighbours
 from core.model import Model
 from core.passes.gptq import Grid, damped, round_weights, row_errors
 from core.passes.patches import Product, product
@@ -17,6 +19,7 @@ from core.quant import Encoding
 from core.recipe import Encodings
 from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples
+from core.saturation import partners, reading_order
 from core.session import float_session
 
 SAMPLES = 64
@@ -103,6 +106,7 @@ class _Job:
     product: Product
     weight: npt.NDArray[np.float32]
     encoding: Encoding
+    partner: npt.NDArray[np.int64] | None  # of each column, where their sums must fit (core.saturation)
 
     @property
     def gram_bytes(self) -> int:
@@ -122,12 +126,32 @@ def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str
             left_out[place.layer] = "its weight does not meet its input as in one product"
         elif found.columns > MAX_COLUMNS:
             left_out[place.layer] = f"each output has {found.columns:,} weights, more than {MAX_COLUMNS:,}"
+        elif fits_pairs(encodings, place) and not pairs_are_neighbours():
+            left_out[place.layer] = "which products its kernel adds first is not known"
         else:
             value = model.ir.graph.initializers[place.initializer].const_value
             assert value is not None
-            weight = np.asarray(value.numpy(), np.float32)
-            jobs[name] = _Job(place=place, product=found, weight=weight, encoding=encodings.weights[name])
+            jobs[name] = _Job(
+                place=place,
+                product=found,
+                weight=np.asarray(value.numpy(), np.float32),
+                encoding=encodings.weights[name],
+                partner=_partner(found) if fits_pairs(encodings, place) else None,
+            )
     return jobs, left_out
+
+
+def _partner(product_: Product) -> npt.NDArray[np.int64] | None:
+    """For each column that of the weight which the kernel adds with it; None where it adds none first."""
+    weight = product_.linear.weight
+    order = reading_order(product_.linear.node, weight.shape, 1)
+    if order is None:
+        return None
+    numbers = np.arange(weight.size, dtype=np.int64).reshape(weight.shape)
+    columns = product_.matrix(numbers)[0, 0]  # alike for all outputs
+    beside = partners(order, weight.size)[columns]
+    column_of = {int(number): column for column, number in enumerate(columns)}
+    return np.array([column_of.get(int(number), -1) for number in beside], np.int64)
 
 
 def _groups(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
@@ -201,7 +225,7 @@ def _round(job: _Job, gram: Float64) -> tuple[npt.NDArray[np.integer], LayerRoun
         qmax=encoding.qmax,
     )
     steady = damped(gram, DAMPING)
-    found = round_weights(weight, steady, grid)
+    found = round_weights(weight, steady, grid, job.partner)
     before = row_errors(weight, grid.nearest(weight), grid, steady)
     after = row_errors(weight, found, grid, steady)
     stored = job.product.weight(found).astype(encoding.type.dtype)
