@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from core.encodings import fits_pairs
 from core.layeroutput import (
     Reader,
     Sampled,
@@ -34,9 +35,10 @@ from core.layeroutput import (
 from core.model import Model
 from core.passes.picking import Picked, pick
 from core.progress import Cancelled, ProgressFn, report
-from core.quant import Range, ScaleRule, encoding_from_range, kept_range
+from core.quant import Encoding, Range, ScaleRule, encoding_from_range, kept_range
 from core.recipe import Encodings, Recipe, activation_spec
 from core.samples import Samples
+from core.saturation import fitted, pairs_of
 from core.thresholds import Method
 
 Float64 = npt.NDArray[np.float64]
@@ -222,6 +224,14 @@ class _Search:
             self.spec = activation_spec(placement.target, recipe.choice(placement.tensors[root]))
         self.given = self.range = kept_range(self.encoding, self.spec)
         self.raw = {m.reader.layer: encodings.raw_weights[m.reader.node] for m in members}
+        self.pairs = {
+            m.reader.layer: pairs_of(
+                m.reader.weight, m.reader.product.linear.node, 1, self.raw[m.reader.layer].axis
+            )
+            if fits_pairs(encodings, m.reader.place)
+            else None
+            for m in members
+        }
         self.factors = {name: np.ones(e.scale.size) for name, e in self.raw.items()}
         self.matrices = {m.reader.layer: m.reader.rounded(self.raw[m.reader.layer]) for m in members}
         self.rows = {m.reader.layer: m.quantized_rows(self.encoding) for m in members}
@@ -272,18 +282,22 @@ class _Search:
         held = _by_scale(scale_of, raw.scale.size, *member.sums(rows, self.matrices[layer]))
         tried = []
         for factor in factors:
-            matrix = reader.rounded(
-                replace(raw, scale=np.asarray(raw.scale * np.float32(factor), np.float32))
-            )
+            matrix = reader.rounded(self._scaled(member, np.full(raw.scale.size, factor)))
             tried.append(_by_scale(scale_of, raw.scale.size, *member.sums(rows, matrix)))
             self.steps.step()
         picked = best_factors(held, tried, member.lengths)
         if not (picked >= 0).any():
             return False
         chosen = np.where(picked >= 0, factors[picked], self.factors[layer])
-        scale = np.asarray(raw.scale * chosen.reshape(raw.scale.shape), np.float32)
-        self.factors[layer], self.matrices[layer] = chosen, reader.rounded(replace(raw, scale=scale))
+        self.factors[layer], self.matrices[layer] = chosen, reader.rounded(self._scaled(member, chosen))
         return True
+
+    def _scaled(self, member: Sampled, factors: Float64) -> Encoding:
+        """The weight's encoding with its scales times factors, as the recipe would have it for the target."""
+        raw = self.raw[member.reader.layer]
+        scaled = replace(raw, scale=np.asarray(raw.scale * factors.reshape(raw.scale.shape), np.float32))
+        rule = self.recipe.choice(member.reader.layer).scale_rule or ScaleRule.FREE
+        return fitted(scaled, self.pairs[member.reader.layer], rule)
 
     def _tune_range(self) -> bool:
         """Scale the range as a whole, and where both ends can move, each of them; whether any did."""

@@ -213,6 +213,11 @@ def ruled_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
     return np.asarray(np.ldexp(1.0, np.clip(exponent, limits.minexp, limits.maxexp - 1)), np.float32)
 
 
+def raised_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
+    """Positive scales as the rule allows them, none smaller than given."""
+    return ruled_scale(scale, rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP)
+
+
 def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:
     """float32 scales; one that is 0, denormal or infinite in float32 becomes 1 (or the largest float)."""
     limits = np.finfo(np.float32)

@@ -17,9 +17,9 @@ from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, ruled_scale
+from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
 from core.representable import why_float
-from core.saturation import fitting_pairs
+from core.saturation import fitted, pairs_of
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
@@ -290,9 +290,7 @@ class _Resolver:
         if given is None or float(given.scale) < limit * float(encoding.scale):
             return encoding
         scale = np.float32(float(given.scale) / limit * 1.001) * np.ones_like(encoding.scale)
-        if rule is not ScaleRule.FREE:
-            scale = ruled_scale(scale, ScaleRule.POWER_OF_TWO_UP)
-        return replace(encoding, scale=scale)
+        return replace(encoding, scale=raised_scale(scale, rule))
 
     def constant(self, name: str, layer: str) -> None:
         choice = self._automatic(self.recipe.choice(layer))
@@ -306,21 +304,21 @@ class _Resolver:
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
         base = self.placement.target.weight
-        pairs = adds_pairs(self.placement.target, self.activations.get(place_.input))
-        key = ("weight", place_.initializer, axis, method, rule, factors, base, pairs)
+        bounded = adds_pairs(self.placement.target, self.activations.get(place_.input))
+        key = ("weight", place_.initializer, axis, method, rule, factors, base, bounded)
         array = self._array(place_.initializer)
         if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
             raw = self.previous.raw_weights[node]
         else:
             spec = replace(base, axis=axis, scale_rule=rule)
-            raw = _multiplied(weight_encoding(array, spec, method), factors, place_.layer)
-            if pairs:
-                raw = fitting_pairs(raw, array, self.nodes[node], place_.operand)
-                raw = replace(raw, scale=ruled_scale(raw.scale, _upwards(rule)))
+            meeting = pairs_of(array, self.nodes[node], place_.operand, axis) if bounded else None
+            raw = fitted(weight_encoding(array, spec, method), meeting, rule)
+            if factors is not None:
+                raw = fitted(_multiplied(raw, factors, place_.layer), meeting, rule)
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
         roomy = self._with_room(place_, array, raw)
         # The room for a bias is no power of two, but the next one is enough.
-        self.weights[node] = replace(roomy, scale=ruled_scale(roomy.scale, _upwards(rule)))
+        self.weights[node] = replace(roomy, scale=raised_scale(roomy.scale, rule))
 
     def _with_room(self, place_: WeightPlacement, array: Float32, raw: Encoding) -> Encoding:
         """The weight's encoding, adjusted to the bias that shares its accumulator."""
@@ -379,15 +377,8 @@ class _Resolver:
         return np.asarray(value.numpy(), np.float32)
 
 
-def _upwards(rule: ScaleRule) -> ScaleRule:
-    """The rule for scales that may only grow."""
-    return rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP
-
-
-def _multiplied(weight: Encoding, factors: tuple[float, ...] | None, layer: str) -> Encoding:
+def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Encoding:
     """The weight's encoding with its scales times the recipe's factors."""
-    if factors is None:
-        return weight
     if len(factors) not in (1, weight.scale.size):
         raise RecipeError(
             f"{layer}: {len(factors)} weight_factors, but the weight has {weight.scale.size} scale(s)"

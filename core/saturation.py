@@ -10,7 +10,7 @@ Depthwise convolutions have a kernel of their own, which adds in 32 bits; ConvTr
 operand have no integer kernel at all. `core.machine` probes this where the processor saturates.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from core import machine
 from core.jit import compiled
-from core.quant import Encoding
+from core.quant import Encoding, ScaleRule, raised_scale
 
 LIMIT = 128  # of |b0 + b1|: 255 · 128 = 32640 fits 16 bits, 255 · 129 does not
 
@@ -69,10 +69,18 @@ def partners(order: Indices, size: int) -> Indices:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pairs:
+    """Weights whose products a kernel adds in 16 bits."""
+
+    values: Float32  # (n, 2)
+    scales: Indices  # (n,): the number of the scale that both have
+
+
 def pairs_of(
-    weight: Float32, node: ir.Node, operand: int, axis: int | None, *, known_order: bool = True
-) -> tuple[Float32, Indices] | None:
-    """Values of the pairs that must fit 16 bits, (n, 2), and the number of the scale that each pair has.
+    weight: Float32, node: ir.Node, operand: int, axis: int | None, *, known_order: bool | None = None
+) -> Pairs | None:
+    """The pairs of a weight that may saturate.
 
     Where the kernel's order is not known, any two weights of one output may meet; then the two largest of the
     same sign stand for all.
@@ -82,7 +90,7 @@ def pairs_of(
         node: That multiplies by it.
         operand: Which input of the node it is.
         axis: Channel axis of its scales; None = one scale.
-        known_order: Whether `reading_order` is true of the kernel.
+        known_order: Whether `reading_order` is true of the kernel; None = as `core.machine` finds.
 
     Returns:
         None where nothing can saturate.
@@ -91,52 +99,50 @@ def pairs_of(
     channel = np.zeros(shape, np.int64)
     if axis is not None:
         counted = np.arange(shape[axis], dtype=np.int64)
-        channel = np.broadcast_to(
-            np.expand_dims(counted, [a for a in range(weight.ndim) if a != axis]), shape
-        )
+        others = [other for other in range(weight.ndim) if other != axis]
+        channel = np.broadcast_to(np.expand_dims(counted, others), shape)
     flat, scale = weight.reshape(-1), channel.reshape(-1)
-    if known_order:
+    if machine.pairs_are_neighbours() if known_order is None else known_order:
         order = reading_order(node, shape, operand)
         if order is None or order.shape[1] < 2:
             return None
         indices = neighbours(order).reshape(-1, 2)
-        same = flat[indices[:, 0]] * flat[indices[:, 1]] > 0.0
-        indices = indices[same]
-        return flat[indices], scale[indices[:, 0]]
-    found, numbers = [], []
+        indices = indices[flat[indices[:, 0]] * flat[indices[:, 1]] > 0.0]
+        return Pairs(values=flat[indices], scales=scale[indices[:, 0]])
+    found: list[Float32] = []
+    numbers: list[int] = []
     for number in range(1 if axis is None else shape[axis]):
         own = flat[scale == number]
-        for side in (np.maximum(own, 0.0), np.maximum(-own, 0.0)):
-            if side.size >= 2:
-                found.append(np.partition(side, -2)[-2:])
-                numbers.append(number)
-    return (np.array(found, np.float32), np.array(numbers, np.int64)) if found else None
+        if own.size >= 2:
+            found += [np.partition(side, -2)[-2:] for side in (np.maximum(own, 0), np.maximum(-own, 0))]
+            numbers += [number, number]
+    return Pairs(values=np.array(found, np.float32), scales=np.array(numbers, np.int64)) if found else None
 
 
-def safe_scale(scale: Float32, pairs: Float32, numbers: Indices, qmin: int, qmax: int) -> Float32:
-    """The least scales, none below the given ones, for which every pair of rounded weights fits.
+def fitted(encoding: Encoding, pairs: Pairs | None, rule: ScaleRule = ScaleRule.FREE) -> Encoding:
+    """A weight's encoding with each scale raised just until every pair of rounded weights fits.
 
     A larger scale makes no integer larger, so that the least one is found by bisection, to the last bit of
     float32.
 
     Args:
-        scale: () or (scales,).
-        pairs: As `pairs_of` gives them.
-        numbers: Likewise.
-        qmin: Smallest integer of the weight.
-        qmax: Largest.
+        encoding: Of the weight, with zero point 0.
+        pairs: Of the weight.
+        rule: Scales allowed.
     """
-    order = np.argsort(numbers, kind="stable")
-    starts = np.searchsorted(numbers[order], np.arange(scale.size + 1)).astype(np.int64)
-    found = np.ascontiguousarray(scale.reshape(-1), np.float32).copy()
-    _raise(found, np.abs(pairs[order]), starts, qmin, qmax)
-    return found.reshape(scale.shape)
+    if pairs is None:
+        return encoding
+    order = np.argsort(pairs.scales, kind="stable")
+    starts = np.searchsorted(pairs.scales[order], np.arange(encoding.scale.size + 1)).astype(np.int64)
+    scale = np.array(encoding.scale.reshape(-1), np.float32)
+    _raise(scale, np.abs(pairs.values[order]), starts, max(-encoding.qmin, encoding.qmax))
+    return replace(encoding, scale=raised_scale(scale.reshape(encoding.scale.shape), rule))
 
 
 @compiled
-def _raise(scale: Float32, pairs: Float32, starts: Indices, qmin: int, qmax: int) -> None:
+def _raise(scale: Float32, pairs: Float32, starts: Indices, largest_integer: int) -> None:
     """Raise each scale, in place, until its pairs of magnitudes fit."""
-    most = np.float32(max(-qmin, qmax))
+    most = np.float32(largest_integer)
     for number in range(scale.size):
         low = scale[number]
         waiting = np.empty(starts[number + 1] - starts[number], np.int64)  # pairs that do not fit at `low`
@@ -172,22 +178,6 @@ def _summed(pair: Float32, scale: np.float32, most: np.float32) -> np.float32:
     first = min(np.rint(np.float32(pair[0] / scale)), most)
     second = min(np.rint(np.float32(pair[1] / scale)), most)
     return np.float32(first + second)
-
-
-def fitting_pairs(encoding: Encoding, weight: Float32, node: ir.Node, operand: int) -> Encoding:
-    """A weight's encoding with scales raised, per channel, just until no pair of its integers saturates.
-
-    Args:
-        encoding: Of the weight, signed with zero point 0.
-        weight: As stored.
-        node: That multiplies by it.
-        operand: Which input of the node it is.
-    """
-    known = machine.pairs_are_neighbours()
-    found = pairs_of(weight, node, operand, encoding.axis, known_order=known)
-    if found is None:
-        return encoding
-    return replace(encoding, scale=safe_scale(encoding.scale, *found, encoding.qmin, encoding.qmax))
 
 
 def worst_sum(integers: npt.NDArray[np.integer], node: ir.Node, operand: int) -> int:

@@ -304,6 +304,15 @@ def compare(
 
 
 @app.command()
+def doctor(json: Json = False) -> None:
+    """Show what a report needs to say of this machine, and whether its int8 kernels saturate."""
+    from ui import doctor as examination
+    from ui import listing
+
+    console.show(examination.machine, listing.machine, json)
+
+
+@app.command()
 def thresholds(
     array: Annotated[Path, typer.Argument(metavar="ARRAY.npy", help="Values of one tensor, any shape.")],
     type_: Annotated[

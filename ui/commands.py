@@ -175,9 +175,11 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
         )
     if accuracy is None and samples.labels is not None:
         note("warning: the labels are not used: the model has no output with one row of class scores")
-    figures["agreement"] = None if accuracy is None else accuracy["agreement"]
-    if accuracy is not None and accuracy["float"] is None:  # no labels, so nothing was right or wrong
-        figures["accuracy"] = None
+    for run in filter(None, (figures, figures["default_session"])):
+        found = run["accuracy"]
+        run["agreement"] = None if found is None else found["agreement"]
+        if found is not None and found["float"] is None:  # no labels, so nothing was right or wrong
+            run["accuracy"] = None
     for warning in figures["warnings"]:
         note(f"warning: {warning}")
     return figures

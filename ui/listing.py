@@ -10,6 +10,7 @@ from ui.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
 WORST = 5  # layers that a comparison marks in each column
+LOSING = 8  # layers that saturate, shown at the most
 
 
 def shape(dims: list[Any] | None) -> str:
@@ -158,26 +159,66 @@ def _taken(found: Figures) -> str:
 
 def comparison(result: Figures) -> str:
     """What `compare` shows."""
-    output, sizes, latency = result["output"], result["size_bytes"], result["latency_ms"]
-    same = output.get("exact")
+    sizes, latency, default = result["size_bytes"], result["latency_ms"], result["default_session"]
+    other = default if default is not None and not default["equal"] else None
+    runs = [result] if other is None else [result, other]
+    outputs, accuracies = [run["output"] for run in runs], [run["accuracy"] for run in runs]
     rows: list[tuple[object, ...]] = [
-        ("output cosine", "", number(output["cosine"], 6)),
-        ("output SQNR", "", "no difference" if same else number(output["sqnr_db"], 4, " dB")),
-        ("output MSE", "", number(output["mse"])),
+        ("output cosine", "", *(number(output["cosine"], 6) for output in outputs)),
+        ("output SQNR", "", *map(_sqnr, outputs)),
+        ("output MSE", "", *(number(output["mse"]) for output in outputs)),
     ]
     accuracy = result["accuracy"]
     if accuracy is not None:
-        rows.append(("top-1", _percent(accuracy["float"]), _percent(accuracy["quantized"])))
+        rows.append(("top-1", _percent(accuracy["float"]), *(_percent(a["quantized"]) for a in accuracies)))
         if accuracy["float_top5"] is not None:
-            rows.append(("top-5", _percent(accuracy["float_top5"]), _percent(accuracy["quantized_top5"])))
+            top5 = (_percent(a["quantized_top5"]) for a in accuracies)
+            rows.append(("top-5", _percent(accuracy["float_top5"]), *top5))
     if result["agreement"] is not None:
-        rows.append(("same first class", "", _percent(result["agreement"])))
-    rows.append(("size", size(sizes["float"]), size(sizes["quantized"])))
+        rows.append(("same first class", "", *(_percent(run["agreement"]) for run in runs)))
+    both = "" if other is None else size(sizes["quantized"])
+    rows.append(("size", size(sizes["float"]), size(sizes["quantized"]), both)[: 2 + len(runs)])
     if latency is not None:
-        rows.append(("latency", number(latency["float"], 3, " ms"), number(latency["quantized"], 3, " ms")))
-    text = table(("", "float", "quantized"), rows, numeric=("float", "quantized"))
+        times = [latency["float"], latency["quantized"], latency["default_session"]]
+        rows.append(("latency", *(number(ms, 3, " ms") for ms in times[: 1 + len(runs)])))
+    head = ("", "float", "quantized", "default session")[: 2 + len(runs)]
+    text = table(head, rows, numeric=head[1:])
     count = f"over {result['samples']} samples"
-    return "\n".join(filter(None, [text, count, _worst(result["layers"], result["layer_samples"])]))
+    layers = _worst(result["layers"], result["layer_samples"])
+    return "\n".join(filter(None, [text, count, _saturation(result), layers]))
+
+
+def _sqnr(output: Figures) -> str:
+    return "no difference" if output.get("exact") else number(output["sqnr_db"], 4, " dB")
+
+
+def _saturation(result: Figures) -> str:
+    """What x86 without VNNI makes of the file, in words."""
+    default, risky = result["default_session"], result["may_saturate"]
+    remedy = "--target onnxruntime-any-x86 writes a file that cannot"
+    if default is None:
+        if not risky:
+            return ""
+        return f"on x86 CPUs without VNNI {_layers_may(risky)} saturate in a default session; {remedy}"
+    if default["equal"]:
+        said = "a default session on this CPU, which has no VNNI, gives the same outputs, bit for bit"
+        return said if not risky else f"{said}; on other inputs {_layers_may(risky)} saturate; {remedy}"
+    lines = [
+        "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates."
+        "\nThe figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use"
+        "\n--target onnxruntime-any-x86, which writes a file that cannot saturate."
+    ]
+    shown = default["layers"][:LOSING]
+    if shown:
+        rows = [(item["name"], _percent(item["changed"]), f"{item['sqnr_db']:.1f} dB") for item in shown]
+        of = f", the {LOSING} worst of {len(default['layers'])}" if len(default["layers"]) > LOSING else ""
+        lines.append(f"layers that saturate{of}: values changed, and SQNR against exact sums")
+        lines.append(table(("layer", "changed", "SQNR"), rows, numeric=("changed", "SQNR")))
+    return "\n".join(lines)
+
+
+def _layers_may(names: list[str]) -> str:
+    return f"{len(names)} layers may" if len(names) != 1 else "1 layer may"
 
 
 def _worst(layers: list[Figures], samples: int) -> str:
@@ -212,6 +253,26 @@ def _decibel(error: Figures | None) -> str:
     if error is None or error["sqnr_db"] is None:
         return "exact" if error is not None and error["exact"] else "-"
     return f"{error['sqnr_db']:.1f} dB"
+
+
+def machine(result: Figures) -> str:
+    """What `doctor` shows."""
+    sums, packages = result["sums"], result["packages"]
+    rows = [
+        ("system", result["system"]),
+        ("Python", result["python"]),
+        *packages.items(),
+        ("processor", result["processor"]),
+        ("instruction sets", ", ".join(result["instruction_sets"]) or "none of those that matter here"),
+        ("cores", result["cores"]),
+        ("memory", f"{size(result['memory'])}, {size(result['available'])} available"),
+        (
+            "exact integer sums",
+            "yes" if sums["exact"] else "no: figures of int8 models are not reliable here",
+        ),
+        ("default session", "saturates at 16 bits" if sums["saturates"] else "exact, too"),
+    ]
+    return "\n".join([table(("", "this machine"), rows), "", *result["advice"]])
 
 
 def thresholds(result: Figures) -> str:

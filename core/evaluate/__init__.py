@@ -1,11 +1,12 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
-from core.evaluate.compare import Comparison, compare, error_dict
+from core.evaluate.compare import Comparison, DefaultSession, compare, error_dict
 from core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from core.evaluate.latency import Latency
 from core.evaluate.layers import LayerError, layer_errors
 from core.evaluate.outputs import OutputComparison, OutputError
 from core.evaluate.reference import FloatReference, Preview, float_reference, preview
+from core.evaluate.saturating import SaturatedLayer
 from core.evaluate.scores import Accuracy
 from core.evaluate.sums import TensorError, tensor_error
 from core.evaluate.view import QuantizedFile, check_interface, read_quantized
@@ -13,6 +14,7 @@ from core.evaluate.view import QuantizedFile, check_interface, read_quantized
 __all__ = [
     "Accuracy",
     "Comparison",
+    "DefaultSession",
     "FloatReference",
     "FusionReport",
     "Latency",
@@ -21,6 +23,7 @@ __all__ = [
     "OutputError",
     "Preview",
     "QuantizedFile",
+    "SaturatedLayer",
     "TensorError",
     "check_interface",
     "compare",

@@ -1,27 +1,62 @@
 """Float against quantized over a whole data set: outputs, layers, task accuracy, size, latency."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from core.errors import DataError
 from core.evaluate.latency import Latency, measure_latency
 from core.evaluate.layers import LayerError, layer_errors, quantized_session
-from core.evaluate.outputs import OutputError, OutputTotals, RunOutputs, compare_run, scores_spec
+from core.evaluate.outputs import (
+    OutputComparison,
+    OutputError,
+    OutputTotals,
+    RunOutputs,
+    compare_run,
+    scores_spec,
+)
 from core.evaluate.reference import row_spans
+from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from core.evaluate.scores import Accuracy
 from core.evaluate.sums import TensorError
 from core.evaluate.view import QuantizedFile, check_interface, read_quantized
+from core.machine import integer_sums
 from core.model import Model
 from core.progress import ProgressFn
 from core.runtime import Session, parallel_map, thread_count
 from core.samples import Load, Samples
 from core.session import model_session
+
+SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSession:
+    """What the file does in a default session on this processor, which adds products in 16 bits."""
+
+    equal: bool  # its outputs are those of exact sums, bit for bit, on every sample
+    output: TensorError
+    outputs: tuple[OutputError, ...]
+    accuracy: Accuracy | None
+    layers: tuple[SaturatedLayer, ...]  # those that lose by it, the worst first
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `Comparison.as_dict`."""
+        return {
+            "equal": self.equal,
+            "output": error_dict(self.output),
+            "outputs": _outputs_dict(self.outputs),
+            "accuracy": _accuracy_dict(self.accuracy),
+            "layers": [
+                {"name": item.layer, "changed": item.changed, "sqnr_db": item.sqnr_db} for item in self.layers
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,41 +73,24 @@ class Comparison:
     samples: int
     layer_samples: int  # samples that the layers' errors come from
     warnings: tuple[str, ...]
+    default: DefaultSession | None  # None where a default session sums exactly, too
+    may_saturate: tuple[str, ...]  # layers that can lose on x86 without VNNI, on some input
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: numbers, strings, lists and None; an infinite SQNR becomes None beside `exact: true`."""
-        accuracy = None
-        if self.accuracy is not None:
-            a = self.accuracy
-            accuracy = {
-                "output": a.output,
-                "rows": a.rows,
-                "float": a.float_top1,
-                "quantized": a.quantized_top1,
-                "float_top5": a.float_top5,
-                "quantized_top5": a.quantized_top5,
-                "agreement": a.agreement,
-            }
         latency = None
         if self.latency is not None:
             latency = {
                 "float": self.latency.float_ms,
                 "quantized": self.latency.quantized_ms,
+                "default_session": self.latency.default_ms,
                 "runs": self.latency.runs,
                 "threads": self.latency.threads,
             }
         return {
             "output": error_dict(self.output),
-            "outputs": [
-                {
-                    "name": o.name,
-                    "equal_share": o.equal_share,
-                    "mismatched": o.mismatched,
-                    **(error_dict(o.error) or {}),
-                }
-                for o in self.outputs
-            ],
-            "accuracy": accuracy,
+            "outputs": _outputs_dict(self.outputs),
+            "accuracy": _accuracy_dict(self.accuracy),
             "size_bytes": {"float": self.float_bytes, "quantized": self.quantized_bytes},
             "latency_ms": latency,
             "layers": [
@@ -88,7 +106,35 @@ class Comparison:
             "samples": self.samples,
             "layer_samples": self.layer_samples,
             "warnings": list(self.warnings),
+            "default_session": None if self.default is None else self.default.as_dict(),
+            "may_saturate": list(self.may_saturate),
         }
+
+
+def _outputs_dict(outputs: tuple[OutputError, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": o.name,
+            "equal_share": o.equal_share,
+            "mismatched": o.mismatched,
+            **(error_dict(o.error) or {}),
+        }
+        for o in outputs
+    ]
+
+
+def _accuracy_dict(found: Accuracy | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "output": found.output,
+        "rows": found.rows,
+        "float": found.float_top1,
+        "quantized": found.quantized_top1,
+        "float_top5": found.float_top5,
+        "quantized_top5": found.quantized_top5,
+        "agreement": found.agreement,
+    }
 
 
 def error_dict(error: TensorError | None) -> dict[str, Any] | None:
@@ -117,7 +163,8 @@ def compare(
 ) -> Comparison:
     """Run both models on every sample with ONNX Runtime, and compare.
 
-    Figures do not depend on the order of the samples or on `threads`, latency apart.
+    Figures do not depend on the order of the samples or on `threads`, latency apart. They come from exact
+    sums on every processor; where a default session cuts sums off, what it does is told apart (`default`).
 
     Args:
         model: The float model.
@@ -143,9 +190,25 @@ def compare(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
-    pair = model_session(model), quantized_session(file, simulate=simulate)
-    outputs = _outputs(*pair, samples, workers, progress).result()
-    time = _latency(model, file, samples, latency_threads) if latency else None
+    sessions = [quantized_session(file, simulate=simulate)]
+    if integer_sums().saturates and not simulate:
+        sessions.append(quantized_session(file, exact=False))
+    (outputs, *others), equal = _outputs(model_session(model), sessions, samples, workers, progress)
+    default = None
+    for found in others:
+        lost = (
+            () if equal else saturated_layers(model, file, samples.take(SATURATED_SAMPLES), threads=workers)
+        )
+        default = DefaultSession(
+            equal=equal,
+            output=found.overall,
+            outputs=found.outputs,
+            accuracy=found.accuracy,
+            layers=lost,
+        )
+    # Where the default session gives the same, it is what people use, and it is the faster one.
+    both = default is not None and not default.equal
+    time = _latency(model, file, samples, latency_threads, exact=both, default=both) if latency else None
     shown: tuple[LayerError, ...] = ()
     few = samples if layer_samples is None else samples.take(layer_samples)
     if layers:
@@ -170,29 +233,35 @@ def compare(
         samples=len(samples),
         layer_samples=len(few) if layers else 0,
         warnings=tuple(_warnings(outputs.outputs, shown)),
+        default=default,
+        may_saturate=may_saturate(model, file.proto),
     )
 
 
 def _outputs(
     float_session: Session,
-    integer_session: Session,
+    sessions: Sequence[Session],
     samples: Samples,
     workers: int,
     progress: ProgressFn | None,
-) -> OutputTotals:
+) -> tuple[list[OutputComparison], bool]:
+    """The outputs of each session against the float model's, and whether all sessions give the same ones."""
     names = list(float_session.outputs)
     first = next(iter(samples))
     spec = scores_spec(float_session.run(first, names), samples)
     spans = row_spans(samples)
-    totals = OutputTotals(names=names, spec=spec)
+    totals = [OutputTotals(names=names, spec=spec) for _ in sessions]
+    equal = True
 
-    def work(item: tuple[Load, tuple[int, int, int]]) -> RunOutputs:
+    def work(item: tuple[Load, tuple[int, int, int]]) -> tuple[list[RunOutputs], bool]:
         load, rows = item
         sample = load()
         floats = float_session.run(sample, names)
-        return compare_run(floats, integer_session.run(sample, names), rows=rows, spec=spec)
+        given = [session.run(sample, names) for session in sessions]
+        same = all(_same(given[0][name], other[name]) for other in given[1:] for name in names)
+        return [compare_run(floats, found, rows=rows, spec=spec) for found in given], same
 
-    for run in parallel_map(
+    for runs, same in parallel_map(
         work,
         zip(samples.loads(), spans, strict=True),
         total=len(samples),
@@ -200,13 +269,29 @@ def _outputs(
         progress=progress,
         label="outputs",
     ):
-        totals.add(run)
-    return totals
+        equal = equal and same
+        for total, run in zip(totals, runs, strict=True):
+            total.add(run)
+    return [total.result() for total in totals], equal
 
 
-def _latency(model: Model, file: QuantizedFile, samples: Samples, threads: int) -> Latency:
-    pair = model_session(model, threads=threads), quantized_session(file, threads=threads)
-    return measure_latency(*pair, list(islice(iter(samples), 4)), threads=threads)
+def _same(a: Any, b: Any) -> bool:
+    """Whether two outputs are equal, bit for bit; sequences and maps are not looked at."""
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return True
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def _latency(
+    model: Model, file: QuantizedFile, samples: Samples, threads: int, *, exact: bool, default: bool
+) -> Latency:
+    return measure_latency(
+        model_session(model, threads=threads),
+        quantized_session(file, threads=threads, exact=exact),
+        list(islice(iter(samples), 4)),
+        default_session=quantized_session(file, threads=threads, exact=False) if default else None,
+        threads=threads,
+    )
 
 
 def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) -> list[str]:

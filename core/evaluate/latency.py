@@ -19,6 +19,7 @@ class Latency:
 
     float_ms: float
     quantized_ms: float
+    default_ms: float | None = None  # of a default session, where it computes something else
     runs: int
     threads: int  # of one run
 
@@ -28,36 +29,41 @@ def measure_latency(
     quantized_session: Session,
     samples: Sequence[Mapping[str, npt.NDArray[Any]]],
     *,
+    default_session: Session | None = None,
     threads: int,
     seconds: float = 2.0,
     min_runs: int = 5,
     max_runs: int = 100,
 ) -> Latency:
-    """Run both models in turn until `seconds` have passed.
+    """Run the models in turn until `seconds` have passed.
 
     Args:
         float_session: Created with `threads` threads.
         quantized_session: Likewise.
         samples: Taken in rotation.
+        default_session: Of the quantized model, where it computes something else; likewise.
         threads: Stated in the result.
         seconds: Time to spend; at least `min_runs` runs of each are made.
         min_runs: Fewest runs of each model.
         max_runs: Most runs of each model.
     """
-    taken: tuple[list[float], list[float]] = ([], [])
+    sessions = [s for s in (float_session, quantized_session, default_session) if s is not None]
+    taken: list[list[float]] = [[] for _ in sessions]
     started = time.perf_counter()
     for number in range(-_WARM_UP, max_runs):
         if number >= min_runs and time.perf_counter() - started > seconds:
             break
         sample = samples[number % len(samples)]
-        for session, times in zip((float_session, quantized_session), taken, strict=True):
+        for session, times in zip(sessions, taken, strict=True):
             begin = time.perf_counter()
             session.run(sample)
             if number >= 0:
                 times.append((time.perf_counter() - begin) * 1e3)
+    medians = [statistics.median(times) for times in taken]
     return Latency(
-        float_ms=statistics.median(taken[0]),
-        quantized_ms=statistics.median(taken[1]),
+        float_ms=medians[0],
+        quantized_ms=medians[1],
+        default_ms=medians[2] if default_session is not None else None,
         runs=len(taken[0]),
         threads=threads,
     )

@@ -181,11 +181,13 @@ def quantized_session(
     simulate: bool = False,
     threads: int = 1,
     arena: bool = True,
+    exact: bool = True,
 ) -> Session:
     """A session of the quantized model that also gives the counterparts' tensors.
 
     With `simulate`, nothing is fused into integer kernels: every node computes in float between rounded
-    tensors, as runtimes do that round elsewhere.
+    tensors, as runtimes do that round elsewhere. Without `exact`, products are added as a default session on
+    this processor adds them.
     """
     outputs = {c.tensor: c.elem_type for c in counterparts}
     already = {v.name for v in quantized.proto.graph.output}
@@ -195,6 +197,7 @@ def quantized_session(
         threads=threads,
         entries=NO_FUSION if simulate else None,
         arena=arena,
+        exact=exact,
         what="the quantized model",
     )
 
