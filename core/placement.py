@@ -3,7 +3,8 @@
 The placement equals what onnxruntime's `quantize_static` would choose on the same graph, so that ONNX
 Runtime fuses the result into the same integer kernels, with these differences: the scale and bias of
 normalizations stay float (they are no part of an integer kernel), a constant padding value stays as it
-is, and float consumers of a float tensor read it unrounded.
+is, float consumers of a float tensor read it unrounded, and what a Relu or Clip of another layer reads keeps
+its quantizer.
 """
 
 from collections.abc import Iterable, Mapping

@@ -36,7 +36,8 @@ def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
     Each quantized activation is followed by one QuantizeLinear / DequantizeLinear pair, read by the nodes
     that compute on integers, and by all nodes if its producer does. Weights and constants are stored as
     integers behind a DequantizeLinear, biases as int32 with scale input × weight. A Relu or Clip whose
-    work the quantizer behind it does already is left out: the result is the same to the bit.
+    work the quantizer behind it does already is left out, unless what it reads has a quantizer too: the
+    result is the same to the bit.
 
     Raises:
         onnx and onnx_ir errors only for models that `load_model` would not have returned.
@@ -64,7 +65,8 @@ class _Builder:
     encodings: Encodings
     integers: dict[str, tuple[Encoding, npt.NDArray[Any]]]
     needs_ms_domain: bool = False
-    taken: set[str] = field(default_factory=set)  # names in use
+    taken: set[str] = field(default_factory=set)  # names of tensors in use
+    taken_by_nodes: set[str] = field(default_factory=set)  # names of nodes in use
     guards: dict[str, ir.Value] = field(default_factory=dict)  # activation → its value for float layers
 
     def run(self) -> None:
@@ -72,7 +74,7 @@ class _Builder:
         nodes = {str(node.name): node for node in self.graph}
         values = {str(v.name): v for node in nodes.values() for v in node.outputs}
         values |= {str(v.name): v for v in self.graph.inputs}
-        self.taken = {*values, *self.graph.initializers}
+        self.taken, self.taken_by_nodes = {*values, *self.graph.initializers}, set(nodes)
         for tensor in placement.tensors:
             self._drop_redundant_activation(values, tensor)
         for tensor in placement.tensors:
@@ -87,7 +89,11 @@ class _Builder:
             del self.graph.initializers[name]
 
     def _drop_redundant_activation(self, values: dict[str, ir.Value], tensor: str) -> None:
-        """Remove the Relu or Clip before a quantizer that saturates at the same values."""
+        """Remove the Relu or Clip before a quantizer that saturates at the same values.
+
+        It stays where what it reads is rounded with parameters of its own: that tensor has a layer, a choice
+        and errors of its own, and an integer kernel may make it with parameters that it shares.
+        """
         node = values[tensor].producer()
         if (
             node is None
@@ -99,6 +105,8 @@ class _Builder:
         if before is None or len(before.uses()) != 1 or before.is_graph_output() or before.producer() is None:
             return
         if str(before.producer().name) not in self.encodings.placement.nodes:  # type: ignore[union-attr]
+            return
+        if str(before.name) in self.encodings.placement.tensors:
             return
         if not _saturates_within(node, self.encodings.activations[tensor]):
             return
@@ -134,7 +142,7 @@ class _Builder:
         if producer is not None and self._wraps(producer, encoding):
             q.producer().replace_input_with(0, self._guard(value, name + "_Unfused"))  # type: ignore[union-attr]
         if everywhere and value.is_graph_output():
-            value.name = name + Q_INPUT
+            value.name = _unique(name + Q_INPUT, self.taken)
             dq.name = name
             for i, output in enumerate(self.graph.outputs):
                 if output is value:
@@ -246,7 +254,7 @@ class _Builder:
         return scale, zero
 
     def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        name = self._unique(name)
+        name = _unique(name, self.taken)
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
@@ -274,23 +282,25 @@ class _Builder:
         output: str,
         domain: str = "",
     ) -> ir.Value:
+        name = _unique(name, self.taken_by_nodes)
         value = ir.node(op, inputs, attributes, domain=domain, name=name).outputs[0]
-        value.name = self._unique(output)
+        value.name = _unique(output, self.taken)
         self.graph.append(value.producer())  # type: ignore[arg-type]
         return value
-
-    def _unique(self, name: str) -> str:
-        """The name, or with a number behind it where the model has used it for something else."""
-        candidate, number = name, 0
-        while candidate in self.taken:
-            number += 1
-            candidate = f"{name}_{number}"
-        self.taken.add(candidate)
-        return candidate
 
     def _free(self, wanted: str, otherwise: str) -> str:
         """`wanted`, unless another node has stored its own version of that initializer already."""
         return wanted if f"{wanted}_quantized" not in self.graph.initializers else otherwise
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, or with a number behind it where the model has used it for something else; taken from now."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
 
 
 def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:
