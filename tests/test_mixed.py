@@ -235,6 +235,21 @@ def test_estimates_are_near_what_is_written() -> None:
         assert times[Precision.INT16] > 1.5 * max(times[Precision.INT8], times[Precision.FLOAT])
 
 
+def test_an_activation_behind_a_quantizer_costs_a_conversion(tmp_path: Path) -> None:
+    def time(*ops: str) -> float:
+        net = Net()
+        x = net.conv("image", "c", 3, 8)
+        for i, op in enumerate(ops):
+            how = {"kernel_shape": [3, 3], "pads": [1] * 4} if op == "MaxPool" else {}
+            x = net.add(op, [x], f"{i}", **how)
+        model = load_model(net.model({"image": ["N", 3, 8, 8]}, {x: ["N", 8, 8, 8]}).SerializeToString())
+        statistics = calibrate(model, noise_samples(tmp_path, model, 8).take(4), cache=False)
+        return CostModel(model, statistics).time(place(model, target("onnxruntime-cpu")))
+
+    assert time("Relu", "MaxPool") == time("MaxPool")
+    assert time("MaxPool", "Relu") > time("Relu", "MaxPool")
+
+
 def test_a_weight_that_several_layers_share_is_counted_as_it_is_written(tmp_path: Path) -> None:
     net = Net(0)
     weight, bias = net.random("w", 24, 24, 3, 3), net.random("b", 24)

@@ -111,13 +111,15 @@ class CostModel:
         role = placement.target.roles.get(node.op_type)
         if str(node.name) not in placement.nodes or role is None or role in _NO_KERNEL:
             return False
+        if role is Role.ACTIVATION and str(node.inputs[0].name) in placement.tensors:  # type: ignore[union-attr]
+            return False  # behind a kernel that has rounded already
         touched = [str(v.name) for v in (*node.inputs, *node.outputs) if v is not None]
         return not any(placement.sources.get(name, name) in wide for name in touched)
 
     def _node_time(self, node: ir.Node, placement: Placement, fused: bool) -> float:
         name = str(node.name)
         role = placement.target.roles.get(node.op_type)
-        if role is Role.ACTIVATION:  # goes into the kernel before it
+        if role is Role.ACTIVATION:  # goes into the kernel before it, or into the quantizer behind it
             return 0.0
         if role in _FREE:
             return _NODE
