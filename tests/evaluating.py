@@ -32,8 +32,8 @@ class ListFeed:
         for index in indices:
             yield lambda index=index: self.items[index]
 
-    def digest(self, index: int) -> bytes | None:
-        return None
+    def digests(self, indices: Sequence[int]) -> None:
+        """None: content has to be read."""
 
 
 def list_samples(

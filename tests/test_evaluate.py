@@ -195,7 +195,16 @@ def test_as_dict_is_json_with_the_promised_keys() -> None:
     assert data["output"]["sqnr_db"] == result.output.sqnr_db
     assert {"float", "quantized", "agreement"} <= set(data["accuracy"])
     assert set(data["size_bytes"]) == {"float", "quantized"}
-    assert {"float", "quantized", "runs", "threads"} == set(data["latency_ms"])
+    assert {"float", "quantized", "default_session", "runs", "threads"} == set(data["latency_ms"])
+    assert set(data["default_session"] or ["none"]) <= {
+        "none",
+        "equal",
+        "output",
+        "outputs",
+        "accuracy",
+        "layers",
+    }
+    assert set(data["may_saturate"]) <= {layer.name for layer in model.layers}
     assert [layer["name"] for layer in data["layers"]] == [layer.name for layer in model.layers]
     perfect = compare(model, model.float_bytes(), list_samples(items), **FAST).as_dict()
     assert perfect["output"]["sqnr_db"] is None

@@ -22,7 +22,8 @@ LAYOUT = """
 
     core.model core.layers core.loading
     core.data core.samples core.sources
-    core.optimized core.rawvalues core.runtime core.session core.staged core.statcache core.statistics
+    core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
+    core.statcache core.statistics
     core.targets core.encodings core.placement core.precision core.bias core.weights core.recipe
     core.recipe_file
     core.passes.table
@@ -41,8 +42,8 @@ LAYOUT = """
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.launch ui.listing ui.mixing
-    ui.one_tensor ui.options ui.sensitivity_command
+    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.doctor ui.launch ui.listing
+    ui.mixing ui.one_tensor ui.options ui.sensitivity_command
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

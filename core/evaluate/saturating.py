@@ -34,37 +34,47 @@ class SaturatedLayer:
     sqnr_db: float  # of the output with saturating sums against that with exact ones
 
 
-def may_saturate(model: Model, quantized: onnx.ModelProto) -> tuple[str, ...]:
+def may_saturate(model: Model, quantized: QuantizedFile) -> tuple[str, ...]:
     """Layers with 8-bit weights of which a pair can leave 16 bits, for some input, on x86 without VNNI.
 
-    Empty means that no input whatever makes the file saturate. Weights behind a DequantizeLinear are looked
-    at, and those of the fused operators QLinearConv, QLinearMatMul and QGemm.
+    Empty means that no input whatever makes the file saturate. Looked at are int8 weights that meet 8-bit
+    activations, both behind a DequantizeLinear, and those of QLinearConv, QLinearMatMul and QGemm.
     """
-    constants = {tensor.name: tensor for tensor in quantized.graph.initializer}
-    stored = {
-        node.output[0]: node.input[0]
-        for node in quantized.graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants
-    }
+    graph, folder = quantized.proto.graph, str(quantized.folder or "")
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    dequantized = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear"}
     layer_of = {name: layer.name for layer in model.layers for name in layer.nodes}
     found: dict[str, None] = {}
-    for node in quantized.graph.node:
-        name, op = _weight_of(node, stored)
+    for node in graph.node:
+        op, name = _product(node, dequantized, constants)
         tensor = constants.get(name)
         if tensor is None or tensor.data_type != onnx.TensorProto.INT8:
             continue
         twin = ir.node(op, [], attributes=_attributes(node))
-        if worst_sum(numpy_helper.to_array(tensor), twin, 1) > LIMIT:
+        if worst_sum(numpy_helper.to_array(tensor, folder), twin, 1) > LIMIT:
             found[layer_of.get(node.name, node.name)] = None
     return tuple(found)
 
 
-def _weight_of(node: onnx.NodeProto, stored: Mapping[str, str]) -> tuple[str, str]:
-    """The integer weight that a node multiplies by, and the float operator that it stands for."""
+def _product(
+    node: onnx.NodeProto,
+    dequantized: Mapping[str, onnx.NodeProto],
+    constants: Mapping[str, onnx.TensorProto],
+) -> tuple[str, str]:
+    """The float operator that a product of 8-bit integers stands for, and its weight; both "" for others."""
     if node.op_type in _LINEAR and len(node.input) > 1:
-        return stored.get(node.input[1], ""), node.op_type
+        given, weight = (dequantized.get(name) for name in node.input[:2])
+        if given is None or weight is None or not _is_8_bit(given, constants):
+            return "", ""
+        return node.op_type, weight.input[0]
     fused = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul", "QGemm": "Gemm"}.get(node.op_type)
-    return (node.input[3], fused) if fused is not None and len(node.input) > 3 else ("", "")
+    return (fused, node.input[3]) if fused is not None and len(node.input) > 3 else ("", "")
+
+
+def _is_8_bit(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a DequantizeLinear reads 8-bit integers; without a zero point of known type, it may."""
+    zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+    return zero is None or zero.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, int]:
