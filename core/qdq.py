@@ -23,6 +23,7 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
     "_DequantizeLinear_Output",
     "_QuantizeLinear_Input",
 )
+_GUARD = "_guard"  # ends the names of nodes that keep ONNX Runtime from making integer kernels
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
 # Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
@@ -68,6 +69,7 @@ class _Builder:
     taken: set[str] = field(default_factory=set)  # names of tensors in use
     taken_by_nodes: set[str] = field(default_factory=set)  # names of nodes in use
     guards: dict[str, ir.Value] = field(default_factory=dict)  # activation → its value for float layers
+    lowest: ir.Value | None = None  # a constant that all guards share
 
     def run(self) -> None:
         placement = self.encodings.placement
@@ -156,8 +158,9 @@ class _Builder:
 
     def _guard(self, value: ir.Value, name: str) -> ir.Value:
         """`value` behind a Max with the lowest float: the same values, and no integer kernel."""
-        lowest = self._initializer(f"{name}_lowest", np.array(np.finfo(np.float32).min, np.float32))
-        guarded = self._append("Max", [value, lowest], {}, f"{name}_guard", name)
+        if self.lowest is None:
+            self.lowest = self._initializer("lowest_float", np.array(np.finfo(np.float32).min, np.float32))
+        guarded = self._append("Max", [value, self.lowest], {}, name + _GUARD, name)
         guarded.dtype, guarded.shape = ir.DataType.FLOAT, value.shape
         return guarded
 
@@ -193,10 +196,18 @@ class _Builder:
         name = self._free(weight.initializer, f"{weight.node}.weight")
         dq = self._stored(name, self._weight_integers(value, weight, encoding), encoding)
         dq.shape = value.shape
-        node.replace_input_with(weight.operand, dq)
         input_encoding = self.encodings.activations.get(weight.input)
+        if node.op_type in ("Gemm", "MatMul") and not self._is_8_bit(weight.input):
+            # ONNX Runtime would round the float activations to 8 bits itself, as the processor allows.
+            dq = self._guard(dq, f"{name}_Float")
+        node.replace_input_with(weight.operand, dq)
         if input_encoding is not None:
             self._bias(node, weight, encoding, input_encoding)
+
+    def _is_8_bit(self, tensor: str) -> bool:
+        """Whether an activation is quantized to at most 8 bits."""
+        encoding = self.encodings.activations.get(tensor)
+        return encoding is not None and encoding.type.bits <= 8
 
     def _weight_integers(
         self, value: ir.Value, weight: WeightPlacement, encoding: Encoding
@@ -301,6 +312,14 @@ def _unique(name: str, taken: set[str]) -> str:
         candidate = f"{name}_{number}"
     taken.add(candidate)
     return candidate
+
+
+def dequantizer(value: ir.Value | None) -> ir.Node | None:
+    """The DequantizeLinear that makes a value of a quantized model, seen through a guard."""
+    maker = value.producer() if value is not None else None
+    if maker is not None and maker.op_type == "Max" and str(maker.name).endswith(_GUARD):
+        maker = maker.inputs[0].producer() if maker.inputs[0] is not None else None
+    return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
 
 
 def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,10 @@ from core.qdq import quantize_model
 from core.quant import UINT8, QuantSpec, Range
 from core.recipe import Recipe, resolve
 from core.representable import why_float
-from core.targets import Precision
+from core.targets import Granularity, Precision
 from core.thresholds import Method
 from tests.networks import Net, feeds, masked_attention
-from tests.quantizing import MINMAX, network, quantized, run, sqnr, statistics_of
+from tests.quantizing import MINMAX, executed, network, quantized, run, sqnr, statistics_of
 
 
 @pytest.mark.parametrize(("opset", "domain"), [(17, "com.microsoft"), (21, "")])
@@ -44,6 +46,29 @@ def test_mixed_precisions_run_and_help() -> None:
             mixed_recipe = mixed_recipe.with_layer(layer.name, precision=Precision.FLOAT)
     mixed, _ = quantized(model, samples, mixed_recipe)
     assert sqnr(floats, run(mixed, samples)) > sqnr(floats, run(plain, samples))
+
+
+@pytest.mark.parametrize("granularity", Granularity)
+@pytest.mark.parametrize("name", ["transformer", "residual_cnn"])
+def test_sixteen_bits_are_not_rounded_to_eight_again(
+    name: str, granularity: Granularity, tmp_path: Path
+) -> None:
+    """ONNX Runtime would make MatMulNBits of a product with 8-bit weights, which rounds its activations."""
+    model, samples = network(name), feeds(name)
+    wide = Recipe().with_default(precision=Precision.INT16, weights=granularity)
+    recipes = [wide]
+    for layer in model.layers:
+        if layer.op in ("MatMul", "Gemm"):
+            recipes += [
+                Recipe().with_layer(layer.name, precision=p) for p in Precision if p is not Precision.INT8
+            ]
+    for recipe in recipes:
+        proto, _ = quantized(model, samples, recipe)
+        assert not {op for op in executed(proto, tmp_path) if "NBits" in op or "Dynamic" in op}
+    proto, _ = quantized(model, samples, wide)
+    floats = run(model.proto(), samples)
+    plain = sqnr(floats, run(proto, samples, plain=True))
+    assert sqnr(floats, run(proto, samples)) == pytest.approx(plain, abs=0.05)
 
 
 def test_all_float_is_the_float_model() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from core.model import Model
-from core.placement import Placement
+from core.placement import Placement, WeightPlacement
 from core.statistics import Statistics
 from core.targets import Role
 
@@ -36,11 +36,13 @@ _FLOAT, _FLOAT_DEPTHWISE = _Kernel(0.0084, 0.03), _Kernel(0.011, 0.02)
 _INTEGER, _INTEGER_DEPTHWISE = _Kernel(0.0022, 0.058), _Kernel(0.04, 0.004)
 _PLAIN, _PLAIN_DEPTHWISE = _Kernel(0.0102, 0.088), _Kernel(0.018, 0.46)  # float with integer weights
 _TO_INTEGERS, _TO_FLOAT = 0.2, 0.1  # ns for each value through QuantizeLinear, DequantizeLinear
+_GUARDED = 0.1  # ns for each value of a weight that is compared with the lowest float on its way
 _NO_KERNEL = frozenset({Role.NORM, Role.SELECT})  # between integers, but computed in float
 _FREE = frozenset({Role.SHARE, Role.SPLIT, Role.GATHER, Role.PAD})  # move values, whatever their type
 
 # Bytes that a quantizer adds to the file: two nodes and their constants, most of them names.
 _PAIR, _STORED, _BIAS = (390, 15), (310, 12), (360, 12)  # fixed, and for each letter of the tensor's name
+_GUARD = (100, 3)  # the node behind a weight that shall not become an integer kernel's
 _WIDE, _WIDE_BEFORE_21 = 4, 32  # more where it has 16 bits; opsets before 21 name another domain
 
 
@@ -51,6 +53,7 @@ class CostModel:
         self.model = model
         self.float_bytes = model.proto().ByteSize()
         self._nodes = list(model.ir.graph)
+        self._ops = {str(node.name): node.op_type for node in self._nodes}
         self._elements = _Elements(model, statistics)
         self._macs = {str(node.name): self._macs_of(node) for node in self._nodes}
         self._outputs = {str(v.name) for v in model.ir.graph.outputs}
@@ -73,7 +76,14 @@ class CostModel:
             total += self._elements.constant(weight.initializer)
             if weight.bias is not None:
                 total += _named(_BIAS, weight.bias) + 12 * channels
+            if self._is_guarded(weight, placement, wide):
+                total += _named(_GUARD, weight.initializer)
         return total - 4.0 * self._replaced(placement)
+
+    def _is_guarded(self, weight: WeightPlacement, placement: Placement, wide: Set[str]) -> bool:
+        """Whether the weight meets activations that an integer kernel would round first."""
+        product = self._ops[weight.node] in ("Gemm", "MatMul")
+        return product and (weight.input not in placement.tensors or weight.input in wide)
 
     def _replaced(self, placement: Placement) -> int:
         """Float values that the file lacks: every node has integers of its own, also of one initializer."""
@@ -91,7 +101,7 @@ class CostModel:
             wide: Activations of more than 8 bits, which no integer kernel takes.
         """
         fused = {str(node.name) for node in self._nodes if self._is_fused(node, placement, wide)}
-        total = sum(self._node_time(node, placement, str(node.name) in fused) for node in self._nodes)
+        total = sum(self._node_time(node, placement, str(node.name) in fused, wide) for node in self._nodes)
         readers: dict[str, list[str]] = {}
         makers = {str(v.name): str(node.name) for node in self._nodes for v in node.outputs}
         for node in self._nodes:
@@ -116,7 +126,7 @@ class CostModel:
         touched = [str(v.name) for v in (*node.inputs, *node.outputs) if v is not None]
         return not any(placement.sources.get(name, name) in wide for name in touched)
 
-    def _node_time(self, node: ir.Node, placement: Placement, fused: bool) -> float:
+    def _node_time(self, node: ir.Node, placement: Placement, fused: bool, wide: Set[str]) -> float:
         name = str(node.name)
         role = placement.target.roles.get(node.op_type)
         if role is Role.ACTIVATION:  # goes into the kernel before it, or into the quantizer behind it
@@ -137,6 +147,8 @@ class CostModel:
         if weight is not None and not fused:  # its weight and bias are converted at every call
             time += _NODE + _TO_FLOAT * self._elements.constant(weight.initializer)
             time += _NODE if weight.bias is not None else 0.0
+            if self._is_guarded(weight, placement, wide):
+                time += _NODE + _GUARDED * self._elements.constant(weight.initializer)
         return time
 
     def _macs_of(self, node: ir.Node) -> float:

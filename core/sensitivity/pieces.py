@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from core.model import Model
 from core.optimized import reads
-from core.qdq import quantize_ir
+from core.qdq import dequantizer, quantize_ir
 from core.quant import INT8, Encoding, dequantize
 from core.recipe import Encodings
 from core.runtime import Session
@@ -171,8 +171,8 @@ def _rounded_constants(model: Model, encodings: Encodings) -> _RoundedConstants:
     for node in quantized.graph:
         name = str(node.name)
         for k, value in enumerate(node.inputs):
-            maker = value.producer() if value is not None else None
-            if name not in originals or maker is None or maker.op_type != "DequantizeLinear":
+            maker = dequantizer(value)
+            if name not in originals or maker is None:
                 continue
             weight = placement.weights.get(name)
             if weight is not None and k in (weight.operand, 2):
