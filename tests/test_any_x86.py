@@ -11,7 +11,7 @@ import pytest
 
 from core import machine
 from core.autotune import tune
-from core.data import open_samples
+from core.data import open_samples, random_samples
 from core.easyquant import easyquant
 from core.evaluate.saturating import may_saturate
 from core.evaluate.view import read_quantized
@@ -30,6 +30,7 @@ from tests.networks import NETWORKS, feeds
 from tests.quantizing import network, sqnr, statistics_of
 from tests.sessions import options
 from tests.sessions import session as open_session
+from tests.test_model import OPENS
 
 SAFE = (ANY_X86, SEVEN_BITS, U8U8)
 Feed = dict[str, np.ndarray]
@@ -170,6 +171,19 @@ def test_cases_of_others(shared: Path, name: str) -> None:
     made = quantize(model, Recipe(target=ANY_X86.name), samples, cache=False)
     items = [samples[i] for i in range(min(4, len(samples)))]
     assert_safe(made.proto, model, items)
+
+
+@pytest.mark.parametrize("name", sorted(OPENS))
+def test_real_models(shared: Path, name: str) -> None:
+    """On random inputs, which saturate as well as any: a default session here gives what exact sums give."""
+    model = load_model(shared / "models" / f"{name}.onnx")
+    samples = random_samples(model, 2)
+    proto = quantize(model, Recipe(target=ANY_X86.name), samples, cache=False).proto
+    assert may_saturate(model, read_quantized(proto)) == ()
+    exact, default = (open_session(proto, options(exact=e)) for e in (True, False))
+    given = {i.name: samples[0][i.name] for i in exact.get_inputs()}
+    for found, expected in zip(default.run(None, given), exact.run(None, given), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(("name", "least"), [("opset25", 31.0), ("prelu_forms", 31.0)])

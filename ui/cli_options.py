@@ -64,7 +64,15 @@ Weights = Annotated[
 FloatLayers = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="Leave this layer in float; repeatable.")
 ]
-Target = Annotated[str | None, typer.Option(help="Runtime to write for.  [default: onnxruntime-cpu]")]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="T",
+        help="What to write for: onnxruntime-cpu, onnxruntime-any-x86 (weights that cannot saturate on CPUs "
+        "without VNNI), or to compare with these, onnxruntime-7bit and onnxruntime-u8u8.  "
+        "[default: onnxruntime-cpu]",
+    ),
+]
 Stats = Annotated[
     Path | None, typer.Option(metavar="STATS.npz", help="Statistics saved by 'quantscope calibrate'.")
 ]

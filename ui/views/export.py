@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from core.targets import TARGETS, target
 from ui import exporting, state, text
 from ui.exporting import Verified
-from ui.views import common
+from ui.views import common, saturation
 
 LOADED = "recipe_loaded"
 
@@ -15,13 +16,15 @@ def render() -> None:
     now = common.session("then the quantized model can be downloaded here.")
     if now is None:
         return
-    live = state.verified(now)
-    common.polling(live.running)
+    live, whole = state.verified(now), state.whole(now)
+    common.polling(live.running or whole.running)
     _verification(live)
+    saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
     ready: Verified | None = live.value if not live.error else None
     with st.container(border=True):
         st.markdown("**Files**")
+        _target(now)
         with st.container(horizontal=True):
             st.download_button(
                 f"Model, {text.size(len(ready.data))}" if ready else "Model",
@@ -71,6 +74,21 @@ def render() -> None:
             help="Replaces the choices shown; it can be undone.",
         )
     _stays_float(now)
+
+
+def _target(now: state.Session) -> None:
+    """What the file is for."""
+    key = f"target_{now.recipe.target}"  # another one after an undo
+    st.selectbox(
+        "Target",
+        list(TARGETS),
+        index=list(TARGETS).index(now.recipe.target),
+        format_func=lambda name: target(name).label,
+        key=key,
+        on_change=lambda: saturation.choose_target(st.session_state[key]),
+        width=420,
+    )
+    st.caption(text.escape(target(now.recipe.target).note))
 
 
 def _load() -> None:

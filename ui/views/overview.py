@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.evaluate import Accuracy, Comparison, Latency
+from core.machine import integer_sums
 from core.sensitivity import Kind
 from core.sensitivity.ranking import Metric, ranking
 from core.targets import Precision
@@ -13,7 +14,7 @@ from ui.figures.graph import graph_data
 from ui.figures.sensitivity import axis
 from ui.measure import MOST_SAMPLES, Halves, guessing
 from ui.rows import Row, edges
-from ui.views import autotune, best_default, common, easy_model, fixes, remedies
+from ui.views import autotune, best_default, common, easy_model, fixes, remedies, saturation
 
 TAB, KEPT_TAB = "improve", "improve_kept"
 SHOWN = 3  # layers to look at first
@@ -34,6 +35,7 @@ def render() -> None:
     _cards(now, live, rows)
     with st.container():  # always there
         _suspicious(now, live)
+        saturation.overview(now, live.value)
         if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
             st.info(
                 "No layer is quantized: the exported model computes what the float model computes. "
@@ -203,8 +205,16 @@ def _latency(found: Latency | None) -> Card:
         tone="" if change == "same speed" else "good" if ratio > 1 else "bad",
         note=f"float\u00a0{found.float_ms:#.3g}\u00a0ms".replace(".\u00a0", "\u00a0"),
         tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
-        f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.",
+        f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.{_no_vnni(found)}",
     )
+
+
+def _no_vnni(found: Latency) -> str:
+    """What is to be expected of integer kernels here."""
+    if not integer_sums().saturates:
+        return ""
+    slow = " This CPU has no VNNI, which integer kernels need to be much faster than float."
+    return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 
 def _halves(live: state.Live, few: str) -> None:

@@ -4,10 +4,22 @@ import streamlit as st
 
 from core import project as projects
 from core.errors import QuantScopeError
+from core.machine import integer_sums
 from core.targets import target
 from ui import state, text
 from ui.components.refresh import listen
 from ui.views import common
+
+
+def _processor() -> None:
+    """What integer kernels do on this machine."""
+    if integer_sums().saturates:
+        st.caption(
+            "CPU without VNNI",
+            help="A default ONNX Runtime session adds pairs of products in 16 bits on this CPU, and cuts off "
+            "what does not fit. The figures here come from exact sums; Overview and Export tell what a "
+            "default session does. `quantscope doctor` says more of this machine.",
+        )
 
 
 @common.guarded
@@ -33,6 +45,7 @@ def render() -> None:
                 f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
                 f"Target: {text.escape(target(ready.recipe.target).label)}"
             )
+            _processor()
         with st.container(horizontal=True, gap="small", wrap=False):
             st.button(
                 "",
