@@ -38,7 +38,7 @@ from core.progress import Cancelled, ProgressFn, report
 from core.quant import Encoding, Range, ScaleRule, encoding_from_range, kept_range
 from core.recipe import Encodings, Recipe, activation_spec
 from core.samples import Samples
-from core.saturation import fitted, pairs_of
+from core.saturation import least_safe, pairs_of
 from core.thresholds import Method
 
 Float64 = npt.NDArray[np.float64]
@@ -297,7 +297,7 @@ class _Search:
         raw = self.raw[member.reader.layer]
         scaled = replace(raw, scale=np.asarray(raw.scale * factors.reshape(raw.scale.shape), np.float32))
         rule = self.recipe.choice(member.reader.layer).scale_rule or ScaleRule.FREE
-        return fitted(scaled, self.pairs[member.reader.layer], rule)
+        return least_safe(scaled, self.pairs[member.reader.layer], rule)
 
     def _tune_range(self) -> bool:
         """Scale the range as a whole, and where both ends can move, each of them; whether any did."""

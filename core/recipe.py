@@ -19,7 +19,7 @@ from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
 from core.representable import why_float
-from core.saturation import fitted, pairs_of
+from core.saturation import best_safe, least_safe, pairs_of
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
@@ -312,9 +312,9 @@ class _Resolver:
         else:
             spec = replace(base, axis=axis, scale_rule=rule)
             meeting = pairs_of(array, self.nodes[node], place_.operand, axis) if bounded else None
-            raw = fitted(weight_encoding(array, spec, method), meeting, rule)
+            raw = best_safe(weight_encoding(array, spec, method), array, meeting, rule)
             if factors is not None:
-                raw = fitted(_multiplied(raw, factors, place_.layer), meeting, rule)
+                raw = least_safe(_multiplied(raw, factors, place_.layer), meeting, rule)
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
         roomy = self._with_room(place_, array, raw)
         # The room for a bias is no power of two, but the next one is enough.

@@ -11,6 +11,7 @@ operand have no integer kernel at all. `core.machine` probes this where the proc
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,52 +20,52 @@ import onnx_ir as ir
 from core import machine
 from core.jit import compiled
 from core.quant import Encoding, ScaleRule, raised_scale
+from core.weights import channel_rows, squared_error
 
+REACH, TRIALS = 0.2, 32  # how far above the least safe scale others are tried, and how many
 LIMIT = 128  # of |b0 + b1|: 255 · 128 = 32640 fits 16 bits, 255 · 129 does not
 
 Float32 = npt.NDArray[np.float32]
+Values = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 
 
-def reading_order(node: ir.Node, shape: tuple[int, ...], operand: int) -> Indices | None:
-    """Flat indices of a weight in the order its kernel reads them: (outputs, weights an output).
+def reading_order(values: Values, node: ir.Node, operand: int) -> Values | None:
+    """Something of a weight's shape in the order its kernel reads the weight: (outputs, weights an output).
 
     Args:
+        values: The weight, or anything that goes with it.
         node: The Conv, Gemm or MatMul.
-        shape: Of its weight.
         operand: Which input of the node the weight is.
 
     Returns:
         None where the kernel does not add in 16 bits, or there is no integer kernel.
     """
-    indices = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(shape)
-    if operand != 1 or node.op_type not in ("Conv", "Gemm", "MatMul") or len(shape) < 2:
+    if operand != 1 or node.op_type not in ("Conv", "Gemm", "MatMul") or values.ndim < 2:
         return None
     if node.op_type == "Conv":
-        if depthwise(node, shape):
-            return None
-        return np.moveaxis(indices, 1, -1).reshape(shape[0], -1)
+        groups = int(node.attributes.get_int("group", 1))
+        depthwise = groups > 1 and values.shape[:2] == (groups, 1)
+        return None if depthwise else np.moveaxis(values, 1, -1).reshape(len(values), -1)
     if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
-        return indices
-    return np.ascontiguousarray(indices.swapaxes(-1, -2)).reshape(-1, shape[-2])
+        return values
+    return values.swapaxes(-1, -2).reshape(-1, values.shape[-2])
 
 
-def depthwise(node: ir.Node, shape: tuple[int, ...]) -> bool:
-    """Whether a Conv has as many groups as outputs, each of one input channel."""
-    groups = int(node.attributes.get_int("group", 1))
-    return groups > 1 and shape[0] == groups and shape[1] == 1
+def neighbours(rows: Values) -> Values:
+    """What is added first, of something in reading order: (outputs, pairs, 2), without a last single one."""
+    even = rows.shape[1] // 2 * 2
+    return rows[:, :even].reshape(len(rows), -1, 2)
 
 
-def neighbours(order: Indices) -> Indices:
-    """The pairs that are added first: (outputs, pairs, 2) flat indices; a last single weight is left out."""
-    even = order.shape[1] // 2 * 2
-    return order[:, :even].reshape(len(order), -1, 2)
-
-
-def partners(order: Indices, size: int) -> Indices:
-    """For each weight the flat index of its neighbour, (size,); -1 where it has none."""
+def partners(shape: tuple[int, ...], node: ir.Node, operand: int) -> Indices | None:
+    """For each weight the flat index of its neighbour, -1 where it has none: (size,); or None, as above."""
+    size = int(np.prod(shape))
+    rows = reading_order(np.arange(size, dtype=np.int64).reshape(shape), node, operand)
+    if rows is None:
+        return None
     found = np.full(size, -1, np.int64)
-    pairs = neighbours(order).reshape(-1, 2)
+    pairs = neighbours(rows).reshape(-1, 2)
     found[pairs[:, 0]], found[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
     return found
 
@@ -74,7 +75,7 @@ class Pairs:
     """Weights whose products a kernel adds in 16 bits."""
 
     values: Float32  # (n, 2)
-    scales: Indices  # (n,): the number of the scale that both have
+    scales: Indices  # (n,): the number of the scale that both have, in rising order
 
 
 def pairs_of(
@@ -89,37 +90,29 @@ def pairs_of(
         weight: As stored.
         node: That multiplies by it.
         operand: Which input of the node it is.
-        axis: Channel axis of its scales; None = one scale.
+        axis: Channel axis of its scales, which is that of the outputs; None = one scale.
         known_order: Whether `reading_order` is true of the kernel; None = as `core.machine` finds.
 
     Returns:
         None where nothing can saturate.
     """
-    shape = weight.shape
-    channel = np.zeros(shape, np.int64)
-    if axis is not None:
-        counted = np.arange(shape[axis], dtype=np.int64)
-        others = [other for other in range(weight.ndim) if other != axis]
-        channel = np.broadcast_to(np.expand_dims(counted, others), shape)
-    flat, scale = weight.reshape(-1), channel.reshape(-1)
     if machine.pairs_are_neighbours() if known_order is None else known_order:
-        order = reading_order(node, shape, operand)
-        if order is None or order.shape[1] < 2:
+        rows = reading_order(weight, node, operand)
+        if rows is None:
             return None
-        indices = neighbours(order).reshape(-1, 2)
-        indices = indices[flat[indices[:, 0]] * flat[indices[:, 1]] > 0.0]
-        return Pairs(values=flat[indices], scales=scale[indices[:, 0]])
-    found: list[Float32] = []
-    numbers: list[int] = []
-    for number in range(1 if axis is None else shape[axis]):
-        own = flat[scale == number]
-        if own.size >= 2:
-            found += [np.partition(side, -2)[-2:] for side in (np.maximum(own, 0), np.maximum(-own, 0))]
-            numbers += [number, number]
-    return Pairs(values=np.array(found, np.float32), scales=np.array(numbers, np.int64)) if found else None
+        pairs = neighbours(rows)
+    else:
+        rows = channel_rows(weight, axis)
+        if rows.shape[1] < 2:
+            return None
+        sides = np.stack([np.maximum(rows, 0), np.maximum(-rows, 0)], axis=1)
+        pairs = np.partition(sides, -2, axis=-1)[..., -2:]
+    scales = np.zeros(len(rows), np.int64) if axis is None else np.arange(len(rows), dtype=np.int64)
+    meeting = pairs[..., 0] * pairs[..., 1] > 0.0
+    return Pairs(values=pairs[meeting], scales=np.repeat(scales, meeting.sum(axis=1)))
 
 
-def fitted(encoding: Encoding, pairs: Pairs | None, rule: ScaleRule = ScaleRule.FREE) -> Encoding:
+def least_safe(encoding: Encoding, pairs: Pairs | None, rule: ScaleRule = ScaleRule.FREE) -> Encoding:
     """A weight's encoding with each scale raised just until every pair of rounded weights fits.
 
     A larger scale makes no integer larger, so that the least one is found by bisection, to the last bit of
@@ -132,11 +125,39 @@ def fitted(encoding: Encoding, pairs: Pairs | None, rule: ScaleRule = ScaleRule.
     """
     if pairs is None:
         return encoding
-    order = np.argsort(pairs.scales, kind="stable")
-    starts = np.searchsorted(pairs.scales[order], np.arange(encoding.scale.size + 1)).astype(np.int64)
+    starts = np.searchsorted(pairs.scales, np.arange(encoding.scale.size + 1)).astype(np.int64)
     scale = np.array(encoding.scale.reshape(-1), np.float32)
-    _raise(scale, np.abs(pairs.values[order]), starts, max(-encoding.qmin, encoding.qmax))
+    _raise(scale, np.abs(pairs.values), starts, max(-encoding.qmin, encoding.qmax))
     return replace(encoding, scale=raised_scale(scale.reshape(encoding.scale.shape), rule))
+
+
+def best_safe(
+    encoding: Encoding, weight: Float32, pairs: Pairs | None, rule: ScaleRule = ScaleRule.FREE
+) -> Encoding:
+    """As `least_safe`, with each scale that had to be raised at the best of those a little above the least one.
+
+    Such a scale has no range to fit any more, and where a channel has few weights, some scales happen to lie
+    closer to all of them than others.
+
+    Args:
+        encoding: Of the weight, with zero point 0.
+        weight: As stored.
+        pairs: Of the weight.
+        rule: Scales allowed.
+    """
+    least = least_safe(encoding, pairs, rule)
+    raised = np.atleast_1d(least.scale > encoding.scale)
+    if rule is not ScaleRule.FREE or not raised.any():
+        return least
+    rows = channel_rows(weight, encoding.axis)[raised]
+    start = np.atleast_1d(least.scale)[raised]
+    tried = start * np.linspace(1.0, 1.0 + REACH, TRIALS, dtype=np.float32)[:, None]
+    zero = np.zeros(len(rows), np.float32)
+    ends = float(encoding.qmin), float(encoding.qmax)
+    errors = np.array([squared_error(rows, scale, zero, *ends) for scale in tried])
+    scale = np.atleast_1d(least.scale).copy()
+    scale[raised] = tried[errors.argmin(axis=0), np.arange(len(rows))]
+    return replace(least, scale=scale.reshape(least.scale.shape))
 
 
 @compiled
@@ -182,8 +203,7 @@ def _summed(pair: Float32, scale: np.float32, most: np.float32) -> np.float32:
 
 def worst_sum(integers: npt.NDArray[np.integer], node: ir.Node, operand: int) -> int:
     """The largest |b0 + b1| of a stored weight's pairs; 0 where its kernel does not saturate."""
-    order = reading_order(node, integers.shape, operand)
-    if order is None:
+    rows = reading_order(integers, node, operand)
+    if rows is None:
         return 0
-    pairs = integers.reshape(-1)[neighbours(order)].astype(np.int32)
-    return int(np.abs(pairs.sum(axis=-1)).max(initial=0))
+    return int(np.abs(neighbours(rows).sum(axis=-1, dtype=np.int32)).max(initial=0))

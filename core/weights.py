@@ -63,7 +63,7 @@ def _power_of_two(rows: Float32, low: Float32, high: Float32, spec: QuantSpec) -
         zero = np.clip(np.rint(middle + 2 * (zero - middle)), spec.qmin, spec.qmax).astype(np.int32)
     smaller = replace(larger, scale=larger.scale / np.float32(2), zero_point=zero)
     errors = [
-        _squared_error(rows, e.scale, e.zero_point.astype(np.float32), float(e.qmin), float(e.qmax))
+        squared_error(rows, e.scale, e.zero_point.astype(np.float32), float(e.qmin), float(e.qmax))
         for e in (larger, smaller)
     ]
     better = (errors[1] < errors[0]) & (smaller.scale >= np.finfo(np.float32).tiny)
@@ -101,14 +101,15 @@ def _least_squares_factor(rows: Float32, low: Float32, high: Float32, spec: Quan
     for i, factor in enumerate(factors):
         encoding = encoding_from_ranges(low * factor, high * factor, spec)
         zero = encoding.zero_point.astype(np.float32)
-        loss[i] = _squared_error(rows, encoding.scale, zero, float(encoding.qmin), float(encoding.qmax))
+        loss[i] = squared_error(rows, encoding.scale, zero, float(encoding.qmin), float(encoding.qmax))
     return np.asarray(factors[loss.argmin(axis=0)], np.float32)
 
 
 @compiled
-def _squared_error(
+def squared_error(
     rows: Float32, scale: Float32, zero: Float32, qmin: float, qmax: float
 ) -> npt.NDArray[np.float64]:
+    """Squared error of each row, rounded with a scale and zero point of its own."""
     out = np.zeros(rows.shape[0])
     for r in range(rows.shape[0]):
         inverse = np.float32(1.0) / scale[r]

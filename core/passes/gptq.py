@@ -67,7 +67,7 @@ def round_weights(weight: Float64, gram: Float64, grid: Grid, partner: Columns |
             = no such bound.
     """
     mates = np.full(weight.shape[-1], -1) if partner is None else partner
-    nearest = within_limit(grid.nearest(weight), mates)
+    nearest = within_limit(grid.nearest(weight), mates, weight / grid.scale[..., None])
     integers = _gptq(weight, gram, grid, mates)
     better = row_errors(weight, integers, grid, gram) < row_errors(weight, nearest, grid, gram)
     integers = np.where(better[..., None], integers, nearest)
@@ -78,12 +78,19 @@ def round_weights(weight: Float64, gram: Float64, grid: Grid, partner: Columns |
     return integers
 
 
-def within_limit(integers: Float64, partner: Columns) -> Float64:
-    """The integers with each pair's sum brought within `LIMIT` by changing the first of the two."""
+def within_limit(integers: Float64, partner: Columns, real: Float64) -> Float64:
+    """Integers (G, O, K) with each pair's sum brought within `LIMIT` by the one that was rounded away more.
+
+    At the least safe scale a pair is too large only where a `real` value lies on the border of two integers.
+    """
     first = np.flatnonzero(partner > np.arange(partner.size))
+    second = partner[first]
     out = integers.copy()
-    sums = out[..., first] + out[..., partner[first]]
-    out[..., first] -= np.sign(sums) * np.maximum(np.abs(sums) - LIMIT, 0.0)
+    sums = out[..., first] + out[..., second]
+    excess = np.sign(sums) * np.maximum(np.abs(sums) - LIMIT, 0.0)
+    away = np.sign(sums) * (out - real)[..., first] >= np.sign(sums) * (out - real)[..., second]
+    out[..., first] -= np.where(away, excess, 0.0)
+    out[..., second] -= np.where(away, 0.0, excess)
     return out
 
 

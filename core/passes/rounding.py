@@ -19,7 +19,7 @@ from core.quant import Encoding
 from core.recipe import Encodings
 from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples
-from core.saturation import partners, reading_order
+from core.saturation import partners
 from core.session import float_session
 
 SAMPLES = 64
@@ -144,14 +144,13 @@ def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str
 def _partner(product_: Product) -> npt.NDArray[np.int64] | None:
     """For each column that of the weight which the kernel adds with it; None where it adds none first."""
     weight = product_.linear.weight
-    order = reading_order(product_.linear.node, weight.shape, 1)
-    if order is None:
+    found = partners(weight.shape, product_.linear.node, 1)
+    if found is None:
         return None
     numbers = np.arange(weight.size, dtype=np.int64).reshape(weight.shape)
     columns = product_.matrix(numbers)[0, 0]  # alike for all outputs
-    beside = partners(order, weight.size)[columns]
     column_of = {int(number): column for column, number in enumerate(columns)}
-    return np.array([column_of.get(int(number), -1) for number in beside], np.int64)
+    return np.array([column_of.get(int(number), -1) for number in found[columns]], np.int64)
 
 
 def _groups(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
