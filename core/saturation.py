@@ -134,7 +134,7 @@ def least_safe(encoding: Encoding, pairs: Pairs | None, rule: ScaleRule = ScaleR
 def best_safe(
     encoding: Encoding, weight: Float32, pairs: Pairs | None, rule: ScaleRule = ScaleRule.FREE
 ) -> Encoding:
-    """As `least_safe`, with each scale that had to be raised at the best of those a little above the least one.
+    """As `least_safe`, but scales that had to be raised are the best of those a little above the least ones.
 
     Such a scale has no range to fit any more, and where a channel has few weights, some scales happen to lie
     closer to all of them than others.

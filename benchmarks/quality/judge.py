@@ -29,14 +29,14 @@ class Figures:
     quantized: int  # activations that pass through integers
 
 
-def session(path: Path, threads: int = 2) -> ort.InferenceSession:
-    """Every optimization, integer kernels for Q/DQ pairs, and exact sums on every processor."""
-    return open_session(path, session_options(threads))
+def session(path: Path, threads: int = 2, *, exact: bool = True) -> ort.InferenceSession:
+    """Every optimization, integer kernels for Q/DQ pairs, and exact sums on every processor, if wanted."""
+    return open_session(path, session_options(threads, exact=exact))
 
 
-def logits(path: Path, network: Network) -> Array:
+def logits(path: Path, network: Network, *, exact: bool = True) -> Array:
     """(samples, classes) on the samples held out."""
-    runner = session(path)
+    runner = session(path, exact=exact)
     cuts = range(BATCH, len(network.held_out), BATCH)
     return np.concatenate(
         [runner.run(None, {network.input: part})[0] for part in np.split(network.held_out, cuts)]
@@ -50,13 +50,14 @@ def figures(path: Path, network: Network, reference: Array) -> Figures:
     return Figures(
         top1=float(np.mean(answer == network.labels)),
         agreement=float(np.mean(answer == reference.argmax(axis=1))),
-        sqnr_db=_sqnr_db(reference, found),
+        sqnr_db=sqnr_db(reference, found),
         size_bytes=path.stat().st_size,
         quantized=quantized_activations(onnx.load(path)),
     )
 
 
-def _sqnr_db(reference: npt.NDArray[np.floating], found: npt.NDArray[np.floating]) -> float:
+def sqnr_db(reference: npt.NDArray[np.floating], found: npt.NDArray[np.floating]) -> float:
+    """Signal to quantization noise of all values taken as one vector; inf = equal."""
     signal = np.sum(np.square(reference, dtype=np.float64))
     noise = np.sum(np.square(np.subtract(reference, found, dtype=np.float64)))
     return float(10 * np.log10(signal / noise)) if noise else float("inf")
@@ -69,9 +70,9 @@ def quantized_activations(model: onnx.ModelProto) -> int:
     return len({node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"} - constants)
 
 
-def latencies_ms(paths: Mapping[str, Path], network: Network) -> dict[str, float]:
+def latencies_ms(paths: Mapping[str, Path], network: Network, *, exact: bool = True) -> dict[str, float]:
     """Median time of one sample on one thread, the files taking turns."""
-    runners = {label: session(path, threads=1) for label, path in paths.items()}
+    runners = {label: session(path, threads=1, exact=exact) for label, path in paths.items()}
     times: dict[str, list[float]] = {label: [] for label in runners}
     for number in range(-3, RUNS):
         feed = {network.input: network.held_out[number % 8 : number % 8 + 1]}
