@@ -108,7 +108,7 @@ def pairs_of(
         sides = np.stack([np.maximum(rows, 0), np.maximum(-rows, 0)], axis=1)
         pairs = np.partition(sides, -2, axis=-1)[..., -2:]
     scales = np.zeros(len(rows), np.int64) if axis is None else np.arange(len(rows), dtype=np.int64)
-    meeting = pairs[..., 0] * pairs[..., 1] > 0.0
+    meeting = np.signbit(pairs[..., 0]) == np.signbit(pairs[..., 1])
     return Pairs(values=pairs[meeting], scales=np.repeat(scales, meeting.sum(axis=1)))
 
 
@@ -168,15 +168,17 @@ def _raise(scale: Float32, pairs: Float32, starts: Indices, largest_integer: int
         low = scale[number]
         waiting = np.empty(starts[number + 1] - starts[number], np.int64)  # pairs that do not fit at `low`
         count = 0
-        largest = np.float32(0.0)
+        high = np.float32(0.0)
         for i in range(starts[number], starts[number + 1]):
             if _summed(pairs[i], low, most) > LIMIT:
                 waiting[count] = i
                 count += 1
-                largest = max(largest, pairs[i, 0] + pairs[i, 1])
+                # Two roundings add one at most.
+                high = max(
+                    high, pairs[i, 0] / np.float32(LIMIT - 1.5) + pairs[i, 1] / np.float32(LIMIT - 1.5)
+                )
         if not count:
             continue
-        high = np.float32(largest / np.float32(LIMIT - 1.5))  # two roundings add one at most
         while True:
             middle = np.float32(low + (high - low) * np.float32(0.5))
             if middle <= low or middle >= high:

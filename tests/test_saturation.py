@@ -76,11 +76,17 @@ def test_saturation_shows_on_these_networks(name: str) -> None:
     assert any(not np.array_equal(exact.run(None, i)[0], cut.run(None, i)[0]) for i in items)
 
 
-@given(st.integers(0, len(WEIGHTS) - 1), st.integers(0, 10**6), st.sampled_from(list(WeightMethod)))
+@given(
+    st.integers(0, len(WEIGHTS) - 1),
+    st.integers(0, 10**6),
+    st.sampled_from(list(WeightMethod)),
+    st.sampled_from([1.0, 1e-33, 1e36]),
+)
 def test_no_pair_saturates_and_no_smaller_scale_would_do(
-    number: int, seed: int, method: WeightMethod
+    number: int, seed: int, method: WeightMethod, size: float
 ) -> None:
     weight, node, axis = case(number, seed)
+    weight = np.clip(weight, -100, 100) * np.float32(size)
     spec = QuantSpec(type=INT8, symmetric=True, narrow_range=True, axis=axis)
     raw = weight_encoding(weight, spec, method)
     found = least_safe(raw, pairs_of(weight, node, 1, axis, known_order=True))
