@@ -245,12 +245,38 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
         f"        yield {{'{input_name()}': np.zeros({input_shape()}, np.float32)}}\n",
         encoding="utf-8",
     )
+    interrupt(reader, tmp_path)
+
+
+def test_control_c_that_gets_lost_is_repeated(tmp_path: Path) -> None:
+    """As an interrupt is lost that comes while a finalizer or a callback from C runs."""
+    reader = tmp_path / "deaf.py"
+    reader.write_text(
+        "import time, numpy as np\n"
+        "def samples():\n"
+        "    lost = False\n"
+        "    for i in range(10_000):\n"
+        "        print('ready', flush=True)\n"
+        "        try:\n"
+        "            time.sleep(0.05)\n"
+        "        except KeyboardInterrupt:\n"
+        "            if lost:\n"
+        "                raise\n"
+        "            lost = True\n"
+        f"        yield {{'{input_name()}': np.zeros({input_shape()}, np.float32)}}\n",
+        encoding="utf-8",
+    )
+    interrupt(reader, tmp_path)
+
+
+def interrupt(reader: Path, folder: Path) -> None:
+    """Quantize with a user's reader, press Ctrl-C once it is asked, and see that the command ends well."""
     command = [sys.executable, "-m", "ui.cli", "quantize", str(MLP.model), "--data", str(reader)]
-    command += ["-o", str(tmp_path / "q.onnx"), "--no-cache"]
+    command += ["-o", str(folder / "q.onnx"), "--no-cache"]
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env=command_env(tmp_path),
+        env=command_env(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -263,7 +289,7 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"
-    assert not (tmp_path / "q.onnx").exists()
+    assert not (folder / "q.onnx").exists()
 
 
 def input_name() -> str:

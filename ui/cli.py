@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -346,8 +347,11 @@ def with_command(arguments: Sequence[str]) -> list[str]:
     return ["app", *out] if is_path else out
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line; returns the exit code and never raises."""
+def run(arguments: Sequence[str], *, heed: bool = False) -> int:
+    """Carry out one command line; returns the exit code and never raises.
+
+    With `heed`, Ctrl-C ends it even where Python loses the first one; only the main thread can do so.
+    """
     words = list(arguments)
     head = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in head  # wherever it stands, also behind the command
@@ -356,7 +360,8 @@ def run(arguments: Sequence[str]) -> int:
     token = DEBUG.set(debug)
     try:
         command = typer.main.get_command(app)
-        code = command.main(args=with_command(words), prog_name="quantscope", standalone_mode=False)
+        with console.interruptible() if heed else nullcontext():
+            code = command.main(args=with_command(words), prog_name="quantscope", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # newer Typer turns Ctrl-C into this code, older raise Abort
             raise KeyboardInterrupt
@@ -388,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal lacks must not end the command
             stream.reconfigure(errors="replace")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments, heed=True))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
 import sys
+import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from enum import Enum
@@ -16,6 +19,7 @@ from core.errors import QuantScopeError
 from core.progress import Progress, ProgressFn
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
+INSIST_SECONDS = 3.0  # after which an interrupt that nothing came of is repeated
 SPARSE_SECONDS = 10.0  # time between progress lines where stderr is not a terminal
 
 
@@ -158,6 +162,34 @@ def _sparse(label: str, clock: Callable[[], float] = time.monotonic) -> Progress
             note(f"{progress.label or label}: {progress.done} of {progress.total}")
 
     return report
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C raises `KeyboardInterrupt` until that arrives; for the main thread.
+
+    Python drops an exception where none can be passed on, as in a finalizer or in a callback from C, and the
+    interrupt with it: then it is raised once more.
+    """
+    answered, insisting = threading.Event(), False
+
+    def insist() -> None:
+        while not answered.wait(INSIST_SECONDS):
+            interrupt_main()
+
+    def interrupt(signum: int, frame: object) -> None:
+        nonlocal insisting
+        if not insisting:
+            insisting = True
+            threading.Thread(target=insist, daemon=True).start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        answered.set()
+        signal.signal(signal.SIGINT, before)
 
 
 def explain(error: Exception) -> tuple[int, str]:
