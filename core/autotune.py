@@ -22,6 +22,7 @@ from core.tune import Trial, closeness, measured_default, split_samples, toggled
 
 CHOOSING = 48  # samples that choices are made on
 GAIN_DB = 0.05  # what a step must win to be kept
+SAME_DB = 1.0  # what ranges from all samples may cost
 GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
 WORST = 10  # layers whose method is tried one by one
@@ -112,7 +113,7 @@ def tune(
         model: The float model.
         samples: Calibration samples.
         recipe: What to start from.
-        statistics: Of the model on these samples, used where there are too few to hold any out.
+        statistics: Of the model on these samples, used where there are too few to hold any out, and last.
         threads: Samples run side by side; None = one a processor.
         partial: When cancelled after something was kept, return that, with `complete` False.
         watch: Told of each step as it ends.
@@ -142,15 +143,17 @@ def tune(
         if not (partial and search.verdicts):
             raise
         complete = False
-    best = (minmax, plain)
+    best, chosen = minmax.closeness, plain
     for recipe_, verdict in search.verdicts:
-        if verdict.closeness > best[0].closeness and verdict.not_worse_than(minmax):
-            best = verdict, recipe_
+        if verdict.closeness > best and verdict.not_worse_than(minmax):
+            best, chosen = verdict.closeness, recipe_
+    if held is not None and complete and chosen is not plain:
+        best, chosen = search.settled(chosen, best, samples, statistics)
     return Tuned(
-        recipe=best[1],
+        recipe=chosen,
         steps=tuple(search.steps),
         minmax_db=minmax.closeness,
-        tuned_db=best[0].closeness,
+        tuned_db=best,
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
         complete=complete,
@@ -276,6 +279,49 @@ class _Search:
                 changed, best_db = tried, score
         if changed is not recipe:
             self._offer(changed, "layers set one by one, biases corrected anew", "the gains add up")
+
+    def settled(
+        self, recipe: Recipe, judged_db: float, samples: Samples, statistics: Statistics | None
+    ) -> tuple[float, Recipe]:
+        """The recipe as it is exported: with ranges from all samples, those that judge among them.
+
+        A method that cuts off a share of the values may cut elsewhere then, where outliers are about as
+        frequent as that share. Where the result loses by it, the default is chosen once more.
+        """
+        self.trying = "ranges from all samples"
+
+        def build(recipe: Recipe) -> Quantized:
+            return quantize(
+                self.model,
+                recipe,
+                samples,
+                statistics=statistics,
+                threads=self.threads,
+                cache=False,
+                progress=self._alive,
+            )
+
+        built = build(recipe)
+        score = self._judge(built.proto)
+        if score >= judged_db - SAME_DB:
+            return judged_db, recipe
+        why = "Not kept: they cut off elsewhere, and another default is tried."
+        self._tell("ranges from all samples", score, False, why)
+        quick = []
+        for tried in (recipe.with_default(**changes) for changes in METHODS):
+            encodings = resolve(tried, built.statistics, built.model, previous=built.encodings)
+            carried = carry_over(built.model, encodings, built.encodings)
+            quick.append((self._judge(quantize_model(built.model, carried)), tried))
+        _, other = max(quick, key=lambda trial: trial[0])
+        gained = self._judge(build(other).proto)
+        kept = gained > score
+        why = "Kept: best with them." if kept else "Not kept: no gain."
+        self._tell(f"default {_described(other.default)} for all samples", gained, kept, why)
+        return (min(gained, judged_db), other) if kept else (score, recipe)
+
+    def _judge(self, proto: onnx.ModelProto) -> float:
+        """Closeness on the samples held out."""
+        return closeness(preview(self.judge, proto, layers=False, threads=self.threads, progress=self._alive))
 
     def _best(self) -> tuple[Recipe, Quantized]:
         assert self.best is not None, "the defaults come first"

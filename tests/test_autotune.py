@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from core.autotune import Step, Tuned, tune
+from core.autotune import Step, Tuned, _Search, tune
+from core.calibrate import calibrate
 from core.data import open_samples
 from core.evaluate import float_reference, preview
 from core.model import load_model
@@ -49,6 +50,30 @@ def test_tuned_is_far_closer_to_float_than_minmax_where_minmax_fails() -> None:
 def test_tuned_is_not_worse_than_minmax_where_minmax_does_well(tuned: Tuned) -> None:
     assert tuned.held_out > 0
     assert tuned.tuned_db >= tuned.minmax_db > 35
+
+
+def test_ranges_from_all_samples_are_measured_too() -> None:
+    """A share of 99.999 % cuts the stuck pixels of the digits off with some samples, and not with all of them."""
+    sample = SAMPLES["digits_mobilenet"]
+    model = load_model(sample.model)
+    samples = open_samples(sample.calibration, model)
+    fitted, held = split_samples(samples)
+    assert held is not None
+    known = calibrate(model, fitted, cache=False)
+    search = _Search(model, fitted, known, fitted.take(16), held, None, None)
+    recipe = Recipe().with_default(method=Method.PERCENTILE, percentile=99.999).with_passes("equalize")
+    promised = search.judged(search.build(recipe)).closeness
+    kept_db, kept = search.settled(recipe, promised, samples, None)
+    before, after = (
+        search.judged(quantize(model, r, samples, cache=False)).closeness for r in (recipe, kept)
+    )
+    assert before < promised - 5
+    assert after > before + 5
+    assert kept_db == pytest.approx(min(after, promised))
+    assert [step.kept for step in search.steps] == [False, True]
+    fine = recipe.with_default(method=Method.KL_V2)
+    judged = search.judged(search.build(fine)).closeness
+    assert search.settled(fine, judged, samples, None) == (judged, fine)
 
 
 def test_the_order_of_samples_does_not_matter(tuned: Tuned) -> None:
