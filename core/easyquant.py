@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from core.encodings import fits_pairs
+from core.encodings import adds_pairs
 from core.layeroutput import (
     Reader,
     Sampled,
@@ -36,9 +36,9 @@ from core.model import Model
 from core.passes.picking import Picked, pick
 from core.progress import Cancelled, ProgressFn, report
 from core.quant import Encoding, Range, ScaleRule, encoding_from_range, kept_range
-from core.recipe import Encodings, Recipe, activation_spec
+from core.recipe import Encodings, Recipe, activation_spec, unmultiplied_weight
 from core.samples import Samples
-from core.saturation import least_safe, pairs_of
+from core.saturation import Pairs, least_safe, pairs_of
 from core.thresholds import Method
 
 Float64 = npt.NDArray[np.float64]
@@ -224,14 +224,18 @@ class _Search:
             self.spec = activation_spec(placement.target, recipe.choice(placement.tensors[root]))
         self.given = self.range = kept_range(self.encoding, self.spec)
         self.raw = {m.reader.layer: encodings.raw_weights[m.reader.node] for m in members}
-        self.pairs = {
-            m.reader.layer: pairs_of(
-                m.reader.weight, m.reader.product.linear.node, 1, self.raw[m.reader.layer].axis
-            )
-            if fits_pairs(encodings, m.reader.place)
-            else None
-            for m in members
-        }
+        self.pairs: dict[str, Pairs | None] = {}
+        self.had: dict[
+            str, Float64
+        ] = {}  # factors that the scales have already, as far as the target lets them
+        for m in members:
+            layer, place, raw = m.reader.layer, m.reader.place, self.raw[m.reader.layer]
+            bounded = adds_pairs(placement.target, encodings.activations.get(place.input))
+            node = m.reader.product.linear.node
+            pairs = self.pairs[layer] = pairs_of(m.reader.weight, node, 1, raw.axis) if bounded else None
+            choice = recipe.choice(layer)
+            plain = unmultiplied_weight(placement.target, place, choice, m.reader.weight, pairs)
+            self.had[layer] = (raw.scale / plain.scale).astype(np.float64).reshape(-1)
         self.factors = {name: np.ones(e.scale.size) for name, e in self.raw.items()}
         self.matrices = {m.reader.layer: m.reader.rounded(self.raw[m.reader.layer]) for m in members}
         self.rows = {m.reader.layer: m.quantized_rows(self.encoding) for m in members}
@@ -265,9 +269,8 @@ class _Search:
         ]
 
     def _total_factors(self, layer: str) -> tuple[float, ...]:
-        """Factors of the scales without those that the recipe already had."""
-        had = np.asarray(self.recipe.choice(layer).weight_factors or (1.0,))
-        return tuple(np.round(self.factors[layer] * had, 6).tolist())
+        """Factors of the scales in all, with those that the recipe had."""
+        return tuple(np.round(self.factors[layer] * self.had[layer], 6).tolist())
 
     def _cosines(self) -> list[float]:
         return [m.cosine(self.rows[m.reader.layer], self.matrices[m.reader.layer]) for m in self.members]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from core.placement import Placement, WeightPlacement
+from core.placement import Placement
 from core.quant import Encoding, dequantize, fake_quantize
 from core.targets import Target
 from core.thresholds import Search
@@ -45,14 +45,13 @@ class Encodings:
         return fake_quantize(values, encoding) if chosen is None else dequantize(chosen, encoding)
 
 
-def fits_pairs(encodings: Encodings, place: WeightPlacement) -> bool:
-    """Whether a weight's integers must keep products of neighbours within 16 bits (`core.saturation`).
-
-    They must if the target says so and the weight meets 8-bit activations: others have no integer kernel.
-    """
-    return adds_pairs(encodings.placement.target, encodings.activations.get(place.input))
-
-
 def adds_pairs(target: Target, input_: Encoding | None) -> bool:
-    """The same for a weight that meets this input; None = one that stays float."""
+    """Whether a weight must keep products of neighbours within 16 bits (`core.saturation`).
+
+    It must if the target says so and the weight meets 8-bit activations: others have no integer kernel.
+
+    Args:
+        target: That the weight is for.
+        input_: Of the activation that it meets; None = one that stays float.
+    """
     return target.fits_pairs and input_ is not None and input_.type.bits <= 8

@@ -67,7 +67,12 @@ class Machine:
 @lru_cache(maxsize=1)
 def integer_sums() -> IntegerSums:
     """Find out by running a few tiny kernels; milliseconds, once a process."""
-    cases = [_Product(8), _Convolution(2, (2, 2)), _Convolution(3, (1, 1)), _Depthwise((2, 2))]
+    cases = (
+        _product(8),
+        _convolution(2, (2, 2)),
+        _convolution(3, (1, 1)),
+        _convolution(1, (2, 2), depthwise=True),
+    )
     wrong = [case.wrong(exact=False) for case in cases]
     return IntegerSums(
         saturates=any(found.any() for found in wrong),
@@ -92,56 +97,65 @@ def _release() -> tuple[int, ...]:
     return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
-class _Product:
-    """A matrix product with one column for each pair of `inner` weights: two are large, the others 0."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """A kernel with one output for each pair of weights: two are large, the others 0."""
 
-    def __init__(self, inner: int) -> None:
-        pairs = list(combinations(range(inner), 2))
-        self.rows: npt.NDArray[np.int8] = np.zeros((len(pairs), inner), np.int8)
-        for row, pair in enumerate(pairs):
-            self.rows[row, list(pair)] = _WEIGHT
-        self.expected = np.array([a % 2 == 0 and b == a + 1 for a, b in pairs])
+    node: onnx.NodeProto
+    x: npt.NDArray[np.uint8]
+    constants: Mapping[str, npt.NDArray[Any] | np.generic]
+    output: int  # ONNX type
+    right: int  # value of every output
+    expected: npt.NDArray[np.bool_]  # outputs that are wrong where `core.saturation` is right
 
     def wrong(self, *, exact: bool) -> npt.NDArray[np.bool_]:
         """For each pair whether the kernel gives a wrong sum."""
-        node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
-        x = np.full((1, self.rows.shape[1]), _ACTIVATION, np.uint8)
-        y = _run(node, x, {"w": self.rows.T}, TensorProto.INT32, exact)
-        return np.asarray(y[0] != 2 * _ACTIVATION * _WEIGHT)
+        y = _run(self.node, self.x, self.constants, self.output, exact)
+        return np.asarray(y.reshape(-1) != self.right)
 
 
-class _Convolution(_Product):
-    """The same as a convolution, whose weights are read with the channel fastest."""
+def _pairs(inner: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
+    """Weights (pairs, inner), and which pairs are neighbours."""
+    pairs = list(combinations(range(inner), 2))
+    rows = np.zeros((len(pairs), inner), np.int8)
+    for row, pair in enumerate(pairs):
+        rows[row, list(pair)] = _WEIGHT
+    return rows, np.array([a % 2 == 0 and b == a + 1 for a, b in pairs])
 
-    def __init__(self, channels: int, kernel: tuple[int, int]) -> None:
-        super().__init__(channels * kernel[0] * kernel[1])
-        self.weight = np.moveaxis(self.rows.reshape(-1, *kernel, channels), -1, 1)
-        self.groups = 1
 
-    def wrong(self, *, exact: bool) -> npt.NDArray[np.bool_]:
-        outputs, channels, height, width = self.weight.shape
-        inputs = ["x", "one", "zero", "w", "ones", "zeros", "step", "zero"]
-        node = helper.make_node("QLinearConv", inputs, ["y"], group=self.groups)
-        constants: dict[str, npt.NDArray[Any] | np.generic] = {
+def _product(inner: int) -> _Case:
+    """A matrix product."""
+    rows, expected = _pairs(inner)
+    return _Case(
+        node=helper.make_node("MatMulInteger", ["x", "w"], ["y"]),
+        x=np.full((1, inner), _ACTIVATION, np.uint8),
+        constants={"w": rows.T},
+        output=TensorProto.INT32,
+        right=2 * _ACTIVATION * _WEIGHT,
+        expected=expected,
+    )
+
+
+def _convolution(channels: int, kernel: tuple[int, int], *, depthwise: bool = False) -> _Case:
+    """A convolution, whose weights are read with the channel fastest; depthwise ones are always right."""
+    rows, expected = _pairs(channels * kernel[0] * kernel[1])
+    groups = len(rows) if depthwise else 1
+    inputs = ["x", "one", "zero", "w", "ones", "zeros", "step", "zero"]
+    return _Case(
+        node=helper.make_node("QLinearConv", inputs, ["y"], group=groups),
+        x=np.full((1, channels * groups, *kernel), _ACTIVATION, np.uint8),
+        constants={
             "one": np.float32(1.0),
             "zero": np.uint8(0),
-            "w": self.weight,
-            "ones": np.ones(outputs, np.float32),
-            "zeros": np.zeros(outputs, np.int8),
+            "w": np.moveaxis(rows.reshape(-1, *kernel, channels), -1, 1),
+            "ones": np.ones(len(rows), np.float32),
+            "zeros": np.zeros(len(rows), np.int8),
             "step": np.float32(2 * _WEIGHT),
-        }
-        x = np.full((1, channels * self.groups, height, width), _ACTIVATION, np.uint8)
-        y = _run(node, x, constants, TensorProto.UINT8, exact)
-        return np.asarray(y.reshape(-1) != _ACTIVATION)
-
-
-class _Depthwise(_Convolution):
-    """A convolution with a group for each output, where no sum is expected to be wrong."""
-
-    def __init__(self, kernel: tuple[int, int]) -> None:
-        super().__init__(1, kernel)
-        self.groups = len(self.weight)
-        self.expected = np.zeros(self.groups, np.bool_)
+        },
+        output=TensorProto.UINT8,
+        right=_ACTIVATION,
+        expected=expected & (not depthwise),
+    )
 
 
 def _run(

@@ -10,6 +10,7 @@ from core.runtime import open_session, session_options
 
 BLOCKED_DOMAIN = "com.microsoft.nchwc"  # operators on channels in blocks
 WEIGHTS_FILE = "weights"
+EXTERNAL_WEIGHTS = "session.optimized_model_external_initializers_file_name"
 
 
 def optimized_graph(
@@ -27,7 +28,7 @@ def optimized_graph(
     options = session_options()
     options.add_external_initializers(list(weights), list(weights.values()))
     options.optimized_model_filepath = str(folder / "model.onnx")
-    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS_FILE)
+    options.add_session_config_entry(EXTERNAL_WEIGHTS, WEIGHTS_FILE)
     options.add_session_config_entry("session.disable_prepacking", "1")
     open_session(graph.SerializeToString(), options)
     return onnx.load(str(folder / "model.onnx"), load_external_data=False)

@@ -23,7 +23,7 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
     "_DequantizeLinear_Output",
     "_QuantizeLinear_Input",
 )
-_GUARD = "_guard"  # ends the names of nodes that keep ONNX Runtime from making integer kernels
+_LOWEST = float(np.finfo(np.float32).min)  # what guards compare with; they keep integer kernels away
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
 # Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
@@ -144,7 +144,7 @@ class _Builder:
         if producer is not None and self._wraps(producer, encoding):
             q.producer().replace_input_with(0, self._guard(value, name + "_Unfused"))  # type: ignore[union-attr]
         if everywhere and value.is_graph_output():
-            value.name = _unique(name + Q_INPUT, self.taken)
+            value.name = unique_name(name + Q_INPUT, self.taken)
             dq.name = name
             for i, output in enumerate(self.graph.outputs):
                 if output is value:
@@ -159,8 +159,8 @@ class _Builder:
     def _guard(self, value: ir.Value, name: str) -> ir.Value:
         """`value` behind a Max with the lowest float: the same values, and no integer kernel."""
         if self.lowest is None:
-            self.lowest = self._initializer("lowest_float", np.array(np.finfo(np.float32).min, np.float32))
-        guarded = self._append("Max", [value, self.lowest], {}, name + _GUARD, name)
+            self.lowest = self._initializer("lowest_float", np.array(_LOWEST, np.float32))
+        guarded = self._append("Max", [value, self.lowest], {}, f"{name}_guard", name)
         guarded.dtype, guarded.shape = ir.DataType.FLOAT, value.shape
         return guarded
 
@@ -265,7 +265,7 @@ class _Builder:
         return scale, zero
 
     def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        name = _unique(name, self.taken)
+        name = unique_name(name, self.taken)
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
@@ -293,9 +293,9 @@ class _Builder:
         output: str,
         domain: str = "",
     ) -> ir.Value:
-        name = _unique(name, self.taken_by_nodes)
+        name = unique_name(name, self.taken_by_nodes)
         value = ir.node(op, inputs, attributes, domain=domain, name=name).outputs[0]
-        value.name = _unique(output, self.taken)
+        value.name = unique_name(output, self.taken)
         self.graph.append(value.producer())  # type: ignore[arg-type]
         return value
 
@@ -304,7 +304,7 @@ class _Builder:
         return wanted if f"{wanted}_quantized" not in self.graph.initializers else otherwise
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique_name(name: str, taken: set[str]) -> str:
     """The name, or with a number behind it where the model has used it for something else; taken from now."""
     candidate, number = name, 0
     while candidate in taken:
@@ -317,9 +317,15 @@ def _unique(name: str, taken: set[str]) -> str:
 def dequantizer(value: ir.Value | None) -> ir.Node | None:
     """The DequantizeLinear that makes a value of a quantized model, seen through a guard."""
     maker = value.producer() if value is not None else None
-    if maker is not None and maker.op_type == "Max" and str(maker.name).endswith(_GUARD):
+    if maker is not None and maker.op_type == "Max" and _is_lowest(maker.inputs[-1]):
         maker = maker.inputs[0].producer() if maker.inputs[0] is not None else None
     return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
+
+
+def _is_lowest(value: ir.Value | None) -> bool:
+    """Whether a value is what guards compare with."""
+    constant = value.const_value if value is not None else None
+    return constant is not None and constant.size == 1 and constant.numpy().item() == _LOWEST
 
 
 def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:

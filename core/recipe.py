@@ -17,9 +17,9 @@ from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
+from core.quant import Encoding, QuantSpec, QuantType, Range, ScaleRule, encoding_from_range, raised_scale
 from core.representable import why_float
-from core.saturation import best_safe, least_safe, pairs_of
+from core.saturation import Pairs, best_safe, least_safe, pairs_of
 from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
@@ -300,21 +300,19 @@ class _Resolver:
         place_ = self.placement.weights[node]
         choice = self.recipe.choice(place_.layer)
         method = choice.weight_method or WeightMethod.MINMAX
-        axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
-        base = self.placement.target.weight
+        spec = _weight_spec(self.placement.target, place_, choice)
         bounded = adds_pairs(self.placement.target, self.activations.get(place_.input))
-        key = ("weight", place_.initializer, axis, method, rule, factors, base, bounded)
+        key = ("weight", place_.initializer, spec, method, factors, bounded)
         array = self._array(place_.initializer)
         if self.previous is not None and self.previous.keys.get(f"weight of {node}") == key:
             raw = self.previous.raw_weights[node]
         else:
-            spec = replace(base, axis=axis, scale_rule=rule)
-            meeting = pairs_of(array, self.nodes[node], place_.operand, axis) if bounded else None
-            raw = best_safe(weight_encoding(array, spec, method), array, meeting, rule)
+            pairs = pairs_of(array, self.nodes[node], place_.operand, spec.axis) if bounded else None
+            raw = unmultiplied_weight(self.placement.target, place_, choice, array, pairs)
             if factors is not None:
-                raw = least_safe(_multiplied(raw, factors, place_.layer), meeting, rule)
+                raw = least_safe(_multiplied(raw, factors, place_.layer), pairs, rule)
         self.keys[f"weight of {node}"], self.raw_weights[node] = key, raw
         roomy = self._with_room(place_, array, raw)
         # The room for a bias is no power of two, but the next one is enough.
@@ -375,6 +373,31 @@ class _Resolver:
         value = self.model.ir.graph.initializers[initializer].const_value
         assert value is not None
         return np.asarray(value.numpy(), np.float32)
+
+
+def unmultiplied_weight(
+    target_: Target, place_: WeightPlacement, choice: Choice, array: Float32, pairs: Pairs | None
+) -> Encoding:
+    """A weight's encoding before the recipe's factors, and before there is room for a bias.
+
+    Args:
+        target_: What is quantized for.
+        place_: The weight.
+        choice: Of its layer, with nothing left open.
+        array: Its values.
+        pairs: Those of them that the target wants to fit.
+    """
+    spec = _weight_spec(target_, place_, choice)
+    method = choice.weight_method or WeightMethod.MINMAX
+    return best_safe(weight_encoding(array, spec, method), array, pairs, spec.scale_rule)
+
+
+def _weight_spec(target_: Target, place_: WeightPlacement, choice: Choice) -> QuantSpec:
+    axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
+    spec = replace(target_.weight, axis=axis, scale_rule=choice.scale_rule or ScaleRule.FREE)
+    if place_.operand == 0:  # kernels take no signed left operand beside unsigned activations
+        spec = replace(spec, type=QuantType(spec.type.bits, False), narrow_range=False)
+    return spec
 
 
 def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Encoding:

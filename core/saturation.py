@@ -6,8 +6,9 @@ safe when 255·|b0 + b1| stays below 2¹⁵, that is, when |b0 + b1| <= 128 (of 
 
 The pairs are positions 2i and 2i + 1 of the order in which a kernel reads the weights of one output: along
 the inner dimension for Gemm and MatMul; along the kernel's positions for Conv, with the channel fastest.
-Depthwise convolutions have a kernel of their own, which adds in 32 bits; ConvTranspose and a constant left
-operand have no integer kernel at all. `core.machine` probes this where the processor saturates.
+Depthwise convolutions have a kernel of their own, which adds in 32 bits; ConvTranspose has no integer kernel;
+a constant left operand is stored unsigned, and kernels of two unsigned operands add in 32 bits as well.
+`core.machine` probes this where the processor saturates.
 """
 
 from dataclasses import dataclass, replace
@@ -41,8 +42,10 @@ def reading_order(values: Values, node: ir.Node, operand: int) -> Values | None:
     Returns:
         None where the kernel does not add in 16 bits, or there is no integer kernel.
     """
-    if operand != 1 or node.op_type not in ("Conv", "Gemm", "MatMul") or values.ndim < 2:
+    if operand != 1 or node.op_type not in ("Conv", "Gemm", "MatMul"):
         return None
+    if values.ndim < 2:  # MatMul with a vector
+        return values.reshape(1, -1)
     if node.op_type == "Conv":
         groups = int(node.attributes.get_int("group", 1))
         depthwise = groups > 1 and values.shape[:2] == (groups, 1)
@@ -203,9 +206,15 @@ def _summed(pair: Float32, scale: np.float32, most: np.float32) -> np.float32:
     return np.float32(first + second)
 
 
-def worst_sum(integers: npt.NDArray[np.integer], node: ir.Node, operand: int) -> int:
-    """The largest |b0 + b1| of a stored weight's pairs; 0 where its kernel does not saturate."""
-    rows = reading_order(integers, node, operand)
-    if rows is None:
-        return 0
-    return int(np.abs(neighbours(rows).sum(axis=-1, dtype=np.int32)).max(initial=0))
+def worst_sum(
+    integers: npt.NDArray[np.integer], node: ir.Node, operand: int, *, known_order: bool | None = None
+) -> int:
+    """The largest |b0 + b1| of a stored weight's pairs; 0 where its kernel does not saturate.
+
+    Arguments as of `pairs_of`.
+    """
+    axis = {"Conv": 0, "MatMul": integers.ndim - 1}.get(
+        node.op_type, 1 - node.attributes.get_int("transB", 0)
+    )
+    found = pairs_of(integers.astype(np.float32), node, operand, axis, known_order=known_order)
+    return 0 if found is None else int(np.abs(found.values.sum(axis=-1)).max(initial=0))

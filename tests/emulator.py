@@ -30,13 +30,11 @@ CHUNK = 1 << 22  # products held at a time
 def summed(a: np.ndarray, b: np.ndarray, saturating: bool) -> np.ndarray:
     """Sums of products (rows, outputs) of raw integers a (rows, K), 8 bits, and b (outputs, K).
 
-    Saturating, as x86 without VNNI does for signed b: neighbouring products are added in 16 bits. Signed a is
-    shifted to unsigned first, and the shift is taken back exactly.
+    Saturating, as x86 without VNNI does for unsigned a and signed b: neighbours are added in 16 bits.
     """
-    if not saturating or b.dtype != np.int8:
+    if not saturating or a.dtype != np.uint8 or b.dtype != np.int8:
         return a.astype(np.int64) @ b.astype(np.int64).T
-    shift = 128 if a.dtype == np.int8 else 0
-    a, b = a.astype(np.int32) + shift, b.astype(np.int32)
+    a, b = a.astype(np.int32), b.astype(np.int32)
     if a.shape[1] % 2:
         a, b = np.pad(a, ((0, 0), (0, 1))), np.pad(b, ((0, 0), (0, 1)))
     out = np.empty((len(a), len(b)), np.int64)
@@ -45,7 +43,7 @@ def summed(a: np.ndarray, b: np.ndarray, saturating: bool) -> np.ndarray:
         part = b[start : start + step]
         pairs = a[:, None, 0::2] * part[None, :, 0::2] + a[:, None, 1::2] * part[None, :, 1::2]
         out[:, start : start + step] = np.clip(pairs, -(2**15), 2**15 - 1).sum(axis=2)
-    return out - shift * b.sum(axis=1)
+    return out
 
 
 def product(a: np.ndarray, a_zero: int, b: np.ndarray, b_zero: np.ndarray, saturating: bool) -> np.ndarray:
@@ -175,6 +173,8 @@ def _matrices(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
 def _matmul_sums(a: np.ndarray, a_zero: Any, b: np.ndarray, b_zero: Any, saturating: bool) -> np.ndarray:
     a_zero = 0 if a_zero is None else int(a_zero)
     b_zero = np.zeros(1, b.dtype) if b_zero is None else b_zero
+    if b.ndim == 1:
+        return _matmul_sums(a, a_zero, b[:, None], b_zero, saturating)[..., 0]
     found = [product(one, a_zero, other, b_zero, saturating) for one, other in _matrices(a, b)]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return np.stack(found).reshape(*batch, a.shape[-2], b.shape[-1])

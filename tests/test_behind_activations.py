@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,12 +26,13 @@ from core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import MINMAX, statistics_of
+from tests.sessions import options
+from tests.sessions import session as open_session
 
 Sample = dict[str, np.ndarray]
 Part = Callable[[Net, str, str], str]  # adds nodes that read a tensor of 4 channels; the last has the name
 
 # Integer products without the saturation that some CPUs have, so that figures are the same everywhere.
-EXACT = {"session.x64quantprecision": "1"}
 
 
 def op(kind: str, **attributes: object) -> Part:
@@ -191,11 +191,10 @@ def samples(count: int = 8) -> list[Sample]:
 
 def outputs(model: onnx.ModelProto, items: Sequence[Sample], **entries: str) -> np.ndarray:
     """All values of all outputs."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    for name, value in {**EXACT, **entries}.items():
-        options.add_session_config_entry(name, value)
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    chosen = options()
+    for name, value in entries.items():
+        chosen.add_session_config_entry(name, value)
+    session = open_session(model, chosen)
     return np.concatenate([y.ravel() for item in items for y in session.run(None, item)]).astype(np.float64)
 
 
@@ -234,10 +233,9 @@ def errors_of(model: Model, proto: onnx.ModelProto, items: list[Sample]) -> dict
 
 
 def optimized(proto: onnx.ModelProto, folder: Path) -> onnx.GraphProto:
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    chosen = options(exact=False)  # whose arithmetic is of no matter here
+    chosen.optimized_model_filepath = str(folder / "optimized.onnx")
+    open_session(proto, chosen)
     return onnx.load(folder / "optimized.onnx").graph
 
 

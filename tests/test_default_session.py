@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import QuantFormat, QuantType
 
 from core.evaluate import Comparison, compare, read_quantized
+from core.evaluate.compare import _same
 from core.evaluate.saturating import may_saturate, saturated_layers
 from core.model import Model, load_model
 from core.qdq import quantize_model
@@ -18,7 +20,7 @@ from core.recipe import Recipe, resolve
 from core.targets import ANY_X86, ONNXRUNTIME_CPU, U8U8
 from sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
-from tests.evaluating import case, list_samples
+from tests.evaluating import case, list_samples, static_quantized
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.support import Run
@@ -134,9 +136,104 @@ def test_files_of_other_tools() -> None:
     assert found.default.layers
 
 
+def written_as(form: str) -> tuple[Model, onnx.ModelProto, list[dict[str, np.ndarray]]]:
+    """A product of all ones, quantized by hand, with the weight in one of the forms that exporters write."""
+    weight, n = np.ones((16, 4), np.float32), Net()
+    n.add("MatMul", ["x", n.const("w", weight)], "y")
+    model = load_model(n.model({"x": ["N", 16]}, {"y": ["N", 4]}).SerializeToString())
+    q = Net()
+    scales = {"s": 1 / 255, "ws": 1 / 127, "ys": 16 / 255}
+    for name, scale in scales.items():
+        q.const(name, scale)
+    q.const("z", 0, np.uint8), q.const("wz", 0, np.int8)
+    rounded = np.full((16, 4), 127)
+    if form == "QuantizeLinear":
+        w = q.add(
+            "DequantizeLinear",
+            [q.add("QuantizeLinear", [q.const("w", weight), "ws", "wz"], "wq"), "ws", "wz"],
+            "wd",
+        )
+    elif form == "Transpose behind":
+        w = q.add(
+            "Transpose",
+            [q.add("DequantizeLinear", [q.const("wq", rounded.T, np.int8), "ws", "wz"], "wd")],
+            "wt",
+        )
+    else:
+        w = q.add("DequantizeLinear", [q.const("wq", rounded, np.int8), "ws", "wz"], "wd")
+    x = q.add("DequantizeLinear", [q.add("QuantizeLinear", ["x", "s", "z"], "xq"), "s", "z"], "xd")
+    y = q.add("QuantizeLinear", [q.add("MatMul", [x, w], "product"), "ys", "z"], "yq")
+    q.add("DequantizeLinear", [y, "ys", "z"], "y")
+    proto = q.model({"x": ["N", 16]}, {"y": ["N", 4]})
+    return model, proto, [{"x": np.ones((1, 16), np.float32)}]
+
+
+@pytest.mark.parametrize("form", ["plain", "QuantizeLinear", "Transpose behind"])
+def test_weights_are_found_however_they_are_written(form: str) -> None:
+    model, proto, items = written_as(form)
+    with processor(saturating=True):
+        found = compare(model, proto, list_samples(items), latency=False)
+    assert len(found.may_saturate) == 1
+    assert found.default is not None
+    assert not found.default.equal
+    assert found.output.sqnr_db is not None
+    assert found.output.sqnr_db > 40
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_files_of_integer_operators(signed: bool) -> None:
+    """onnxruntime's QOperator format; sessions for exact sums have no kernel for two signed operands."""
+    model, _, items = case("residual_cnn")
+    kind = QuantType.QInt8 if signed else QuantType.QUInt8
+    proto = static_quantized(model, items, quant_format=QuantFormat.QOperator, activation_type=kind)
+    found = compare(model, proto, list_samples(items), latency=False, layers=False)
+    assert found.output.sqnr_db is not None
+    assert found.output.sqnr_db > 20
+    assert bool(found.may_saturate) != signed
+    assert set(found.may_saturate) <= {layer.name for layer in model.layers}
+
+
+def test_weights_computed_at_run_time_are_said_to_be_beyond_help() -> None:
+    n = Net()
+    n.const("s", 1 / 255), n.const("z", 0, np.uint8), n.const("ws", 1 / 127), n.const("wz", 0, np.int8)
+    a = n.add("QuantizeLinear", ["x", "s", "z"], "a")
+    b = n.add("QuantizeLinear", ["x2", "ws", "wz"], "b")
+    total = n.add("MatMulInteger", [a, b, "z", "wz"], "sums")
+    n.nodes.append(onnx.helper.make_node("Cast", [total], ["y"], to=1))
+    quantized = n.model({"x": [1, 16], "x2": [16, 1]}, {"y": [1, 1]})
+    f = Net()
+    f.add("Mul", [f.add("MatMul", ["x", "x2"], "p"), f.const("k", 255.0 * 127)], "y")
+    model = load_model(f.model({"x": [1, 16], "x2": [16, 1]}, {"y": [1, 1]}).SerializeToString())
+    items = [{"x": np.full((1, 16), 0.3, np.float32), "x2": np.full((16, 1), 0.2, np.float32)}]
+    with processor(saturating=True):
+        found = compare(model, quantized, list_samples(items), latency=False, layers=False)
+    assert len(found.may_saturate) == 1
+    assert any("in every session" in warning for warning in found.warnings)
+
+
+def test_outputs_inside_sequences_and_maps_are_compared() -> None:
+    one, other = np.ones(3, np.float32), np.array([1, 1, 2], np.float32)
+    assert _same([{"a": one}], [{"a": one.copy()}])
+    assert not _same([{"a": one}], [{"a": other}])
+    assert not _same([one], [one, one])
+    assert not _same(one, one.astype(np.float64))
+
+
 def test_as_json_and_in_words(quantscope: Run, tmp_path: Path) -> None:
     out = tmp_path / "q.onnx"
-    command = ("quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--method", "minmax", "--report")
+    command = (
+        "quantize",
+        MLP.model,
+        "--data",
+        MLP.calibration,
+        "-o",
+        out,
+        "--method",
+        "minmax",
+        "--report",
+        "--limit",
+        "64",
+    )
     with processor(saturating=True):
         text, found = quantscope(*command), quantscope(*command, "--json")
     assert text.code == found.code == 0, text.err
@@ -154,7 +251,19 @@ def test_as_json_and_in_words(quantscope: Run, tmp_path: Path) -> None:
 
 def test_the_target_for_any_x86_is_the_remedy(quantscope: Run, tmp_path: Path) -> None:
     out = tmp_path / "q.onnx"
-    command = ("quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--method", "minmax", "--report")
+    command = (
+        "quantize",
+        MLP.model,
+        "--data",
+        MLP.calibration,
+        "-o",
+        out,
+        "--method",
+        "minmax",
+        "--report",
+        "--limit",
+        "64",
+    )
     with processor(saturating=True):
         done = quantscope(*command, "--target", ANY_X86.name)
         again = quantscope("compare", MLP.model, out, "--data", MLP.evaluation, "--json")
@@ -169,7 +278,7 @@ def test_the_target_for_any_x86_is_the_remedy(quantscope: Run, tmp_path: Path) -
 
 def test_where_nothing_is_saturated_nothing_is_said(quantscope: Run, tmp_path: Path) -> None:
     out = tmp_path / "q.onnx"
-    command = ("quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--report")
+    command = ("quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--method", "minmax", "--report")
     with processor(saturating=False):
         done = quantscope(*command, "--target", ANY_X86.name)
     assert done.code == 0

@@ -191,19 +191,21 @@ def compare(
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
     sessions = [quantized_session(file, simulate=simulate)]
-    if integer_sums().saturates and not simulate:
+    saturating = integer_sums().saturates and not simulate
+    if saturating:
         sessions.append(quantized_session(file, exact=False))
     (outputs, *others), equal = _outputs(model_session(model), sessions, samples, workers, progress)
+    risky = may_saturate(model, file)
     default = None
-    for found in others:
+    if saturating:
         lost = (
             () if equal else saturated_layers(model, file, samples.take(SATURATED_SAMPLES), threads=workers)
         )
         default = DefaultSession(
             equal=equal,
-            output=found.overall,
-            outputs=found.outputs,
-            accuracy=found.accuracy,
+            output=others[0].overall,
+            outputs=others[0].outputs,
+            accuracy=others[0].accuracy,
             layers=lost,
         )
     # Where the default session gives the same, it is what people use, and it is the faster one.
@@ -232,9 +234,12 @@ def compare(
         quantized_bytes=file.size_bytes,
         samples=len(samples),
         layer_samples=len(few) if layers else 0,
-        warnings=tuple(_warnings(outputs.outputs, shown)),
+        warnings=(
+            *_warnings(outputs.outputs, shown),
+            *(_inexact(model, file) if saturating and risky else ()),
+        ),
         default=default,
-        may_saturate=may_saturate(model, file),
+        may_saturate=risky,
     )
 
 
@@ -276,10 +281,14 @@ def _outputs(
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two outputs are equal, bit for bit; sequences and maps are not looked at."""
-    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
-        return True
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    """Whether two outputs are equal, bit for bit."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
 
 
 def _latency(
@@ -292,6 +301,18 @@ def _latency(
         default_session=quantized_session(file, threads=threads, exact=False) if default else None,
         threads=threads,
     )
+
+
+def _inexact(model: Model, file: QuantizedFile) -> list[str]:
+    """Says so where not even a session for exact sums has them on this processor."""
+    found = may_saturate(model, file, exact=True)
+    if not found:
+        return []
+    return [
+        f"{len(found)} products of this file, first '{found[0]}', may saturate on this CPU in every session: "
+        "their int8 weights are computed at run time, or ONNX Runtime does not convert them. Figures may be "
+        "those of this CPU only"
+    ]
 
 
 def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) -> list[str]:

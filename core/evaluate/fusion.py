@@ -3,15 +3,17 @@
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
 from core.errors import ModelError
-from core.evaluate.view import read_quantized
+from core.evaluate.view import QuantizedFile, read_quantized
 from core.model import Model
+from core.optimized import EXTERNAL_WEIGHTS, WEIGHTS_FILE
 from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, open_session, session_options
 
 _INTEGER = frozenset(
@@ -31,6 +33,7 @@ _MOVE = frozenset(
         "Resize", "Upsample", "ReorderInput", "ReorderOutput", "MemcpyToHost", "MemcpyFromHost",
     }
 )  # fmt: skip
+_ASIDE_BYTES = 1 << 28  # of a model whose weights are written to a file of their own
 _LAYOUT_SUFFIX = re.compile(r"_token_\d+$")
 
 
@@ -57,24 +60,51 @@ def is_integer_kernel(op: str) -> bool:
     return op in _INTEGER or op.startswith("QLinear")
 
 
-def fusion_report(quantized: bytes | str | Path | onnx.ModelProto) -> FusionReport:
-    """Optimize a model as a session would, and count.
+@contextmanager
+def optimized(file: QuantizedFile, *, exact: bool) -> Iterator[tuple[onnx.GraphProto, Path]]:
+    """The graph that ONNX Runtime makes of a quantized model, and the folder of its weights; gone afterwards.
+
+    Args:
+        file: The model.
+        exact: As a session with exact sums has it; False = as a default session on this processor.
 
     Raises:
         ModelError: ONNX Runtime does not accept the model.
     """
-    file = read_quantized(quantized)
-    options = session_options(exact=False)  # kernels as everybody gets them
+    options = session_options(exact=exact)
     if file.folder is not None:
         options.add_session_config_entry(EXTERNAL_FOLDER, str(file.folder))
     with tempfile.TemporaryDirectory(prefix="quantscope-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "optimized.onnx"
+        path = Path(folder).resolve() / "optimized.onnx"
         options.optimized_model_filepath = str(path)
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        if file.size_bytes > _ASIDE_BYTES:  # which cannot hold strings, nor need a small model
+            options.add_session_config_entry(EXTERNAL_WEIGHTS, WEIGHTS_FILE)
         try:
             open_session(file.data, options)
         except ORT_ERRORS as error:
             raise ModelError(f"ONNX Runtime does not run the quantized model: {first_line(error)}") from error
-        nodes = list(onnx.load(path, load_external_data=False).graph.node)
+        yield onnx.load(path, load_external_data=False).graph, path.parent
+
+
+def layer_names(model: Model) -> dict[str, str]:
+    """Node of the float model → its layer."""
+    return {node: layer.name for layer in model.layers for node in layer.nodes}
+
+
+def original_name(node: str) -> str:
+    """The float node that a fused one replaces: ONNX Runtime adds a suffix if it changes the layout."""
+    return _LAYOUT_SUFFIX.sub("", node).removesuffix("_quant")
+
+
+def fusion_report(quantized: bytes | str | Path | onnx.ModelProto) -> FusionReport:
+    """Optimize a model as a default session would, and count.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept the model.
+    """
+    with optimized(read_quantized(quantized), exact=False) as (graph, _):
+        nodes = list(graph.node)
     ops = Counter(node.op_type for node in nodes)
     integer = sum(n for op, n in ops.items() if is_integer_kernel(op))
     conversions = sum(n for op, n in ops.items() if op in _CONVERT)
@@ -90,9 +120,6 @@ def fusion_report(quantized: bytes | str | Path | onnx.ModelProto) -> FusionRepo
 
 
 def integer_layers(report: FusionReport, model: Model) -> frozenset[str]:
-    """Names of the float model's layers whose main node runs as an integer kernel.
-
-    ONNX Runtime names a fused node after the node it replaces, with a suffix if it changes the layout.
-    """
-    running = {_LAYOUT_SUFFIX.sub("", name) for name, op in report.nodes.items() if is_integer_kernel(op)}
+    """Names of the float model's layers whose main node runs as an integer kernel."""
+    running = {original_name(name) for name, op in report.nodes.items() if is_integer_kernel(op)}
     return frozenset(layer.name for layer in model.layers if layer.name in running)

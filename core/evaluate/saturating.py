@@ -5,12 +5,15 @@ ONNX Runtime's default sessions do so on x86 without VNNI. All other figures com
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
+from core.evaluate.fusion import layer_names, optimized, original_name
 from core.evaluate.layers import Probe, probes
 from core.evaluate.sums import ErrorSums, ErrorTotal, error_sums
 from core.evaluate.view import QdqView, QuantizedFile, expose, view
@@ -25,6 +28,31 @@ GIVEN = "exact/"  # names the inputs of a model that is cut at its integer tenso
 _LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 
 
+class _Kernel(NamedTuple):
+    """An integer kernel of ONNX Runtime."""
+
+    op: str  # float operator whose weight it reads
+    weights: tuple[int, ...]  # inputs
+    zero: int  # input that has the type of the left operand; -1 = always unsigned
+
+
+_OUTPUT_TYPE = {
+    "QuantizeLinear": 2,
+    "QLinearConv": 7,
+    "QLinearMatMul": 7,
+}  # input of the output's type; else 0
+_KERNELS = {
+    "QLinearConv": _Kernel("Conv", (3,), 2),
+    "QLinearMatMul": _Kernel("MatMul", (3,), 2),
+    "QGemm": _Kernel("Gemm", (3,), 2),
+    "QAttention": _Kernel("MatMul", (1,), 6),
+    "MatMulInteger": _Kernel("MatMul", (1,), 0),
+    "MatMulIntegerToFloat": _Kernel("MatMul", (1,), 0),
+    "DynamicQuantizeMatMul": _Kernel("MatMul", (1,), -1),
+    "DynamicQuantizeLSTM": _Kernel("MatMul", (1, 2), -1),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturatedLayer:
     """What saturation does to the output of one layer whose inputs are those of exact sums."""
@@ -34,51 +62,60 @@ class SaturatedLayer:
     sqnr_db: float  # of the output with saturating sums against that with exact ones
 
 
-def may_saturate(model: Model, quantized: QuantizedFile) -> tuple[str, ...]:
-    """Layers with 8-bit weights of which a pair can leave 16 bits, for some input, on x86 without VNNI.
+def may_saturate(model: Model, quantized: QuantizedFile, *, exact: bool = False) -> tuple[str, ...]:
+    """Layers with weights of which a pair can leave 16 bits, for some input, on x86 without VNNI.
 
-    Empty means that no input whatever makes the file saturate. Looked at are int8 weights that meet 8-bit
-    activations, both behind a DequantizeLinear, and those of QLinearConv, QLinearMatMul and QGemm.
+    Looked at is what ONNX Runtime makes of the file: products of unsigned activations by int8 weights,
+    however these are written down. A weight that is computed at run time may hold anything. Empty means that
+    no input whatever makes the file saturate.
+
+    Args:
+        model: The float model; names the layers. What belongs to none is called by the node's name.
+        quantized: A quantized version of it, from any tool.
+        exact: Look at a session with exact sums: what it cannot help on this processor.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept the quantized model.
     """
-    graph, folder = quantized.proto.graph, str(quantized.folder or "")
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    dequantized = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear"}
-    layer_of = {name: layer.name for layer in model.layers for name in layer.nodes}
-    found: dict[str, None] = {}
-    for node in graph.node:
-        op, name = _product(node, dequantized, constants)
-        tensor = constants.get(name)
-        if tensor is None or tensor.data_type != onnx.TensorProto.INT8:
-            continue
-        twin = ir.node(op, [], attributes=_attributes(node))
-        if worst_sum(numpy_helper.to_array(tensor, folder), twin, 1) > LIMIT:
-            found[layer_of.get(node.name, node.name)] = None
+    layers, found = layer_names(model), dict[str, None]()
+    with optimized(quantized, exact=exact) as (graph, folder):
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input)}
+        types |= {name: tensor.data_type for name, tensor in constants.items()}
+        for node in graph.node:
+            if node.output[0] not in types:  # ONNX Runtime does not write all of them down
+                types[node.output[0]] = _type(node, _OUTPUT_TYPE.get(node.op_type, 0), types)
+            kernel = _KERNELS.get(node.op_type)
+            if kernel is None or _type(node, kernel.zero, types) == onnx.TensorProto.INT8:
+                continue
+            for index in kernel.weights:
+                if _type(node, index, types) == onnx.TensorProto.INT8 and _is_risky(
+                    node, kernel, constants.get(node.input[index]), (folder, quantized.folder)
+                ):
+                    name = original_name(node.name)
+                    found[layers.get(name, name)] = None
     return tuple(found)
 
 
-def _product(
+def _type(node: onnx.NodeProto, index: int, types: Mapping[str, int]) -> int:
+    """ONNX type of an input; 0 where there is none, or it is not known."""
+    return types.get(node.input[index], 0) if 0 <= index < len(node.input) else 0
+
+
+def _is_risky(
     node: onnx.NodeProto,
-    dequantized: Mapping[str, onnx.NodeProto],
-    constants: Mapping[str, onnx.TensorProto],
-) -> tuple[str, str]:
-    """The float operator that a product of 8-bit integers stands for, and its weight; both "" for others."""
-    if node.op_type in _LINEAR and len(node.input) > 1:
-        given, weight = (dequantized.get(name) for name in node.input[:2])
-        if given is None or weight is None or not _is_8_bit(given, constants):
-            return "", ""
-        return node.op_type, weight.input[0]
-    fused = {"QLinearConv": "Conv", "QLinearMatMul": "MatMul", "QGemm": "Gemm"}.get(node.op_type)
-    return (fused, node.input[3]) if fused is not None and len(node.input) > 3 else ("", "")
-
-
-def _is_8_bit(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a DequantizeLinear reads 8-bit integers; without a zero point of known type, it may."""
-    zero = constants.get(node.input[2]) if len(node.input) > 2 else None
-    return zero is None or zero.data_type in (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, int]:
-    return {a.name: a.i for a in node.attribute if a.name in ("group", "transB")}
+    kernel: _Kernel,
+    weight: onnx.TensorProto | None,
+    folders: Sequence[Path | None],
+) -> bool:
+    """Whether a pair of weights can leave 16 bits; those that are not stored can."""
+    if weight is None:
+        return True
+    stored = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
+    folder = next((str(f) for f in folders if f is not None and (f / stored).is_file()), "")
+    attributes = {a.name: a.i for a in node.attribute if a.name in ("group", "transB")}
+    twin = ir.node(kernel.op, [], attributes=attributes)
+    return worst_sum(numpy_helper.to_array(weight, folder), twin, 1) > LIMIT
 
 
 def saturated_layers(

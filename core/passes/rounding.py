@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.calibrate import data_rows
-from core.encodings import fits_pairs
+from core.encodings import adds_pairs
 from core.machine import pairs_are_neighbours
 from core.model import Model
 from core.passes.gptq import Grid, damped, round_weights, row_errors
@@ -122,11 +122,12 @@ def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str
         if place is None:
             continue
         found = product(node) if place.operand == 1 else None
+        bounded = adds_pairs(encodings.placement.target, encodings.activations.get(place.input))
         if found is None:
             left_out[place.layer] = "its weight does not meet its input as in one product"
         elif found.columns > MAX_COLUMNS:
             left_out[place.layer] = f"each output has {found.columns:,} weights, more than {MAX_COLUMNS:,}"
-        elif fits_pairs(encodings, place) and not pairs_are_neighbours():
+        elif bounded and not pairs_are_neighbours():
             left_out[place.layer] = "which products its kernel adds first is not known"
         else:
             value = model.ir.graph.initializers[place.initializer].const_value
@@ -136,7 +137,7 @@ def _jobs(model: Model, encodings: Encodings) -> tuple[dict[str, _Job], dict[str
                 product=found,
                 weight=np.asarray(value.numpy(), np.float32),
                 encoding=encodings.weights[name],
-                partner=_partner(found) if fits_pairs(encodings, place) else None,
+                partner=_partner(found) if bounded else None,
             )
     return jobs, left_out
 

@@ -18,7 +18,7 @@ import onnxruntime as ort
 
 from core.model import Model
 from core.optimized import reads
-from core.qdq import dequantizer, quantize_ir
+from core.qdq import dequantizer, quantize_ir, unique_name
 from core.quant import INT8, Encoding, dequantize
 from core.recipe import Encodings
 from core.runtime import Session
@@ -299,7 +299,7 @@ def _with_variants(
             node.input[:] = [own.get(name, name) for name in node.input]
             for k, name in enumerate(node.output):
                 if name:
-                    own[name] = node.output[k] = _fresh(f"{name}/rounded{len(variants)}", taken)
+                    own[name] = node.output[k] = unique_name(f"{name}/rounded{len(variants)}", taken)
             graph.node.append(node)
         nodes = tuple(range(first, len(graph.node)))
         variants[on] = Variant(nodes=nodes, gives=tuple(own[name] for name in piece.gives))
@@ -330,12 +330,3 @@ def _rounded_node(node: onnx.NodeProto, rounded: _RoundedConstants, on: frozense
             copy.input[k] = (known if switch in on else node).input[k]
     copy.output[:] = node.output  # the quantized model may have renamed them
     return copy
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    taken.add(candidate)
-    return candidate
