@@ -53,7 +53,7 @@ def test_tuned_is_not_worse_than_minmax_where_minmax_does_well(tuned: Tuned) -> 
 
 
 def test_ranges_from_all_samples_are_measured_too() -> None:
-    """A share of 99.999 % cuts the stuck pixels of the digits off with some samples, and not with all of them."""
+    """A share of 99.999 % cuts the stuck pixels of the digits off with some samples, not with all of them."""
     sample = SAMPLES["digits_mobilenet"]
     model = load_model(sample.model)
     samples = open_samples(sample.calibration, model)
