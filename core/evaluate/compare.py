@@ -198,16 +198,7 @@ def compare(
     risky = may_saturate(model, file)
     default = None
     if saturating:
-        lost = (
-            () if equal else saturated_layers(model, file, samples.take(SATURATED_SAMPLES), threads=workers)
-        )
-        default = DefaultSession(
-            equal=equal,
-            output=others[0].overall,
-            outputs=others[0].outputs,
-            accuracy=others[0].accuracy,
-            layers=lost,
-        )
+        default = _default_session(model, file, others[0], equal, samples, workers)
     # Where the default session gives the same, it is what people use, and it is the faster one.
     both = default is not None and not default.equal
     time = _latency(model, file, samples, latency_threads, exact=both, default=both) if latency else None
@@ -240,6 +231,19 @@ def compare(
         ),
         default=default,
         may_saturate=risky,
+    )
+
+
+def _default_session(
+    model: Model, file: QuantizedFile, found: OutputComparison, equal: bool, samples: Samples, workers: int
+) -> DefaultSession:
+    few = samples.take(SATURATED_SAMPLES)
+    return DefaultSession(
+        equal=equal,
+        output=found.overall,
+        outputs=found.outputs,
+        accuracy=found.accuracy,
+        layers=() if equal else saturated_layers(model, file, few, threads=workers),
     )
 
 
