@@ -219,21 +219,14 @@ def test_outputs_inside_sequences_and_maps_are_compared() -> None:
     assert not _same(one, one.astype(np.float64))
 
 
+def quantizing(out: Path) -> tuple[object, ...]:
+    """A command line that writes a file and compares it."""
+    few = ("--data", MLP.calibration, "--limit", 64)
+    return ("quantize", MLP.model, *few, "-o", out, "--method", "minmax", "--report")
+
+
 def test_as_json_and_in_words(quantscope: Run, tmp_path: Path) -> None:
-    out = tmp_path / "q.onnx"
-    command = (
-        "quantize",
-        MLP.model,
-        "--data",
-        MLP.calibration,
-        "-o",
-        out,
-        "--method",
-        "minmax",
-        "--report",
-        "--limit",
-        "64",
-    )
+    command = quantizing(tmp_path / "q.onnx")
     with processor(saturating=True):
         text, found = quantscope(*command), quantscope(*command, "--json")
     assert text.code == found.code == 0, text.err
@@ -250,23 +243,10 @@ def test_as_json_and_in_words(quantscope: Run, tmp_path: Path) -> None:
 
 
 def test_the_target_for_any_x86_is_the_remedy(quantscope: Run, tmp_path: Path) -> None:
-    out = tmp_path / "q.onnx"
-    command = (
-        "quantize",
-        MLP.model,
-        "--data",
-        MLP.calibration,
-        "-o",
-        out,
-        "--method",
-        "minmax",
-        "--report",
-        "--limit",
-        "64",
-    )
+    command = quantizing(tmp_path / "q.onnx")
     with processor(saturating=True):
         done = quantscope(*command, "--target", ANY_X86.name)
-        again = quantscope("compare", MLP.model, out, "--data", MLP.evaluation, "--json")
+        again = quantscope("compare", MLP.model, tmp_path / "q.onnx", "--data", MLP.evaluation, "--json")
     assert "gives the same outputs, bit for bit" in done.out
     assert again.json["default_session"]["equal"] is True
     assert again.json["may_saturate"] == []
@@ -277,8 +257,7 @@ def test_the_target_for_any_x86_is_the_remedy(quantscope: Run, tmp_path: Path) -
 
 
 def test_where_nothing_is_saturated_nothing_is_said(quantscope: Run, tmp_path: Path) -> None:
-    out = tmp_path / "q.onnx"
-    command = ("quantize", MLP.model, "--data", MLP.calibration, "-o", out, "--method", "minmax", "--report")
+    command = quantizing(tmp_path / "q.onnx")
     with processor(saturating=False):
         done = quantscope(*command, "--target", ANY_X86.name)
     assert done.code == 0
