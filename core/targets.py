@@ -112,7 +112,7 @@ U8U8 = replace(
     ONNXRUNTIME_CPU,
     name="onnxruntime-u8u8",
     label="ONNX Runtime (unsigned weights)",
-    note="uint8 weights: exact on any x86 CPU at full 8 bits, by kernels that are slower there.",
+    note="uint8 weights: exact on any x86 CPU at full 8 bits, by kernels that are slower without VNNI.",
     weight=QuantSpec(type=UINT8, symmetric=True),
 )
 

@@ -30,11 +30,11 @@ def advice(sums: IntegerSums) -> list[str]:
             "on all x86 without VNNI, and cuts off what does not fit.",
             "QuantScope's figures come from exact sums (session.x64quantprecision=1); what a default session "
             "does is shown beside them.",
-            f"For files that cannot saturate: --target {ANY_X86.name}.",
+            f"For files that cannot saturate: quantscope quantize --target {ANY_X86.name}.",
         ]
     else:
         said += [
             "A default ONNX Runtime session sums exactly on this processor. On x86 without VNNI it does not: "
-            f"for files that cannot saturate there, use --target {ANY_X86.name}.",
+            f"for files that cannot saturate there, use quantscope quantize --target {ANY_X86.name}.",
         ]
     return said if pairs_are_neighbours() else [*said, UNKNOWN_ORDER]

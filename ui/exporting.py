@@ -69,6 +69,12 @@ def stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._") or "model"
 
 
+def file_name(stem: str, recipe: Recipe) -> str:
+    """The exported model's file name; those for other targets are told apart."""
+    other = recipe.target.removeprefix("onnxruntime-").replace("-", "_")
+    return f"{stem}_int8.onnx" if other == "cpu" else f"{stem}_int8_{other}.onnx"
+
+
 def target_label(recipe: Recipe) -> str:
     """The target's name for people."""
     return target(recipe.target).label
@@ -102,7 +108,7 @@ def command(project: Project, recipe: Recipe, name: str) -> str:
         words += ["--random", str(options.get("limit", 32)), "--seed", str(options.get("seed", 0))]
     else:
         words += ["--data", _path(project.data, "CALIBRATION.npz", part="calibration")]
-    words += ["-o", f"{name}_int8.onnx", "--recipe", f"{name}_recipe.yaml"]
+    words += ["-o", file_name(name, recipe), "--recipe", f"{name}_recipe.yaml"]
     return " ".join(shlex.quote(word) for word in words)
 
 

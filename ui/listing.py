@@ -195,7 +195,7 @@ def _sqnr(output: Figures) -> str:
 def _saturation(result: Figures) -> str:
     """What x86 without VNNI makes of the file, in words."""
     default, risky = result["default_session"], result["may_saturate"]
-    remedy = "--target onnxruntime-any-x86 writes a file that cannot"
+    remedy = "quantize --target onnxruntime-any-x86 writes a file that cannot"
     if default is None:
         if not risky:
             return ""
@@ -206,7 +206,7 @@ def _saturation(result: Figures) -> str:
     lines = [
         "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates."
         "\nThe figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use"
-        "\n--target onnxruntime-any-x86, which writes a file that cannot saturate."
+        "\nquantscope quantize --target onnxruntime-any-x86, which writes a file that cannot saturate."
     ]
     shown = default["layers"][:LOSING]
     if shown:

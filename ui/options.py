@@ -179,7 +179,8 @@ class Choices:
         }
         both = [flag for flag, value in given.items() if value is not None]
         if both:
-            raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe")
+            line = ", or change the recipe's line 'target:'" if both == ["--target"] else ""
+            raise BadInput(f"{both[0]} is decided by the recipe; leave it out, or leave out --recipe{line}")
 
     def check_open(self, flag: str) -> None:
         """Refuse a method beside `flag`, which finds the best one.

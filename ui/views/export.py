@@ -29,7 +29,7 @@ def render() -> None:
             st.download_button(
                 f"Model, {text.size(len(ready.data))}" if ready else "Model",
                 data=ready.data if ready else b"",
-                file_name=f"{stem}_int8.onnx",
+                file_name=exporting.file_name(stem, now.recipe),
                 mime="application/octet-stream",
                 type="primary",
                 icon=":material/download:",

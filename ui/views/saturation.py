@@ -11,14 +11,17 @@ from ui.components import Card, cards
 
 SHOWN = 8  # layers that lose most
 WHY = (
-    "This CPU has no VNNI: a default ONNX Runtime session adds pairs of products in 16 bits here, and cuts "
-    "off what does not fit. All other figures come from exact sums, as such a session computes on newer "
-    "CPUs, and here with the session option `session.x64quantprecision` set to `1`, which is slower."
+    "A default session is ONNX Runtime without special options. On this CPU, which has no VNNI, it adds "
+    "pairs of products in 16 bits, and cuts off what does not fit. All other figures come from exact sums, "
+    "as a default session computes on newer CPUs, and here with the session option "
+    "session.x64quantprecision set to 1, which is slower."
 )
 REMEDY = (
     "Raises the scales of weights, channel by channel, just until no two products can saturate: a default "
-    "session then gives exact results on every x86 CPU. Costs less than 7-bit weights do; can be undone."
+    "session then gives exact results on every x86 CPU. Usually costs less than 7-bit weights do; can be "
+    "undone, and Auto-tune often wins it back."
 )
+BEFORE = "default_session_before"  # project, and what a default session gave before the file was made safe
 
 
 def choose_target(name: str) -> None:
@@ -26,12 +29,18 @@ def choose_target(name: str) -> None:
     state.edit(lambda recipe: recipe.with_target(name), f"target {target(name).label}")
 
 
+def _make_safe(project: str, said: str) -> None:
+    """Quantize for any x86, and remember what a default session gave before; a callback."""
+    st.session_state[BEFORE] = project, said
+    choose_target(ANY_X86.name)
+
+
 def overview(now: state.Session, found: Comparison | None) -> None:
     """Below the cards: nothing but where a default session here gives something else."""
     if found is None or found.default is None:
         return
     if found.default.equal:
-        _same()
+        _same(now)
         return
     with st.container(border=True):
         _different(now, found, found.default, "overview")
@@ -49,11 +58,11 @@ def export(now: state.Session, live: state.Live) -> None:
             _different(now, found, found.default, "export")
             return
         layers = text.plural(len(found.may_saturate), "layer")
-        _head(now, "**In a default session**", "export" if found.may_saturate else "")
+        _head(now, "**In a default session**", "export" if found.may_saturate else "", found)
         if found.default is None:
             st.caption(":material/verified: On this CPU the same as on these pages: its sums are exact.")
         else:
-            _same()
+            _same(now)
         st.caption(
             f"On x86 CPUs without VNNI, {layers} may saturate in a default session on some inputs."
             if found.may_saturate
@@ -61,7 +70,7 @@ def export(now: state.Session, live: state.Live) -> None:
         )
 
 
-def _head(now: state.Session, words: str, remedy: str) -> None:
+def _head(now: state.Session, words: str, remedy: str, found: Comparison) -> None:
     """A heading, with the way out beside it unless `remedy`, which its button's key ends in, is empty."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(words, width="stretch")
@@ -70,16 +79,28 @@ def _head(now: state.Session, words: str, remedy: str) -> None:
                 "Make it safe on any x86",
                 key=f"any_x86_{remedy}",
                 icon=":material/verified_user:",
-                on_click=choose_target,
-                args=(ANY_X86.name,),
+                on_click=_make_safe,
+                args=(now.project.id, _in_words(found.default)),
                 help=REMEDY,
             )
 
 
-def _same() -> None:
+def _in_words(default: DefaultSession | None) -> str:
+    """What a default session gives, in a few words; "" where it gives the exact results."""
+    if default is None or default.equal:
+        return ""
+    said = [text.decibel(default.output.sqnr_db)]
+    if default.accuracy is not None and default.accuracy.quantized_top1 is not None:
+        said.insert(0, f"{100 * default.accuracy.quantized_top1:.1f} % top-1")
+    return ", ".join(said)
+
+
+def _same(now: state.Session) -> None:
+    project, before = st.session_state.get(BEFORE, ("", ""))
+    known = before and project == now.project.id and now.recipe.target == ANY_X86.name
     st.caption(
         ":material/verified: A default session on this CPU, which has no VNNI, gives the same outputs, bit "
-        "for bit, on all samples measured."
+        "for bit, on all samples measured." + (f" Before it was made safe: {before}." if known else "")
     )
 
 
@@ -87,7 +108,7 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
     words = (
         ":orange[:material/memory:] **A default session on this CPU gives other results** than the exact ones"
     )
-    _head(now, words, key)
+    _head(now, words, key, found)
     shown = []
     if found.accuracy is not None and default.accuracy is not None:
         exact, other = found.accuracy.quantized_top1, default.accuracy.quantized_top1
@@ -106,12 +127,11 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
                 name="Latency",
                 value=f"{found.latency.default_ms:#.3g} ms".replace(". ", " "),
                 note=f"exact {found.latency.quantized_ms:#.3g} ms".replace(". ", " "),
-                tip="Median of one sample on one thread, in a default session.",
             )
         )
     cards(shown, key=f"default_session_{key}", columns=3, flat=True)
     with st.expander("Why, and which layers lose by it"):
-        st.caption(WHY)
+        st.markdown(WHY)
         _layers(default.layers)
 
 
@@ -123,10 +143,11 @@ def _card(name: str, value: str, note: str, change: float, unit: str) -> Card:
 def _layers(layers: Sequence[SaturatedLayer]) -> None:
     if not layers:
         return
-    said = [
-        f"- {text.code(text.short(item.layer, 60))}: {text.decibel(item.sqnr_db)} against exact sums; "
-        f"{text.percent(item.changed)} of its values change"
-        for item in layers[:SHOWN]
+    rows = [
+        f"| {text.code(text.short(x.layer, 60))} | {text.percent(x.changed)} | {text.decibel(x.sqnr_db)} |"
+        for x in layers[:SHOWN]
     ]
-    more = [f"- … and {text.plural(len(layers) - SHOWN, 'more layer')}"] if len(layers) > SHOWN else []
-    st.markdown("\n".join([*said, *more]))
+    head = ["| Layer | Values changed | SQNR against exact sums (higher is better) |", "|---|---:|---:|"]
+    st.markdown("\n".join([*head, *rows]))
+    if len(layers) > SHOWN:
+        st.caption(f"… and {text.plural(len(layers) - SHOWN, 'more layer')} that lose less.")
