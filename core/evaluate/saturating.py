@@ -36,11 +36,8 @@ class _Kernel(NamedTuple):
     zero: int  # input that has the type of the left operand; -1 = always unsigned
 
 
-_OUTPUT_TYPE = {
-    "QuantizeLinear": 2,
-    "QLinearConv": 7,
-    "QLinearMatMul": 7,
-}  # input of the output's type; else 0
+# The input that has the type of the output; of other operators that hand integers on, the first one.
+_OUTPUT_TYPE = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearMatMul": 7}
 _KERNELS = {
     "QLinearConv": _Kernel("Conv", (3,), 2),
     "QLinearMatMul": _Kernel("MatMul", (3,), 2),

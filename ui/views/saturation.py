@@ -112,19 +112,19 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
     shown = []
     if found.accuracy is not None and default.accuracy is not None:
         exact, other = found.accuracy.quantized_top1, default.accuracy.quantized_top1
-        name = "Top-1"
+        name = "Top-1 by default"
         if exact is None or other is None:
-            name, exact, other = "Agreement", found.accuracy.agreement, default.accuracy.agreement
+            name, exact, other = "Agreement by default", found.accuracy.agreement, default.accuracy.agreement
         points = 100 * (other - exact)
         shown.append(_card(name, f"{100 * other:.1f} %", f"exact {100 * exact:.1f} %", points, "pp"))
     if found.output.sqnr_db is not None and default.output.sqnr_db is not None:
         exact_db, other_db = found.output.sqnr_db, default.output.sqnr_db
         said = f"exact {text.decibel(exact_db)}"
-        shown.append(_card("Output SQNR", text.decibel(other_db), said, other_db - exact_db, "dB"))
+        shown.append(_card("Output SQNR by default", text.decibel(other_db), said, other_db - exact_db, "dB"))
     if found.latency is not None and found.latency.default_ms is not None:
         shown.append(
             Card(
-                name="Latency",
+                name="Latency by default",
                 value=f"{found.latency.default_ms:#.3g} ms".replace(". ", " "),
                 note=f"exact {found.latency.quantized_ms:#.3g} ms".replace(". ", " "),
             )
