@@ -45,6 +45,25 @@ def ready(page: Any, timeout: float = 60_000) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
 
 
+def watch_figures(page: Any) -> None:
+    """Let `outdated` know: a line that is held gets figures of its own, perhaps before a test has looked."""
+    page.evaluate(
+        """() => {
+          const find = (root) => [
+            ...root.querySelectorAll("#cards.outdated"),
+            ...[...root.querySelectorAll("*")].flatMap((e) => (e.shadowRoot ? find(e.shadowRoot) : [])),
+          ];
+          const look = () => { window.outdatedSeen ||= find(document).length > 0; };
+          window.addEventListener("quantscope-edited", () => setTimeout(look));
+        }"""
+    )
+
+
+def outdated(page: Any) -> None:
+    """Wait until the network's figures have been shown as outdated."""
+    page.wait_for_function("window.outdatedSeen === true")
+
+
 def command_env(home: Path, **extra: str) -> dict[str, str]:
     """The environment for a `quantscope` process that keeps its projects and caches below `home`."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.support import App, ready
+from tests.support import App, outdated, ready, watch_figures
 
 pytestmark = pytest.mark.browser
 
@@ -45,6 +45,7 @@ def inspector(page: Any, url: str) -> Any:
     chart = page.locator("#threshold[data-state=exact]")
     chart.wait_for()
     page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+    ready(page)  # what polled for the figures is drawn once more when they are there
     return chart
 
 
@@ -59,22 +60,9 @@ def drag(page: Any, dx: float, *, side: str = "high", release: bool = True) -> N
     page.mouse.down()
     for step in range(1, 7):
         page.mouse.move(x + dx * step / 6, y)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     if release:
         page.mouse.up()
-
-
-def watch_figures(page: Any) -> None:
-    """Let `outdated` know: a line that is held gets figures of its own, perhaps before a test has looked."""
-    page.locator("#cards:not([data-token=''])").evaluate(
-        "cards => new MutationObserver(() => "
-        "{ if (cards.classList.contains('outdated')) window.outdatedSeen = true; })"
-        ".observe(cards, { attributes: true, attributeFilter: ['class'] })"
-    )
-
-
-def outdated(page: Any) -> None:
-    """Wait until the network's figures have been shown as outdated."""
-    page.wait_for_function("window.outdatedSeen === true")
 
 
 def card(page: Any, name: str) -> str:
