@@ -225,17 +225,17 @@ class _Search:
         self.given = self.range = kept_range(self.encoding, self.spec)
         self.raw = {m.reader.layer: encodings.raw_weights[m.reader.node] for m in members}
         self.pairs: dict[str, Pairs | None] = {}
-        self.had: dict[
-            str, Float64
-        ] = {}  # factors that the scales have already, as far as the target lets them
+        # Factors that the scales have already, as far as the target lets them.
+        self.had: dict[str, Float64] = {}
         for m in members:
             layer, place, raw = m.reader.layer, m.reader.place, self.raw[m.reader.layer]
             bounded = adds_pairs(placement.target, encodings.activations.get(place.input))
             node = m.reader.product.linear.node
             pairs = self.pairs[layer] = pairs_of(m.reader.weight, node, 1, raw.axis) if bounded else None
-            choice = recipe.choice(layer)
-            plain = unmultiplied_weight(placement.target, place, choice, m.reader.weight, pairs)
-            self.had[layer] = (raw.scale / plain.scale).astype(np.float64).reshape(-1)
+            choice, self.had[layer] = recipe.choice(layer), np.ones(raw.scale.size)
+            if choice.weight_factors is not None:
+                plain = unmultiplied_weight(placement.target, place, choice, m.reader.weight, pairs)
+                self.had[layer] = (raw.scale / plain.scale).astype(np.float64).reshape(-1)
         self.factors = {name: np.ones(e.scale.size) for name, e in self.raw.items()}
         self.matrices = {m.reader.layer: m.reader.rounded(self.raw[m.reader.layer]) for m in members}
         self.rows = {m.reader.layer: m.quantized_rows(self.encoding) for m in members}

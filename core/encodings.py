@@ -54,4 +54,9 @@ def adds_pairs(target: Target, input_: Encoding | None) -> bool:
         target: That the weight is for.
         input_: Of the activation that it meets; None = one that stays float.
     """
-    return target.fits_pairs and input_ is not None and input_.type.bits <= 8
+    return target.fits_pairs and has_8_bits(input_)
+
+
+def has_8_bits(encoding: Encoding | None) -> bool:
+    """Whether a tensor is quantized to at most 8 bits; None = it stays float."""
+    return encoding is not None and encoding.type.bits <= 8

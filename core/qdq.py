@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from core.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
+from core.encodings import has_8_bits
 from core.model import Model
 from core.placement import REMOVABLE, WeightPlacement
 from core.quant import Encoding, quantize
@@ -197,17 +198,12 @@ class _Builder:
         dq = self._stored(name, self._weight_integers(value, weight, encoding), encoding)
         dq.shape = value.shape
         input_encoding = self.encodings.activations.get(weight.input)
-        if node.op_type in ("Gemm", "MatMul") and not self._is_8_bit(weight.input):
+        if node.op_type in ("Gemm", "MatMul") and not has_8_bits(input_encoding):
             # ONNX Runtime would round the float activations to 8 bits itself, as the processor allows.
             dq = self._guard(dq, f"{name}_Float")
         node.replace_input_with(weight.operand, dq)
         if input_encoding is not None:
             self._bias(node, weight, encoding, input_encoding)
-
-    def _is_8_bit(self, tensor: str) -> bool:
-        """Whether an activation is quantized to at most 8 bits."""
-        encoding = self.encodings.activations.get(tensor)
-        return encoding is not None and encoding.type.bits <= 8
 
     def _weight_integers(
         self, value: ir.Value, weight: WeightPlacement, encoding: Encoding

@@ -78,7 +78,7 @@ def optimized(file: QuantizedFile, *, exact: bool) -> Iterator[tuple[onnx.GraphP
         path = Path(folder).resolve() / "optimized.onnx"
         options.optimized_model_filepath = str(path)
         options.add_session_config_entry("session.disable_prepacking", "1")
-        if file.size_bytes > _ASIDE_BYTES:  # which cannot hold strings, nor need a small model
+        if file.size_bytes > _ASIDE_BYTES:
             options.add_session_config_entry(EXTERNAL_WEIGHTS, WEIGHTS_FILE)
         try:
             open_session(file.data, options)
