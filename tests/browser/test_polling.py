@@ -11,6 +11,12 @@ from tests.browser.test_flows import visit
 pytestmark = pytest.mark.browser
 
 ENDED = "window.dispatchEvent(new Event('quantscope-ready'))"  # a background measurement has ended
+BUSY = """const later = window.setTimeout, due = [];
+window.setTimeout = (run, wait, ...args) => (wait ? later(run, wait, ...args) : due.push(() => run(...args)));
+window.addEventListener("click", () => {
+  window.setTimeout = later;
+  later(() => due.forEach((run) => run()), 1);
+}, { capture: true, once: true })"""
 STALL = """window.addEventListener("click", (event) => {
   event.preventDefault();
   event.stopImmediatePropagation();
@@ -46,3 +52,16 @@ def test_a_page_on_its_way_is_not_turned_back(page: Any, app_url: str) -> None:
     assert page.wire.asked("refresh") == before
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Export").click()
     page.wait_for_url("**/export?*")
+
+
+def test_what_was_asked_before_a_click_is_not_sent_after_it(page: Any, app_url: str) -> None:
+    visit(page, app_url, "Layers")
+    before = rest(page)
+    page.evaluate(BUSY)  # what is due at once comes after the next click
+    page.evaluate(ENDED)
+    page.wait_for_timeout(150)
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Export").click()
+    page.wait_for_url("**/export?*")
+    page.wait_for_timeout(2500)
+    assert page.wire.asked("refresh") == before + 1
+    assert "/export" in page.url

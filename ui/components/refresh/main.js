@@ -5,7 +5,7 @@
 // request names the page that the browser shows, so that one made on the way to another page would lead back. So nothing
 // is asked until what the user did has been answered. Polling by the server (`run_every`) cannot be held back like that.
 
-const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000, ANSWERED = 700, AGAIN = 3000;
+const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000, ANSWERED = 700, SENT = 60, AGAIN = 3000;
 
 // Of the window, not of one component: it outlives a new drawing of the page.
 const acted = window.quantscopeActed || (window.quantscopeActed = follow());
@@ -33,10 +33,23 @@ function atRest() {
   return !app || app.dataset.testScriptState === "notRunning";
 }
 
+// Streamlit sends a component's event from a timer of 0 ms. A click that comes before that timer is sent first, and the
+// event after it, with the page that was left; and what else is pressed meanwhile goes out as if that part of the page
+// had been meant. So here it is sent at once.
+function send(ask) {
+  const later = window.setTimeout;
+  window.setTimeout = (run, wait, ...args) => (wait ? later(run, wait, ...args) : queueMicrotask(() => run(...args)));
+  try {
+    ask();
+  } finally {
+    window.setTimeout = later;
+  }
+}
+
 function tick(S, every, ask) {
   const look = () => {
-    const free = !leaving() && atRest();
-    if (free) ask();
+    const free = !leaving() && atRest() && Date.now() - acted.time > SENT;
+    if (free) send(ask);
     S.timer = setTimeout(look, free ? AGAIN : 40);  // again, should the request come to nothing
   };
   clearTimeout(S.timer);
@@ -61,7 +74,7 @@ export default function (component) {
   const settled = () => !leaving() && atRest() && Date.now() - acted.time > ANSWERED;
   S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => (settled() ? ask() : S.run(ask, 100)), wait);
+    S.timer = setTimeout(() => (settled() ? send(ask) : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
