@@ -180,13 +180,15 @@ def test_weights_are_found_however_they_are_written(form: str) -> None:
     assert found.output.sqnr_db > 40
 
 
+@pytest.mark.parametrize("saturating", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
-def test_files_of_integer_operators(signed: bool) -> None:
+def test_files_of_integer_operators(signed: bool, saturating: bool) -> None:
     """onnxruntime's QOperator format; sessions for exact sums have no kernel for two signed operands."""
     model, _, items = case("residual_cnn")
     kind = QuantType.QInt8 if signed else QuantType.QUInt8
     proto = static_quantized(model, items, quant_format=QuantFormat.QOperator, activation_type=kind)
-    found = compare(model, proto, list_samples(items), latency=False, layers=False)
+    with processor(saturating=saturating):
+        found = compare(model, proto, list_samples(items), latency=False, layers=False)
     assert found.output.sqnr_db is not None
     assert found.output.sqnr_db > 20
     assert bool(found.may_saturate) != signed

@@ -12,7 +12,6 @@ from core.errors import ModelError
 from core.evaluate.isolated import IsolatedModel, isolated_model
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.evaluate.view import Counterpart, QdqView, QuantizedFile, expose, view
-from core.machine import integer_sums
 from core.model import Layer, Model
 from core.progress import ProgressFn
 from core.runtime import Arrays, Session, parallel_map
@@ -206,9 +205,9 @@ def quantized_session(
     try:
         return make(exact=exact)
     except ModelError:
-        # For exact sums ONNX Runtime makes weights unsigned, and lacks kernels for signed activations beside
-        # them, in files of QLinear operators; sums of two signed operands are exact by default.
-        if not exact or not integer_sums().saturates:
+        # For exact sums ONNX Runtime makes weights unsigned, on every processor, and lacks kernels for signed
+        # activations beside them, in files of QLinear operators; what a default session does is exact there.
+        if not exact:
             raise
         return make(exact=False)
 
