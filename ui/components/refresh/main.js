@@ -33,6 +33,11 @@ function atRest() {
   return !app || app.dataset.testScriptState === "notRunning";
 }
 
+// Whether a request is in nobody's way; `quiet` are the ms since the user last did anything.
+function free(quiet) {
+  return !leaving() && atRest() && Date.now() - acted.time > quiet;
+}
+
 // Streamlit sends a component's event from a timer of 0 ms. A click that comes before that timer is sent first, and the
 // event after it, with the page that was left; and what else is pressed meanwhile goes out as if that part of the page
 // had been meant. So here it is sent at once.
@@ -48,9 +53,9 @@ function send(ask) {
 
 function tick(S, every, ask) {
   const look = () => {
-    const free = !leaving() && atRest() && Date.now() - acted.time > SENT;
-    if (free) send(ask);
-    S.timer = setTimeout(look, free ? AGAIN : 40);  // again, should the request come to nothing
+    const now = free(SENT);
+    if (now) send(ask);
+    S.timer = setTimeout(look, now ? AGAIN : 40);  // again, should the request come to nothing
   };
   clearTimeout(S.timer);
   S.timer = setTimeout(look, every);
@@ -71,10 +76,9 @@ export default function (component) {
     }
     return () => { parentElement.refresh = undefined; };
   }
-  const settled = () => !leaving() && atRest() && Date.now() - acted.time > ANSWERED;
   S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => (settled() ? send(ask) : S.run(ask, 100)), wait);
+    S.timer = setTimeout(() => (free(ANSWERED) ? send(ask) : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
