@@ -15,8 +15,11 @@ from onnx_ir.passes import common as passes
 
 from core.errors import ModelError
 from core.layers import STANDARD_DOMAINS, is_float, subgraphs
+from core.loading.activations import cut_off_unused, simplify_activations
+from core.loading.affine import fold_affine
 from core.loading.modelcheck import check_inference, check_not_quantized, check_operators, quantized_operators
 from core.loading.modelfile import ModelFile
+from core.loading.moves import elementwise_first
 from core.loading.ortgraph import (
     external_values,
     fold,
@@ -163,6 +166,15 @@ def _fold(model: ir.Model, folder: Path, notes: list[str], *, basic: bool = True
     for op in ("LayerNormalization", "Gelu"):
         if after[op] > before[op]:
             notes.append(f"{_count(after[op] - before[op], op)} recognized in several nodes each, now one.")
+    if basic:
+        infer_shapes(result)
+        nodes = len(result.graph)
+        elementwise_first(result)
+        simplify_activations(result)
+        fold_affine(result)
+        cut_off_unused(result)
+        if (fewer := nodes - len(result.graph)) > 0:
+            notes.append(f"{_count(fewer, 'node')} of constant scales and shifts folded into others.")
     return result
 
 

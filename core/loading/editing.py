@@ -1,0 +1,88 @@
+"""What rewriting a graph needs: names that are free, constants, and a node in the place of another."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from core.layers import STANDARD_DOMAINS
+
+
+class Editor:
+    """Changes the main graph of a model in place.
+
+    A tensor keeps its name as long as it keeps its values, so that files which other tools made of the same
+    model can be compared by name; every other tensor gets a new one.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self._taken: set[str | None] = {v.name for n in graph.all_nodes() for v in n.outputs}
+        self._taken |= {n.name for n in graph.all_nodes()} | set(graph.initializers)
+        self._taken |= {v.name for v in graph.inputs}
+
+    def holds(self, node: ir.Node) -> bool:
+        """Whether a node is (still) one of the graph's, and of the standard's operators."""
+        return node.graph is self.graph and node.domain in STANDARD_DOMAINS
+
+    def free(self, name: str) -> str:
+        """The name, or with a number behind it where the graph uses it; taken from now on."""
+        free, number = name, 2
+        while free in self._taken:
+            free, number = f"{name}_{number}", number + 1
+        self._taken.add(free)
+        return free
+
+    def constant(self, name: str, array: npt.ArrayLike) -> ir.Value:
+        """A new float32 initializer."""
+        name = self.free(name)
+        tensor = float_tensor(array, name)
+        value = ir.Value(
+            name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=tensor.shape, const_value=tensor
+        )
+        self.graph.initializers[name] = value
+        return value
+
+    def node(
+        self, op: str, inputs: Sequence[ir.Value | None], like: ir.Value, name: str
+    ) -> tuple[ir.Node, ir.Value]:
+        """A new node that is in no graph yet, and its output, of the type and shape of `like`."""
+        node = ir.node(op, inputs, name=self.free(name))
+        value = node.outputs[0]
+        value.name, value.type, value.shape = node.name, like.type, like.shape
+        return node, value
+
+    def replace(
+        self,
+        node: ir.Node,
+        op: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, float] | None = None,
+    ) -> None:
+        """Put a node of the same name in the place of a node; its output takes over name and readers."""
+        new = ir.node(op, inputs, attributes or {}, name=node.name)
+        old, value = node.outputs[0], new.outputs[0]
+        value.type, value.shape = old.type, old.shape
+        self.graph.insert_before(node, new)
+        self.redirect(old, value)
+        self.graph.remove(node, safe=True)
+        value.name = old.name
+
+    def redirect(self, old: ir.Value, new: ir.Value) -> None:
+        """Let everything that reads one value read another, the graph's outputs too."""
+        for i, output in enumerate(self.graph.outputs):
+            if output is old:
+                self.graph.outputs[i] = new
+        old.replace_all_uses_with(new)
+
+
+def float_tensor(array: npt.ArrayLike, name: str | None) -> ir.Tensor[npt.NDArray[np.float32]]:
+    """In float32; a number keeps its rank of 0."""
+    values = np.asarray(array, np.float32)
+    return ir.Tensor(np.ascontiguousarray(values).reshape(values.shape), name=name)
+
+
+def is_read_once(value: ir.Value) -> bool:
+    """Whether one node reads it, once, and nothing else sees it."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
