@@ -1,9 +1,11 @@
 """Scales, zero points and chosen integers of a model: what a recipe becomes."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from core.placement import Placement
@@ -43,6 +45,36 @@ class Encodings:
         chosen = self.integers.get(node)
         encoding = self.weights[node]
         return fake_quantize(values, encoding) if chosen is None else dequantize(chosen, encoding)
+
+
+_COARSER = 1.125  # at most, for a shift to be a whole number of steps: half a decibel on average
+_WHOLE = 1e-3  # of a step: what a shift may miss a whole number by
+
+
+def with_whole_steps(encoding: Encoding, shift: float) -> Encoding:
+    """The encoding, a little coarser, so that a shift of its tensor is a whole number of steps.
+
+    Then adding the shift is a matter of the zero point (`whole_steps`), and costs nothing. Where the scale
+    would have to grow by more than an eighth, it stays as it is.
+
+    Args:
+        encoding: Of the shifted tensor, with one scale.
+        shift: What the last step before the quantizer adds.
+    """
+    exact = abs(shift) / float(encoding.scale)
+    steps = math.floor(exact * (1 + 1e-6))
+    if steps < 1 or exact > _COARSER * steps or not has_8_bits(encoding):
+        return encoding
+    return replace(encoding, scale=np.asarray(abs(shift) / steps, np.float32))
+
+
+def whole_steps(encoding: Encoding, shift: float) -> int | None:
+    """What the zero point before a shift has more; None where no zero point can stand for the shift."""
+    exact = shift / float(encoding.scale)
+    steps = round(exact)
+    zero = int(encoding.zero_point) + steps
+    fits = encoding.qmin <= zero <= encoding.qmax and abs(exact - steps) <= _WHOLE
+    return steps if fits and has_8_bits(encoding) else None
 
 
 def adds_pairs(target: Target, input_: Encoding | None) -> bool:

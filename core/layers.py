@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from core.compound import Compound, compound_at
+
 Dim = int | str | None
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -31,7 +33,10 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One row of the layer table: a float graph input, or a main node with what is fused into it."""
+    """One row of the layer table: a float graph input, a main node with what is fused into it, or a compound.
+
+    A compound (see `core.compound`) is called after its last node, and its operator is the function's name.
+    """
 
     name: str  # of the main node, or of the graph input
     kind: str  # "input" or "compute"
@@ -39,6 +44,7 @@ class Layer:
     ops: tuple[str, ...]  # operators of all its nodes
     nodes: tuple[str, ...]  # node names, in order
     inputs: tuple[str, ...]  # activation tensors it reads
+    compound: bool = False  # a function spelled out in several nodes, computed in float as one step
     output: str  # the tensor that later layers read; the first one where there are several
     outputs: tuple[str, ...] = ()  # all its float outputs (Split, LSTM); `output` first
     inner: tuple[str, ...] = ()  # float tensors between its nodes
@@ -54,6 +60,7 @@ class Layer:
 def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
     """Group the nodes of the main graph into layers; inputs first, then topological order."""
     taken: set[ir.Node] = set()
+    position = {node: i for i, node in enumerate(graph)}
     layers: list[Layer] = []
     for value in graph.inputs:
         layer = _input_layer(value, taken) if is_float(value) else None
@@ -62,7 +69,10 @@ def build_layers(graph: ir.Graph) -> tuple[Layer, ...]:
     for node in graph:
         if node.op_type in _CONVERSIONS or node in taken:
             continue
-        if any(_is_float32(v) for v in node.outputs):
+        compound = compound_at(node, position, taken)
+        if compound is not None:
+            layers.append(_compound_layer(compound, taken))
+        elif any(_is_float32(v) for v in node.outputs):
             layers.append(_compute_layer(node, taken))
     return tuple(layers)
 
@@ -154,6 +164,26 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
         shape=shape_of(outputs[0]),
         parameters=sum(_elements(v) for v in constants if is_float(v)),
         macs=_macs(main, weight),
+    )
+
+
+def _compound_layer(compound: Compound, taken: set[ir.Node]) -> Layer:
+    nodes, output = compound.nodes, compound.nodes[-1].outputs[0]
+    taken.update(nodes)
+    constants = {v for n in nodes for v in n.inputs if v is not None and v.const_value is not None}
+    return Layer(
+        name=str(nodes[-1].name),
+        kind="compute",
+        op=compound.name,
+        ops=tuple(n.op_type for n in nodes),
+        nodes=tuple(str(n.name) for n in nodes),
+        inputs=(str(compound.input.name),),
+        compound=True,
+        output=str(output.name),
+        outputs=(str(output.name),),
+        inner=tuple(str(n.outputs[0].name) for n in nodes[:-1]),
+        shape=shape_of(output),
+        parameters=sum(_elements(v) for v in constants if is_float(v)),
     )
 
 

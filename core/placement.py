@@ -7,7 +7,7 @@ is, float consumers of a float tensor read it unrounded, and what a Relu or Clip
 its quantizer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -46,6 +46,8 @@ class Placement:
     constants: Mapping[str, str]  # constant quantized like an activation → layer that reads it
     weights: Mapping[str, WeightPlacement]  # node name → its weight
     nodes: frozenset[str]  # nodes that compute on dequantized inputs
+    # Activation → what the last step before its quantizer adds, where the zero point can do that instead.
+    shifts: Mapping[str, float] = field(default_factory=dict)
 
     def own(self) -> tuple[str, ...]:
         """Activations with parameters of their own, in topological order."""
@@ -80,6 +82,7 @@ def place(
         constants=walk.constants,
         weights=walk.weights,
         nodes=frozenset(walk.nodes),
+        shifts=walk.zero_point_shifts(),
     )
 
 
@@ -98,14 +101,54 @@ class _Walk:
     nodes: set[str] = field(default_factory=set)
     inside: set[str] = field(default_factory=set)  # between a quantized node and its fused activation
     layer_of_node: dict[str, str] = field(init=False)
+    spelled_out: set[str] = field(init=False)  # nodes of compounds: they compute in float
 
     def __post_init__(self) -> None:
+        nodes = {str(node.name): node for node in self.model.ir.graph}
+        compounds = [layer for layer in self.model.layers if layer.compound]
+        self.spelled_out = {n for c in compounds for n in self._in_float([nodes[n] for n in c.nodes])}
         self.layer_of_node = {node: layer.name for layer in self.model.layers for node in layer.nodes}
+
+    def _in_float(self, nodes: Sequence[ir.Node]) -> set[str]:
+        """Nodes of a spelled-out function that compute in float, without quantizers between them.
+
+        Those of a function that takes few integer kernels and nothing else do not: rounding between the steps
+        of a HardSwish or SiLU loses nothing measurable beside its output's own rounding, and two integer
+        kernels take a quarter to half of the time of conversions and float kernels (ONNX Runtime). A scale or
+        shift at the end goes together with the step before it.
+        """
+        tail = 0
+        while tail < len(nodes) and _is_affine(nodes[len(nodes) - 1 - tail]):
+            tail += 1
+        core = nodes[: len(nodes) - tail]
+        roles = [self.target.roles.get(node.op_type) for node in core]
+        kernels = sum(role is not Role.ACTIVATION for role in roles)
+        if None in roles or kernels > self.target.function_kernels:
+            return {str(node.name) for node in nodes}
+        return {str(node.name) for node in nodes[len(core) - 1 :]} if tail else set()
+
+    def zero_point_shifts(self) -> dict[str, float]:
+        """Quantized tensors that are an integer kernel's result plus a number, for integer readers alone."""
+        found = {}
+        for node in self.model.ir.graph:
+            value = node.outputs[0]
+            if node.name not in self.spelled_out or node.op_type != "Add" or value.name not in self.tensors:
+                continue
+            number, product = _number_and_variable(node)
+            maker = None if product is None else product.producer()
+            if number is None or product is None or maker is None or maker.name not in self.spelled_out:
+                continue
+            kernel = self.target.roles.get(maker.op_type) is Role.OWN and len(product.uses()) == 1
+            inside = all(self.is_quantized(v) for v in maker.inputs)
+            readers = {str(user.name) for user in value.consumers()}
+            if kernel and inside and readers <= self.nodes and not value.is_graph_output():
+                found[str(value.name)] = number
+        return found
 
     def visit(self, node: ir.Node) -> None:
         layer = self.layer_of_node.get(node.name or "")
         role = self.target.roles.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-        if role is None or layer is None or layer in self.float_layers:
+        if role is None or layer is None or layer in self.float_layers or node.name in self.spelled_out:
             return
         if any(v is not None and v.name in self.float_tensors for v in (*node.inputs, *node.outputs)):
             return
@@ -255,6 +298,24 @@ def _select(walk: _Walk, node: ir.Node, layer: str) -> bool:
         return False
     walk.mark(node.outputs[0], layer)
     return True
+
+
+def _number_and_variable(node: ir.Node) -> tuple[float | None, ir.Value | None]:
+    """The constant operand, if it is one number, and the other one."""
+    number, variable = None, None
+    for value in node.inputs:
+        if value is None or value.const_value is None:
+            variable = value
+        elif value.const_value.size == 1:
+            number = float(value.const_value.numpy().item())
+    return number, variable
+
+
+def _is_affine(node: ir.Node) -> bool:
+    """Whether it is a Mul or Add with a constant."""
+    return node.op_type in ("Mul", "Add") and any(
+        v is not None and v.const_value is not None for v in node.inputs
+    )
 
 
 def _is_float(value: ir.Value) -> bool:

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from core.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
-from core.encodings import has_8_bits
+from core.encodings import has_8_bits, whole_steps
 from core.model import Model
 from core.placement import REMOVABLE, WeightPlacement
 from core.quant import Encoding, quantize
@@ -67,6 +67,7 @@ class _Builder:
     encodings: Encodings
     integers: dict[str, tuple[Encoding, npt.NDArray[Any]]]
     needs_ms_domain: bool = False
+    operands: dict[str, set[str]] = field(default_factory=dict)  # node → float tensors that it reads
     taken: set[str] = field(default_factory=set)  # names of tensors in use
     taken_by_nodes: set[str] = field(default_factory=set)  # names of nodes in use
     guards: dict[str, ir.Value] = field(default_factory=dict)  # activation → its value for float layers
@@ -77,6 +78,10 @@ class _Builder:
         nodes = {str(node.name): node for node in self.graph}
         values = {str(v.name): v for node in nodes.values() for v in node.outputs}
         values |= {str(v.name): v for v in self.graph.inputs}
+        self.operands = {
+            name: {str(v.name) for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT}
+            for name, node in nodes.items()
+        }
         self.taken, self.taken_by_nodes = {*values, *self.graph.initializers}, set(nodes)
         for tensor in placement.tensors:
             self._drop_redundant_activation(values, tensor)
@@ -86,6 +91,10 @@ class _Builder:
             self._constant(self.graph.initializers[name], encoding, placement.nodes)
         for name, weight in placement.weights.items():
             self._weight(nodes[name], weight, self.encodings.weights[name])
+        for tensor in placement.shifts:
+            add = values[tensor].producer()
+            if add is not None and not values[tensor].uses():
+                self.graph.remove(add, safe=True)
         for name in [
             n for n, v in self.graph.initializers.items() if not v.uses() and not v.is_graph_output()
         ]:
@@ -128,8 +137,13 @@ class _Builder:
         producer = value.producer()
         everywhere = producer is not None and str(producer.name) in integer_nodes
         scale, zero = self._parameters(name, encoding)
+        source, own_zero = self._before_shift(value, encoding)
         q = self._node(
-            "QuantizeLinear", [value, scale, zero], f"{name}_QuantizeLinear", name + QUANTIZED, encoding
+            "QuantizeLinear",
+            [source, scale, own_zero or zero],
+            f"{name}_QuantizeLinear",
+            name + QUANTIZED,
+            encoding,
         )
         dq = self._node(
             "DequantizeLinear", [q, scale, zero], f"{name}_DequantizeLinear", name + DEQUANTIZED, encoding
@@ -151,6 +165,21 @@ class _Builder:
                 if output is value:
                     self.graph.outputs[i] = dq
 
+    def _before_shift(self, value: ir.Value, encoding: Encoding) -> tuple[ir.Value, ir.Value | None]:
+        """What to quantize, and with which zero point: a shift by whole steps is left to the zero points.
+
+        The kernel before the shift then writes integers that its readers take for shifted ones.
+        """
+        name = str(value.name)
+        shift = self.encodings.placement.shifts.get(name)
+        steps = None if shift is None else whole_steps(encoding, shift)
+        add = value.producer()
+        if steps is None or add is None:
+            return value, None
+        source = next(v for v in add.inputs if v is not None and v.const_value is None)
+        zero = np.asarray(encoding.zero_point + steps, encoding.type.dtype)
+        return source, self._initializer(f"{name}_unshifted_zero_point", zero)
+
     def _kept_float(self, dq: ir.Value, name: str) -> ir.Value:
         """`dq` for layers that shall run in float: guarded, since ONNX Runtime would put them in integers."""
         if name not in self.guards:
@@ -168,13 +197,16 @@ class _Builder:
     def _would_fuse(self, node: ir.Node) -> bool:
         """Whether ONNX Runtime would make an integer kernel of a float node that reads this.
 
-        It even quantizes the weights of a float Conv, ConvTranspose or Gemm on its own.
+        It even quantizes the weights of a float Conv, ConvTranspose or Gemm on its own. Of other operators,
+        all float operands must be quantized.
         """
         placement, output = self.encodings.placement, node.outputs[0]
         if node.graph is not self.graph or output.dtype != ir.DataType.FLOAT:
             return False
         role = placement.target.roles.get(node.op_type)
-        return role is Role.LINEAR or (role is Role.OWN and output.name in placement.tensors)
+        if role is Role.OWN and output.name in placement.tensors:
+            return self.operands[str(node.name)] <= placement.tensors.keys() | placement.constants.keys()
+        return role is Role.LINEAR
 
     def _wraps(self, producer: ir.Node, encoding: Encoding) -> bool:
         """Whether the producer's integer kernel needs a wider range than this one, see `Target.fixed`."""

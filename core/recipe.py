@@ -11,7 +11,7 @@ import numpy as np
 
 from core.bias import fitted_weight
 from core.encodings import Encodings as Encodings
-from core.encodings import adds_pairs
+from core.encodings import adds_pairs, with_whole_steps
 from core.errors import DataError, RecipeError
 from core.histogram import Accumulator, Histogram
 from core.model import Model
@@ -270,7 +270,11 @@ class _Resolver:
             choice = replace(choice, method=Method.MANUAL, range=fixed)
         encoding = self._search(tensor, choice, lambda: histogram)
         rule = choice.scale_rule or ScaleRule.FREE
-        self.activations[tensor] = self._executable(tensor, encoding, rule)
+        executable = self._executable(tensor, encoding, rule)
+        shift = self.placement.shifts.get(tensor)
+        if shift is not None and rule is ScaleRule.FREE and not choice.symmetric:
+            executable = with_whole_steps(executable, shift)
+        self.activations[tensor] = executable
 
     def _fixed_range(self, tensor: str, layer: str, choice: Choice) -> Range | None:
         """The range that the target's kernel asks for, where nobody chose another."""

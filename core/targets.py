@@ -51,6 +51,8 @@ class Target:
     finest: Mapping[str, float]  # operator type → its kernel needs input scale / output scale below this
     integer_bits: int = 8  # widest activations that its integer kernels take; wider ones stay float
     fits_pairs: bool = False  # no two products that a kernel adds first may leave 16 bits (core.saturation)
+    # Integer kernels in a row that a spelled-out function may take; what needs more is computed in float.
+    function_kernels: int = 2
     note: str = ""  # what it is for, in a sentence
 
     @property

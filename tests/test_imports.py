@@ -20,7 +20,7 @@ LAYOUT = """
     core.metrics core.representable core.thresholds
     core.distributions core.playground
 
-    core.model core.layers core.loading
+    core.model core.layers core.compound core.loading
     core.data core.samples core.sources
     core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
     core.statcache core.statistics

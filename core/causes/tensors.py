@@ -41,7 +41,15 @@ _GATES = {
     "Sigmoid": "a SiLU",
     "Tanh": "a GELU",
 }
-_FUSED_GATES = {"Gelu": "a GELU", "HardSwish": "a HardSwish", "QuickGelu": "a GELU"}
+_FUSED_GATES = {
+    "Gelu": "a GELU",
+    "GELU": "a GELU",
+    "GELU (sigmoid)": "a GELU",
+    "HardSwish": "a HardSwish",
+    "Mish": "a Mish",
+    "QuickGelu": "a GELU",
+    "SiLU": "a SiLU",
+}
 
 
 def clipped(case: Case) -> Iterator[Cause]:

@@ -53,6 +53,8 @@ class QdqView:
     constants: Mapping[str, onnx.TensorProto]  # constants of the main graph
     produced: frozenset[str]  # all tensors that nodes of the main graph produce
     dequantized: Mapping[str, str] = field(repr=False)  # DequantizeLinear output → its integer input
+    # Integers → the DequantizeLinear that reads them with another zero point than they were written with.
+    shifted: Mapping[str, onnx.NodeProto] = field(default_factory=dict, repr=False)
 
     def counterpart(self, tensor: str) -> Counterpart | None:
         """What stands for a float tensor; None if nothing does."""
@@ -66,7 +68,7 @@ class QdqView:
         )
 
     def _quantized(self, node: onnx.NodeProto) -> Counterpart:
-        encoding = encoding_of(node, self.constants)
+        encoding = encoding_of(self.shifted.get(node.output[0], node), self.constants)
         if encoding is not None and encoding.type.name in _EXPOSED_TYPES:
             return Counterpart(
                 tensor=node.output[0],
@@ -162,6 +164,7 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
     graph = quantized.graph
     constants = {t.name: t for t in graph.initializer}
     dequantized: dict[str, str] = {}
+    readers: dict[str, onnx.NodeProto] = {}
     quantize_nodes: list[onnx.NodeProto] = []
     produced: set[str] = set()
     for node in graph.node:
@@ -172,6 +175,7 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
             quantize_nodes.append(node)
         elif node.op_type == "DequantizeLinear":
             dequantized[node.output[0]] = node.input[0]
+            readers[node.input[0]] = node
     outputs_of: dict[str, list[str]] = {}
     for out, q in dequantized.items():
         outputs_of.setdefault(q, []).append(out)
@@ -197,6 +201,11 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
         constants=constants,
         produced=frozenset(produced),
         dequantized=dequantized,
+        shifted={
+            q.output[0]: readers[q.output[0]]
+            for q in quantize_nodes
+            if q.output[0] in readers and readers[q.output[0]].input[2:] != q.input[2:]
+        },
     )
 
 
