@@ -245,6 +245,23 @@ def test_one_dimensional_convolutions_take_in_bias_and_activation() -> None:
     assert steps == ["Transpose", "Unsqueeze", "Conv", "Relu", "Squeeze", "Transpose"]
 
 
+@pytest.mark.parametrize("op", ["Mul", "Div"])
+def test_the_factor_of_attention_scores_goes_into_the_query(op: str) -> None:
+    n = Net(12)
+    shape, sides = n.const("shape", [0, 0, 2, 3], np.int64), {}
+    for side, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1])):
+        y = n.add("MatMul", ["x", n.random(f"{side}.w", 6, 6)], f"{side}.mm")
+        y = n.add("Add", [y, n.random(f"{side}.b", 6)], side)
+        sides[side] = n.add("Transpose", [n.add("Reshape", [y, shape], f"{side}.r")], f"{side}.t", perm=order)
+    scores = n.add(op, [n.add("MatMul", [sides["q"], sides["k"]], "qk"), n.const("c", 0.4)], "scores")
+    n.add("Softmax", [scores], "y", axis=-1)
+    feed = np.random.default_rng(0).standard_normal((2, 5, 6)).astype(np.float32)
+    model = load_and_compare(n, {"x": ["N", 5, 6]}, {"y": ["N", 2, 5, 5]}, feed)
+    assert not {"Mul", "Div"} & {node.op_type for node in model.ir.graph}
+    assert "scores" in model.tensors
+    assert "qk" not in model.tensors  # whose values nothing has any more
+
+
 def test_of_two_reshapes_one_remains() -> None:
     n = Net(10)
     y = n.add("Reshape", ["x", n.const("a", [-1, 2, 128], np.int64)], "r1")

@@ -25,16 +25,69 @@ def elementwise_first(model: ir.Model) -> None:
     """Move constant scales and shifts, Relu and Clip of the main graph before moves of values, in place.
 
     This happens behind a Conv, ConvTranspose, Gemm or MatMul only, and for a constant that differs along one
-    axis only where that axis is known before the moves. Of two Reshapes in a row, the second remains.
+    axis only where that axis is known before the moves. Of two Reshapes in a row, the second remains. A
+    factor of a product of two activations, as attention scores have, becomes one of the operand that weights
+    make.
     """
     editor = Editor(model.graph)
     for node in list(model.graph):
         if editor.holds(node) and node.op_type == "Reshape":
             _skip_reshape(model.graph, node)
     for node in list(model.graph):
+        if editor.holds(node) and node.op_type in ("Mul", "Div"):
+            _factor_of_operand(editor, node)
+    for node in list(model.graph):
         step = _step(node) if editor.holds(node) and node.op_type in (*_SCALES, *_LIMITS) else None
         if step is not None:
             _move(editor, step)
+
+
+def _factor_of_operand(editor: Editor, node: ir.Node) -> None:
+    """Turn c · (a @ b) into (c · a) @ b, or a @ (c · b)."""
+    variable = [v for v in node.inputs if v is not None and v.const_value is None]
+    constants = [v for v in node.inputs if v is not None and v.const_value is not None]
+    if (
+        len(variable) != 1
+        or len(constants) != 1
+        or (node.inputs[0] is constants[0] and node.op_type == "Div")
+    ):
+        return
+    product = variable[0].producer()
+    if product is None or product.op_type != "MatMul" or product.domain not in STANDARD_DOMAINS:
+        return
+    factor = constants[0].const_value
+    if factor is None or factor.size != 1 or not is_read_once(variable[0]) or not _is_float(product, node):
+        return
+    for index, operand in enumerate(product.inputs):
+        if operand is None or operand.const_value is not None or not is_read_once(operand):
+            continue
+        source, moves = _unmoved(operand)
+        if source is None or not moves or not _comes_from_weights(source):
+            continue
+        number = editor.constant(f"{node.name}.factor", factor.numpy().reshape(()))
+        scale, scaled = editor.node(node.op_type, [operand, number], operand, f"{node.name}.operand")
+        editor.graph.insert_before(product, scale)
+        inputs = list(product.inputs)
+        inputs[index] = scaled
+        editor.replace(node, "MatMul", inputs)
+        editor.graph.remove(product, safe=True)
+        return
+
+
+def _is_float(*nodes: ir.Node) -> bool:
+    return all(node.outputs[0].dtype == ir.DataType.FLOAT for node in nodes)
+
+
+def _unmoved(value: ir.Value) -> tuple[ir.Value | None, list[ir.Node]]:
+    """What the moves before a value read, and these; None where something else reads what is between."""
+    moves: list[ir.Node] = []
+    x: ir.Value | None = value
+    while x is not None and (maker := x.producer()) is not None and maker.op_type in _MOVES:
+        if maker.domain not in STANDARD_DOMAINS or not is_read_once(x):
+            return None, []
+        moves.insert(0, maker)
+        x = maker.inputs[0]
+    return (x, moves) if x is not None and is_read_once(x) else (None, [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +117,9 @@ def _step(node: ir.Node) -> _Step | None:
     variable = [i for i, v in enumerate(node.inputs) if v is not None and v.const_value is None]
     if len(variable) != 1 or (node.op_type in _LIMITS and variable != [0]):
         return None
-    x = node.inputs[variable[0]]
-    moves: list[ir.Node] = []
-    while x is not None and (maker := x.producer()) is not None and maker.op_type in _MOVES:
-        if maker.domain not in STANDARD_DOMAINS or not is_read_once(x):
-            return None
-        moves.insert(0, maker)
-        x = maker.inputs[0]
-    if x is None or not moves or not is_read_once(x) or not _comes_from_weights(x):
+    given = node.inputs[variable[0]]
+    x, moves = (None, []) if given is None else _unmoved(given)
+    if x is None or not moves or not _comes_from_weights(x):
         return None
     if x.dtype != ir.DataType.FLOAT or node.outputs[0].dtype != ir.DataType.FLOAT:
         return None
