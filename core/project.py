@@ -12,17 +12,14 @@ branch from there. A damaged file therefore costs at most itself. Several proces
 project: each of their steps gets a number of its own (`core.history`).
 """
 
-import os
 import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-
-import platformdirs
 
 from core.description import DESCRIPTION, read_description, write_description
 from core.description import Source as Source
@@ -30,14 +27,17 @@ from core.errors import ProjectChanged as ProjectChanged
 from core.errors import ProjectError as ProjectError
 from core.errors import ProjectRemoved as ProjectRemoved
 from core.files import remove_folder, write_atomic
-from core.files import remove_leftovers as remove_folders
 from core.history import ROOT, Step, add_step, read_head, step_path, write_head
 from core.history import read_step as step_of
 from core.history import steps as steps_of
+from core.home import Entry as Entry
+from core.home import folder_of
+from core.home import home as home
+from core.home import list_projects as list_projects
+from core.home import remove_leftovers as remove_leftovers
 
 FORMAT = 1
 
-_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,79}$")
 _LOCK = threading.RLock()  # within a process, edits and removals come one after the other
 
 
@@ -76,26 +76,6 @@ class Project:
         return any(parent == self.head for parent in self.parents.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A project in a list of them."""
-
-    id: str
-    name: str
-    changed: str  # ISO 8601, UTC
-    model: Source | None  # None: the description is damaged
-    data: Source | None
-    calibrated: bool = False
-
-
-def home() -> Path:
-    """Folder of all projects: $QUANTSCOPE_HOME, else the user's data folder."""
-    chosen = os.environ.get("QUANTSCOPE_HOME", "").strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_data_dir("quantscope", appauthor=False))
-
-
 def create(
     name: str, model: Source, data: Source, evaluation: Source | None = None, *, id: str | None = None
 ) -> Project:
@@ -108,7 +88,7 @@ def create(
     id = id or f"{slug}-{secrets.token_hex(3)}"
     project = Project(
         id=id,
-        folder=_folder(id),
+        folder=folder_of(id),
         name=name,
         created=_now(),
         model=model,
@@ -165,7 +145,7 @@ def open_project(id: str) -> Project:
         ProjectError: there is none, it was written by a newer version, or both copies of its
             description are damaged. The recipe history is never touched.
     """
-    folder = _folder(id)
+    folder = folder_of(id)
     if not folder.is_dir():
         raise ProjectError(f"there is no project '{id}' in {home() / 'projects'}; open the model again")
     body, notes = read_description(folder)
@@ -200,34 +180,13 @@ def open_project(id: str) -> Project:
         ) from error
 
 
-def list_projects(limit: int = 20) -> list[Entry]:
-    """The projects, the one that was changed last first."""
-    root = home() / "projects"
-    found = []
-    for folder in root.iterdir() if root.is_dir() else ():
-        if not folder.is_dir() or not _ID.match(folder.name):
-            continue
-        body, _notes = read_description(folder)
-        changed = datetime.fromtimestamp(_touched(folder), UTC).isoformat(timespec="seconds")
-        model: Source | None = None
-        data: Source | None = None
-        with suppress(KeyError, TypeError, ValueError):
-            model, data = Source.from_json((body or {})["model"]), Source.from_json((body or {})["data"])
-        name = str((body or {}).get("name", folder.name))
-        done = bool((body or {}).get("calibrated", body is None))  # a damaged one is listed as such
-        found.append(
-            Entry(id=folder.name, name=name, changed=changed, model=model, data=data, calibrated=done)
-        )
-    return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]
-
-
 def delete(id: str) -> None:
     """Remove a project and its uploaded files as a whole; models and data referenced by path stay.
 
     Raises:
         ProjectError: A program has a file of it open, or it may not be removed; nothing has changed then.
     """
-    folder = _folder(id)
+    folder = folder_of(id)
     with _LOCK:
         try:
             remove_folder(folder)
@@ -238,11 +197,6 @@ def delete(id: str) -> None:
                 f"project '{id}' cannot be removed ({error.strerror or error}), and nothing was: close the "
                 f"programs and windows that have files in {folder} open, and remove it again"
             ) from error
-
-
-def remove_leftovers() -> None:
-    """Delete what is left of removed projects whose files were open; for the start of a program."""
-    remove_folders(home() / "projects")
 
 
 def record(project: Project, recipe: str, label: str, *, expected_head: int | None = None) -> Project:
@@ -314,11 +268,23 @@ def read_step(project: Project, number: int | None = None) -> Step:
 def store_file(project: Project, name: str, content: bytes) -> str:
     """Keep uploaded bytes inside the project; the path to give to `Source(kind="stored")`."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "file"
-    _check_there(project)
-    with _writing(project.folder / "files"):
-        (project.folder / "files").mkdir(exist_ok=True)
-    _write(project.folder / "files" / safe, content)
+    write_file(project, f"files/{safe}", content)
     return f"files/{safe}"
+
+
+def write_file(project: Project, path: str, content: bytes) -> None:
+    """Write a file of the project as a whole or not at all; `path` is relative to its folder.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+        ProjectError: It cannot be written.
+    """
+    target = project.folder / path
+    with _LOCK:
+        _check_there(project)
+        with _writing(target):
+            target.parent.mkdir(exist_ok=True)
+            write_atomic(target, content)
 
 
 def resolve_path(project: Project, source: Source) -> Path:
@@ -348,12 +314,6 @@ def _check_there(project: Project) -> None:
 _REMOVED = "this project was removed in another window or program, so nothing was saved; open its model again"
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all; its folder has to be there."""
-    with _writing(path):
-        write_atomic(path, content)
-
-
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """Say what is wrong where something below cannot be written."""
@@ -366,28 +326,12 @@ def _writing(path: Path) -> Iterator[None]:
         raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error
 
 
-def _folder(id: str) -> Path:
-    """Folder of a project; ids come from URLs, so they are checked."""
-    if not _ID.match(id):
-        raise ProjectError(f"'{id[:80]}' is not a project id")
-    return home() / "projects" / id
-
-
 def _show(project: Project, number: int) -> Project:
     with _LOCK:
         _check_there(project)
         with _writing(project.folder / "head.json"):
             write_head(project.folder, number)
     return replace(project, head=number)
-
-
-def _touched(folder: Path) -> float:
-    """When a project was changed last, in seconds since the epoch."""
-    latest = 0.0
-    for name in ("head.json", DESCRIPTION):
-        with suppress(OSError):  # not written yet, or removed meanwhile
-            latest = max(latest, (folder / name).stat().st_mtime)
-    return latest
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from core import files, history
+from core import home as folder
 from core import project as projects
 from core.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
 
@@ -178,6 +179,7 @@ ACTIONS: dict[str, Callable[[Project], object]] = {
     "save": projects.save,
     "mark_calibrated": projects.mark_calibrated,
     "store_file": lambda p: projects.store_file(p, "late.npz", b"late"),
+    "write_file": lambda p: projects.write_file(p, "late.npz", b"late"),
     "current_head": projects.current_head,
     "read_step": projects.read_step,
 }
@@ -192,7 +194,7 @@ def test_nothing_is_written_to_a_removed_project(action: str, home: Path) -> Non
     assert list((home / "projects").iterdir()) == []
 
 
-@pytest.mark.parametrize("action", ["record", "undo", "save", "mark_calibrated", "store_file"])
+@pytest.mark.parametrize("action", ["record", "undo", "save", "mark_calibrated", "store_file", "write_file"])
 def test_nothing_is_written_to_a_newer_project_of_the_same_id(
     action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,13 +318,13 @@ def test_a_project_removed_while_the_list_is_made_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, gone = make("kept"), make("gone")
-    read = projects.read_description
+    read = folder.read_description
 
-    def removing(folder: Path) -> Any:
-        found = read(folder)
-        if folder == gone.folder:
-            shutil.rmtree(folder)
+    def removing(path: Path) -> Any:
+        found = read(path)
+        if path == gone.folder:
+            shutil.rmtree(path)
         return found
 
-    monkeypatch.setattr(projects, "read_description", removing)
+    monkeypatch.setattr(folder, "read_description", removing)
     assert kept.id in [entry.id for entry in projects.list_projects()]
