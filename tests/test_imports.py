@@ -13,7 +13,7 @@ import pytest
 # Lowest level first, an empty line between levels; a module may import from its own level and from those
 # before it, never in a circle. A name stands for the module and everything inside it.
 LAYOUT = """
-    core.description core.errors core.files core.history core.home core.jit core.progress
+    core.description core.errors core.files core.history core.home core.jit core.memo core.progress
 
     core.binning core.bysample core.histogram core.quant
 
