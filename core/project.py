@@ -14,19 +14,21 @@ project: each of their steps gets a number of its own (`core.history`).
 
 import re
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from core.description import DESCRIPTION, read_description, write_description
 from core.description import Source as Source
 from core.errors import ProjectChanged as ProjectChanged
 from core.errors import ProjectError as ProjectError
 from core.errors import ProjectRemoved as ProjectRemoved
-from core.files import remove_folder, write_atomic
+from core.files import patiently, remove_folder, write_atomic
 from core.history import ROOT, Step, add_step, read_head, step_path, write_head
 from core.history import read_step as step_of
 from core.history import steps as steps_of
@@ -79,7 +81,10 @@ class Project:
 def create(
     name: str, model: Source, data: Source, evaluation: Source | None = None, *, id: str | None = None
 ) -> Project:
-    """A new project on disk, without recipes.
+    """A new project on disk, without recipes; it is there as a whole or not at all.
+
+    One of that id that another process has just made is taken instead. Where there is one whose description
+    is damaged, that is written anew, and its recipe history stays.
 
     Raises:
         ProjectError: the folder cannot be written.
@@ -95,12 +100,20 @@ def create(
         data=data,
         evaluation=evaluation,
     )
+    new = project.folder.with_name(f".new-{secrets.token_hex(6)}")
     try:
-        (project.folder / "history").mkdir(parents=True, exist_ok=True)
-        (project.folder / "files").mkdir(exist_ok=True)
+        (new / "history").mkdir(parents=True)
+        (new / "files").mkdir()
+        write_description(new, _description(project))
+        patiently(lambda: new.rename(project.folder))
     except OSError as error:
-        raise ProjectError(f"cannot create the folder {project.folder}: {error.strerror or error}") from error
-    _describe(project)
+        shutil.rmtree(new, ignore_errors=True)
+        if not project.folder.is_dir():
+            reason = error.strerror or error
+            raise ProjectError(f"cannot create the folder {project.folder}: {reason}") from error
+        if read_description(project.folder)[0] is not None:
+            return open_project(id)
+        _describe(project)
     return project
 
 
@@ -117,7 +130,12 @@ def save(project: Project) -> None:
 
 
 def _describe(project: Project) -> None:
-    body = {
+    with _writing(project.folder / DESCRIPTION):
+        write_description(project.folder, _description(project))
+
+
+def _description(project: Project) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "id": project.id,
         "name": project.name,
@@ -127,8 +145,6 @@ def _describe(project: Project) -> None:
         "data": project.data.to_json(),
         "evaluation": project.evaluation.to_json() if project.evaluation else None,
     }
-    with _writing(project.folder / DESCRIPTION):
-        write_description(project.folder, body)
 
 
 def mark_calibrated(project: Project) -> Project:

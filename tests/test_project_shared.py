@@ -157,6 +157,27 @@ def test_both_windows_steps_keep_their_parents() -> None:
     assert projects.current_head(left) == right.head
 
 
+def test_a_project_that_another_process_has_just_made_is_taken(home: Path) -> None:
+    theirs = make(id="sample-net")
+    source = Source(kind="random")
+    assert projects.create("net", source, source, id="sample-net") == theirs
+    assert list((home / "projects").iterdir()) == [theirs.folder]
+
+
+def test_a_damaged_description_is_written_anew_and_the_history_stays(home: Path) -> None:
+    old = make(id="sample-net")
+    (old.folder / "project.json").write_text("{", encoding="utf-8")
+    projects.create("net", old.model, old.data, id="sample-net")
+    assert projects.read_step(projects.open_project("sample-net")).recipe == "start"
+    assert list((home / "projects").iterdir()) == [old.folder]
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(home: Path) -> None:
+    home.write_text("a file", encoding="utf-8")
+    with pytest.raises(ProjectError, match="cannot create the folder"):
+        make()
+
+
 def test_an_edit_that_expects_another_step_is_refused() -> None:
     left = right = make()
     right = projects.record(right, "right", "", expected_head=right.head)
