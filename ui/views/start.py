@@ -302,6 +302,11 @@ def _where(source: Source) -> str:
     return "sample" if source.kind == "sample" else text.code(text.short(source.path, 44))
 
 
+def _local(time: str) -> str:
+    """Date and time of this machine's clock."""
+    return f"{datetime.fromisoformat(time).astimezone():%d %b %Y, %H:%M:%S}"
+
+
 def _ask_removal(id: str) -> None:
     st.session_state["removal"] = id
 
@@ -334,11 +339,6 @@ def _remove(id: str) -> None:
         return
     if opened is not None and opened.id == id:
         state.show(None)
-
-
-def _local(time: str) -> str:
-    """Date and time of this machine's clock."""
-    return f"{datetime.fromisoformat(time).astimezone():%d %b %Y, %H:%M:%S}"
 
 
 def _ago(time: str) -> str:
