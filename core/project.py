@@ -222,7 +222,8 @@ def record(project: Project, recipe: str, label: str, *, expected_head: int | No
         project: The recipe's parent is the step that this shows, whatever others show by now.
         recipe: As YAML.
         label: What was changed, for people.
-        expected_head: The step that has to be the shown one on disk; None = any.
+        expected_head: The step that has to be the shown one on disk; None = any. Exact among threads; where
+            another process goes on at the very moment, both steps are kept, as branches.
 
     Raises:
         ProjectRemoved: The project is no longer there.
