@@ -4,7 +4,10 @@ QuantScopeError
 ├── ModelError    the model cannot be read, or is of a kind that cannot be quantized
 ├── DataError     calibration or evaluation data do not fit the model, or are unusable
 ├── RecipeError   a recipe names something that does not exist, or asks for what a target lacks
-└── ExportError   the quantized model cannot be written as asked
+├── ExportError   the quantized model cannot be written as asked
+└── ProjectError  a project cannot be read or written; what is left of it stays on disk
+    ├── ProjectRemoved   it was removed meanwhile, so nothing was written
+    └── ProjectChanged   another window or process went on with it, so nothing was written
 """
 
 
@@ -26,3 +29,15 @@ class RecipeError(QuantScopeError):
 
 class ExportError(QuantScopeError):
     """The quantized model cannot be written as asked."""
+
+
+class ProjectError(QuantScopeError):
+    """A project cannot be read or written; what is left of it stays on disk."""
+
+
+class ProjectRemoved(ProjectError):
+    """The project was removed by another window or process; nothing was written."""
+
+
+class ProjectChanged(ProjectError):
+    """Another window or process shows another step of the project by now; nothing was written."""

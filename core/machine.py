@@ -178,6 +178,14 @@ def _run(
     return np.asarray(session.run(["y"], {"x": x})[0])
 
 
+@lru_cache(maxsize=1)
+def kernels() -> str:
+    """What decides which kernels ONNX Runtime takes, and with them the last bits of its results."""
+    features = binding.get_host_cpu_features()
+    have = sorted(name for name, there in features.items() if there)
+    return " ".join([ort.__version__, platform.machine(), binding.get_host_cpu_name(), *have])
+
+
 def describe() -> Machine:
     """All that a report about a problem should say of the machine."""
     memory = psutil.virtual_memory()

@@ -15,6 +15,7 @@ from core.loading.cleaning import clean
 from core.loading.graphhash import graph_hash
 from core.loading.modelfile import read_model_file
 from core.loading.ortgraph import external_values, serialize, weight_bytes
+from core.memo import Memo
 
 __all__ = ["Layer", "Model", "TensorInfo", "load_model"]
 
@@ -39,6 +40,7 @@ class Model:
     notes: tuple[str, ...]  # what was changed, and what stays float and why
     size_bytes: int  # of the file, external data included
     quantized: bool = False  # already quantized: to look at only
+    memo: Memo = field(default_factory=Memo, init=False, repr=False)  # what other modules found out about it
 
     @cached_property
     def _layers_by_name(self) -> Mapping[str, Layer]:
@@ -53,6 +55,11 @@ class Model:
     @cached_property
     def _proto(self) -> onnx.ModelProto:
         return onnx_ir.to_proto(self.ir)
+
+    @cached_property
+    def layer_names(self) -> frozenset[str]:
+        """Names of all layers."""
+        return frozenset(self._layers_by_name)
 
     @cached_property
     def op_counts(self) -> Mapping[str, int]:

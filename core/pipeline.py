@@ -2,12 +2,13 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import onnx
 
 from core.calibrate import calibrate
+from core.memo import Memo
 from core.model import Model
 from core.passes.apply import PassRecord, change_encodings, change_model
 from core.passes.bias_correction import with_bias_shifts
@@ -81,20 +82,29 @@ def prepare(
                 model, samples, threads=threads, cache_dir=cache_dir, cache=cache, progress=progress
             )
         return Prepared(model=model, statistics=known, records=())
-    kept = _PREPARED.setdefault(model, {})
-    key = prepared_key(model, recipe, samples)
-    if key not in kept:
+
+    def make() -> Prepared | _Unchanged:
         changed, records = change_model(model, recipe, samples, threads=threads, progress=progress)
         found = calibrate(
             changed, samples, threads=threads, cache_dir=cache_dir, cache=cache, progress=progress
         )
-        while len(kept) >= _KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = Prepared(model=changed, statistics=found, records=records)
-    return kept[key]
+        if changed is model:  # the memo of a model must not refer to it
+            return _Unchanged(statistics=found, records=records)
+        return Prepared(model=changed, statistics=found, records=records)
+
+    recent = model.memo.get("prepared", partial(Memo, _KEPT))
+    kept = recent.get(prepared_key(model, recipe, samples), make)
+    if isinstance(kept, Prepared):
+        return kept
+    return Prepared(model=model, statistics=kept.statistics, records=kept.records)
 
 
-_PREPARED: "WeakKeyDictionary[Model, dict[Hashable, Prepared]]" = WeakKeyDictionary()
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Unchanged:
+    """As `Prepared`, where the passes left the model as it was."""
+
+    statistics: Statistics
+    records: tuple[PassRecord, ...]
 
 
 def changes_model(recipe: Recipe) -> bool:

@@ -9,7 +9,6 @@ its quantizer.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import onnx_ir as ir
@@ -342,14 +341,13 @@ def not_finite(model: Model, placement: Placement) -> dict[str, str]:
     """
     weights = {w.initializer for w in placement.weights.values()}
     others = placement.constants.keys() | {w.bias for w in placement.weights.values()}
-    found = _not_finite(model)
+    found = model.memo.get("not finite", lambda: _not_finite(model))
     broken = sorted(n for n in found if n in weights or (found[n] and n in others))
     return dict.fromkeys(broken, "it holds NaN or infinite values, which integers cannot express")
 
 
-@lru_cache(maxsize=8)
 def _not_finite(model: Model) -> dict[str, bool]:
-    """Float initializers with a value that is not finite, and whether one is NaN; read once a model."""
+    """Float initializers with a value that is not finite, and whether one is NaN."""
     found = {}
     for name, value in model.ir.graph.initializers.items():
         if value.dtype == ir.DataType.FLOAT and value.const_value is not None:

@@ -5,64 +5,42 @@
     <home>/projects/<id>/head.json               the step that is shown (undo and redo move it)
     <home>/projects/<id>/files/                  uploaded model and data
     <home>/projects/<id>/statistics.npz          what calibration found, written by who calibrates
+    <home>/projects/.trash-<random>/             removed, while its files are being deleted
 
 Steps are never rewritten or removed: undo moves the head, and an edit after an undo starts a new
-branch from there. A damaged file therefore costs at most itself.
+branch from there. A damaged file therefore costs at most itself. Several processes may work on one
+project: each of their steps gets a number of its own (`core.history`).
 """
 
-import hashlib
-import json
-import os
 import re
 import secrets
 import shutil
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import platformdirs
-
-from core.errors import QuantScopeError
-from core.files import write_atomic
+from core.description import DESCRIPTION, read_description, write_description
+from core.description import Source as Source
+from core.errors import ProjectChanged as ProjectChanged
+from core.errors import ProjectError as ProjectError
+from core.errors import ProjectRemoved as ProjectRemoved
+from core.files import patiently, remove_folder, write_atomic
+from core.history import ROOT, Step, add_step, read_head, step_path, write_head
+from core.history import read_step as step_of
+from core.history import steps as steps_of
+from core.home import Entry as Entry
+from core.home import folder_of
+from core.home import home as home
+from core.home import list_projects as list_projects
+from core.home import remove_leftovers as remove_leftovers
 
 FORMAT = 1
-ROOT = 0  # parent of the first step
 
-_STEP_FILE = re.compile(r"^(\d{6,})-(\d{6,})\.json$")
-_ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,79}$")
-_LOCK = threading.Lock()  # step numbers are given out one at a time
-
-
-class ProjectError(QuantScopeError):
-    """A project cannot be read or written; what is left of it stays on disk."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a model or a data set comes from.
-
-    `path` is absolute, except for `stored` (inside the project) and `sample` (name of the sample).
-    `options` are what else is needed to open it again: preprocessing, labels, limit, seed.
-    """
-
-    kind: Literal["path", "stored", "sample", "random"]
-    path: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One recipe in the history."""
-
-    number: int
-    parent: int
-    label: str
-    time: str  # ISO 8601, UTC
-    recipe: str  # YAML, as `Recipe.to_yaml` writes it
+_LOCK = threading.RLock()  # within a process, edits and removals come one after the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,30 +78,13 @@ class Project:
         return any(parent == self.head for parent in self.parents.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A project in a list of them."""
-
-    id: str
-    name: str
-    changed: str  # ISO 8601, UTC
-    model: Source | None  # None: the description is damaged
-    data: Source | None
-    calibrated: bool = False
-
-
-def home() -> Path:
-    """Folder of all projects: $QUANTSCOPE_HOME, else the user's data folder."""
-    chosen = os.environ.get("QUANTSCOPE_HOME", "").strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_data_dir("quantscope", appauthor=False))
-
-
 def create(
     name: str, model: Source, data: Source, evaluation: Source | None = None, *, id: str | None = None
 ) -> Project:
-    """A new project on disk, without recipes.
+    """A new project on disk, without recipes; it is there as a whole or not at all.
+
+    One of that id that another process has just made is taken instead. Where there is one whose description
+    is damaged, that is written anew, and its recipe history stays.
 
     Raises:
         ProjectError: the folder cannot be written.
@@ -132,40 +93,58 @@ def create(
     id = id or f"{slug}-{secrets.token_hex(3)}"
     project = Project(
         id=id,
-        folder=_folder(id),
+        folder=folder_of(id),
         name=name,
         created=_now(),
         model=model,
         data=data,
         evaluation=evaluation,
     )
+    new = project.folder.with_name(f".new-{secrets.token_hex(6)}")
     try:
-        (project.folder / "history").mkdir(parents=True, exist_ok=True)
-        (project.folder / "files").mkdir(exist_ok=True)
+        (new / "history").mkdir(parents=True)
+        (new / "files").mkdir()
+        write_description(new, _description(project))
+        patiently(lambda: new.rename(project.folder))
     except OSError as error:
-        raise ProjectError(f"cannot create the folder {project.folder}: {error.strerror or error}") from error
-    save(project)
+        shutil.rmtree(new, ignore_errors=True)
+        if not project.folder.is_dir():
+            reason = error.strerror or error
+            raise ProjectError(f"cannot create the folder {project.folder}: {reason}") from error
+        if read_description(project.folder)[0] is not None:
+            return open_project(id)
+        _describe(project)
     return project
 
 
 def save(project: Project) -> None:
-    """Write the sources of a project; the version before is kept beside it."""
-    path = project.folder / "project.json"
-    if path.exists() and _read_json(path) is not None:
-        _write(path.with_suffix(".json.bak"), path.read_bytes())
-    _write_json(
-        path,
-        {
-            "format": FORMAT,
-            "id": project.id,
-            "name": project.name,
-            "created": project.created,
-            "calibrated": project.calibrated,
-            "model": _source_out(project.model),
-            "data": _source_out(project.data),
-            "evaluation": _source_out(project.evaluation) if project.evaluation else None,
-        },
-    )
+    """Write the sources of a project; the version before is kept beside it.
+
+    Raises:
+        ProjectRemoved: It is no longer there.
+        ProjectError: It cannot be written.
+    """
+    with _LOCK:
+        _check_there(project)
+        _describe(project)
+
+
+def _describe(project: Project) -> None:
+    with _writing(project.folder / DESCRIPTION):
+        write_description(project.folder, _description(project))
+
+
+def _description(project: Project) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "id": project.id,
+        "name": project.name,
+        "created": project.created,
+        "calibrated": project.calibrated,
+        "model": project.model.to_json(),
+        "data": project.data.to_json(),
+        "evaluation": project.evaluation.to_json() if project.evaluation else None,
+    }
 
 
 def mark_calibrated(project: Project) -> Project:
@@ -182,34 +161,29 @@ def open_project(id: str) -> Project:
         ProjectError: there is none, it was written by a newer version, or both copies of its
             description are damaged. The recipe history is never touched.
     """
-    folder = _folder(id)
+    folder = folder_of(id)
     if not folder.is_dir():
         raise ProjectError(f"there is no project '{id}' in {home() / 'projects'}; open the model again")
-    notes: list[str] = []
-    body = _read_json(folder / "project.json")
+    body, notes = read_description(folder)
     if body is None:
-        body = _read_json(folder / "project.json.bak")
-        if body is None:
-            count = len(_index(folder))
-            raise ProjectError(
-                f"the description of project '{id}' is damaged ({folder / 'project.json'}); its {count} "
-                f"recipe versions are intact in {folder / 'history'}: open the model again"
-            )
-        notes.append("project.json was damaged; its previous version was used.")
+        count = len(steps_of(folder))
+        raise ProjectError(
+            f"the description of project '{id}' is damaged ({folder / DESCRIPTION}); its {count} "
+            f"recipe versions are intact in {folder / 'history'}: open the model again"
+        )
     if not isinstance(body.get("format"), int) or body["format"] > FORMAT:
         raise ProjectError(f"project '{id}' was written by a newer QuantScope; update QuantScope to open it")
-    parents = _index(folder)
-    head, head_note = _head(folder, parents)
-    notes += head_note
+    head, parents, head_notes = read_head(folder)
+    notes += head_notes
     try:
         return Project(
             id=id,
             folder=folder,
             name=str(body["name"]),
             created=str(body["created"]),
-            model=_source_in(body["model"]),
-            data=_source_in(body["data"]),
-            evaluation=_source_in(body["evaluation"]) if body.get("evaluation") else None,
+            model=Source.from_json(body["model"]),
+            data=Source.from_json(body["data"]),
+            evaluation=Source.from_json(body["evaluation"]) if body.get("evaluation") else None,
             calibrated=bool(body.get("calibrated")),
             head=head,
             parents=parents,
@@ -222,44 +196,62 @@ def open_project(id: str) -> Project:
         ) from error
 
 
-def list_projects(limit: int = 20) -> list[Entry]:
-    """The projects, the one that was changed last first."""
-    root = home() / "projects"
-    found = []
-    for folder in root.iterdir() if root.is_dir() else ():
-        if not folder.is_dir() or not _ID.match(folder.name):
-            continue
-        body = _read_json(folder / "project.json") or _read_json(folder / "project.json.bak")
-        stamps = [p.stat().st_mtime for p in (folder / "head.json", folder / "project.json") if p.exists()]
-        changed = datetime.fromtimestamp(max(stamps, default=0.0), UTC).isoformat(timespec="seconds")
-        model: Source | None = None
-        data: Source | None = None
-        with suppress(KeyError, TypeError, ValueError):
-            model, data = _source_in((body or {})["model"]), _source_in((body or {})["data"])
-        name = str((body or {}).get("name", folder.name))
-        done = bool((body or {}).get("calibrated", body is None))  # a damaged one is listed as such
-        found.append(
-            Entry(id=folder.name, name=name, changed=changed, model=model, data=data, calibrated=done)
-        )
-    return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]
-
-
 def delete(id: str) -> None:
-    """Remove a project and its uploaded files; models and data referenced by path stay."""
-    folder = _folder(id)
-    if folder.is_dir():
-        shutil.rmtree(folder)
+    """Remove a project and its uploaded files as a whole; models and data referenced by path stay.
 
-
-def record(project: Project, recipe: str, label: str) -> Project:
-    """Add a recipe after the shown step and show it; on disk before this returns."""
+    Raises:
+        ProjectError: A program has a file of it open, or it may not be removed; nothing has changed then.
+    """
+    folder = folder_of(id)
     with _LOCK:
-        parents = _index(project.folder)
-        number = max(parents, default=ROOT) + 1
-        body = {"label": label, "time": _now(), "recipe": recipe, "sha256": _digest(recipe)}
-        _write_json(project.folder / "history" / f"{number:06d}-{project.head:06d}.json", body)
-        _write_json(project.folder / "head.json", {"head": number})
-    return replace(project, head=number, parents={**parents, number: project.head})
+        try:
+            remove_folder(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ProjectError(
+                f"project '{id}' cannot be removed ({error.strerror or error}), and nothing was: close the "
+                f"programs and windows that have files in {folder} open, and remove it again"
+            ) from error
+
+
+def record(project: Project, recipe: str, label: str, *, expected_head: int | None = None) -> Project:
+    """Add a recipe after the shown step and show it; on disk before this returns.
+
+    Args:
+        project: The recipe's parent is the step that this shows, whatever others show by now.
+        recipe: As YAML.
+        label: What was changed, for people.
+        expected_head: The step that has to be the shown one on disk; None = any. Exact among threads; where
+            another process goes on at the very moment, both steps are kept, as branches.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+        ProjectChanged: The shown step is not the expected one.
+        ProjectError: It cannot be written.
+    """
+    with _LOCK:
+        _check_there(project)
+        if expected_head is not None and current_head(project) != expected_head:
+            raise ProjectChanged(
+                "the project was changed in another window meanwhile, so this change was not made; "
+                "look at what it shows now, and make the change again"
+            )
+        with _writing(project.folder / "history"):
+            number = add_step(project.folder, project.head, recipe, label, _now())
+        with _writing(project.folder / "head.json"):
+            write_head(project.folder, number)
+    return replace(project, head=number, parents={**steps_of(project.folder), number: project.head})
+
+
+def current_head(project: Project) -> int:
+    """The step that is shown by now, by whatever window or process; cheap.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+    """
+    _check_there(project)
+    return read_head(project.folder)[0]
 
 
 def undo(project: Project) -> Project:
@@ -282,24 +274,34 @@ def read_step(project: Project, number: int | None = None) -> Step:
     number = project.head if number is None else number
     if number not in project.parents:
         raise ProjectError(f"project '{project.id}' has no step {number}")
-    path = project.folder / "history" / f"{number:06d}-{project.parents[number]:06d}.json"
-    body = _read_json(path)
-    if body is None or _digest(str(body.get("recipe", ""))) != body.get("sha256"):
+    step = step_of(project.folder, number, project.parents[number])
+    if step is None:
+        _check_there(project)
+        path = step_path(project.folder, number, project.parents[number])
         raise ProjectError(f"recipe version {number} is damaged ({path}); undo to the version before")
-    return Step(
-        number=number,
-        parent=project.parents[number],
-        label=str(body.get("label", "")),
-        time=str(body.get("time", "")),
-        recipe=str(body["recipe"]),
-    )
+    return step
 
 
 def store_file(project: Project, name: str, content: bytes) -> str:
     """Keep uploaded bytes inside the project; the path to give to `Source(kind="stored")`."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "file"
-    _write(project.folder / "files" / safe, content)
+    write_file(project, f"files/{safe}", content)
     return f"files/{safe}"
+
+
+def write_file(project: Project, path: str, content: bytes) -> None:
+    """Write a file of the project as a whole or not at all; `path` is relative to its folder.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+        ProjectError: It cannot be written.
+    """
+    target = project.folder / path
+    with _LOCK:
+        _check_there(project)
+        with _writing(target):
+            target.parent.mkdir(exist_ok=True)
+            write_atomic(target, content)
 
 
 def resolve_path(project: Project, source: Source) -> Path:
@@ -319,81 +321,34 @@ def resolve_path(project: Project, source: Source) -> Path:
     return path
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all."""
+def _check_there(project: Project) -> None:
+    """Raises `ProjectRemoved` where the folder is gone, or is that of a newer project of the same id."""
+    body, _notes = read_description(project.folder)
+    if not project.folder.is_dir() or (body is not None and body.get("created") != project.created):
+        raise ProjectRemoved(_REMOVED)
+
+
+_REMOVED = "this project was removed in another window or program, so nothing was saved; open its model again"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what is wrong where something below cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, content)
+        yield
+    except FileNotFoundError as error:
+        raise ProjectRemoved(_REMOVED) from error
     except OSError as error:
         reason = error.strerror or error
         raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error
 
 
-def _folder(id: str) -> Path:
-    """Folder of a project; ids come from URLs, so they are checked."""
-    if not _ID.match(id):
-        raise ProjectError(f"'{id[:80]}' is not a project id")
-    return home() / "projects" / id
-
-
 def _show(project: Project, number: int) -> Project:
-    _write_json(project.folder / "head.json", {"head": number})
+    with _LOCK:
+        _check_there(project)
+        with _writing(project.folder / "head.json"):
+            write_head(project.folder, number)
     return replace(project, head=number)
-
-
-def _index(folder: Path) -> dict[int, int]:
-    """Steps on disk: number -> parent, from the file names alone."""
-    history = folder / "history"
-    names = [path.name for path in history.iterdir()] if history.is_dir() else []
-    found = [match for name in names if (match := _STEP_FILE.match(name))]
-    return dict(sorted((int(match[1]), int(match[2])) for match in found))
-
-
-def _head(folder: Path, parents: Mapping[int, int]) -> tuple[int, list[str]]:
-    """The shown step, or the newest one whose file can be read, and what had to be repaired."""
-    if not parents:
-        return ROOT, []
-    notes: list[str] = []
-    body = _read_json(folder / "head.json") or {}
-    head = body.get("head")
-    if not isinstance(head, int) or head not in parents:
-        notes.append("The pointer to the shown recipe was damaged; the newest recipe was opened.")
-        head = max(parents)
-    order = [head, *sorted((n for n in parents if n != head), reverse=True)]
-    for number in order:
-        step = _read_json(folder / "history" / f"{number:06d}-{parents[number]:06d}.json")
-        if step is not None and _digest(str(step.get("recipe", ""))) == step.get("sha256"):
-            if number != head:
-                notes.append(f"Recipe version {head} was damaged; version {number} was opened.")
-            return number, notes
-    return ROOT, [*notes, "No recipe version could be read; the defaults are shown."]
-
-
-def _source_out(source: Source) -> dict[str, Any]:
-    return {"kind": source.kind, "path": source.path, "options": dict(source.options)}
-
-
-def _source_in(body: Mapping[str, Any]) -> Source:
-    if body["kind"] not in ("path", "stored", "sample", "random"):
-        raise ValueError(f"kind {body['kind']!r}")
-    return Source(kind=body["kind"], path=str(body.get("path", "")), options=dict(body.get("options") or {}))
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None when the file is absent or damaged."""
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _write_json(path: Path, body: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(body, indent=1, ensure_ascii=False).encode())
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _now() -> str:

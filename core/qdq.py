@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +26,9 @@ QUANTIZED, DEQUANTIZED, Q_INPUT = (
 _LOWEST = float(np.finfo(np.float32).min)  # what guards compare with; they keep integer kernels away
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
-# Integers of weights by node, kept while their model lives: an edit seldom touches weights, and rounding
-# all of them anew would be most of the work.
-_INTEGERS: "WeakKeyDictionary[Model, dict[str, tuple[Encoding, npt.NDArray[Any]]]]" = WeakKeyDictionary()
+# Integers of weights by node: an edit seldom touches weights, and rounding all of them anew would be most of
+# the work.
+Integers = dict[str, tuple[Encoding, npt.NDArray[Any]]]
 
 
 def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
@@ -50,7 +49,8 @@ def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
 def quantize_ir(model: Model, encodings: Encodings) -> ir.Model:
     """As `quantize_model`, in onnx_ir's form; weights that stay float are shared with `model`, not copied."""
     quantized = model.ir.clone()
-    builder = _Builder(quantized.graph, encodings, _INTEGERS.setdefault(model, {}))
+    integers: Integers = model.memo.get("integers of weights", dict)
+    builder = _Builder(quantized.graph, encodings, integers)
     builder.run()
     quantized.graph.sort()
     if builder.needs_ms_domain:
@@ -65,7 +65,7 @@ class _Builder:
 
     graph: ir.Graph
     encodings: Encodings
-    integers: dict[str, tuple[Encoding, npt.NDArray[Any]]]
+    integers: Integers
     needs_ms_domain: bool = False
     operands: dict[str, set[str]] = field(default_factory=dict)  # node → float tensors that it reads
     taken: set[str] = field(default_factory=set)  # names of tensors in use

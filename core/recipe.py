@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -178,13 +178,13 @@ def resolve(
         RecipeError: The recipe names a layer the model lacks.
         DataError: Statistics for a tensor that must be quantized are missing.
     """
-    unknown = [name for name in recipe.layers if name not in _layer_names(model)]
+    unknown = [name for name in recipe.layers if name not in model.layer_names]
     if unknown:
         raise RecipeError(
             f"the recipe names {len(unknown)} layer(s) that {model.name} lacks, e.g. {unknown[0]!r}; "
             "it was made for another model, or the layer was renamed"
         )
-    float_layers = {name for name in _layer_names(model) if recipe.choice(name).precision is Precision.FLOAT}
+    float_layers = {name for name in model.layer_names if recipe.choice(name).precision is Precision.FLOAT}
     everything = place(model, target(recipe.target), float_layers)
     kept_float = _unrepresentable(recipe, statistics, everything) | not_finite(model, everything)
     placement = place(model, target(recipe.target), float_layers, kept_float)
@@ -218,7 +218,9 @@ def _unrepresentable(recipe: Recipe, statistics: Statistics, placement: Placemen
         histogram = statistics.histograms.get(tensor)
         if layer in recipe.layers or histogram is None:
             continue
-        reason = why_float(histogram, activation_spec(placement.target, recipe.choice(layer)))
+        spec = activation_spec(placement.target, recipe.choice(layer))
+        # Asked for every tensor after every edit.
+        reason = statistics.memo.get(("why float", tensor, spec.levels), partial(why_float, histogram, spec))
         if reason is not None:
             found[tensor] = reason
     return found
@@ -229,11 +231,6 @@ def activation_spec(target_: Target, choice: Choice) -> QuantSpec:
     # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
     base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
     return replace(base, symmetric=bool(choice.symmetric), scale_rule=choice.scale_rule or ScaleRule.FREE)
-
-
-@lru_cache(maxsize=8)
-def _layer_names(model: Model) -> frozenset[str]:
-    return frozenset(layer.name for layer in model.layers)
 
 
 class _Resolver:

@@ -1,7 +1,5 @@
 """Tensors that no 8-bit range can hold, found from their histogram, so that they stay in float."""
 
-from functools import lru_cache
-
 import numpy as np
 
 from core.histogram import Histogram
@@ -22,7 +20,6 @@ def why_float(histogram: Histogram, spec: QuantSpec) -> str | None:
     return _why(histogram, spec.levels)
 
 
-@lru_cache(maxsize=1024)  # asked for every tensor after every edit
 def _why(h: Histogram, levels: int) -> str | None:
     if h.infs:
         return "it holds infinite values, which integers cannot express"

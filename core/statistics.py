@@ -14,6 +14,7 @@ from core.bysample import BySample
 from core.errors import DataError
 from core.files import write_atomic
 from core.histogram import Histogram
+from core.memo import Memo
 from core.sources.arrays import BROKEN
 
 FORMAT = 2  # of the file, and of what the histograms in it mean; raised when either changes
@@ -38,6 +39,7 @@ class Statistics:
     data_source: str  # where the samples came from, for people
     # By tensor, in the order of the samples, and therefore no part of equality and digest; may be empty.
     by_sample: Mapping[str, BySample] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo, init=False, repr=False)  # what other modules found out
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Statistics):
@@ -122,7 +124,7 @@ class Statistics:
         return Statistics(histograms=histograms, by_sample=by_sample, **{name: meta[name] for name in _META})
 
 
-_META = tuple(f.name for f in fields(Statistics) if f.name not in ("histograms", "by_sample"))
+_META = tuple(f.name for f in fields(Statistics) if f.name not in ("histograms", "by_sample", "memo"))
 
 
 def _flattened(tensors: Iterable[str], by_sample: Mapping[str, BySample]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Calibration: against a plain loop, bit-identical in every arrangement, cached by content, cancelled."""
+"""Calibration: against a plain loop, bit-identical in every arrangement, cancelled."""
 
 import subprocess
 import sys
@@ -20,7 +20,6 @@ from core.histogram import histogram_of
 from core.model import Model, load_model
 from core.progress import Cancelled, Progress
 from core.samples import Loads
-from core.statistics import Statistics
 from tests.interfaces import model_with
 from tests.sessions import options
 from tests.sessions import session as open_session
@@ -343,55 +342,3 @@ def test_weights_outside_the_file(tmp_path: Path, model: Model, samples: Samples
     found = calibrate(other, samples, tensors=names, cache=False)
     expected = calibrate(model, samples, tensors=names, cache=False)
     assert found.histograms == expected.histograms
-
-
-# --- cache --------------------------------------------------------------------------------------------------
-
-
-def runs(model: Model, samples: Samples, folder: Path, **options: object) -> tuple[Statistics, int]:
-    """The statistics, and how many samples were run to get them."""
-    done: list[int] = []
-    found = calibrate(model, samples, cache_dir=folder, progress=lambda p: done.append(p.done), **options)  # type: ignore[arg-type]
-    return found, len(done) - 1
-
-
-def test_cache_knows_model_data_and_tensors(tmp_path: Path, model: Model, samples: Samples) -> None:
-    folder = tmp_path / "cache"
-    first, ran = runs(model, samples, folder)
-    assert ran == 11
-    np.savez_compressed(tmp_path / "same.npz", x=IMAGES)
-    again, ran = runs(model, open_samples(tmp_path / "same.npz", model), folder)
-    assert (ran, again == first) == (0, True)
-    assert [h.max_sample for h in again.histograms.values()] == [
-        h.max_sample for h in first.histograms.values()
-    ]
-    np.savez(tmp_path / "other.npz", x=IMAGES[::-1])
-    assert runs(model, open_samples(tmp_path / "other.npz", model), folder)[1] == 11
-    assert runs(model, samples.take(10), folder)[1] == 10
-    assert runs(model, samples, folder, tensors=["x"])[1] == 11
-    assert runs(network(seed=1), samples, folder)[1] == 11
-    assert runs(model, samples, folder)[1] == 0
-    assert len(list(folder.iterdir())) == 5
-
-
-def test_broken_cache_files_are_replaced(tmp_path: Path, model: Model, samples: Samples) -> None:
-    first, _ = runs(model, samples, tmp_path / "c")
-    (file,) = (tmp_path / "c").iterdir()
-    good = file.read_bytes()
-    for content in (b"", b"junk", good[:-200], good[:300] + b"\0" * 99 + good[399:]):
-        file.write_bytes(content)
-        found, ran = runs(model, samples, tmp_path / "c")
-        assert (found == first, ran) == (True, 11)
-        assert runs(model, samples, tmp_path / "c")[1] == 0
-
-
-def test_cache_folder_from_the_environment(
-    tmp_path: Path, model: Model, samples: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QUANTSCOPE_CACHE", str(tmp_path / "env"))
-    calibrate(model, samples)
-    assert len(list((tmp_path / "env").iterdir())) == 1
-    calibrate(model, samples.take(3), cache=False)
-    assert len(list((tmp_path / "env").iterdir())) == 1
-    (tmp_path / "file").write_bytes(b"")
-    calibrate(model, samples, cache_dir=tmp_path / "file" / "below")  # cannot be written: no reason to fail

@@ -13,7 +13,7 @@ import pytest
 # Lowest level first, an empty line between levels; a module may import from its own level and from those
 # before it, never in a circle. A name stands for the module and everything inside it.
 LAYOUT = """
-    core.errors core.files core.jit core.progress
+    core.description core.errors core.files core.history core.home core.jit core.memo core.progress
 
     core.binning core.bysample core.histogram core.quant
 
@@ -37,8 +37,8 @@ LAYOUT = """
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
     ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
-    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
-    ui.warm ui.workspace
+    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.shells
+    ui.tensor_view ui.text ui.warm ui.workspace
 
     ui.views
 

@@ -113,17 +113,17 @@ def test_a_damaged_description_falls_back_then_speaks_clearly(tmp_path: Path) ->
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file.json"
-    projects._write(path, b"old")
+    project = make(tmp_path)
+    projects.write_file(project, "file.json", b"old")
 
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(ProjectError, match="No space left"):
-        projects._write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.glob(".*.tmp")) == []
+        projects.write_file(project, "file.json", b"new")
+    assert (project.folder / "file.json").read_bytes() == b"old"
+    assert list(project.folder.glob(".*.tmp")) == []
 
 
 @pytest.mark.parametrize("name", ["../../evil.onnx", "..\\..\\evil.onnx", "/etc/passwd", "....", "a b?.onnx"])

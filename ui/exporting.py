@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,13 @@ from core.progress import ProgressFn, report
 from core.project import Project, Source
 from core.recipe import Encodings, Recipe
 from core.runtime import Session
+from core.sources.images import preprocessing
+from core.sources.synthetic import DEFAULT_COUNT
 from core.targets import Precision, target
 from sample_data import SAMPLES
 from ui.measure import Case, quantized_bytes, reference
 from ui.rows import Row
+from ui.shells import POSIX, Shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def verify(case: Case, progress: ProgressFn) -> Verified:
 
 def stem(name: str) -> str:
     """A model's name as the start of file names."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._") or "model"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._-") or "model"
 
 
 def file_name(stem: str, recipe: Recipe) -> str:
@@ -100,23 +102,46 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def command(project: Project, recipe: Recipe, name: str) -> str:
-    """The command line that makes the same file from the downloaded recipe."""
-    words = ["quantscope", "quantize", _path(project.model, f"{name}.onnx", part="model")]
-    if project.data.kind == "random":
-        options = project.data.options
-        words += ["--random", str(options.get("limit", 32)), "--seed", str(options.get("seed", 0))]
+def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]]:
+    """The command that makes the same file from the downloaded recipe: an option and its value a group.
+
+    It names all that the file depends on: the model, the samples and how they are read; the recipe holds the
+    rest. Paths are absolute, except those of the recipe and of the file to write.
+    """
+    groups = [["quantscope", "quantize", _path(project, project.model, part="model")]]
+    data, options = project.data, project.data.options
+    if data.kind == "random":
+        groups.append(["--random", str(options.get("limit") or DEFAULT_COUNT)])
+        groups.append(["--seed", str(options.get("seed", 0))])
     else:
-        words += ["--data", _path(project.data, "CALIBRATION.npz", part="calibration")]
-    words += ["-o", file_name(name, recipe), "--recipe", f"{name}_recipe.yaml"]
-    return " ".join(shlex.quote(word) for word in words)
+        part = "evaluation" if options.get("part") == "evaluation" else "calibration"
+        groups.append(["--data", _path(project, data, part=part)])
+        if options.get("limit"):
+            groups.append(["--limit", str(options["limit"])])
+        if options.get("preprocessing"):
+            groups.append(["--preprocess", preprocessing(options["preprocessing"]).to_text()])
+        if options.get("labels"):
+            groups.append(["--labels", str(Path(options["labels"]).absolute())])
+    return [*groups, ["--recipe", recipe_name(name)], ["-o", file_name(name, recipe)]]
 
 
-def _path(source: Source, stand_in: str, *, part: str) -> str:
-    """Where a source lies on this machine; a stand-in for what was uploaded."""
+def command(project: Project, recipe: Recipe, name: str, shell: Shell = POSIX) -> str:
+    """The command of `command_words`, quoted for a shell."""
+    return shell.command(command_words(project, recipe, name))
+
+
+def recipe_name(stem: str) -> str:
+    """The recipe's file name."""
+    return f"{stem}_recipe.yaml"
+
+
+def _path(project: Project, source: Source, *, part: str) -> str:
+    """Where a source lies on this machine; uploads lie in the project's folder."""
     if source.kind == "sample" and source.path in SAMPLES:
         return str(getattr(SAMPLES[source.path], part))
-    return source.path if source.kind == "path" else stand_in
+    if source.kind == "stored":
+        return str((project.folder / source.path).absolute())
+    return source.path
 
 
 def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tuple[str, str]]:

@@ -24,11 +24,12 @@ def open_sample(name: str) -> Project:
         raise DataError(f"there is no sample called '{name}'; the samples are: {', '.join(SAMPLES)}")
     id = "sample-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
     try:
-        return projects.open_project(id)
+        known = projects.open_project(id)
     except projects.ProjectError:
         source = Source(kind="sample", path=name)
         evaluation = Source(kind="sample", path=name, options={"part": "evaluation"})
-        return _begin(projects.create(SAMPLES[name].title, source, source, evaluation, id=id))
+        known = projects.create(SAMPLES[name].title, source, source, evaluation, id=id)
+    return known if known.head else _begin(known)
 
 
 def open_paths(model: str, data: str | None) -> Project:

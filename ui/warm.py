@@ -1,4 +1,4 @@
-"""Get ready while the browser opens: import what is heavy, and compile the hot loops on the first start."""
+"""Get ready while the browser opens: import what is heavy, compile the hot loops, tidy up on disk."""
 
 import gc
 import logging
@@ -19,6 +19,7 @@ def _warm() -> None:
     try:
         import numpy as np
 
+        from core import project
         from core.evaluate import tensor_error
         from core.histogram import Accumulator
         from core.quant import UINT8, QuantSpec, encoding_from_range, quantize
@@ -39,5 +40,6 @@ def _warm() -> None:
             search(method, histogram, spec)
         gc.collect()
         gc.freeze()  # what is imported stays: a full collection need not look at it again
+        project.remove_leftovers()
     except Exception:  # the page will say what is wrong
         log.debug("warming up failed", exc_info=True)

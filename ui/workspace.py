@@ -10,7 +10,7 @@ from core.data import check_samples, open_samples, random_samples
 from core.errors import DataError, QuantScopeError
 from core.model import Model, load_model
 from core.progress import Progress, ProgressFn
-from core.project import Project, Source, resolve_path
+from core.project import Project, Source, resolve_path, write_file
 from core.samples import Samples
 from core.sources.images import preprocessing
 from core.statistics import Statistics
@@ -77,7 +77,7 @@ def prepare(
     if statistics is None:
         assert samples is not None
         statistics = calibrate(model, samples, progress=progress)
-        statistics.save(path)
+        write_file(project, STATISTICS, statistics.to_bytes())
         calibrated(project)
     evaluation = _evaluation(project, model, notes)
     return Workspace(

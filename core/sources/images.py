@@ -103,6 +103,19 @@ class Preprocessing:
             for key, value in asdict(self).items()
         }
 
+    def to_text(self) -> str:
+        """The preset that is closest and what differs from it, as `preprocessing` reads it."""
+
+        def told(value: Any) -> str:
+            return "/".join(repr(v) for v in value) if isinstance(value, tuple) else str(value)
+
+        texts: list[list[str]] = []
+        for name, base in PRESETS.items():
+            others = [f.name for f in fields(self) if getattr(self, f.name) != getattr(base, f.name)]
+            texts.append([name, *(f"{other}={told(getattr(self, other))}" for other in others)])
+        shortest = min(texts, key=len)
+        return ",".join(shortest)
+
     def key(self) -> bytes:
         """What the content digest of an image depends on besides the file."""
         return json.dumps(self.to_dict(), sort_keys=True).encode()

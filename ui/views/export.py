@@ -5,6 +5,7 @@ import streamlit as st
 from core.targets import TARGETS, target
 from ui import exporting, state, text
 from ui.exporting import Verified
+from ui.shells import shells as shells_of_all
 from ui.views import common, saturation
 
 LOADED = "recipe_loaded"
@@ -40,7 +41,7 @@ def render() -> None:
             st.download_button(
                 "Recipe",
                 data=now.recipe.to_yaml(),
-                file_name=f"{stem}_recipe.yaml",
+                file_name=exporting.recipe_name(stem),
                 mime="application/yaml",
                 icon=":material/description:",
                 on_click="ignore",
@@ -64,7 +65,11 @@ def render() -> None:
         )
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
-        st.code(exporting.command(now.project, now.recipe, stem), language="bash", wrap_lines=True)
+        shells = shells_of_all()
+        for tab, shell in zip(st.tabs([shell.name for shell in shells]), shells, strict=True):
+            line = exporting.command(now.project, now.recipe, stem, shell)
+            tab.code(line, language=shell.language, wrap_lines=True)
+        st.caption(f"Run it in the folder where {text.code(exporting.recipe_name(stem))} was saved.")
         st.file_uploader(
             "Use a recipe file",
             type=["yaml", "yml"],

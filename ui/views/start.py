@@ -1,5 +1,6 @@
 """Open: a sample, uploaded files or local paths; then calibration, with progress; and recent projects."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ui import cached, opening, state, text, workspace
 from ui.jobs import State
 from ui.views import common
 
+RECENT = 12  # projects listed before all are asked for
 GUESS = "As the model suggests"
 PRESET_NAMES = {
     GUESS: "guessed from the model's input, and said in the notes",
@@ -236,14 +238,18 @@ def _submit(model: Any, kind: str, data: Any, options: dict[str, Any]) -> None:
 
 
 def _recent() -> None:
-    entries = [entry for entry in projects.list_projects() if entry.calibrated or not _refused(entry)]
+    listed = projects.list_projects(limit=1000)
+    entries = [entry for entry in listed if entry.calibrated or not _refused(entry)]
     if not entries:
         return
     st.subheader("Recent projects", anchor=False)
     opened = state.project()
+    alike = Counter(_looks(entry) for entry in entries)
     with st.container(border=True, gap=None):
-        for entry in entries[:12]:
-            _recent_entry(entry, opened is not None and opened.id == entry.id)
+        for entry in entries if st.session_state.get("all_recent") else entries[:RECENT]:
+            _recent_entry(entry, opened is not None and opened.id == entry.id, alike[_looks(entry)] > 1)
+        if len(entries) > RECENT:
+            st.toggle(f"Show all {len(entries)}", key="all_recent")
     asked = st.session_state.pop("removal", None)
     if asked:
         _confirm(asked)
@@ -255,11 +261,19 @@ def _refused(entry: Entry) -> bool:
     return job is None or job.state is State.FAILED
 
 
-def _recent_entry(entry: Entry, is_open: bool) -> None:
+def _looks(entry: Entry) -> tuple[str, ...]:
+    """What the list shows of a project: its name, model and data."""
+    return entry.name, *(_where(source) for source in (entry.model, entry.data) if source is not None)
+
+
+def _recent_entry(entry: Entry, is_open: bool, alike: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         badge = "  :green-badge[open]" if is_open else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
-        parts = [_where(source) for source in (entry.model, entry.data) if source is not None]
+        parts = list(_looks(entry)[1:])
+        if alike and entry.created:
+            versions = text.plural(entry.steps, "recipe version")
+            parts.append(f"begun {_local(entry.created)}, {versions}")
         st.caption("  \n".join(dict.fromkeys(parts)) if parts else ":red[damaged]", width="stretch")
         st.caption(_ago(entry.changed), width=120)
         st.button(
@@ -288,6 +302,11 @@ def _where(source: Source) -> str:
     return "sample" if source.kind == "sample" else text.code(text.short(source.path, 44))
 
 
+def _local(time: str) -> str:
+    """Date and time of this machine's clock."""
+    return f"{datetime.fromisoformat(time).astimezone():%d %b %Y, %H:%M:%S}"
+
+
 def _ask_removal(id: str) -> None:
     st.session_state["removal"] = id
 
@@ -299,14 +318,27 @@ def _confirm(id: str) -> None:
         "Models and data that were opened by path stay where they are."
     )
     with st.container(horizontal=True):
-        if st.button("Remove", type="primary", key="remove_now"):
-            opened = state.project()
-            projects.delete(id)
-            if opened is not None and opened.id == id:
-                state.show(None)
+        if st.button("Remove", type="primary", key="remove_now", on_click=_remove, args=(id,)):
             st.rerun()
         if st.button("Keep", key="remove_not"):
             st.rerun()
+
+
+def _remove(id: str) -> None:
+    """Remove a project; its work ends first, which has files of it open."""
+    job = cached.registry().get(id)
+    if job is not None:
+        job.cancel()
+        job.wait(2.0)
+        cached.registry().forget(id)
+    opened = state.project()
+    try:
+        projects.delete(id)
+    except QuantScopeError as error:
+        st.session_state["notice"] = str(error)
+        return
+    if opened is not None and opened.id == id:
+        state.show(None)
 
 
 def _ago(time: str) -> str:

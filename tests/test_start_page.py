@@ -1,0 +1,107 @@
+"""The list of projects on the Open page: alike ones are told apart, and removing one is safe."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core import files
+from core import project as projects
+from core.project import Project, Source
+from core.recipe import Recipe
+from tests.pages import healthy, home, opened, start, until
+from ui import opening
+from ui.views.start import RECENT
+
+__all__ = ["home"]  # a fixture
+
+
+def calibrated(name: str, *, seed: int = 0, steps: int = 1) -> Project:
+    """A project that counts as calibrated; its model is not there."""
+    source = Source(kind="random", options={"seed": seed})
+    project = projects.create(name, Source(kind="path", path="/models/net.onnx"), source)
+    for _ in range(steps):
+        project = projects.record(project, Recipe().to_yaml(), "Defaults")
+    return projects.mark_calibrated(project)
+
+
+def captions(app: AppTest) -> list[str]:
+    return [caption.value for caption in app.caption]
+
+
+def test_projects_that_look_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    for hour, steps in ((7, 1), (9, 3)):
+        stamp = now.replace(hour=hour).isoformat(timespec="seconds")
+        monkeypatch.setattr(projects, "_now", lambda stamp=stamp: stamp)
+        calibrated("net.onnx", steps=steps)
+    calibrated("other.onnx")
+    shown = [caption for caption in captions(start()) if "random data" in caption]
+    assert len(set(shown)) == len(shown) == 3
+    assert sum("begun" in caption for caption in shown) == 2
+    assert any(caption.endswith("3 recipe versions") for caption in shown)
+    assert any(caption.endswith("1 recipe version") for caption in shown)
+
+
+def test_all_projects_can_be_reached() -> None:
+    made = [calibrated(f"net{i}.onnx") for i in range(RECENT + 2)]
+    app = start()
+
+    def listed() -> set[str]:
+        return {str(b.key) for b in app.button if str(b.key).startswith("open_")}
+
+    assert len(listed()) == RECENT
+    app.toggle(key="all_recent").set_value(True).run()
+    assert listed() == {f"open_{project.id}" for project in made}
+
+
+def removed(app: AppTest, project: Project) -> None:
+    app.button(key=f"remove_{project.id}").click().run()
+    app.button(key="remove_now").click().run()
+    healthy(app)
+
+
+def test_removing_the_open_project_stops_its_work_and_closes_it(home: Path) -> None:
+    project = opening.open_sample("digits_mlp")
+    app = start(project)
+    until(app, lambda a: "recipe" in a.session_state)
+    assert opened(app).id == project.id
+    app.session_state["go"] = "open"
+    app.run()
+    removed(app, project)
+    assert "open_project" not in app.session_state
+    assert list((home / "projects").iterdir()) == []
+
+
+def test_a_project_that_cannot_be_removed_stays_and_the_page_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = calibrated("net.onnx")
+    app = start()
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "The process cannot access the file")
+
+    monkeypatch.setattr(files.time, "sleep", lambda _: None)
+    monkeypatch.setattr(os, "rename", denied)
+    app.button(key=f"remove_{project.id}").click().run()
+    app.button(key="remove_now").click().run()
+    assert not app.exception
+    assert any("cannot be removed" in error.value for error in app.error)
+    assert projects.open_project(project.id) == project
+
+
+def test_refused_projects_do_not_stay_on_disk_for_ever() -> None:
+    source = Source(kind="random")
+    kept = calibrated("kept.onnx")
+    refused = projects.record(projects.create("refused", source, source), "", "Defaults")
+    worked_on = projects.record(projects.record(projects.create("edited", source, source), "", ""), "", "")
+    projects.remove_leftovers()  # they may be in work in another process
+    assert refused.folder.is_dir()
+    projects.remove_leftovers(refused_for=0.0)
+    assert not refused.folder.exists()
+    assert {entry.id for entry in projects.list_projects()} == {kept.id, worked_on.id}
