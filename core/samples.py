@@ -51,7 +51,9 @@ class Samples:
     indices: Sequence[int]  # the feed's samples in use, in order
     kind: str  # "npz", "npy", "folder", "images", "reader" or "random"
     source: str  # where the samples come from, for people
-    labels: npt.NDArray[np.int64] | None = None  # (rows,) in the order of the samples
+    # In the order of the samples: (rows,), or (rows, *positions); `core.sources.labels.IGNORED` where a
+    # sample or position has no class.
+    labels: Array | None = None
     label_names: tuple[str, ...] = ()  # class names where the labels came from names
     synthetic: bool = False  # made up: thresholds found on it are guesses
     warnings: tuple[str, ...] = ()
@@ -104,7 +106,7 @@ class Samples:
             indices = tuple(self.indices[p] for p in picked)
         return replace(self, indices=indices, labels=self._labels_at(picked))
 
-    def _labels_at(self, positions: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    def _labels_at(self, positions: Sequence[int]) -> Array | None:
         if self.labels is None:
             return None
         counts = np.array([self.valid(i) for i in range(len(self))], np.int64)

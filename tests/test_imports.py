@@ -13,7 +13,7 @@ import pytest
 # Lowest level first, an empty line between levels; a module may import from its own level and from those
 # before it, never in a circle. A name stands for the module and everything inside it.
 LAYOUT = """
-    core.errors core.files core.jit core.progress
+    core.errors core.files core.jit core.progress core.words
 
     core.binning core.bysample core.histogram core.quant
 
@@ -42,8 +42,8 @@ LAYOUT = """
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.doctor ui.launch ui.listing
-    ui.mixing ui.one_tensor ui.options ui.sensitivity_command
+    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.cli_thresholds ui.commands ui.doctor
+    ui.launch ui.listing ui.mixing ui.one_tensor ui.options ui.sensitivity_command
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

@@ -8,6 +8,8 @@ import html
 import math
 import re
 
+from core.words import plural as plural  # for pages, beside the other words
+
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+\-/])")
 _BACKTICKS = re.compile(r"`+")
@@ -126,8 +128,3 @@ def duration(seconds: float) -> str:
 def about(seconds: float) -> str:
     """An estimate for people: whole seconds, and never none."""
     return duration(seconds) if seconds >= 10 else f"{max(1, round(seconds))} s"
-
-
-def plural(count: int, noun: str) -> str:
-    """`3 layers`, `1 layer`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -164,12 +164,22 @@ def open_npy(path: Path) -> FileRows:
         return _header(stream, path, None, compressed=False, start=0, size=path.stat().st_size)
 
 
-def open_npz(path: Path) -> dict[str, FileRows]:
-    """The arrays of a .npz (or zip) file by key; other members are left out."""
+def open_npz(path: Path) -> dict[str, FileRows | DataError]:
+    """The arrays of a .npz (or zip) file by key; other members are left out.
+
+    For an array that cannot be used, as one of texts or Python objects, there is the error instead: it
+    matters only where the array does.
+    """
+    found: dict[str, FileRows | DataError] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _open_member(archive, path, info) for info in members}
+            for info in archive.infolist():
+                if info.filename.endswith(".npy"):
+                    try:
+                        found[info.filename[:-4]] = _open_member(archive, path, info)
+                    except DataError as error:
+                        found[info.filename[:-4]] = error
+        return found
     except BROKEN as error:
         raise DataError(f"{path.name} is not a readable .npz file ({brief(error)}): save it again") from error
 
