@@ -21,6 +21,8 @@ from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
 from core.runtime import Session
+from core.sources.inputs import text
+from core.sources.labels import label_shapes
 from core.statistics import Statistics
 from core.targets import Precision
 from core.thresholds import Method
@@ -99,7 +101,7 @@ def quantize(
         raise BadInput(
             "--easyquant tunes the model as it is, and the recipe's passes change it; use one of them"
         )
-    samples = feed.open(model, accuracy=report) if feed.named or stats is None else None
+    samples = feed.open(model) if feed.named or stats is None else None
     measurable = samples is not None and not samples.synthetic
     trying = not tuned and (choices.auto or (choices.undecided and measurable))
     if stats is not None:
@@ -173,11 +175,13 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
             f"the models cannot be compared: the outputs of {quantized.name} have other shapes than those of "
             "the float model. Compare with the float model it was made from."
         )
-    if accuracy is None and samples.labels is not None:
-        note("warning: the labels are not used: the model has no output with one row of class scores")
+    if samples.labels is not None and (accuracy is None or accuracy["float"] is None):
+        got = text(samples.labels.shape)
+        note(f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}")
     for run in filter(None, (figures, figures["default_session"])):
         found = run["accuracy"]
         run["agreement"] = None if found is None else found["agreement"]
+        run["positions"] = found is not None and found["positions"]
         if found is not None and found["float"] is None:  # no labels, so nothing was right or wrong
             run["accuracy"] = None
     for warning in figures["warnings"]:

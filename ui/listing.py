@@ -134,7 +134,8 @@ def _front(found: Figures) -> str:
         )
         for point in found["points"]
     ]
-    head = ("", "size", "of float", "time (est.)", "SQNR", "top-1", last, f"not {found['lowest']}")
+    top1 = "top-1 over positions" if found["positions"] else "top-1"
+    head = ("", "size", "of float", "time (est.)", "SQNR", top1, last, f"not {found['lowest']}")
     return table(head, rows, numeric=head[1:])
 
 
@@ -148,8 +149,9 @@ def _taken(found: Figures) -> str:
     layers = ", ".join(f"{n} in {p}" for p, n in {found["lowest"]: rest, **counts}.items() if n)
     error = "exact" if point["exact"] else f"{point['sqnr_db']:.2f} dB"
     if point["drop"] is not None:
-        error += f", {point['drop']:.2f} points of top-1 below float"
-        error = error if found["labelled"] else error.replace("of top-1 below float", "of classes changed")
+        over = " over positions" if found["positions"] else ""
+        what = f"of top-1{over} below float" if found["labelled"] else f"of classes{over} changed"
+        error += f", {point['drop']:.2f} points {what}"
     where = "samples kept for judging" if found["held_out"] else "samples, the same that chose"
     return (
         f"Taken: {size(point['size_bytes'])} ({share:.1f} % of float), {error}, "
@@ -169,13 +171,19 @@ def comparison(result: Figures) -> str:
         ("output MSE", "", *(number(output["mse"]) for output in outputs)),
     ]
     accuracy = result["accuracy"]
+    over = " over positions" if result["positions"] else ""
     if accuracy is not None:
-        rows.append(("top-1", _percent(accuracy["float"]), *(_percent(a["quantized"]) for a in accuracies)))
+        rows.append(
+            (f"top-1{over}", _percent(accuracy["float"]), *(_percent(a["quantized"]) for a in accuracies))
+        )
         if accuracy["float_top5"] is not None:
             top5 = (_percent(a["quantized_top5"]) for a in accuracies)
             rows.append(("top-5", _percent(accuracy["float_top5"]), *top5))
+        if accuracy["float_miou"] is not None:
+            miou = (_percent(a["quantized_miou"]) for a in accuracies)
+            rows.append(("mean IoU", _percent(accuracy["float_miou"]), *miou))
     if result["agreement"] is not None:
-        rows.append(("same first class", "", *(_percent(run["agreement"]) for run in runs)))
+        rows.append((f"same first class{over}", "", *(_percent(run["agreement"]) for run in runs)))
     both = "" if other is None else size(sizes["quantized"])
     rows.append(("size", size(sizes["float"]), size(sizes["quantized"]), both)[: 2 + len(runs)])
     if latency is not None:

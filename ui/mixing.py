@@ -163,6 +163,7 @@ def figures(front: Front, taken: Point) -> dict[str, Any]:
         "samples": front.samples,
         "held_out": front.held_out,
         "labelled": front.labelled,
+        "positions": front.positions,
         "points": [
             {
                 "size_bytes": point.size_bytes,

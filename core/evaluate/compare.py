@@ -134,6 +134,9 @@ def _accuracy_dict(found: Accuracy | None) -> dict[str, Any] | None:
         "float_top5": found.float_top5,
         "quantized_top5": found.quantized_top5,
         "agreement": found.agreement,
+        "positions": found.positions,
+        "float_miou": found.float_miou,
+        "quantized_miou": found.quantized_miou,
     }
 
 
@@ -169,7 +172,7 @@ def compare(
     Args:
         model: The float model.
         quantized: A quantized version of it, from any tool, with the same inputs and outputs.
-        samples: What to run; with labels, accuracy is measured too.
+        samples: What to run; with labels, accuracy is measured too, over samples or over their positions.
         layers: Also compare layer by layer.
         local: Also quantize each layer alone.
         layer_samples: Samples to compare layers on, the first ones; None = all.
