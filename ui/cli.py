@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -328,12 +328,16 @@ app.command()(thresholds)
 
 
 def with_command(arguments: Sequence[str]) -> list[str]:
-    """The command line with `app` put in where it begins with a model rather than with a command."""
+    """The command line with `app` put in where it begins with a model, or with an option of `app`."""
     out = list(arguments) or ["--help"]
-    known = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    command = typer.main.get_command(app)
+    known: Mapping[str, Any] = command.commands  # type: ignore[attr-defined]
     first = out[0]
-    if first.startswith("-") or first in known:
+    if first in known:
         return out
+    if first.startswith("-"):
+        own, its = ({flag for p in part.params for flag in p.opts} for part in (command, known["app"]))
+        return ["app", *out] if first.partition("=")[0] in its - own else out
     is_path = first.lower().endswith(".onnx") or any(c in first for c in "/\\") or Path(first).exists()
     return ["app", *out] if is_path else out
 
