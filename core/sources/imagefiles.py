@@ -20,8 +20,11 @@ from core.samples import Load, Loads, Sample
 from core.sources.arrays import BROKEN, Rows, brief
 from core.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
 from core.sources.inputs import Input
+from core.words import plural
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
+GREY_CHECKED = 16  # images whose mode is looked at
+GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,12 +272,35 @@ def _csv_table(path: Path) -> dict[str, str]:
 
 
 def wants_order(files: ImageFiles, how: Preprocessing) -> str:
-    """A warning if the images are grey although the model takes colour; "" otherwise (first image only)."""
+    """A warning if images are grey although the model takes colour; "" otherwise.
+
+    Looks at up to `GREY_CHECKED` images, spread over all.
+
+    Raises:
+        DataError: The first one is broken.
+    """
+    if how.order is Order.GREY:
+        return ""
+    count = len(files.names)
+    looked = [files.names[n * count // min(count, GREY_CHECKED)] for n in range(min(count, GREY_CHECKED))]
     with files.reader() as read:
-        image = decode(io.BytesIO(read(files.names[0])), files.names[0])
-    grey = image.mode in ("L", "1", "LA")
-    return (
-        f"the images are grey; all three channels of the model's {how.order} input get the same values"
-        if grey and how.order is not Order.GREY
-        else ""
-    )
+        decode(io.BytesIO(read(looked[0])), looked[0])
+        grey = [mode in GREY_MODES for mode in filter(None, (_mode(read, name) for name in looked))]
+    if not any(grey):
+        return ""
+    which = "the images are grey"
+    if not all(grey) or len(grey) < count:
+        verb = "is" if sum(grey) == 1 else "are"
+        which = f"of the {plural(len(grey), 'image')} looked at, {sum(grey)} {verb} grey"
+    return f"{which}; all three channels of the model's {how.order} input get the same values"
+
+
+def _mode(read: Callable[[str], bytes], name: str) -> str:
+    """The mode of an image by its header; "" where that cannot be read, which the run will tell."""
+    try:
+        with Image.open(io.BytesIO(read(name))) as image:
+            return str(image.mode)
+    except (DataError, Image.DecompressionBombError):
+        return ""
+    except BROKEN:
+        return ""
