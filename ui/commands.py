@@ -21,15 +21,14 @@ from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
 from core.runtime import Session
-from core.sources.inputs import text
-from core.sources.labels import label_shapes
 from core.statistics import Statistics
 from core.targets import Precision
 from core.thresholds import Method
 from core.tune import measured_default, representative
+from core.words import plural
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
-from ui.options import Choices, Feed, all_float, check_output, warn_if_all_float, write
+from ui.options import Choices, Feed, all_float, check_output, unused_labels, warn_if_all_float, write
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
@@ -176,8 +175,7 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
             "the float model. Compare with the float model it was made from."
         )
     if samples.labels is not None and (accuracy is None or accuracy["float"] is None):
-        got = text(samples.labels.shape)
-        note(f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}")
+        note(unused_labels(samples.labels, model))
     for run in filter(None, (figures, figures["default_session"])):
         found = run["accuracy"]
         run["agreement"] = None if found is None else found["agreement"]
@@ -235,6 +233,7 @@ def tune(
     samples = feed.open(model, accuracy=aim.max_drop is not None)
     if samples.synthetic:
         note("warning: tuned on random samples, the recipe says nothing about real ones")
+    aim.check_scores(model, samples)
     statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     chosen, front = found.recipe, None
@@ -283,8 +282,8 @@ def _moved(
             for name in ("before", "after")
         )
         said.append(
-            f"EasyQuant: mean cosine of {len(found.layers)} layers' outputs {before:.6f} -> {after:.6f}, "
-            f"on {found.samples} samples"
+            f"EasyQuant: mean cosine over the outputs of {plural(len(found.layers), 'layer')} "
+            f"{before:.6f} -> {after:.6f}, on {plural(found.samples, 'sample')}"
         )
     said += [f"EasyQuant left out '{layer}': {why}" for layer, why in found.left_out.items()]
     return found.apply(recipe), said
@@ -310,7 +309,7 @@ def _say_if_worse(
     if asked is not None and other is not None and asked < other - CLEARLY_DB:
         note(
             f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
-            f"({len(reference)} samples); --method auto takes what measures best"
+            f"({plural(len(reference), 'sample')}); --method auto takes what measures best"
         )
 
 

@@ -17,6 +17,8 @@ from core.model import Model
 from core.placement import place
 from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
+from core.sources.inputs import text
+from core.sources.labels import Labels, label_shapes
 from core.targets import TARGETS, Granularity, Precision, target
 from core.thresholds import Method
 from core.weights import WeightMethod
@@ -108,6 +110,12 @@ class Feed:
         for warning in warnings:
             note(f"warning: {warning}")
         return samples
+
+
+def unused_labels(labels: Labels, model: Model) -> str:
+    """A warning about labels that no output of the model is held against."""
+    got = text(labels.shape)
+    return f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}"
 
 
 def read_preprocessing(text: str) -> Any:
