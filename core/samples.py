@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.words import plural
+
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 Load = Callable[[], Sample]
@@ -226,7 +228,9 @@ class Grouped:
 
 def group(feed: Feed, batch: int, shared: frozenset[str] = frozenset()) -> tuple[Feed, list[str]]:
     """`batch` rows a run, and what is to be said about it."""
-    said = f"the model takes {batch} rows at a time; {feed.count} rows make {-(-feed.count // batch)} runs"
+    runs = plural(-(-feed.count // batch), "run")
+    said = f"the model takes {batch} rows at a time; {plural(feed.count, 'row')} make {runs}"
     if rest := feed.count % batch:
-        said += f", the last one filled up with {batch - rest} repeated rows that are not counted"
+        filling = plural(batch - rest, "repeated row that is", "repeated rows that are")
+        said += f", the last one filled up with {filling} not counted"
     return Grouped(inner=feed, batch=batch, shared=shared), [said]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from core.words import plural
 from ui.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
@@ -58,8 +59,8 @@ def _layers(layers: list[Figures]) -> str:
 def _summary(found: Figures) -> str:
     can = found["quantizable"]
     return (
-        f"{can['layers']} of {can['of_layers']} layers can be quantized for {found['target']}: "
-        f"{can['activations']} activations, {can['weights']} weights."
+        f"{can['layers']} of {plural(can['of_layers'], 'layer')} can be quantized for {found['target']}: "
+        f"{plural(can['activations'], 'activation')}, {plural(can['weights'], 'weight')}."
     )
 
 
@@ -80,8 +81,8 @@ def _scales(scales: list[Figures]) -> str:
 def calibration(result: Figures) -> str:
     """What `calibrate` shows."""
     return (
-        f"wrote {clean(result['output'])}: statistics of {len(result['tensors'])} tensors "
-        f"over {result['samples']} samples"
+        f"wrote {clean(result['output'])}: statistics of {plural(len(result['tensors']), 'tensor')} "
+        f"over {plural(result['samples'], 'sample')}"
     )
 
 
@@ -91,7 +92,7 @@ def quantization(result: Figures) -> str:
     integer = sum(count for precision, count in layers.items() if precision != "float")
     lines = [
         f"wrote {clean(result['output'])}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
-        f"{integer} layers in integers, {layers['float']} in float"
+        f"{plural(integer, 'layer')} in integers, {layers['float']} in float"
     ]
     if result["trials"]:
         best = max(result["trials"], key=lambda trial: float(trial["sqnr_db"]))
@@ -155,7 +156,7 @@ def _taken(found: Figures) -> str:
     where = "samples kept for judging" if found["held_out"] else "samples, the same that chose"
     return (
         f"Taken: {size(point['size_bytes'])} ({share:.1f} % of float), {error}, "
-        f"on {found['samples']} {where}; of {found['layers']} layers {layers}."
+        f"on {found['samples']} {where}; of {plural(found['layers'], 'layer')} {layers}."
     )
 
 
@@ -191,7 +192,7 @@ def comparison(result: Figures) -> str:
         rows.append(("latency", *(number(ms, 3, " ms") for ms in times[: 1 + len(runs)])))
     head = ("", "float", "quantized", "default session")[: 2 + len(runs)]
     text = table(head, rows, numeric=head[1:])
-    count = f"over {result['samples']} samples"
+    count = f"over {plural(result['samples'], 'sample')}"
     layers = _worst(result["layers"], result["layer_samples"])
     return "\n".join(filter(None, [text, count, _saturation(result), layers]))
 
@@ -226,7 +227,7 @@ def _saturation(result: Figures) -> str:
 
 
 def _layers_may(names: list[str]) -> str:
-    return f"{len(names)} layers may" if len(names) != 1 else "1 layer may"
+    return f"{plural(len(names), 'layer')} may"
 
 
 def _worst(layers: list[Figures], samples: int) -> str:
@@ -244,8 +245,8 @@ def _worst(layers: list[Figures], samples: int) -> str:
         )
     head = ("layer", "type", "local SQNR  ", "cumulative SQNR  ", "cumulative cosine")
     text = (
-        f"\nlayers over {samples} samples, in the order of the network; * marks the {WORST} worst alone"
-        "\n(local), and with all before them (cumulative)"
+        f"\nlayers over {plural(samples, 'sample')}, in the order of the network; * marks the {WORST} worst "
+        "alone\n(local), and with all before them (cumulative)"
     )
     return f"{text}\n{table(head, rows, numeric=head[2:])}"
 

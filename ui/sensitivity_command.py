@@ -25,7 +25,7 @@ from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
 from ui.console import BadInput, clean, note, number, progress_bar, table
 from ui.options import Choices, Feed, warn_if_all_float
-from ui.text import change
+from ui.text import change, plural
 
 Figures = dict[str, Any]
 KINDS = {"enable": Kind.ENABLE, "disable": Kind.DISABLE, "op-type": Kind.OP_TYPE}
@@ -221,7 +221,8 @@ def listing(result: Figures) -> str:
     value = "won back" if result["kind"] == "disable" else "value"
     head = ("", "rank", what, value, "90 % interval", "")
     lines = [
-        f"{result['metric']} of the outputs, {result['runs']} runs on {result['samples']} samples: {halves}",
+        f"{result['metric']} of the outputs, {plural(result['runs'], 'run')} on "
+        f"{plural(result['samples'], 'sample')}: {halves}",
         "",
         table(head, rows, numeric=("rank", value)),
     ]
@@ -238,7 +239,7 @@ def listing(result: Figures) -> str:
         lines += ["  " + line for line in _remedies(layer["causes"])]
     if result["judged"] is not None:
         seen = "used for nothing else" if result["judged"]["unseen"] else "that also set ranges or ranked"
-        lines += ["", f"measured on {result['judged']['samples']} samples {seen}"]
+        lines += ["", f"measured on {plural(result['judged']['samples'], 'sample')} {seen}"]
     return "\n".join(lines)
 
 

@@ -32,6 +32,7 @@ from core.progress import ProgressFn
 from core.runtime import Session, parallel_map, thread_count
 from core.samples import Load, Samples
 from core.session import model_session
+from core.words import plural
 
 SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
 
@@ -316,9 +317,9 @@ def _inexact(model: Model, file: QuantizedFile) -> list[str]:
     if not found:
         return []
     return [
-        f"{len(found)} products of this file, first '{found[0]}', may saturate on this CPU in every session: "
-        "their int8 weights are computed at run time, or ONNX Runtime does not convert them. Figures may be "
-        "those of this CPU only"
+        f"{plural(len(found), 'product')} of this file, first '{found[0]}', may saturate on this CPU in "
+        "every session: their int8 weights are computed at run time, or ONNX Runtime does not convert them. "
+        "Figures may be those of this CPU only"
     ]
 
 
@@ -331,8 +332,9 @@ def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) 
                 "NaN or infinite where the float model's are not, or the other way round: no errors are given"
             )
         if item.mismatched:
-            out.append(f"output '{item.name}' has other shapes in {item.mismatched:,} runs: not compared")
+            runs = plural(item.mismatched, "run")
+            out.append(f"output '{item.name}' has other shapes in {runs}: not compared")
     broken = [e.layer for e in layers if e.cumulative is not None and e.cumulative.non_finite]
     if broken:
-        out.append(f"{len(broken)} layers hold NaN or infinities, first '{broken[0]}'")
+        out.append(f"NaN or infinities in {plural(len(broken), 'layer')}, first '{broken[0]}'")
     return out

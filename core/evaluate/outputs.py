@@ -21,6 +21,7 @@ from core.evaluate.scores import (
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.samples import Samples
 from core.sources.labels import Labels
+from core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,9 @@ def _of_positions(outputs: Mapping[str, npt.NDArray[Any]], labels: Labels, rows:
 def _check(labels: Labels, rows: int, classes: int, output: str) -> None:
     check_labels(labels, classes, output)
     if len(labels) != rows:
-        raise DataError(f"there are {len(labels)} labels for {rows} samples: give one each")
+        raise DataError(
+            f"there are {plural(len(labels), 'label')} for {plural(rows, 'sample')}: give one each"
+        )
 
 
 def compare_run(

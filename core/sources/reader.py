@@ -20,6 +20,7 @@ from core.sources.feeds import Batch, array_feed, open_batch
 from core.sources.inputs import Input, model_inputs, text
 from core.sources.items import described, item_arrays, item_labels, to_array, wanted
 from core.sources.labels import RawLabels, joined, read_labels
+from core.words import plural
 
 DEFAULT_LIMIT = 1024  # a reader may be endless
 _END = object()
@@ -61,8 +62,8 @@ class ReaderFeed:
                     break
             else:
                 raise DataError(
-                    f"{self.path.name}: samples() gave {self.count} samples at first and {position} now: "
-                    "it must start anew, and give the same samples, at every call"
+                    f"{self.path.name}: samples() gave {plural(self.count, 'sample')} at first and "
+                    f"{position} now: it must start anew, and give the same samples, at every call"
                 )
         loads.close()
 
@@ -84,7 +85,7 @@ class ReaderFeed:
             stream = iter(given)
         number = 0
         while True:
-            with _blame(self.path, f", after {number} samples" if number else ""):
+            with _blame(self.path, f", after {plural(number, 'sample')}" if number else ""):
                 item = next(stream, _END)
             if item is _END:
                 return
