@@ -37,8 +37,8 @@ LAYOUT = """
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
     ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
-    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
-    ui.warm ui.workspace
+    ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows
+    ui.tensor_view ui.text ui.warm ui.workspace
 
     ui.views
 

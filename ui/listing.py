@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.words import plural
+from ui.columns import cells, columns, cut, dims
 from ui.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
@@ -14,26 +15,28 @@ WORST = 5  # layers that a comparison marks in each column
 LOSING = 8  # layers that saturate, shown at the most
 
 
-def shape(dims: list[Any] | None) -> str:
-    """Dimensions as 1x3x224x224; `?` where unknown."""
-    if dims is None:
+def shape(found: list[Any] | None) -> str:
+    """Dimensions as 1x3x224x224; `?` where unknown, and long names cut."""
+    if found is None:
         return "unknown"
-    return "x".join("?" if d is None else str(d) for d in dims) or "scalar"
+    return clean(dims(found)) or "scalar"
 
 
 def inspection(found: Figures) -> str:
     """What `inspect` shows."""
+    width = columns()
     lines = [
-        f"{clean(found['name'])}: opset {found['opset']}, {found['parameters']:,} parameters, "
-        f"{size(found['size_bytes'])}"
+        f"{cut(clean(found['name']), width // 2)}: opset {found['opset']}, "
+        f"{plural(found['parameters'], 'parameter')}, {size(found['size_bytes'])}"
     ]
     for kind in ("inputs", "outputs"):
         for info in found[kind]:
-            lines.append(
-                f"  {kind[:-1]:<6}  {clean(info['name'])}  {info['type']}  {clean(shape(info['shape']))}"
-            )
-    ops = ", ".join(f"{op} {count}" for op, count in found["ops"].items())
-    lines += [f"  ops     {clean(ops)}", ""]
+            room = width - len(f"  {kind[:-1]:<6}    {info['type']}  ")
+            size_ = cut(shape(info["shape"]), room // 2)
+            name = cut(clean(info["name"]), room - cells(size_))
+            lines.append(f"  {kind[:-1]:<6}  {name}  {info['type']}  {size_}")
+    ops = ", ".join(f"{cut(clean(op), width // 2)} {count}" for op, count in found["ops"].items())
+    lines += [f"  ops     {ops}", ""]
     if found["quantized"]:
         lines += ["This model is already quantized; these are its parameters.", "", _scales(found["scales"])]
     else:
@@ -213,9 +216,9 @@ def _saturation(result: Figures) -> str:
         said = "a default session on this CPU, which has no VNNI, gives the same outputs, bit for bit"
         return said if not risky else f"{said}; on other inputs {_layers_may(risky)} saturate; {remedy}"
     lines = [
-        "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates."
-        "\nThe figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use"
-        "\nquantscope quantize --target onnxruntime-any-x86, which writes a file that cannot saturate."
+        "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates. "
+        "The figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use "
+        "quantscope quantize --target onnxruntime-any-x86, which writes a file that cannot saturate."
     ]
     shown = default["layers"][:LOSING]
     if shown:
@@ -246,7 +249,7 @@ def _worst(layers: list[Figures], samples: int) -> str:
     head = ("layer", "type", "local SQNR  ", "cumulative SQNR  ", "cumulative cosine")
     text = (
         f"\nlayers over {plural(samples, 'sample')}, in the order of the network; * marks the {WORST} worst "
-        "alone\n(local), and with all before them (cumulative)"
+        "alone (local), and with all before them (cumulative)"
     )
     return f"{text}\n{table(head, rows, numeric=head[2:])}"
 
@@ -281,7 +284,7 @@ def machine(result: Figures) -> str:
         ),
         ("default session", "saturates at 16 bits" if sums["saturates"] else "exact, too"),
     ]
-    return "\n".join([table(("", "this machine"), rows), "", *result["advice"]])
+    return "\n".join([table(("", "this machine"), rows, folded=("this machine",)), "", *result["advice"]])
 
 
 def thresholds(result: Figures) -> str:

@@ -219,12 +219,12 @@ def listing(result: Figures) -> str:
     rows = [_row(score, result["metric"]) for score in result["ranking"][:SHOWN]]
     what = "operator" if result["kind"] == "op-type" else "layer"
     value = "won back" if result["kind"] == "disable" else "value"
-    head = ("", "rank", what, value, "90 % interval", "")
+    head = ("", "rank", what, value, "90 % interval", "of its rank")
     lines = [
         f"{result['metric']} of the outputs, {plural(result['runs'], 'run')} on "
         f"{plural(result['samples'], 'sample')}: {halves}",
         "",
-        table(head, rows, numeric=("rank", value)),
+        table(head, rows, numeric=("rank", value), whole=("", "90 % interval", "of its rank")),
     ]
     more = len(result["ranking"]) - len(rows)
     lines += [f"… and {more} more; --json lists all"] if more > 0 else []
@@ -244,8 +244,9 @@ def listing(result: Figures) -> str:
 
 
 def _row(score: Figures, metric: str) -> tuple[object, ...]:
-    ends = f"{_shown(score['low'], metric)} to {_shown(score['high'], metric)}"
-    ranks = f"rank {score['rank_low']} to {score['rank_high']}"
+    low, high = (_shown(score[end], metric) for end in ("low", "high"))
+    ends = f"{low.removesuffix(' dB')} to {high}"
+    ranks = f"{score['rank_low']} to {score['rank_high']}"
     return (
         "*" if score["flagged"] else "",
         score["rank"],

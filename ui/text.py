@@ -7,6 +7,7 @@ ECharts read a subset of HTML. A layer may be called `<img onerror=…>`: it is 
 import html
 import math
 import re
+from collections.abc import Sequence
 
 from core.words import plural as plural  # for pages, beside the other words
 
@@ -52,6 +53,13 @@ def short(name: str, length: int = 28) -> str:
         return name
     tail = (length - 1) * 2 // 3
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def dims(shape: Sequence[object] | None) -> str:
+    """Dimensions as 1 × 3 × 224 × 224; `?` where unknown, and long names cut."""
+    if shape is None:
+        return "?"
+    return " × ".join("?" if dim is None else short(str(dim), 16) for dim in shape) or "one value"
 
 
 def power_of_two(value: float) -> str:

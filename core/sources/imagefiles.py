@@ -19,7 +19,7 @@ from core.errors import DataError
 from core.samples import Load, Loads, Sample
 from core.sources.arrays import BROKEN, Rows, brief
 from core.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
-from core.sources.inputs import Input
+from core.sources.inputs import Input, text
 from core.words import plural
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
@@ -198,7 +198,9 @@ class PixelFeed:
 def _check_size(shape: tuple[int, ...], info: Input, label: str) -> None:
     for size, dim in zip(shape[1:], info.shape[1:], strict=True):
         if isinstance(dim, int) and dim != size:
-            raise DataError(f"{label} becomes {shape}; the model takes {info.shape}: let it be resized")
+            raise DataError(
+                f"{label} becomes {text(shape)}; the model takes {text(info.shape)}: let it be resized"
+            )
 
 
 def pixel_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
