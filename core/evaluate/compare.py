@@ -21,6 +21,7 @@ from core.evaluate.outputs import (
     compare_run,
     scores_spec,
 )
+from core.evaluate.qlinear import has_integer_operators
 from core.evaluate.reference import row_spans
 from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from core.evaluate.scores import Accuracy
@@ -34,6 +35,10 @@ from core.samples import Load, Samples
 from core.session import model_session
 from core.words import plural
 
+NOT_ALONE = (
+    "the file is made of integer operators (QLinearConv and the like), between which no float tensors can be "
+    "put: layers are compared with all before them (cumulative), and none is quantized alone (local)"
+)
 SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
 
 
@@ -231,6 +236,7 @@ def compare(
         layer_samples=len(few) if layers else 0,
         warnings=(
             *_warnings(outputs.outputs, shown),
+            *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,
