@@ -12,17 +12,24 @@ import numpy.typing as npt
 from core.errors import DataError
 from core.model import Model
 from core.samples import Feed, Sample, Samples, group, sample_digest
-from core.sources.arrayfiles import Found, open_array_folder, open_npy_samples, open_npz_samples, readable
+from core.sources.arrayfiles import (
+    Found,
+    open_array_folder,
+    open_npy_samples,
+    open_npz_samples,
+    readable,
+    what_there_is,
+)
 from core.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
 from core.sources.imagefiles import (
     ImageFeed,
     ImageFiles,
     PixelFeed,
     csv_labels,
+    doubts,
     find_images,
     folder_labels,
     pixel_layout,
-    wants_order,
 )
 from core.sources.images import EXTENSIONS, PRESETS, Preprocessing, guess, image_input, preprocessing, settle
 from core.sources.inputs import Input, model_inputs, text
@@ -126,13 +133,18 @@ def _find(path: Path, inputs: tuple[Input, ...], how: Preprocessing | None) -> t
     """The kind of a source, and what is in it."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        arrays = open_array_folder(path, inputs)
+        arrays, images = open_array_folder(path, inputs), find_images(path)
         if arrays is not None:
+            if images is not None:
+                beside = f"{path.name}: images beside the arrays are not used, {len(images.names):,} in all"
+                arrays = replace(arrays, warnings=(*arrays.warnings, beside))
             return "folder", arrays
-        images = find_images(path)
         if images is None:
-            raise DataError(f"{path.name} holds neither .npz or .npy files nor images: give {KINDS}")
+            there = what_there_is(path)
+            raise DataError(f"{path.name} holds neither .npz or .npy files nor images{there}: give {KINDS}")
         return "images", _image_files(images, inputs, how)
+    if not path.is_file():
+        raise DataError(f"{path.name} is no regular file: give {KINDS}")
     if suffix in EXTENSIONS:
         return "images", _image_files(
             ImageFiles(path=path.parent, names=(path.name,), zipped=False), inputs, how
@@ -162,7 +174,7 @@ def _image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessin
     """Image files as samples, with labels from sub-folders."""
     info, settled, said = _image_setup(inputs, how)
     feed: Feed = ImageFeed(files=files, names=files.names, info=info, how=settled)
-    said += filter(None, [wants_order(files, settled)])
+    said += doubts(files, settled)
     feed, more = _batched(feed, info)
     labels, names = _image_labels(files)
     return Found(feed=feed, labels=labels, label_names=names, warnings=(*said, *more))

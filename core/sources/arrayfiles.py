@@ -57,6 +57,21 @@ def folder_files(path: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted((f for f in files if f.is_file()), key=lambda f: natural_key(f.name))
 
 
+def what_there_is(path: Path) -> str:
+    """Why nothing was found in a folder, as far as its files tell; for a message."""
+    lost = [file.name for file in path.iterdir() if file.is_symlink() and not file.exists()]
+    if lost:
+        return f" ('{sorted(lost)[0]}' is a link to nothing)"
+    files = [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    deep = sorted(file.parent for file in files if file.suffix.lower() in (".npz", ".npy"))
+    if deep:
+        return f" (but '{deep[0].relative_to(path)}' in it does: name that folder)"
+    endings = sorted({file.suffix.lower() for file in files if file.suffix})
+    return (
+        f" (its files end in {', '.join(endings[:4])}{', …' if len(endings) > 4 else ''})" if endings else ""
+    )
+
+
 def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
     """Samples of a folder of array files, or None if it holds none.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
 from core.errors import DataError
 from core.samples import Load, Loads, Sample
@@ -23,7 +23,7 @@ from core.sources.inputs import Input, text
 from core.words import plural
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
-GREY_CHECKED = 16  # images whose mode is looked at
+LOOKED_AT = 16  # images whose headers are read beforehand
 GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"})
 
 
@@ -273,36 +273,56 @@ def _csv_table(path: Path) -> dict[str, str]:
     return {file[2:] if file.startswith("./") else file: label for file, label in cleaned}
 
 
-def wants_order(files: ImageFiles, how: Preprocessing) -> str:
-    """A warning if images are grey although the model takes colour; "" otherwise.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What is known of an image file without decoding it."""
 
-    Looks at up to `GREY_CHECKED` images, spread over all.
+    grey: bool
+    frames: int
+    turned: bool  # EXIF asks for a rotation or reflection
+
+
+def doubts(files: ImageFiles, how: Preprocessing) -> list[str]:
+    """What may not be meant so: grey images for a model of colour ones, several frames, turned photographs.
+
+    Looks at up to `LOOKED_AT` images, spread over all.
 
     Raises:
         DataError: The first one is broken.
     """
-    if how.order is Order.GREY:
-        return ""
     count = len(files.names)
-    looked = [files.names[n * count // min(count, GREY_CHECKED)] for n in range(min(count, GREY_CHECKED))]
+    names = [files.names[n * count // min(count, LOOKED_AT)] for n in range(min(count, LOOKED_AT))]
     with files.reader() as read:
-        decode(io.BytesIO(read(looked[0])), looked[0])
-        grey = [mode in GREY_MODES for mode in filter(None, (_mode(read, name) for name in looked))]
-    if not any(grey):
-        return ""
-    which = "the images are grey"
-    if not all(grey) or len(grey) < count:
-        verb = "is" if sum(grey) == 1 else "are"
-        which = f"of the {plural(len(grey), 'image')} looked at, {sum(grey)} {verb} grey"
-    return f"{which}; all three channels of the model's {how.order} input get the same values"
+        decode(io.BytesIO(read(names[0])), names[0])
+        seen = [header for header in (_header(read, name) for name in names) if header is not None]
+    said = []
+    grey = sum(header.grey for header in seen)
+    if grey and how.order is not Order.GREY:
+        which = "the images are grey" if grey == count else _of(grey, len(seen), "is grey", "are grey")
+        said.append(f"{which}; all three channels of the model's {how.order} input get the same values")
+    if several := sum(header.frames > 1 for header in seen):
+        which = _of(several, len(seen), "has several frames", "have several frames")
+        said.append(f"{which}; of each the first one is used")
+    if turned := sum(header.turned for header in seen):
+        which = _of(turned, len(seen), "is", "are")
+        said.append(f"{which} to be turned by EXIF; pixels are taken as they are stored, without turning")
+    return said
 
 
-def _mode(read: Callable[[str], bytes], name: str) -> str:
-    """The mode of an image by its header; "" where that cannot be read, which the run will tell."""
+def _of(found: int, looked: int, one: str, more: str) -> str:
+    return f"of the {plural(looked, 'image')} looked at, {found} {one if found == 1 else more}"
+
+
+def _header(read: Callable[[str], bytes], name: str) -> _Header | None:
+    """An image's header; None where it cannot be read, which the run will tell."""
     try:
         with Image.open(io.BytesIO(read(name))) as image:
-            return str(image.mode)
+            return _Header(
+                grey=image.mode in GREY_MODES,
+                frames=getattr(image, "n_frames", 1),
+                turned=image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
+            )
     except (DataError, Image.DecompressionBombError):
-        return ""
+        return None
     except BROKEN:
-        return ""
+        return None
