@@ -264,3 +264,37 @@ def test_what_is_said_of_an_item_is_passed_on(tmp_path: Path) -> None:
     assert "transposed from NHWC to NCHW" in said
     assert "converted to float32 without scaling" in said
     assert "item 1" not in said
+
+
+def test_samples_that_cannot_be_repeated_are_pointed_out(tmp_path: Path, one: Model) -> None:
+    drawn = """
+rng = np.random.default_rng(0)
+def samples():
+    for i in range(5): yield rng.standard_normal((1, 3)).astype(np.float32)
+"""
+    (said,) = reader_samples(write(tmp_path, drawn), one).warnings
+    assert "gives other samples at the next call" in said
+    seeded = drawn.replace("    for", "    rng = np.random.default_rng(0)\n    for")
+    assert reader_samples(write(tmp_path, seeded), one).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("r_none.py", r"samples\(\) must yield .*; it returned NoneType"),
+        ("r_ragged.py", r"item 0: 'x' is a ragged list of 2 .* the model takes float32 \(N, 3, 8, 8\)"),
+        ("r_dictlabel.py", None),
+        ("reader_torch.py", None),
+    ],
+)
+def test_readers_that_people_wrote(shared: Path, name: str, message: str | None) -> None:
+    path, model = shared / "cases" / "readers" / name, model_with({"x": (np.float32, ("N", 3, 8, 8))})
+    if not path.is_file():
+        pytest.skip(f"no {name} among the cases")
+    if message is not None:
+        with pytest.raises(DataError, match=message):
+            reader_samples(path, model)
+        return
+    samples = reader_samples(path, model)
+    assert len(samples) == 4
+    np.testing.assert_array_equal(samples.labels, range(4) if name == "r_dictlabel.py" else [1] * 4)

@@ -163,7 +163,24 @@ def _counted(feed: ReaderFeed, limit: int | None) -> tuple[ReaderFeed, Sample, R
         said.append(f"{feed.path.name}: only the first {top:,} samples are used; set a limit for more")
     if not digests:
         raise DataError(f"{feed.path.name}: samples() yielded nothing; it must yield {wanted(feed.inputs)}")
+    if _differs(feed, digests[0]):
+        said.append(
+            f"{feed.path.name}: samples() gives other samples at the next call, so results cannot be "
+            "repeated; make what is drawn at random start anew inside it, as with np.random.default_rng(0)"
+        )
     return replace(feed, count=len(digests), known=tuple(digests)), first, _together(labels), said
+
+
+def _differs(feed: ReaderFeed, digest: bytes) -> bool:
+    """Whether a second call begins with another sample than the first; one without samples is found later."""
+    rows = feed.everything()
+    try:
+        again = next(rows, None)
+        return again is not None and sample_digest(again()) != digest
+    except DataError:
+        return False
+    finally:
+        rows.close()
 
 
 def _together(labels: list[RawLabels | None]) -> RawLabels:
