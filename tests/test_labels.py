@@ -17,7 +17,7 @@ from core.evaluate.scores import accuracy
 from core.model import Model, load_model
 from core.qdq import quantize_model
 from core.recipe import Recipe, resolve
-from core.sources.labels import IGNORED
+from core.sources.labels import IGNORED, fit_labels, scoring, wrong_labels
 from tests.graphs import model, node, randn, value
 from tests.interfaces import save
 from tests.networks import Net
@@ -174,6 +174,34 @@ def test_what_the_model_gives_decides_what_labels_are(tmp_path: Path) -> None:
         maps = opened(tmp_path, map_proto(), images, np.ones(shape, np.uint8))
         assert maps.labels is not None
         assert maps.labels.shape == (4, 8, 8)
+
+
+def two_heads(first: list[object], second: list[object]) -> Model:
+    """Outputs y and z of these shapes; of nothing but shapes is anything asked."""
+    x = value("x", ["N", 3])
+    nodes = [node("Identity", ["x"], ["a"]), node("Identity", ["x"], ["b"])]
+    proto = model(nodes, [x], [value("a", ["N", 3]), value("b", ["N", 3])], {})
+    known = loaded(proto)
+    shapes = (tuple(first), tuple(second))
+    return replace(
+        known, outputs=tuple(replace(o, shape=s) for o, s in zip(known.outputs, shapes, strict=True))
+    )
+
+
+def test_features_beside_scores_do_not_take_their_labels() -> None:
+    eye = np.eye(5, dtype=np.int64)
+    text = two_heads(["N", 5], ["N", "S", 768])  # classes of samples, and features of tokens
+    assert fit_labels(eye, text, "labels")[0].tolist() == [0, 1, 2, 3, 4]
+    assert fit_labels(np.arange(5)[:, None], text, "labels")[0].shape == (5,)
+    assert fit_labels(np.ones((4, 7), np.int64), text, "labels")[0].shape == (4, 7)
+    tokens = two_heads(["N", "S", 768], ["N", "S", 9])
+    assert "classes 0 to 8" not in wrong_labels(np.full((2, 3), 8), tokens)
+    assert scoring({"hidden": 768, "scores": 9}, 8) == "scores"
+    assert scoring({"hidden": 768, "scores": 9}, 9) == "hidden"
+    assert scoring({"hidden": 768, "scores": 9}, 5000) == "hidden"
+    assert scoring({"aux": 21, "main": 21}, 3) == "aux"
+    assert scoring({"known": 4, "open": None}, 5) == "open"
+    assert scoring({}, 0) is None
 
 
 def test_labels_that_fit_nothing_are_told_what_would(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from core.evaluate.scores import (
 )
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.samples import Samples
-from core.sources.labels import Labels
+from core.sources.labels import Labels, scoring
 from core.words import plural
 
 
@@ -95,15 +95,19 @@ def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | No
 
 
 def _of_positions(outputs: Mapping[str, npt.NDArray[Any]], labels: Labels, rows: int) -> ScoresSpec | None:
-    """The first output that scores the positions which the labels are of."""
+    """The output that scores the positions which the labels are of."""
+    axes: dict[str, int] = {}
     for name, value in outputs.items():
-        axis = (
-            scored_axis(value.shape, labels[: len(value)]) if value.dtype.kind == "f" and value.ndim else None
-        )
+        scored = value.dtype.kind == "f" and value.ndim
+        axis = scored_axis(value.shape, labels[: len(value)]) if scored else None
         if axis is not None:
-            _check(labels, rows, value.shape[axis], name)
-            return ScoresSpec(output=name, classes=value.shape[axis], labels=labels, axis=axis)
-    return None
+            axes[name] = axis
+    classes = {name: outputs[name].shape[axis] for name, axis in axes.items()}
+    chosen = scoring(classes, int(labels.max(initial=0)))
+    if chosen is None:
+        return None
+    _check(labels, rows, classes[chosen], chosen)
+    return ScoresSpec(output=chosen, classes=classes[chosen], labels=labels, axis=axes[chosen])
 
 
 def _check(labels: Labels, rows: int, classes: int, output: str) -> None:

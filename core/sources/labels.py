@@ -1,6 +1,6 @@
 """Labels as sources hold them, fitted to a model's outputs: one class a sample, or one for each position."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
-from core.model import Model, TensorInfo
+from core.model import Model
 from core.sources.fitting import fits
 from core.sources.inputs import Dims, text
 
@@ -79,16 +79,35 @@ def fit_labels(
     return _positions(values, model, label, ignore)
 
 
-def dense_output(outputs: Sequence[TensorInfo], positions: Sequence[int]) -> TensorInfo | None:
-    """The first output that scores each of a sample's positions, as far as its shape is known."""
-    floats = (info for info in outputs if info.dtype.kind == "f" and info.shape is not None)
-    return next((info for info in floats if class_axis(info.shape or (), positions) is not None), None)
+def scoring(classes: Mapping[str, int | None], highest: int) -> str | None:
+    """The output that labels up to `highest` are of, among some that score the right positions.
+
+    It is the one with the fewest classes that holds them all, since others of that shape may be features;
+    where none does, the one with the most. None stands for an unknown number of classes.
+    """
+    known = {name: size for name, size in classes.items() if size is not None}
+    enough = {name: size for name, size in known.items() if size > highest}
+    if enough:
+        return min(enough, key=enough.__getitem__)
+    unknown = next((name for name, size in classes.items() if size is None), None)
+    return unknown or max(known, key=known.__getitem__, default=None)
+
+
+def _dense(model: Model, positions: Sequence[int]) -> dict[str, int | None]:
+    """The outputs that score each of a sample's positions, and their numbers of classes, as far as known."""
+    found: dict[str, int | None] = {}
+    for info in model.outputs:
+        axis = class_axis(info.shape or (), positions) if info.dtype.kind == "f" else None
+        if axis is not None and info.shape is not None:
+            size = info.shape[axis]
+            found[info.name] = size if isinstance(size, int) else None
+    return found
 
 
 def _may_be_scored(model: Model, positions: Sequence[int]) -> bool:
     """Whether an output scores positions, or the model does not say what shape one has."""
     unknown = any(info.shape is None and info.dtype.kind == "f" for info in model.outputs)
-    return len(positions) > 0 and (unknown or dense_output(model.outputs, positions) is not None)
+    return len(positions) > 0 and (unknown or bool(_dense(model, positions)))
 
 
 def class_axis(output: Dims, positions: Sequence[int]) -> int | None:
@@ -163,11 +182,8 @@ def _classes(labels: Labels | None, model: Model) -> int | None:
         found = [info.shape[1] for info in model.outputs if info.shape is not None and len(info.shape) == 2]
         size = found[0] if len(found) == 1 else None
     else:
-        info = dense_output(model.outputs, labels.shape[1:])
-        if info is None or info.shape is None:
-            return None
-        axis = class_axis(info.shape, labels.shape[1:])
-        size = None if axis is None else info.shape[axis]
+        dense = _dense(model, labels.shape[1:])
+        size = dense.get(scoring(dense, _ends(labels)[1]) or "")
     return size if isinstance(size, int) and size > 1 else None
 
 
@@ -179,18 +195,28 @@ def _ends(labels: Labels) -> tuple[int, int]:
 
 def _settled(values: npt.NDArray[Any], model: Model) -> npt.NDArray[Any]:
     """Without an axis that only says "one channel", and with one-hot rows as numbers."""
-    if values.ndim < 2 or dense_output(model.outputs, values.shape[1:]) is not None:
+    dense = bool(_dense(model, values.shape[1:]))
+    if values.ndim == 2:
+        classes = _sample_classes(model)
+        if values.shape[1] == 1 and (classes or not dense):
+            return values[:, 0]
+        one_hot = bool(np.all((values == 0) | (values == 1)) and np.all(values.sum(axis=1) == 1))
+        if one_hot and (not dense or values.shape[1] in classes):
+            return np.asarray(values.argmax(axis=1))
+    if values.ndim < 2 or dense:
         return values
-    if values.ndim == 2 and values.shape[1] == 1:
-        return values[:, 0]
-    if values.ndim == 2 and bool(np.all((values == 0) | (values == 1)) and np.all(values.sum(axis=1) == 1)):
-        return np.asarray(values.argmax(axis=1))
     for axis in (1, values.ndim - 1):
         if values.shape[axis] == 1:
             less = values.squeeze(axis)
-            if less.ndim > 1 and dense_output(model.outputs, less.shape[1:]) is not None:
+            if less.ndim > 1 and _dense(model, less.shape[1:]):
                 return less
     return values
+
+
+def _sample_classes(model: Model) -> list[int | str | None]:
+    """Numbers of classes of the outputs that score whole samples."""
+    shapes = [info.shape for info in model.outputs if info.dtype.kind == "f" and info.shape is not None]
+    return [shape[1] for shape in shapes if len(shape) == 2 and shape[1] != 1]
 
 
 def _positions(
@@ -214,10 +240,10 @@ def _is_void(values: npt.NDArray[Any], model: Model) -> bool:
     """Whether 255 stands for "no class": the highest value there is, and no class of the model."""
     if values.max() != VOID:
         return False
-    info = dense_output(model.outputs, values.shape[1:])
-    axis = None if info is None or info.shape is None else class_axis(info.shape, values.shape[1:])
-    size = None if info is None or info.shape is None or axis is None else info.shape[axis]
-    return size <= VOID if isinstance(size, int) else values.dtype == np.uint8
+    dense = _dense(model, values.shape[1:])
+    others = values[values != VOID]
+    size = dense.get(scoring(dense, int(others.max()) if others.size else 0) or "")
+    return size <= VOID if size is not None else bool(values.dtype == np.uint8)
 
 
 def _kinds(parts: Sequence[npt.NDArray[Any]]) -> str:
