@@ -134,6 +134,12 @@ def test_cut_and_fold_fit_and_keep_what_they_can(text: str, width: int) -> None:
     assert "".join("".join(parts).split()) == "".join(line.split())
 
 
+def test_what_fits_nowhere_ends_too() -> None:
+    assert fold("深層", 1) == ["深", "層"]
+    assert cut("深層", 1) == "…"
+    assert cut("深層", 2) == "…"
+
+
 def test_an_option_stays_with_its_value() -> None:
     assert fold("use quantscope quantize --target any-x86 now", 34) == [
         "use quantscope quantize",

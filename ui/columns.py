@@ -71,6 +71,7 @@ def fold(line: str, width: int) -> list[str]:
         now = indent + word if begun else word
         while cells(now) > width:
             part = _start(now, width)
+            part = part if part.strip() else now[: len(part) + 1]  # one that is too wide by itself
             out.append(part)
             now = indent + now[len(part) :]
     return [*out, now] if now.strip() else out
