@@ -1,21 +1,24 @@
 """Open calibration and evaluation data of any supported kind, and check them before minutes are spent."""
 
 import zipfile
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from core.errors import DataError
 from core.model import Model
 from core.samples import Feed, Sample, Samples, group, sample_digest
 from core.sources.arrayfiles import (
     Found,
-    Labels,
-    label_array,
     open_array_folder,
     open_npy_samples,
     open_npz_samples,
+    readable,
+    what_there_is,
 )
 from core.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
 from core.sources.imagefiles import (
@@ -23,15 +26,17 @@ from core.sources.imagefiles import (
     ImageFiles,
     PixelFeed,
     csv_labels,
+    doubts,
     find_images,
     folder_labels,
     pixel_layout,
-    wants_order,
 )
 from core.sources.images import EXTENSIONS, PRESETS, Preprocessing, guess, image_input, preprocessing, settle
 from core.sources.inputs import Input, model_inputs, text
-from core.sources.reader import reader_samples
+from core.sources.labels import LABELS, Labels, RawLabels, fit_labels, read_labels, wrong_labels
+from core.sources.reader import open_reader
 from core.sources.synthetic import DEFAULT_COUNT, random_samples
+from core.words import plural
 
 __all__ = [
     "PRESETS",
@@ -62,6 +67,8 @@ def open_samples(
     labels: "str | Path | Labels | None" = None,
     limit: int | None = None,
     allow_reader: bool = False,
+    ignore_label: int | None = None,
+    labels_needed: bool = True,
 ) -> Samples:
     """Samples for `model` from files, or random ones for None.
 
@@ -70,10 +77,13 @@ def open_samples(
         model: What the samples are for; only its inputs are used.
         preprocessing: For images: a `Preprocessing`, a preset's name, or a text such as
             `imagenet-tf,size=128`. Guessed from the model's input, with a warning, if left out.
-        labels: Class numbers: an array, a .npy or .npz file, or a CSV of `file,label` for images. Overrides
-            labels that the source has.
+        labels: Class numbers (see `core.sources.labels.fit_labels`): an array, a .npy or .npz file, or a CSV
+            of `file,label` for images. Overrides labels that the source has.
         limit: Use the first `limit` rows only.
         allow_reader: Whether a .py file may be run. True only for what a user named on the command line.
+        ignore_label: A value of the labels that is no class: what has it is not counted.
+        labels_needed: False: labels of the source that do not fit are left out with a warning, since
+            calibration needs none; those in `labels` must fit all the same.
 
     Raises:
         DataError: the data cannot be read or do not fit the model; says what to do.
@@ -90,24 +100,30 @@ def open_samples(
     if path.suffix.lower() == ".py" and path.is_file():
         if not allow_reader:
             raise DataError(f"{path.name} is a program; readers run only when named on the command line")
-        samples = reader_samples(path, model, limit=limit)
+        kind, found = "reader", open_reader(path, model, limit)
     else:
         kind, found = _find(path, inputs, how)
-        samples = Samples(
-            names=tuple(info.name for info in inputs),
-            feed=found.feed,
-            indices=range(found.feed.count),
-            kind=kind,
-            source=path.name or str(path),
-            labels=found.labels,
-            label_names=found.label_names,
-            warnings=found.warnings,
-        )
+    samples = Samples(
+        names=tuple(info.name for info in inputs),
+        feed=found.feed,
+        indices=range(found.feed.count),
+        kind=kind,
+        source=path.name or str(path),
+        label_names=found.label_names,
+        warnings=found.warnings,
+    )
     feed = getattr(samples.feed, "inner", samples.feed)
     if how is not None and not isinstance(feed, ImageFeed | PixelFeed):
         said = f"{path.name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
         samples = replace(samples, warnings=(*samples.warnings, said))
-    return _limited(_labelled(samples, labels, path, model), limit)
+    own = _Labelling(model=model, name=path.name, ignore=ignore_label, needed=labels_needed)
+    labelled = own.given(samples, labels) if labels is not None else own.found(samples, found.labels)
+    return _limited(labelled, limit)
+
+
+def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) -> Samples:
+    """Samples from the function `samples()` of a Python file, see `core.sources.reader.open_reader`."""
+    return open_samples(path, model, limit=limit, allow_reader=True)
 
 
 _preprocessing = preprocessing
@@ -117,13 +133,18 @@ def _find(path: Path, inputs: tuple[Input, ...], how: Preprocessing | None) -> t
     """The kind of a source, and what is in it."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        arrays = open_array_folder(path, inputs)
+        arrays, images = open_array_folder(path, inputs), find_images(path)
         if arrays is not None:
+            if images is not None:
+                beside = f"{path.name}: images beside the arrays are not used, {len(images.names):,} in all"
+                arrays = replace(arrays, warnings=(*arrays.warnings, beside))
             return "folder", arrays
-        images = find_images(path)
         if images is None:
-            raise DataError(f"{path.name} holds neither .npz or .npy files nor images: give {KINDS}")
+            there = what_there_is(path)
+            raise DataError(f"{path.name} holds neither .npz or .npy files nor images{there}: give {KINDS}")
         return "images", _image_files(images, inputs, how)
+    if not path.is_file():
+        raise DataError(f"{path.name} is no regular file: give {KINDS}")
     if suffix in EXTENSIONS:
         return "images", _image_files(
             ImageFiles(path=path.parent, names=(path.name,), zipped=False), inputs, how
@@ -153,38 +174,48 @@ def _image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessin
     """Image files as samples, with labels from sub-folders."""
     info, settled, said = _image_setup(inputs, how)
     feed: Feed = ImageFeed(files=files, names=files.names, info=info, how=settled)
-    said += filter(None, [wants_order(files, settled)])
+    said += doubts(files, settled)
     feed, more = _batched(feed, info)
     labels, names = _image_labels(files)
     return Found(feed=feed, labels=labels, label_names=names, warnings=(*said, *more))
 
 
-def _image_labels(files: ImageFiles) -> tuple[Labels | None, tuple[str, ...]]:
+def _image_labels(files: ImageFiles) -> tuple[RawLabels, tuple[str, ...]]:
     """Labels from `labels.csv` or `labels.npy` beside the images, else from sub-folder names, else none."""
     if not files.zipped and len(files.names) > 1:
-        if (files.path / "labels.csv").is_file():
-            return csv_labels(files.path / "labels.csv", files.names)
-        if (files.path / "labels.npy").is_file():
-            return label_array(open_npy(files.path / "labels.npy").whole(), "labels.npy"), ()
-    return folder_labels(files.names) or (None, ())
+        table, array = files.path / "labels.csv", files.path / "labels.npy"
+        if table.is_file():
+            try:
+                values, names = csv_labels(table, files.names)
+            except DataError as error:
+                return RawLabels(fault=str(error)), ()
+            return RawLabels(values=values), names
+        if array.is_file():
+            return read_labels(lambda: open_npy(array).whole()), ()
+    found = folder_labels(files.names)
+    return (RawLabels(), ()) if found is None else (RawLabels(values=found[0]), found[1])
 
 
 def _pixels(
-    arrays: dict[str, FileRows], inputs: tuple[Input, ...], how: Preprocessing | None
+    arrays: Mapping[str, FileRows | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
 ) -> Found | None:
     """Images stored as one uint8 array, where a preprocessing was asked for; None if this is not that."""
-    images = {key: rows for key, rows in arrays.items() if pixel_layout(rows.shape, rows.dtype)}
+    images = {
+        key: rows
+        for key, rows in arrays.items()
+        if key != LABELS and isinstance(rows, FileRows) and pixel_layout(rows.shape, rows.dtype)
+    }
     if how is None or len(images) != 1:
         return None
     info, settled, said = _image_setup(inputs, how)
-    key, rows = next(iter(images.items()))
+    rows = next(iter(images.values()))
     first = pixel_layout(rows.shape, rows.dtype) == "NCHW"
     if rows.shape[0] == 0:
         raise DataError(f"{rows.label} holds no samples (an axis of size 0)")
     feed: Feed = PixelFeed(pixels=rows, channels_first=first, info=info, how=settled, label=rows.label)
     feed, more = _batched(feed, info)
-    own = arrays.get("labels")
-    labels = None if own is None or key == "labels" else label_array(own.whole(), own.label)
+    own = arrays.get(LABELS)
+    labels = RawLabels() if own is None else read_labels(lambda: readable(own).whole())
     return Found(feed=feed, labels=labels, warnings=(*said, *more))
 
 
@@ -211,53 +242,76 @@ def _batched(feed: Feed, info: Input) -> tuple[Feed, list[str]]:
     return group(feed, size) if isinstance(size, int) and size > 1 else (feed, [])
 
 
-def _labelled(samples: Samples, labels: "str | Path | Labels | None", path: Path, model: Model) -> Samples:
-    """Replace the labels if others are given, and check their number and values."""
-    names = samples.label_names
-    values = samples.labels
-    if isinstance(labels, str | Path):
-        values, names = _label_file(Path(labels), samples)
-    elif labels is not None:
-        values = label_array(np.asarray(labels), "labels")
-    if values is None:
-        return samples
-    if len(values) != samples.feed.rows:
-        if samples.kind != "reader" or len(values) < samples.feed.rows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labelling:
+    """How labels come to samples."""
+
+    model: Model
+    name: str  # of the source
+    ignore: int | None
+    needed: bool
+
+    def given(self, samples: Samples, labels: "str | Path | Labels") -> Samples:
+        """With labels from elsewhere.
+
+        Raises:
+            DataError: They do not fit.
+        """
+        names: tuple[str, ...] = ()
+        if isinstance(labels, str | Path):
+            values, names = _label_file(Path(labels), samples)
+            return self._fitted(samples, values, Path(labels).name, names)
+        return self._fitted(samples, np.asarray(labels), LABELS, names)
+
+    def found(self, samples: Samples, raw: RawLabels) -> Samples:
+        """With those of the source.
+
+        Raises:
+            DataError: They are needed, called labels, and do not fit.
+        """
+        try:
+            if raw.fault:
+                raise DataError(raw.fault)
+            if raw.values is None:
+                return samples
+            fitted = self._fitted(samples, raw.values, f"{self.name}: {LABELS}", samples.label_names)
+            wrong = wrong_labels(fitted.labels, self.model)
+            if wrong and not self.needed:
+                raise DataError(wrong)
+            return fitted
+        except DataError as error:
+            if self.needed and not raw.incidental:
+                raise
+            return replace(samples, label_names=(), warnings=(*samples.warnings, f"labels not used: {error}"))
+
+    def _fitted(
+        self, samples: Samples, values: npt.NDArray[Any], label: str, names: tuple[str, ...]
+    ) -> Samples:
+        rows = samples.feed.rows
+        if samples.kind == "reader" and values.ndim and len(values) > rows:
+            values = values[:rows]
+        if values.ndim and len(values) != rows:
             raise DataError(
-                f"{path.name}: {len(values)} labels for {samples.feed.rows} samples: give one for each"
+                f"{self.name}: {plural(len(values), 'label')} for {plural(rows, 'sample')}: give one for "
+                "each, or one for each position of each"
             )
-        values = values[: samples.feed.rows]
-    wrong = wrong_labels(values, model)
-    said = [wrong] if wrong else []
-    return replace(samples, labels=values, label_names=names, warnings=(*samples.warnings, *said))
+        fitted, said = fit_labels(values, self.model, label, self.ignore)
+        wrong = wrong_labels(fitted, self.model)
+        said += [wrong] if wrong else []
+        return replace(samples, labels=fitted, label_names=names, warnings=(*samples.warnings, *said))
 
 
-def wrong_labels(labels: Labels | None, model: Model) -> str:
-    """What is wrong with labels that are no classes of the model; "" if nothing is, or nothing tells."""
-    classes = [info.shape[1] for info in model.outputs if info.shape is not None and len(info.shape) == 2]
-    if (
-        len(classes) == 1
-        and isinstance(classes[0], int)
-        and classes[0] > 1
-        and labels is not None
-        and len(labels)
-    ):
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= classes[0]:
-            return f"labels go from {low} to {high}, but the model has classes 0 to {classes[0] - 1}"
-    return ""
-
-
-def _label_file(path: Path, samples: Samples) -> tuple[Labels, tuple[str, ...]]:
+def _label_file(path: Path, samples: Samples) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Labels as a file holds them, and the names of classes."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return label_array(open_npy(path).whole(), path.name), ()
+        return open_npy(path).whole(), ()
     if suffix == ".npz":
         arrays = open_npz(path)
-        key = "labels" if "labels" in arrays else next(iter(arrays), None)
-        if key is None or (key != "labels" and len(arrays) > 1):
-            raise DataError(f"{path.name} has no array 'labels'")
-        return label_array(arrays[key].whole(), path.name), ()
+        key = LABELS if LABELS in arrays else next(iter(arrays), None)
+        if key is None or (key != LABELS and len(arrays) > 1):
+            raise DataError(f"{path.name} has no array '{LABELS}'")
+        return readable(arrays[key]).whole(), ()
     feed = getattr(samples.feed, "inner", samples.feed)
     if isinstance(feed, ImageFeed):
         return csv_labels(path, feed.names)

@@ -24,6 +24,7 @@ from core.statistics import Statistics
 from core.targets import Granularity, Precision, Target, target
 from core.thresholds import Method, Search, search
 from core.weights import Float32, WeightMethod, weight_encoding
+from core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,7 @@ def resolve(
     unknown = [name for name in recipe.layers if name not in model.layer_names]
     if unknown:
         raise RecipeError(
-            f"the recipe names {len(unknown)} layer(s) that {model.name} lacks, e.g. {unknown[0]!r}; "
+            f"the recipe names {plural(len(unknown), 'layer')} that {model.name} lacks, e.g. {unknown[0]!r}; "
             "it was made for another model, or the layer was renamed"
         )
     float_layers = {name for name in model.layer_names if recipe.choice(name).precision is Precision.FLOAT}

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from core.words import plural
+
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]
 Load = Callable[[], Sample]
@@ -51,7 +53,9 @@ class Samples:
     indices: Sequence[int]  # the feed's samples in use, in order
     kind: str  # "npz", "npy", "folder", "images", "reader" or "random"
     source: str  # where the samples come from, for people
-    labels: npt.NDArray[np.int64] | None = None  # (rows,) in the order of the samples
+    # In the order of the samples: (rows,), or (rows, *positions); `core.sources.labels.IGNORED` where a
+    # sample or position has no class.
+    labels: Array | None = None
     label_names: tuple[str, ...] = ()  # class names where the labels came from names
     synthetic: bool = False  # made up: thresholds found on it are guesses
     warnings: tuple[str, ...] = ()
@@ -104,7 +108,7 @@ class Samples:
             indices = tuple(self.indices[p] for p in picked)
         return replace(self, indices=indices, labels=self._labels_at(picked))
 
-    def _labels_at(self, positions: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    def _labels_at(self, positions: Sequence[int]) -> Array | None:
         if self.labels is None:
             return None
         counts = np.array([self.valid(i) for i in range(len(self))], np.int64)
@@ -224,7 +228,9 @@ class Grouped:
 
 def group(feed: Feed, batch: int, shared: frozenset[str] = frozenset()) -> tuple[Feed, list[str]]:
     """`batch` rows a run, and what is to be said about it."""
-    said = f"the model takes {batch} rows at a time; {feed.count} rows make {-(-feed.count // batch)} runs"
+    runs = plural(-(-feed.count // batch), "run")
+    said = f"the model takes {batch} rows at a time; {plural(feed.count, 'row')} make {runs}"
     if rest := feed.count % batch:
-        said += f", the last one filled up with {batch - rest} repeated rows that are not counted"
+        filling = plural(batch - rest, "repeated row that is", "repeated rows that are")
+        said += f", the last one filled up with {filling} not counted"
     return Grouped(inner=feed, batch=batch, shared=shared), [said]

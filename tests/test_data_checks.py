@@ -160,7 +160,36 @@ def broken_files(folder: Path) -> dict[str, str]:
             .replace(b"(0, 3, 8, 8), }        ", b"(999999, 3, 8, 8), }   ")
         )
         archive.writestr("x.npy", header)
+    pointer = b"version https://git-lfs.github.com/spec/v1\nsize 12\n"
+    (folder / "pointer.npz").write_bytes(pointer)
+    (folder / "pointer.npy").write_bytes(pointer)
+    (folder / "pointer").mkdir()
+    (folder / "pointer" / "a.png").write_bytes(pointer)
+    (folder / "deep" / "inner").mkdir(parents=True)
+    np.save(folder / "deep" / "inner" / "a.npy", IMAGES)
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "a.heic").write_bytes(b"photo")
+    (folder / "pickled.npy").write_bytes(b"\x80\x04\x95\t\x00\x00\x00\x00\x00")
+    for name, shape in (("minus", (-1, 3, 8, 8)), ("minuses", (2, -3, -8, 8))):
+        with (folder / f"{name}.npy").open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(2000))
+    np.savez(folder / "secret.npz", x=IMAGES)
+    secret = bytearray((folder / "secret.npz").read_bytes())
+    secret[6] |= 1  # the flag of encrypted members, in the member's header and in the directory
+    secret[secret.rfind(b"PK\x01\x02") + 8] |= 1
+    (folder / "secret.npz").write_bytes(bytes(secret))
     return {
+        "pointer.npz": "Git LFS pointer",
+        "pointer.npy": "Git LFS pointer",
+        "pointer": "Git LFS pointer",
+        "deep": "'inner' in it does: name that folder",
+        "pictures": r"its files end in \.heic",
+        "pickled.npy": "does not begin as .npy files do",
+        "minus.npy": r"its header says \(-1, 3, 8, 8\)",
+        "minuses.npy": r"its header says \(2, -3, -8, 8\)",
+        "secret.npz": "it is encrypted",
         "objects.npy": "pickled Python objects",
         "objects.npz": "pickled Python objects",
         "words.npy": "numbers are needed",
@@ -186,7 +215,31 @@ def test_broken_files_give_one_line_each(tmp_path: Path, model: Model) -> None:
         with pytest.raises(DataError, match=message) as caught:
             open_samples(tmp_path / name, model)
         assert "\n" not in str(caught.value)
-        assert name.split(".")[0] in str(caught.value)
+        assert name.split(".")[0] in str(caught.value) or "a.png" in str(caught.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links and pipes")
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path, model: Model) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "a.npy").symlink_to(tmp_path / "nowhere.npy")
+    for name, message in (("pipe.npz", "no regular file"), ("lost", "'a.npy' is a link to nothing")):
+        with pytest.raises(DataError, match=message):
+            open_samples(tmp_path / name, model)
+
+
+def test_arrays_that_no_input_needs_may_be_anything(tmp_path: Path, model: Model) -> None:
+    path = save(tmp_path / "a.npz", x=IMAGES, names=np.array(["a"] * 6), extra=np.array([{}], object))
+    samples = open_samples(path, model)
+    assert len(samples) == 6
+    assert "'names', 'extra' are no input; not used" in samples.warnings[0]
+
+
+def test_images_beside_arrays_are_not_left_out_in_silence(tmp_path: Path, model: Model) -> None:
+    np.save(tmp_path / "a.npy", IMAGES)
+    (tmp_path / "b.png").write_bytes(b"any")
+    (said,) = open_samples(tmp_path, model).warnings
+    assert "images beside the arrays are not used, 1 in all" in said
 
 
 def test_damage_inside_a_compressed_array_is_an_error_and_not_noise(tmp_path: Path, model: Model) -> None:

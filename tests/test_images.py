@@ -202,6 +202,35 @@ def test_fingerprint_depends_on_preprocessing_and_is_known_after_a_run(tmp_path:
     assert second.fingerprint == first.fingerprint
 
 
+def test_grey_images_for_a_colour_model_are_counted(tmp_path: Path, model: Model) -> None:
+    def said(*shapes: tuple[int, ...]) -> str:
+        folder = write(tmp_path / str(len(list(tmp_path.iterdir()))), {})
+        for number, shape in enumerate(shapes):
+            write(folder, {f"{number}.png": picture(*shape)})
+        (warning,) = open_samples(folder, model, preprocessing="0-1").warnings or ("",)
+        return warning
+
+    grey, colour = (8, 8, 1), (8, 8, 3)
+    assert said(colour, colour) == ""
+    assert said(grey, grey).startswith("the images are grey; all three channels of the model's RGB input")
+    assert said(grey, colour, colour).startswith("of the 3 images looked at, 1 is grey; all three")
+    assert said(colour, grey, grey).startswith("of the 3 images looked at, 2 are grey")
+    assert "of the 16 images looked at, 16 are grey" in said(*[grey] * 40)
+
+
+def test_frames_and_turned_photographs_are_pointed_out(tmp_path: Path, model: Model) -> None:
+    frames = [Image.fromarray(picture(8, 8)) for _ in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames[0].save(tmp_path / "b.jpg", exif=exif)
+    frames[0].save(tmp_path / "c.png")
+    (tmp_path / "d.png").write_bytes(b"junk")
+    said = " | ".join(open_samples(tmp_path, model, preprocessing="0-1").warnings)
+    assert "of the 3 images looked at, 1 has several frames; of each the first one is used" in said
+    assert "of the 3 images looked at, 1 is to be turned by EXIF" in said
+
+
 def test_numbered_folders_are_class_numbers(tmp_path: Path, model: Model) -> None:
     write(tmp_path, {"10/a.png": picture(8, 8), "2/b.png": picture(8, 8)})
     np.testing.assert_array_equal(open_samples(tmp_path, model).labels, [2, 10])

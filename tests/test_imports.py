@@ -14,6 +14,7 @@ import pytest
 # before it, never in a circle. A name stands for the module and everything inside it.
 LAYOUT = """
     core.description core.errors core.files core.history core.home core.jit core.memo core.progress
+    core.words
 
     core.binning core.bysample core.histogram core.quant
 
@@ -37,13 +38,14 @@ LAYOUT = """
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
     ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
-    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.shells
+    ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows
+    ui.shells
     ui.tensor_view ui.text ui.warm ui.workspace
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.doctor ui.launch ui.listing
-    ui.mixing ui.one_tensor ui.options ui.sensitivity_command
+    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.cli_thresholds ui.commands ui.doctor
+    ui.launch ui.listing ui.mixing ui.one_tensor ui.options ui.sensitivity_command
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

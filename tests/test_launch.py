@@ -123,9 +123,14 @@ def test_the_app_gets_absolute_paths(
     assert not seen
     assert quantscope("net.onnx", "--data", "data").code == 0
     assert quantscope("demo", "digits_vit").code == 0
+    for words in (("--no-browser",), ("--port=8600",), ("--no-browser", "net.onnx")):
+        assert quantscope(*words).code == 0  # short for `quantscope app …`
     assert seen == [
         ["--model", str(tmp_path / "net.onnx"), "--data", str(tmp_path / "data")],
         ["--demo", "digits_vit"],
+        [],
+        [],
+        ["--model", str(tmp_path / "net.onnx")],
     ]
 
 

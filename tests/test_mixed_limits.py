@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from core.autotune import Tuned
@@ -16,6 +17,7 @@ from core.recipe import Recipe
 from core.targets import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
+from tests.networks import Net
 from tests.support import Run
 
 MLP = SAMPLES["digits_mlp"]
@@ -65,9 +67,19 @@ def test_a_point_is_found_by_what_it_must_do() -> None:
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"max_drop": 0.1}, "the nearest loses 0.50, at 600 bytes"),
-        ({"min_sqnr": 40.0}, "the nearest has 30.00 dB, at 900 bytes"),
-        ({"max_drop": 0.5, "min_sqnr": 25.0}, "loses 1.00 and has 30.00 dB"),
+        (
+            {"max_drop": 0.1},
+            "no point loses at most 0.1 points of top-1; the nearest loses 0.50, at 600 bytes",
+        ),
+        (
+            {"min_sqnr": 40.0},
+            "no point keeps 40 dB of SQNR; the nearest has 30.00 dB, at 900 bytes",
+        ),
+        (
+            {"max_drop": 0.5, "min_sqnr": 25.0},
+            "no point loses at most 0.5 points of top-1 and keeps 25 dB of SQNR; "
+            "the nearest loses 1.00 and has 30.00 dB, at 900 bytes",
+        ),
     ],
 )
 def test_where_nothing_is_good_enough_the_nearest_is_named(asked: dict[str, float], says: str) -> None:
@@ -155,3 +167,20 @@ def test_wrong_limits_are_refused_in_one_line(
     assert done.code == 2
     assert says in done.err.strip().splitlines()[-1]
     assert not recipe.exists()
+
+
+def test_points_of_top1_are_refused_before_tuning_where_there_is_none(
+    tmp_path: Path, quantscope: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("minutes are spent")
+
+    monkeypatch.setattr("ui.commands._collect", never)
+    n = Net()
+    n.add("Relu", [n.conv("x", "c", 3, 4)], "y")
+    onnx.save(n.model({"x": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]}), tmp_path / "dense.onnx")
+    words = ("tune", tmp_path / "dense.onnx", "--random", 4, "-o", tmp_path / "r.yaml", "--max-drop", 1)
+    done = quantscope(*words)
+    assert done.code == 2
+    assert "no output of dense holds class scores; limit" in done.err
+    assert "--min-sqnr" in done.err

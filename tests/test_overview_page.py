@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
@@ -11,9 +12,14 @@ from streamlit.testing.v1 import AppTest
 
 from core.project import Source
 from tests.graphs import model, value
-from tests.pages import go, healthy, shown, start, until
+from tests.networks import Net
+from tests.pages import go, healthy, opened, shown, start, until
 from tests.pages import home as home  # a fixture
+from tests.sessions import session
 from ui import opening
+from ui.components import Card
+from ui.views import overview as overview_page
+from ui.workspace import prepare
 
 
 @pytest.fixture
@@ -75,3 +81,39 @@ def test_where_nothing_is_quantized_there_is_nothing_to_tune(tmp_path: Path) -> 
     healthy(app)
     assert "No layer is quantized, so there is nothing to tune." in [info.value for info in app.info]
     assert "start_tune" not in {button.key for button in app.button}
+
+
+def test_labels_of_pixels_have_cards_of_their_own(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = Net(3)
+    n.add("Relu", [n.conv("x", "c1", 3, 5)], "y")
+    onnx.save(n.model({"x": ["N", 3, 8, 8]}, {"y": ["N", 5, 8, 8]}), tmp_path / "map.onnx")
+    x = np.random.default_rng(0).standard_normal((12, 3, 8, 8)).astype(np.float32)
+    labels = session(tmp_path / "map.onnx").run(None, {"x": x})[0].argmax(axis=1).astype(np.uint8)
+    np.savez(tmp_path / "map.npz", x=x, labels=labels)
+    seen: dict[str, Card] = {}
+    monkeypatch.setattr(overview_page, "cards", lambda shown, **_: seen.update((c.name, c) for c in shown))
+    source, data = (Source(kind="path", path=str(tmp_path / f"map.{end}")) for end in ("onnx", "npz"))
+    app = start(opening.open_sources("map.onnx", source, data))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    until(app, lambda _: "Mean IoU" in seen)
+    healthy(app)
+    assert seen["Top-1"].note == "float 100.0 %, over positions"
+    assert "768 labelled positions" in seen["Top-1"].tip
+    assert seen["Mean IoU"].note == "float 100.0 %"
+    assert 50.0 < float(seen["Mean IoU"].value.removesuffix(" %")) <= 100.0
+
+
+def test_labels_that_do_not_fit_do_not_keep_data_out(home: Path, tmp_path: Path) -> None:
+    onnx.save(
+        model([helper.make_node("Relu", ["x"], ["y"])], [value("x", ["N", 8])], [value("y", ["N", 8])]),
+        tmp_path / "relu.onnx",
+    )
+    np.savez(tmp_path / "x.npz", x=np.eye(8, dtype=np.float32), labels=np.zeros((8, 3, 5), np.int64))
+    source, data = (Source(kind="path", path=str(tmp_path / name)) for name in ("relu.onnx", "x.npz"))
+    app = start(opening.open_sources("relu.onnx", source, data))
+    until(app, lambda a: "recipe" in a.session_state)
+    notes = prepare(opened(app), lambda _: None).notes
+    assert any(note.startswith("labels not used: x.npz: labels have the shape (8, 3, 5)") for note in notes)

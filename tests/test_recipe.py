@@ -88,7 +88,7 @@ def test_numbers_that_yaml_takes_for_text_are_read() -> None:
 def test_unknown_layers_are_refused_by_name() -> None:
     model = network("mobile_cnn")
     statistics = statistics_of(model, feeds("mobile_cnn", 1))
-    with pytest.raises(RecipeError, match="'nope'"):
+    with pytest.raises(RecipeError, match=r"names 1 layer that .* lacks, e\.g\. 'nope'"):
         resolve(Recipe().with_layer("nope", method=Method.MSE), statistics, model)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -24,6 +24,7 @@ from ui.cli_options import (
     EasyQuant,
     FloatLayers,
     Host,
+    IgnoreLabel,
     Json,
     Labels,
     Limit,
@@ -50,6 +51,7 @@ from ui.cli_options import (
     Weights,
 )
 from ui.cli_sensitivity import sensitivity
+from ui.cli_thresholds import thresholds
 
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
@@ -199,6 +201,7 @@ def quantize(
     seed: Seed = 0,
     limit: Limit = None,
     labels: Labels = None,
+    ignore: IgnoreLabel = None,
     preprocess: Preprocess = None,
     threads: Threads = None,
     cache: Cache = True,
@@ -208,7 +211,9 @@ def quantize(
     from ui import commands, listing
     from ui.options import Choices, Feed
 
-    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
+    feed = Feed(
+        data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
+    )
     choices = Choices(
         method=method,
         percentile=percentile,
@@ -262,6 +267,7 @@ def tune(
     seed: Seed = 0,
     limit: Limit = None,
     labels: Labels = None,
+    ignore: IgnoreLabel = None,
     preprocess: Preprocess = None,
     threads: Threads = None,
     cache: Cache = True,
@@ -272,7 +278,9 @@ def tune(
     from ui.mixing import Aim
     from ui.options import Choices, Feed
 
-    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
+    feed = Feed(
+        data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
+    )
     aim = Aim(max_drop=max_drop, min_sqnr=min_sqnr, budget=budget, precisions=precisions, cost=cost)
     choices = Choices(weights=weights, float_layers=tuple(float_layer or ()), target=target, recipe=recipe)
     work = partial(
@@ -293,6 +301,7 @@ def compare(
     seed: Seed = 0,
     limit: Limit = None,
     labels: Labels = None,
+    ignore: IgnoreLabel = None,
     preprocess: Preprocess = None,
     json: Json = False,
 ) -> None:
@@ -300,7 +309,9 @@ def compare(
     from ui import commands, listing
     from ui.options import Feed
 
-    feed = Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess)
+    feed = Feed(
+        data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
+    )
     console.show(partial(commands.compare, model, quantized, feed, quiet=json), listing.comparison, json)
 
 
@@ -313,36 +324,20 @@ def doctor(json: Json = False) -> None:
     console.show(examination.machine, listing.machine, json)
 
 
-@app.command()
-def thresholds(
-    array: Annotated[Path, typer.Argument(metavar="ARRAY.npy", help="Values of one tensor, any shape.")],
-    type_: Annotated[
-        str, typer.Option("--type", metavar="T", help="int2 to int16, or uint2 to uint16.")
-    ] = "int8",
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric/--asymmetric", help="Ranges around zero, or as the data lie.")
-    ] = True,
-    percentile: Percentile = None,
-    scale_rule: ScaleRule = None,
-    reference: Annotated[
-        bool, typer.Option("--reference", help="Also what other tools choose: onnxruntime, ncnn, MNN, ….")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Show the range, scale, zero point and error of every method on one tensor."""
-    from ui import listing, one_tensor
-
-    work = partial(one_tensor.thresholds, array, type_, symmetric, percentile, scale_rule, reference)
-    console.show(work, listing.thresholds, json)
+app.command()(thresholds)
 
 
 def with_command(arguments: Sequence[str]) -> list[str]:
-    """The command line with `app` put in where it begins with a model rather than with a command."""
+    """The command line with `app` put in where it begins with a model, or with an option of `app`."""
     out = list(arguments) or ["--help"]
-    known = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    command = typer.main.get_command(app)
+    known: Mapping[str, Any] = command.commands  # type: ignore[attr-defined]
     first = out[0]
-    if first.startswith("-") or first in known:
+    if first in known:
         return out
+    if first.startswith("-"):
+        own, its = ({flag for p in part.params for flag in p.opts} for part in (command, known["app"]))
+        return ["app", *out] if first.partition("=")[0] in its - own else out
     is_path = first.lower().endswith(".onnx") or any(c in first for c in "/\\") or Path(first).exists()
     return ["app", *out] if is_path else out
 

@@ -21,7 +21,19 @@ Random = Annotated[
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of --random.")]
 Limit = Annotated[int | None, typer.Option(metavar="N", min=1, help="Use the first N samples only.")]
 Labels = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Class of each sample: .npy, .npz, or for images a .csv.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Class of each sample, or of each token or pixel: .npy, .npz, or for images a .csv.",
+    ),
+]
+IgnoreLabel = Annotated[
+    int | None,
+    typer.Option(
+        "--ignore-label",
+        metavar="N",
+        help="A label that is no class and does not count.  [default: -100, and 255 in maps of pixels]",
+    ),
 ]
 Preprocess = Annotated[
     str | None,

@@ -12,6 +12,7 @@ from ui import console
 from ui.cli_options import (
     Cache,
     Data,
+    IgnoreLabel,
     Json,
     Labels,
     Limit,
@@ -45,6 +46,7 @@ def sensitivity(
     seed: Seed = 0,
     limit: Limit = None,
     labels: Labels = None,
+    ignore: IgnoreLabel = None,
     preprocess: Preprocess = None,
     threads: Threads = None,
     cache: Cache = True,
@@ -57,7 +59,15 @@ def sensitivity(
     work = partial(
         sensitivity_command.sensitivity,
         model,
-        Feed(data=data, random=random, seed=seed, limit=limit, labels=labels, preprocess=preprocess),
+        Feed(
+            data=data,
+            random=random,
+            seed=seed,
+            limit=limit,
+            labels=labels,
+            ignore=ignore,
+            preprocess=preprocess,
+        ),
         Choices(weights=weights, target=target, recipe=recipe),
         samples=samples,
         kind=kind,

@@ -25,9 +25,10 @@ from core.statistics import Statistics
 from core.targets import Precision
 from core.thresholds import Method
 from core.tune import measured_default, representative
+from core.words import plural
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
-from ui.options import Choices, Feed, all_float, check_output, warn_if_all_float, write
+from ui.options import Choices, Feed, all_float, check_output, unused_labels, warn_if_all_float, write
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
@@ -99,7 +100,7 @@ def quantize(
         raise BadInput(
             "--easyquant tunes the model as it is, and the recipe's passes change it; use one of them"
         )
-    samples = feed.open(model, accuracy=report) if feed.named or stats is None else None
+    samples = feed.open(model) if feed.named or stats is None else None
     measurable = samples is not None and not samples.synthetic
     trying = not tuned and (choices.auto or (choices.undecided and measurable))
     if stats is not None:
@@ -173,11 +174,12 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
             f"the models cannot be compared: the outputs of {quantized.name} have other shapes than those of "
             "the float model. Compare with the float model it was made from."
         )
-    if accuracy is None and samples.labels is not None:
-        note("warning: the labels are not used: the model has no output with one row of class scores")
+    if samples.labels is not None and (accuracy is None or accuracy["float"] is None):
+        note(unused_labels(samples.labels, model))
     for run in filter(None, (figures, figures["default_session"])):
         found = run["accuracy"]
         run["agreement"] = None if found is None else found["agreement"]
+        run["positions"] = found is not None and found["positions"]
         if found is not None and found["float"] is None:  # no labels, so nothing was right or wrong
             run["accuracy"] = None
     for warning in figures["warnings"]:
@@ -231,6 +233,7 @@ def tune(
     samples = feed.open(model, accuracy=aim.max_drop is not None)
     if samples.synthetic:
         note("warning: tuned on random samples, the recipe says nothing about real ones")
+    aim.check_scores(model, samples)
     statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     chosen, front = found.recipe, None
@@ -279,8 +282,8 @@ def _moved(
             for name in ("before", "after")
         )
         said.append(
-            f"EasyQuant: mean cosine of {len(found.layers)} layers' outputs {before:.6f} -> {after:.6f}, "
-            f"on {found.samples} samples"
+            f"EasyQuant: mean cosine over the outputs of {plural(len(found.layers), 'layer')} "
+            f"{before:.6f} -> {after:.6f}, on {plural(found.samples, 'sample')}"
         )
     said += [f"EasyQuant left out '{layer}': {why}" for layer, why in found.left_out.items()]
     return found.apply(recipe), said
@@ -306,7 +309,7 @@ def _say_if_worse(
     if asked is not None and other is not None and asked < other - CLEARLY_DB:
         note(
             f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
-            f"({len(reference)} samples); --method auto takes what measures best"
+            f"({plural(len(reference), 'sample')}); --method auto takes what measures best"
         )
 
 

@@ -13,10 +13,12 @@ from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from enum import Enum
+from itertools import zip_longest
 from typing import Any
 
 from core.errors import QuantScopeError
 from core.progress import Progress, ProgressFn
+from ui.columns import cells, column_widths, columns, cut, fold, head_lines, stated
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
 INSIST_SECONDS = 3.0  # after which an interrupt that nothing came of is repeated
@@ -68,7 +70,10 @@ def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]],
     if json:
         print_json(result)
     else:
-        say(as_text(result))
+        for line in as_text(result).split("\n"):
+            # What reads the name of a file that was written wants the line as it is.
+            apart = line.startswith("wrote ") and not stated()
+            say(line if apart else "\n".join(fold(line, columns())))
 
 
 def note(text: str) -> None:
@@ -77,19 +82,43 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], numeric: Sequence[str] = ()) -> str:
-    """Columns of text; those named in `numeric` are flush right."""
-    cells = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    numeric: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    folded: Sequence[str] = (),
+) -> str:
+    """Columns of text, no wider than the terminal.
+
+    Args:
+        headers: Of the columns.
+        rows: What is in them.
+        numeric: Columns that are flush right.
+        whole: Columns that, like those, are cut last of all where the table would be too wide.
+        folded: Columns whose text goes on in the next line rather than being cut in the middle.
+    """
+    texts = [[clean(cell) for cell in row] for row in rows]
+    widths = column_widths(headers, texts, {*numeric, *whole})
 
     def line(row: Sequence[str]) -> str:
-        parts = (
-            text.rjust(width) if header in numeric else text.ljust(width)
-            for header, text, width in zip(headers, row, widths, strict=True)
-        )
+        parts = []
+        for header, full, width in zip(headers, row, widths, strict=True):
+            text = cut(full, width)
+            pad = " " * (width - cells(text))
+            parts.append(pad + text if header in numeric else text + pad)
         return "  ".join(parts).rstrip()
 
-    return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
+    def lines(row: Sequence[str]) -> list[str]:
+        parts = [
+            fold(text, width) if header in folded else [text]
+            for header, text, width in zip(headers, row, widths, strict=True)
+        ]
+        return [line(part) for part in zip_longest(*parts, fillvalue="")]
+
+    rule = ["-" * width for width in widths]
+    body = [part for row in texts for part in lines(row)]
+    return "\n".join([*map(line, head_lines(headers, widths)), line(rule), *body])
 
 
 def number(value: float | None, digits: int = 4, unit: str = "") -> str:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from core.words import plural
+from ui.columns import cells, columns, cut, dims
 from ui.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
@@ -13,26 +15,28 @@ WORST = 5  # layers that a comparison marks in each column
 LOSING = 8  # layers that saturate, shown at the most
 
 
-def shape(dims: list[Any] | None) -> str:
-    """Dimensions as 1x3x224x224; `?` where unknown."""
-    if dims is None:
+def shape(found: list[Any] | None) -> str:
+    """Dimensions as 1x3x224x224; `?` where unknown, and long names cut."""
+    if found is None:
         return "unknown"
-    return "x".join("?" if d is None else str(d) for d in dims) or "scalar"
+    return clean(dims(found)) or "scalar"
 
 
 def inspection(found: Figures) -> str:
     """What `inspect` shows."""
+    width = columns()
     lines = [
-        f"{clean(found['name'])}: opset {found['opset']}, {found['parameters']:,} parameters, "
-        f"{size(found['size_bytes'])}"
+        f"{cut(clean(found['name']), width // 2)}: opset {found['opset']}, "
+        f"{plural(found['parameters'], 'parameter')}, {size(found['size_bytes'])}"
     ]
     for kind in ("inputs", "outputs"):
         for info in found[kind]:
-            lines.append(
-                f"  {kind[:-1]:<6}  {clean(info['name'])}  {info['type']}  {clean(shape(info['shape']))}"
-            )
-    ops = ", ".join(f"{op} {count}" for op, count in found["ops"].items())
-    lines += [f"  ops     {clean(ops)}", ""]
+            room = width - len(f"  {kind[:-1]:<6}    {info['type']}  ")
+            size_ = cut(shape(info["shape"]), room // 2)
+            name = cut(clean(info["name"]), room - cells(size_))
+            lines.append(f"  {kind[:-1]:<6}  {name}  {info['type']}  {size_}")
+    ops = ", ".join(f"{cut(clean(op), width // 2)} {count}" for op, count in found["ops"].items())
+    lines += [f"  ops     {ops}", ""]
     if found["quantized"]:
         lines += ["This model is already quantized; these are its parameters.", "", _scales(found["scales"])]
     else:
@@ -58,8 +62,8 @@ def _layers(layers: list[Figures]) -> str:
 def _summary(found: Figures) -> str:
     can = found["quantizable"]
     return (
-        f"{can['layers']} of {can['of_layers']} layers can be quantized for {found['target']}: "
-        f"{can['activations']} activations, {can['weights']} weights."
+        f"{can['layers']} of {plural(can['of_layers'], 'layer')} can be quantized for {found['target']}: "
+        f"{plural(can['activations'], 'activation')}, {plural(can['weights'], 'weight')}."
     )
 
 
@@ -80,8 +84,8 @@ def _scales(scales: list[Figures]) -> str:
 def calibration(result: Figures) -> str:
     """What `calibrate` shows."""
     return (
-        f"wrote {clean(result['output'])}: statistics of {len(result['tensors'])} tensors "
-        f"over {result['samples']} samples"
+        f"wrote {clean(result['output'])}: statistics of {plural(len(result['tensors']), 'tensor')} "
+        f"over {plural(result['samples'], 'sample')}"
     )
 
 
@@ -91,7 +95,7 @@ def quantization(result: Figures) -> str:
     integer = sum(count for precision, count in layers.items() if precision != "float")
     lines = [
         f"wrote {clean(result['output'])}: {size(sizes['float'])} -> {size(sizes['quantized'])}, "
-        f"{integer} layers in integers, {layers['float']} in float"
+        f"{plural(integer, 'layer')} in integers, {layers['float']} in float"
     ]
     if result["trials"]:
         best = max(result["trials"], key=lambda trial: float(trial["sqnr_db"]))
@@ -134,7 +138,8 @@ def _front(found: Figures) -> str:
         )
         for point in found["points"]
     ]
-    head = ("", "size", "of float", "time (est.)", "SQNR", "top-1", last, f"not {found['lowest']}")
+    top1 = "top-1 over positions" if found["positions"] else "top-1"
+    head = ("", "size", "of float", "time (est.)", "SQNR", top1, last, f"not {found['lowest']}")
     return table(head, rows, numeric=head[1:])
 
 
@@ -148,12 +153,13 @@ def _taken(found: Figures) -> str:
     layers = ", ".join(f"{n} in {p}" for p, n in {found["lowest"]: rest, **counts}.items() if n)
     error = "exact" if point["exact"] else f"{point['sqnr_db']:.2f} dB"
     if point["drop"] is not None:
-        error += f", {point['drop']:.2f} points of top-1 below float"
-        error = error if found["labelled"] else error.replace("of top-1 below float", "of classes changed")
+        over = " over positions" if found["positions"] else ""
+        what = f"of top-1{over} below float" if found["labelled"] else f"of classes{over} changed"
+        error += f", {point['drop']:.2f} points {what}"
     where = "samples kept for judging" if found["held_out"] else "samples, the same that chose"
     return (
         f"Taken: {size(point['size_bytes'])} ({share:.1f} % of float), {error}, "
-        f"on {found['samples']} {where}; of {found['layers']} layers {layers}."
+        f"on {found['samples']} {where}; of {plural(found['layers'], 'layer')} {layers}."
     )
 
 
@@ -169,13 +175,19 @@ def comparison(result: Figures) -> str:
         ("output MSE", "", *(number(output["mse"]) for output in outputs)),
     ]
     accuracy = result["accuracy"]
+    over = " over positions" if result["positions"] else ""
     if accuracy is not None:
-        rows.append(("top-1", _percent(accuracy["float"]), *(_percent(a["quantized"]) for a in accuracies)))
+        rows.append(
+            (f"top-1{over}", _percent(accuracy["float"]), *(_percent(a["quantized"]) for a in accuracies))
+        )
         if accuracy["float_top5"] is not None:
             top5 = (_percent(a["quantized_top5"]) for a in accuracies)
             rows.append(("top-5", _percent(accuracy["float_top5"]), *top5))
+        if accuracy["float_miou"] is not None:
+            miou = (_percent(a["quantized_miou"]) for a in accuracies)
+            rows.append(("mean IoU", _percent(accuracy["float_miou"]), *miou))
     if result["agreement"] is not None:
-        rows.append(("same first class", "", *(_percent(run["agreement"]) for run in runs)))
+        rows.append((f"same first class{over}", "", *(_percent(run["agreement"]) for run in runs)))
     both = "" if other is None else size(sizes["quantized"])
     rows.append(("size", size(sizes["float"]), size(sizes["quantized"]), both)[: 2 + len(runs)])
     if latency is not None:
@@ -183,7 +195,7 @@ def comparison(result: Figures) -> str:
         rows.append(("latency", *(number(ms, 3, " ms") for ms in times[: 1 + len(runs)])))
     head = ("", "float", "quantized", "default session")[: 2 + len(runs)]
     text = table(head, rows, numeric=head[1:])
-    count = f"over {result['samples']} samples"
+    count = f"over {plural(result['samples'], 'sample')}"
     layers = _worst(result["layers"], result["layer_samples"])
     return "\n".join(filter(None, [text, count, _saturation(result), layers]))
 
@@ -204,9 +216,9 @@ def _saturation(result: Figures) -> str:
         said = "a default session on this CPU, which has no VNNI, gives the same outputs, bit for bit"
         return said if not risky else f"{said}; on other inputs {_layers_may(risky)} saturate; {remedy}"
     lines = [
-        "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates."
-        "\nThe figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use"
-        "\nquantscope quantize --target onnxruntime-any-x86, which writes a file that cannot saturate."
+        "\nThis CPU has no VNNI: a default ONNX Runtime session adds products in 16 bits and saturates. "
+        "The figures under 'quantized' are exact: for these set session.x64quantprecision to 1, or use "
+        "quantscope quantize --target onnxruntime-any-x86, which writes a file that cannot saturate."
     ]
     shown = default["layers"][:LOSING]
     if shown:
@@ -218,7 +230,7 @@ def _saturation(result: Figures) -> str:
 
 
 def _layers_may(names: list[str]) -> str:
-    return f"{len(names)} layers may" if len(names) != 1 else "1 layer may"
+    return f"{plural(len(names), 'layer')} may"
 
 
 def _worst(layers: list[Figures], samples: int) -> str:
@@ -236,8 +248,8 @@ def _worst(layers: list[Figures], samples: int) -> str:
         )
     head = ("layer", "type", "local SQNR  ", "cumulative SQNR  ", "cumulative cosine")
     text = (
-        f"\nlayers over {samples} samples, in the order of the network; * marks the {WORST} worst alone"
-        "\n(local), and with all before them (cumulative)"
+        f"\nlayers over {plural(samples, 'sample')}, in the order of the network; * marks the {WORST} worst "
+        "alone (local), and with all before them (cumulative)"
     )
     return f"{text}\n{table(head, rows, numeric=head[2:])}"
 
@@ -272,7 +284,7 @@ def machine(result: Figures) -> str:
         ),
         ("default session", "saturates at 16 bits" if sums["saturates"] else "exact, too"),
     ]
-    return "\n".join([table(("", "this machine"), rows), "", *result["advice"]])
+    return "\n".join([table(("", "this machine"), rows, folded=("this machine",)), "", *result["advice"]])
 
 
 def thresholds(result: Figures) -> str:

@@ -1,9 +1,10 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from core.evaluate import (
@@ -25,8 +26,10 @@ from core.progress import ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Encodings
 from core.samples import Samples
+from core.sources.labels import IGNORED
 
 FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
+CLASS_ROWS = 2000  # that are looked at for the classes there are
 GUESSED = 1.5  # times what chance gives: still no better than a guess
 MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
 
@@ -40,9 +43,10 @@ class Halves:
     both: OutputComparison
 
 
-def guessing(found: Accuracy | None, labels: Sequence[int]) -> bool:
+def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
     """Whether already the float model is right no more often than a guess: data or labels do not fit it."""
-    classes = len(set(labels))
+    few = np.asarray(labels)[:CLASS_ROWS]
+    classes = len(np.unique(few[few != IGNORED]))
     if found is None or found.float_top1 is None or classes < 2:
         return False
     return found.rows >= FEW_ROWS and found.float_top1 <= GUESSED / classes

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import RecipeError
+from core.evaluate import float_reference
 from core.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
 from core.model import Model
 from core.recipe import Recipe
 from core.samples import Samples
 from core.targets import Precision, target
-from ui.console import BadInput, progress_bar
-from ui.options import pick
+from ui.console import BadInput, note, progress_bar
+from ui.options import pick, unused_labels
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmg]i?)?b?)", re.IGNORECASE)
@@ -57,6 +58,23 @@ class Aim:
             raise BadInput(f"--min-sqnr takes a number of dB, not {self.min_sqnr:g}")
         self.limit(1)
         self.allowed(recipe)
+
+    def check_scores(self, model: Model, samples: Samples) -> None:
+        """Make sure, before minutes are spent, that there is a top-1 where one is to be kept.
+
+        Raises:
+            BadInput: No output holds class scores.
+        """
+        if self.max_drop is None:
+            return
+        scores = float_reference(model, samples, count=1, layers=False).scores
+        if scores is None:
+            raise BadInput(
+                f"--max-drop limits points of top-1, but no output of {model.name} holds class scores; limit "
+                "the error of the outputs with --min-sqnr instead"
+            )
+        if scores.labels is None and samples.labels is not None:
+            note(unused_labels(samples.labels, model))
 
     @property
     def kind(self) -> Cost:
@@ -163,6 +181,7 @@ def figures(front: Front, taken: Point) -> dict[str, Any]:
         "samples": front.samples,
         "held_out": front.held_out,
         "labelled": front.labelled,
+        "positions": front.positions,
         "points": [
             {
                 "size_bytes": point.size_bytes,

@@ -17,6 +17,8 @@ from core.model import Model
 from core.placement import place
 from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
+from core.sources.inputs import text
+from core.sources.labels import Labels, label_shapes
 from core.targets import TARGETS, Granularity, Precision, target
 from core.thresholds import Method
 from core.weights import WeightMethod
@@ -37,6 +39,7 @@ class Feed:
     seed: int = 0
     limit: int | None = None
     labels: Path | None = None
+    ignore: int | None = None  # a label that is no class
     preprocess: str | None = None
 
     @property
@@ -56,7 +59,12 @@ class Feed:
         Raises:
             BadInput: There is one.
         """
-        given = {"--limit": self.limit, "--labels": self.labels, "--preprocess": self.preprocess}
+        given = {
+            "--limit": self.limit,
+            "--labels": self.labels,
+            "--ignore-label": self.ignore,
+            "--preprocess": self.preprocess,
+        }
         unused = [name for name, value in given.items() if value is not None]
         if unused:
             raise BadInput(f"{unused[0]} goes with --data; with {flag} alone no samples are read")
@@ -64,7 +72,8 @@ class Feed:
     def open(self, model: Model, *, accuracy: bool = False) -> Samples:
         """The samples, checked; what is doubtful about them goes to stderr.
 
-        With `accuracy`, labels that are no classes of the model are an error rather than a warning.
+        With `accuracy`, labels that do not fit the model are an error; otherwise those of the data are left
+        out with a warning, since ranges need none. Those that --labels names must fit.
 
         Raises:
             BadInput: the options contradict each other, or name no samples.
@@ -74,8 +83,9 @@ class Feed:
             raise BadInput("name samples with --data PATH, or try it out on random ones with --random 64")
         if self.data is not None and self.random is not None:
             raise BadInput("--data and --random contradict each other; give one of them")
-        if self.random is not None and (self.labels is not None or self.preprocess is not None):
-            raise BadInput("--labels and --preprocess go with --data, not with --random")
+        given = (self.labels, self.ignore, self.preprocess)
+        if self.random is not None and any(value is not None for value in given):
+            raise BadInput("--labels, --ignore-label and --preprocess go with --data, not with --random")
         if self.random is not None:
             if self.random < 1:
                 raise BadInput(f"--random takes a number of samples, not {self.random}")
@@ -84,15 +94,28 @@ class Feed:
         else:
             how = None if self.preprocess is None else read_preprocessing(self.preprocess)
             samples = open_samples(
-                self.data, model, preprocessing=how, labels=self.labels, limit=self.limit, allow_reader=True
+                self.data,
+                model,
+                preprocessing=how,
+                labels=self.labels,
+                limit=self.limit,
+                allow_reader=True,
+                ignore_label=self.ignore,
+                labels_needed=accuracy,
             )
         warnings = check_samples(samples, model)
-        wrong = wrong_labels(samples.labels, model) if accuracy else ""
+        wrong = wrong_labels(samples.labels, model) if accuracy or self.labels is not None else ""
         if wrong:
             raise DataError(f"{wrong}: give class indices, or leave the labels out")
         for warning in warnings:
             note(f"warning: {warning}")
         return samples
+
+
+def unused_labels(labels: Labels, model: Model) -> str:
+    """A warning about labels that no output of the model is held against."""
+    got = text(labels.shape)
+    return f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}"
 
 
 def read_preprocessing(text: str) -> Any:

@@ -25,7 +25,7 @@ from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
 from ui.console import BadInput, clean, note, number, progress_bar, table
 from ui.options import Choices, Feed, warn_if_all_float
-from ui.text import change
+from ui.text import change, plural
 
 Figures = dict[str, Any]
 KINDS = {"enable": Kind.ENABLE, "disable": Kind.DISABLE, "op-type": Kind.OP_TYPE}
@@ -219,11 +219,12 @@ def listing(result: Figures) -> str:
     rows = [_row(score, result["metric"]) for score in result["ranking"][:SHOWN]]
     what = "operator" if result["kind"] == "op-type" else "layer"
     value = "won back" if result["kind"] == "disable" else "value"
-    head = ("", "rank", what, value, "90 % interval", "")
+    head = ("", "rank", what, value, "90 % interval", "of its rank")
     lines = [
-        f"{result['metric']} of the outputs, {result['runs']} runs on {result['samples']} samples: {halves}",
+        f"{result['metric']} of the outputs, {plural(result['runs'], 'run')} on "
+        f"{plural(result['samples'], 'sample')}: {halves}",
         "",
-        table(head, rows, numeric=("rank", value)),
+        table(head, rows, numeric=("rank", value), whole=("", "90 % interval", "of its rank")),
     ]
     more = len(result["ranking"]) - len(rows)
     lines += [f"… and {more} more; --json lists all"] if more > 0 else []
@@ -238,13 +239,14 @@ def listing(result: Figures) -> str:
         lines += ["  " + line for line in _remedies(layer["causes"])]
     if result["judged"] is not None:
         seen = "used for nothing else" if result["judged"]["unseen"] else "that also set ranges or ranked"
-        lines += ["", f"measured on {result['judged']['samples']} samples {seen}"]
+        lines += ["", f"measured on {plural(result['judged']['samples'], 'sample')} {seen}"]
     return "\n".join(lines)
 
 
 def _row(score: Figures, metric: str) -> tuple[object, ...]:
-    ends = f"{_shown(score['low'], metric)} to {_shown(score['high'], metric)}"
-    ranks = f"rank {score['rank_low']} to {score['rank_high']}"
+    low, high = (_shown(score[end], metric) for end in ("low", "high"))
+    ends = f"{low.removesuffix(' dB')} to {high}"
+    ranks = f"{score['rank_low']} to {score['rank_high']}"
     return (
         "*" if score["flagged"] else "",
         score["rank"],

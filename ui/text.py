@@ -7,6 +7,9 @@ ECharts read a subset of HTML. A layer may be called `<img onerror=…>`: it is 
 import html
 import math
 import re
+from collections.abc import Sequence
+
+from core.words import plural as plural  # for pages, beside the other words
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+\-/])")
@@ -50,6 +53,13 @@ def short(name: str, length: int = 28) -> str:
         return name
     tail = (length - 1) * 2 // 3
     return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+
+def dims(shape: Sequence[object] | None) -> str:
+    """Dimensions as 1 × 3 × 224 × 224; `?` where unknown, and long names cut."""
+    if shape is None:
+        return "?"
+    return " × ".join("?" if dim is None else short(str(dim), 16) for dim in shape) or "one value"
 
 
 def power_of_two(value: float) -> str:
@@ -126,8 +136,3 @@ def duration(seconds: float) -> str:
 def about(seconds: float) -> str:
     """An estimate for people: whole seconds, and never none."""
     return duration(seconds) if seconds >= 10 else f"{max(1, round(seconds))} s"
-
-
-def plural(count: int, noun: str) -> str:
-    """`3 layers`, `1 layer`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

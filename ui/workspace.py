@@ -121,6 +121,7 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
         labels=str(labels) if labels else None,
         limit=limit,
         allow_reader=str(path) in READERS,
+        labels_needed=False,
     )
 
 

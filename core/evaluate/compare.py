@@ -21,6 +21,7 @@ from core.evaluate.outputs import (
     compare_run,
     scores_spec,
 )
+from core.evaluate.qlinear import has_integer_operators
 from core.evaluate.reference import row_spans
 from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from core.evaluate.scores import Accuracy
@@ -32,7 +33,12 @@ from core.progress import ProgressFn
 from core.runtime import Session, parallel_map, thread_count
 from core.samples import Load, Samples
 from core.session import model_session
+from core.words import plural
 
+NOT_ALONE = (
+    "the file is made of integer operators (QLinearConv and the like), between which no float tensors can be "
+    "put: layers are compared with all before them (cumulative), and none is quantized alone (local)"
+)
 SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
 
 
@@ -134,6 +140,9 @@ def _accuracy_dict(found: Accuracy | None) -> dict[str, Any] | None:
         "float_top5": found.float_top5,
         "quantized_top5": found.quantized_top5,
         "agreement": found.agreement,
+        "positions": found.positions,
+        "float_miou": found.float_miou,
+        "quantized_miou": found.quantized_miou,
     }
 
 
@@ -169,7 +178,7 @@ def compare(
     Args:
         model: The float model.
         quantized: A quantized version of it, from any tool, with the same inputs and outputs.
-        samples: What to run; with labels, accuracy is measured too.
+        samples: What to run; with labels, accuracy is measured too, over samples or over their positions.
         layers: Also compare layer by layer.
         local: Also quantize each layer alone.
         layer_samples: Samples to compare layers on, the first ones; None = all.
@@ -227,6 +236,7 @@ def compare(
         layer_samples=len(few) if layers else 0,
         warnings=(
             *_warnings(outputs.outputs, shown),
+            *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,
@@ -313,9 +323,9 @@ def _inexact(model: Model, file: QuantizedFile) -> list[str]:
     if not found:
         return []
     return [
-        f"{len(found)} products of this file, first '{found[0]}', may saturate on this CPU in every session: "
-        "their int8 weights are computed at run time, or ONNX Runtime does not convert them. Figures may be "
-        "those of this CPU only"
+        f"{plural(len(found), 'product')} of this file, first '{found[0]}', may saturate on this CPU in "
+        "every session: their int8 weights are computed at run time, or ONNX Runtime does not convert them. "
+        "Figures may be those of this CPU only"
     ]
 
 
@@ -328,8 +338,9 @@ def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) 
                 "NaN or infinite where the float model's are not, or the other way round: no errors are given"
             )
         if item.mismatched:
-            out.append(f"output '{item.name}' has other shapes in {item.mismatched:,} runs: not compared")
+            runs = plural(item.mismatched, "run")
+            out.append(f"output '{item.name}' has other shapes in {runs}: not compared")
     broken = [e.layer for e in layers if e.cumulative is not None and e.cumulative.non_finite]
     if broken:
-        out.append(f"{len(broken)} layers hold NaN or infinities, first '{broken[0]}'")
+        out.append(f"NaN or infinities in {plural(len(broken), 'layer')}, first '{broken[0]}'")
     return out

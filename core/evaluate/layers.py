@@ -72,9 +72,10 @@ def layer_errors(
 
     Args:
         model: The float model.
-        quantized: A quantized version of it, with QuantizeLinear / DequantizeLinear pairs.
+        quantized: A quantized version of it, with QuantizeLinear / DequantizeLinear pairs or of integer
+            operators.
         samples: What to run.
-        local: Also quantize each layer alone.
+        local: Also quantize each layer alone; not done for files of integer operators.
         simulate: Run the quantized model in float, with tensors rounded (see `quantized_session`).
         threads: Samples run at the same time.
         max_bytes: About how much the compared tensors may take.
@@ -134,7 +135,7 @@ class _GroupRun:
         self.group = group
         counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
         self.alone: IsolatedModel | None = None
-        if local:
+        if local and not seen.integer_operators:  # these take no float tensors
             self.alone = isolated_model(model, quantized.proto, seen, counterparts)
         self.alone_names = tuple(self.alone.outputs) if self.alone is not None else ()
         model_inputs = {v.name for v in model.proto().graph.input}

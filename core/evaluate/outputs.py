@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
+from core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
 from core.evaluate.scores import (
     Accuracy,
     Counts,
@@ -19,6 +20,8 @@ from core.evaluate.scores import (
 )
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from core.samples import Samples
+from core.sources.labels import Labels, scoring
+from core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class RunOutputs:
     equal: Mapping[str, tuple[int, int]]  # equal elements, all elements
     mismatched: tuple[str, ...]
     counts: Counts | None
+    overlap: Overlap | None = None  # of label maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,40 +60,62 @@ class ScoresSpec:
 
     output: str
     classes: int
-    labels: npt.NDArray[np.int64] | None
-    tokens: bool = False  # each position of a sequence is a row
-
-    def rows(self, value: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
-        """The output as (rows, classes)."""
-        return value.reshape(-1, self.classes) if self.tokens else class_scores(value)
+    labels: Labels | None
+    axis: int | None = None  # of the classes, where each position of a sample is scored
 
 
 def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | None:
-    """Take the first output that looks like class scores, or else scores of tokens; None if there is none.
+    """Take the output that the labels are of; else the first one of class scores, or of scores of tokens.
 
-    Labels belong to samples, and so not to tokens.
+    None if there is none. `ScoresSpec.labels` is None where the labels are of no output.
 
     Raises:
         DataError: The labels are no class indices of it, or there is not one for each row.
     """
     labels = samples.labels
-    for name, value in outputs.items():
-        scores = class_scores(value) if isinstance(value, np.ndarray) else None
+    arrays = {name: value for name, value in outputs.items() if isinstance(value, np.ndarray)}
+    if labels is not None and labels.ndim > 1:
+        found = _of_positions(arrays, labels, samples.rows)
+        if found is not None:
+            return found
+        labels = None
+    for name, value in arrays.items():
+        scores = class_scores(value)
         if scores is not None:
             classes = scores.shape[1]
             if labels is not None:
-                check_labels(labels, classes, name)
-                if len(labels) != samples.rows:
-                    raise DataError(
-                        f"there are {len(labels)} labels for {samples.rows} samples: give one each"
-                    )
+                _check(labels, samples.rows, classes, name)
             return ScoresSpec(output=name, classes=classes, labels=labels)
-    deep = [name for name, value in outputs.items() if isinstance(value, np.ndarray) and value.ndim == 3]
+    deep = [name for name, value in arrays.items() if value.ndim == 3]
     given = list(samples[0].values()) if deep and len(samples) else []
     for name in deep:
-        if scores_tokens(outputs[name], given):
-            return ScoresSpec(output=name, classes=outputs[name].shape[2], labels=None, tokens=True)
+        if scores_tokens(arrays[name], given):
+            return ScoresSpec(output=name, classes=arrays[name].shape[2], labels=None, axis=2)
     return None
+
+
+def _of_positions(outputs: Mapping[str, npt.NDArray[Any]], labels: Labels, rows: int) -> ScoresSpec | None:
+    """The output that scores the positions which the labels are of."""
+    axes: dict[str, int] = {}
+    for name, value in outputs.items():
+        scored = value.dtype.kind == "f" and value.ndim
+        axis = scored_axis(value.shape, labels[: len(value)]) if scored else None
+        if axis is not None:
+            axes[name] = axis
+    classes = {name: outputs[name].shape[axis] for name, axis in axes.items()}
+    chosen = scoring(classes, int(labels.max(initial=0)))
+    if chosen is None:
+        return None
+    _check(labels, rows, classes[chosen], chosen)
+    return ScoresSpec(output=chosen, classes=classes[chosen], labels=labels, axis=axes[chosen])
+
+
+def _check(labels: Labels, rows: int, classes: int, output: str) -> None:
+    check_labels(labels, classes, output)
+    if len(labels) != rows:
+        raise DataError(
+            f"there are {plural(len(labels), 'label')} for {plural(rows, 'sample')}: give one each"
+        )
 
 
 def compare_run(
@@ -110,7 +136,7 @@ def compare_run(
     errors: dict[str, ErrorSums | None] = {}
     equal: dict[str, tuple[int, int]] = {}
     mismatched: list[str] = []
-    counts: Counts | None = None
+    counts, overlap = None, None
     batch, valid, first = rows
     for name, value in floats.items():
         f, q = _data_rows(value, batch, valid), _data_rows(quantized[name], batch, valid)
@@ -121,8 +147,10 @@ def compare_run(
         else:
             errors[name] = error_sums(f, q)
             if spec is not None and name == spec.output:
-                counts = _score_counts(f, q, spec, first)
-    return RunOutputs(errors=errors, equal=equal, mismatched=tuple(mismatched), counts=counts)
+                counts, overlap = _score_counts(f, q, spec, first)
+    return RunOutputs(
+        errors=errors, equal=equal, mismatched=tuple(mismatched), counts=counts, overlap=overlap
+    )
 
 
 def _data_rows(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
@@ -132,12 +160,23 @@ def _data_rows(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
     return value[:valid] if valid < batch and value.ndim and value.shape[0] == batch else value
 
 
-def _score_counts(f: npt.NDArray[Any], q: npt.NDArray[Any], spec: ScoresSpec, first: int) -> Counts | None:
-    float_scores, quantized_scores = spec.rows(f), spec.rows(q)
+def _score_counts(
+    f: npt.NDArray[Any], q: npt.NDArray[Any], spec: ScoresSpec, first: int
+) -> tuple[Counts | None, Overlap | None]:
+    """Counts of one run; None where its outputs are not scored as those of the first run are."""
+    labels = spec.labels[first : first + len(f)] if spec.labels is not None else None
+    if spec.axis is not None:
+        if f.ndim <= spec.axis or f.shape[spec.axis] != spec.classes:
+            return None, None
+        if labels is not None:
+            labels = cropped(labels, f.shape[1 : spec.axis] + f.shape[spec.axis + 1 :])
+            if labels is None or len(labels) != len(f):
+                return None, None
+        return count_positions(f, q, labels, axis=spec.axis)
+    float_scores, quantized_scores = class_scores(f), class_scores(q)
     if float_scores is None or quantized_scores is None:
-        return None
-    labels = spec.labels[first : first + len(float_scores)] if spec.labels is not None else None
-    return count_rows(float_scores, quantized_scores, labels)
+        return None, None
+    return count_rows(float_scores, quantized_scores, labels), None
 
 
 @dataclass(slots=True)
@@ -151,6 +190,7 @@ class OutputTotals:
     equal: dict[str, list[int]] = field(default_factory=dict)
     mismatched: dict[str, int] = field(default_factory=dict)
     counts: list[int] = field(default_factory=lambda: [0] * 6)
+    overlap: Overlap | None = None
 
     def add(self, run: RunOutputs) -> None:
         """Add one run."""
@@ -165,6 +205,8 @@ class OutputTotals:
             self.mismatched[name] = self.mismatched.get(name, 0) + 1
         if run.counts is not None:
             self.counts = [a + int(b) for a, b in zip(self.counts, run.counts, strict=True)]
+        if run.overlap is not None:
+            self.overlap = run.overlap if self.overlap is None else self.overlap + run.overlap
 
     def result(self) -> OutputComparison:
         """The figures."""
@@ -186,5 +228,7 @@ class OutputTotals:
                 output=self.spec.output,
                 classes=self.spec.classes,
                 labelled=self.spec.labels is not None,
+                positions=self.spec.axis is not None,
+                overlap=self.overlap,
             )
         return OutputComparison(overall=self.overall.error(), outputs=tuple(outputs), accuracy=found)

@@ -1,4 +1,4 @@
-"""Top-1, top-5 and agreement of class scores, counted sample by sample."""
+"""Top-1, top-5, agreement and mean IoU of class scores, counted sample by sample."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from core import metrics
 from core.errors import DataError
+from core.evaluate.positions import Overlap, mean_iou
+from core.sources.labels import IGNORED
 
 Counts = npt.NDArray[np.int64]
 
@@ -23,7 +25,10 @@ class Accuracy:
     float_top5: float | None  # None too where there are five classes or fewer
     quantized_top5: float | None
     agreement: float  # share of rows where both put the same class first
-    rows: int
+    rows: int  # samples, or positions of them; those without a label are left out where others have one
+    positions: bool = False  # rows are tokens or pixels
+    float_miou: float | None = None  # mean IoU over the classes of label maps
+    quantized_miou: float | None = None
 
 
 def class_scores(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
@@ -49,9 +54,10 @@ def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> No
     Raises:
         DataError: Some are negative, or larger than the last class.
     """
-    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+    known = labels[labels != IGNORED]
+    if known.size and not 0 <= int(known.min()) <= int(known.max()) < classes:
         raise DataError(
-            f"labels run from {labels.min()} to {labels.max()}, but output '{output}' has {classes} classes "
+            f"labels run from {known.min()} to {known.max()}, but output '{output}' has {classes} classes "
             f"(0 to {classes - 1}). Give class indices, or leave the labels out."
         )
 
@@ -63,8 +69,11 @@ def count_rows(
 ) -> Counts:
     """Counts for some rows: rows, agreeing, then float top-1, top-5, quantized top-1, top-5.
 
-    A row with NaN agrees with nothing and is never right.
+    A row with NaN agrees with nothing and is never right. Rows whose label is `IGNORED` are left out.
     """
+    if labels is not None and np.any(labels == IGNORED):
+        known = labels != IGNORED
+        float_scores, quantized_scores, labels = float_scores[known], quantized_scores[known], labels[known]
     rows = len(float_scores)
     shares = [0.0] * 5
     if rows:
@@ -75,14 +84,24 @@ def count_rows(
     return np.array([rows, *(round(share * rows) for share in shares)], np.int64)
 
 
-def accuracy(parts: Iterable[Counts], *, output: str, classes: int, labelled: bool) -> Accuracy | None:
-    """Shares from counts; None if there are none."""
+def accuracy(
+    parts: Iterable[Counts],
+    *,
+    output: str,
+    classes: int,
+    labelled: bool,
+    positions: bool = False,
+    overlap: Overlap | None = None,
+) -> Accuracy | None:
+    """Shares from counts; None if there are none. Positions have no top-5."""
     total: Sequence[int] = np.sum([np.zeros(6, np.int64), *parts], axis=0).tolist()
     rows = total[0]
     if not rows:
         return None
     shares = [count / rows for count in total[1:]]
-    top5 = labelled and classes > 5
+    top5 = labelled and classes > 5 and not positions
+    truth, *of_models = (None,) * 5 if overlap is None else overlap
+    iou = [None if truth is None else mean_iou(truth, *of_models[at : at + 2]) for at in (0, 2)]
     return Accuracy(
         output=output,
         float_top1=shares[1] if labelled else None,
@@ -91,4 +110,7 @@ def accuracy(parts: Iterable[Counts], *, output: str, classes: int, labelled: bo
         quantized_top5=shares[4] if top5 else None,
         agreement=shares[0],
         rows=rows,
+        positions=positions,
+        float_miou=iou[0],
+        quantized_miou=iou[1],
     )

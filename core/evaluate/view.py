@@ -15,6 +15,7 @@ import onnx
 from onnx import numpy_helper
 
 from core.errors import ModelError
+from core.evaluate.qlinear import float_name, has_integer_operators, output_scales
 from core.loading.modelfile import read_model_file
 from core.model import Model, TensorInfo
 from core.quant import TYPES, Encoding, QuantType
@@ -55,12 +56,16 @@ class QdqView:
     dequantized: Mapping[str, str] = field(repr=False)  # DequantizeLinear output → its integer input
     # Integers → the DequantizeLinear that reads them with another zero point than they were written with.
     shifted: Mapping[str, onnx.NodeProto] = field(default_factory=dict, repr=False)
+    integers: Mapping[str, Counterpart]  # float tensor → what an operator computes in integers for it
+    integer_operators: bool  # it has such operators
 
     def counterpart(self, tensor: str) -> Counterpart | None:
         """What stands for a float tensor; None if nothing does."""
         node = self.quantizers.get(tensor)
         if node is not None:
             return self._quantized(node)
+        if tensor in self.integers:
+            return self.integers[tensor]
         if self.names.get(tensor) != tensor:
             return None
         return Counterpart(
@@ -70,19 +75,23 @@ class QdqView:
     def _quantized(self, node: onnx.NodeProto) -> Counterpart:
         encoding = encoding_of(self.shifted.get(node.output[0], node), self.constants)
         if encoding is not None and encoding.type.name in _EXPOSED_TYPES:
-            return Counterpart(
-                tensor=node.output[0],
-                encoding=encoding,
-                quantized=True,
-                integer_type=encoding.type.name,
-                elem_type=onnx.helper.np_dtype_to_tensor_dtype(encoding.type.dtype),
-            )
+            return _integer_tensor(node.output[0], encoding)
         # 4-bit and float8 tensors, and block scales: let ONNX Runtime dequantize.
         shown = next((out for out, q in self.dequantized.items() if q == node.output[0]), node.input[0])
         kind = "" if encoding is None else encoding.type.name
         return Counterpart(
             tensor=shown, encoding=None, quantized=True, integer_type=kind, elem_type=onnx.TensorProto.FLOAT
         )
+
+
+def _integer_tensor(tensor: str, encoding: Encoding) -> Counterpart:
+    return Counterpart(
+        tensor=tensor,
+        encoding=encoding,
+        quantized=True,
+        integer_type=encoding.type.name,
+        elem_type=onnx.helper.np_dtype_to_tensor_dtype(encoding.type.dtype),
+    )
 
 
 def read_quantized(source: bytes | str | Path | onnx.ModelProto) -> QuantizedFile:
@@ -194,6 +203,7 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
         quantizers.setdefault(base, node)
         names[source] = names[integers] = base
         names |= dict.fromkeys(outputs_of.get(integers, ()), base)
+    integers = _integers(model, graph, constants, known, outputs_of)
     _adopt_removed_activations(model, names, quantizers)
     return QdqView(
         names=names,
@@ -206,7 +216,31 @@ def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
             for q in quantize_nodes
             if q.output[0] in readers and readers[q.output[0]].input[2:] != q.input[2:]
         },
+        integers=integers,
+        integer_operators=has_integer_operators(graph.node),
     )
+
+
+def _integers(
+    model: Model,
+    graph: onnx.GraphProto,
+    constants: Mapping[str, onnx.TensorProto],
+    known: Collection[str],
+    outputs_of: Mapping[str, list[str]],
+) -> dict[str, Counterpart]:
+    """What integer operators compute, by the float tensor that it stands for."""
+    found: dict[str, Counterpart] = {}
+    for tensor, (scale, zero) in output_scales(graph.node).items():
+        base = float_name(tensor, known, outputs_of)
+        encoding = _encoding(constants.get(scale), constants.get(zero), {})
+        if base and encoding is not None and encoding.type.name in _EXPOSED_TYPES:
+            found[base] = _integer_tensor(tensor, encoding)
+    made = {name for node in graph.node for name in node.output}
+    for layer in model.layers:  # a Relu or Clip that was left to the operator's own clipping
+        last = layer.inner[-1] if layer.inner else ""
+        if last in found and layer.output not in found and layer.output not in made:
+            found[layer.output] = found[last]
+    return found
 
 
 def _adopt_removed_activations(
@@ -225,9 +259,16 @@ def _adopt_removed_activations(
 
 def encoding_of(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Encoding | None:
     """Scale and zero point of a Q or DQ node; None if they are not plain constants."""
-    attributes = {a.name: a for a in node.attribute}
     scale = constants.get(node.input[1])
     zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    return _encoding(scale, zero, {a.name: a for a in node.attribute})
+
+
+def _encoding(
+    scale: onnx.TensorProto | None,
+    zero: onnx.TensorProto | None,
+    attributes: Mapping[str, onnx.AttributeProto],
+) -> Encoding | None:
     if scale is None or ("block_size" in attributes and attributes["block_size"].i):
         return None
     scales = np.asarray(numpy_helper.to_array(scale), np.float32)

@@ -46,6 +46,7 @@ class Front:
     held_out: bool  # False: too few samples to hold any out, so these are the ones that chose
     searched: int  # assignments that were simulated to find the points
     notes: tuple[str, ...]  # what the target makes of it, and what is an estimate
+    positions: bool = False  # rows are tokens or pixels
     beaten: tuple[Point, ...] = ()  # measured too; a point of the front costs no more and is no less exact
 
     @property
@@ -73,17 +74,17 @@ class Front:
             return good[0]
         if max_drop is not None and not any(_enough(point, max_drop, None) for point in self.points):
             near = min(self.points, key=lambda point: 100.0 if point.drop is None else point.drop)
-            found = f"at most {max_drop:g} points of top-1; the nearest loses {near.drop:.2f}"
+            found = f"loses at most {max_drop:g} points of top-1; the nearest loses {near.drop:.2f}"
         elif min_sqnr is not None and not any(_enough(point, None, min_sqnr) for point in self.points):
             near = self.points[-1]
-            found = f"less than {min_sqnr:g} dB of SQNR allow; the nearest has {near.sqnr_db:.2f} dB"
+            found = f"keeps {min_sqnr:g} dB of SQNR; the nearest has {near.sqnr_db:.2f} dB"
         else:
             near = self.points[-1]
             found = (
-                f"at most {max_drop:g} points and keeps {min_sqnr:g} dB; "
+                f"loses at most {max_drop:g} points of top-1 and keeps {min_sqnr:g} dB of SQNR; "
                 f"the nearest loses {near.drop:.2f} and has {near.sqnr_db:.2f} dB"
             )
-        raise RecipeError(f"no point loses {found}, at {self.said(near)}")
+        raise RecipeError(f"no point {found}, at {self.said(near)}")
 
     def best(self, budget: float) -> Point:
         """The most exact point that costs at most `budget` (bytes, or a share of the float model's time).

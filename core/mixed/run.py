@@ -101,6 +101,7 @@ def mixed_precision(
         float_bytes=model.proto().ByteSize(),
         float_top1=None if scores is None else scores.float_top1,
         labelled=scores is not None and scores.float_top1 is not None,
+        positions=scores is not None and scores.positions,
         rows=0 if scores is None else scores.rows,
         samples=len(judge),
         held_out=held is not None,

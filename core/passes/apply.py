@@ -16,6 +16,7 @@ from core.passes.table import PASSES, PassChoice
 from core.progress import ProgressFn
 from core.recipe import Encodings, Recipe
 from core.samples import Samples
+from core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +101,8 @@ def _equalize(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassR
     found = equalize(model, means.samples, recipe, threads=means.threads, progress=means.progress)
     before, after = found.noise_db
     sentences = [
-        f"Equalization rescaled {len(found.layers)} layers; the 8-bit model's predicted signal to noise goes "
-        f"from {before:.1f} to {after:.1f} dB."
+        f"Equalization rescaled {plural(len(found.layers), 'layer')}; the 8-bit model's predicted signal to "
+        f"noise goes from {before:.1f} to {after:.1f} dB."
         if found.layers
         else "Equalization found no channels that it could rescale to any use."
     ]
@@ -123,7 +124,7 @@ def _rotate(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRec
     if ratios:
         won = 20 * np.log10(ratios).mean()
         sentences = [
-            f"Rotation turned {len(ratios)} activations; their ranges shrank by {won:.1f} dB on average."
+            f"Rotation turned {plural(len(ratios), 'activation')}; ranges shrank by {won:.1f} dB on average."
         ]
     sentences += [
         f"The stream that begins at {name} was left alone: {why}." for name, why in found.left_out.items()
@@ -141,7 +142,7 @@ def _smooth(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRec
     alpha = means.choice.option("alpha")
     found = smooth(model, means.samples, recipe, alpha=alpha, threads=means.threads, progress=means.progress)
     inserted = [x.tensor for x in found.tensors if x.inserted]
-    sentences = [f"SmoothQuant (alpha {alpha:g}) evened {len(found.tensors)} activations."]
+    sentences = [f"SmoothQuant (alpha {alpha:g}) evened {plural(len(found.tensors), 'activation')}."]
     if inserted:
         sentences.append(f"A division was inserted behind {_listed(inserted)}.")
     sentences += [f"{tensor} was left alone: {why}." for tensor, why in found.left_out.items()]
@@ -162,7 +163,8 @@ def _round(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings
     ratios = [x.rounded / x.nearest for x in found.layers if x.nearest > 0]
     won = f", by {-10 * np.log10(np.mean(ratios)):.1f} dB on average" if ratios else ""
     sentences = [
-        f"Rounding by outputs lowered the error of {len(ratios)} layers{won} ({found.samples} samples)."
+        f"Rounding by outputs lowered the error of {plural(len(ratios), 'layer')}{won} "
+        f"({plural(found.samples, 'sample')})."
     ]
     sentences += [f"{layer} is rounded to nearest: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
@@ -180,7 +182,8 @@ def _correct(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodin
         model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
     )
     sentences = [
-        f"Bias correction shifted the biases of {len(found.layers)} layers ({found.samples} samples)."
+        f"Bias correction shifted the biases of {plural(len(found.layers), 'layer')} "
+        f"({plural(found.samples, 'sample')})."
     ]
     sentences += [f"{layer} was left alone: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
@@ -198,7 +201,8 @@ def _stayed(difference: Difference) -> str:
     if not difference.samples:
         return "The float model stays as it is."
     return (
-        f"The float outputs differ by at most {difference.largest:.2g} on {difference.samples} samples"
+        f"The float outputs differ by at most {difference.largest:.2g} on "
+        f"{plural(difference.samples, 'sample')}"
         f"{'' if np.isinf(difference.sqnr_db) else f' ({difference.sqnr_db:.0f} dB)'}."
     )
 

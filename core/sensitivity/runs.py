@@ -192,7 +192,8 @@ class _Work:
             outputs = self.simulation.rerun(near, self.planned.on[subject])
             compared = compare_run(base.outputs, outputs, rows=rows, spec=self.spec)
             kl = _kl(base.outputs, outputs, self.spec, rows[1])
-            return _run(subject, at, keys[subject], compared, kl, samples.labels is not None)
+            labelled = self.spec is not None and self.spec.labels is not None
+            return _run(subject, at, keys[subject], compared, kl, labelled)
 
         subjects = self.planned.subjects
         yield from parallel_map(measure, subjects, total=len(subjects), threads=threads)

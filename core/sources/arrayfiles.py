@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from core.errors import DataError
 from core.samples import Feed, group
 from core.sources.arrays import FileRows, open_npy, open_npz
@@ -15,9 +12,7 @@ from core.sources.feeds import Batch, array_feed, open_batch
 from core.sources.fitting import fits
 from core.sources.imagefiles import natural_key
 from core.sources.inputs import Input, text
-
-LABELS = "labels"
-Labels = npt.NDArray[np.int64]
+from core.sources.labels import LABELS, RawLabels, joined, of_rows, read_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +20,13 @@ class Found:
     """What a source holds: a feed, labels if there are any, and what is to be said about it."""
 
     feed: Feed
-    labels: Labels | None
+    labels: RawLabels
     warnings: tuple[str, ...]
     label_names: tuple[str, ...] = ()
 
 
-def npz_arrays(path: Path) -> dict[str, FileRows]:
-    """The arrays of an npz; `DataError` if there are none."""
+def npz_arrays(path: Path) -> dict[str, FileRows | DataError]:
+    """The arrays of an npz by key, or what is wrong with one; `DataError` if there are none."""
     arrays = open_npz(path)
     if not arrays:
         raise DataError(f"{path.name} holds no arrays: save with np.savez(path, input_name=array)")
@@ -40,10 +35,9 @@ def npz_arrays(path: Path) -> dict[str, FileRows]:
 
 def open_npz_samples(path: Path, inputs: tuple[Input, ...]) -> Found:
     """Samples of one npz: keys are input names, the first axis counts samples."""
-    arrays = npz_arrays(path)
-    rows, labels, said = match(arrays, inputs, path.name)
+    rows, labels, said = match(npz_arrays(path), inputs, path.name)
     batch, more = open_batch(rows, inputs, path.name)
-    return found([batch], inputs, [labels], said + more)
+    return found([batch], inputs, [of_rows(labels, batch.fit.count)], said + more)
 
 
 def open_npy_samples(path: Path, inputs: tuple[Input, ...]) -> Found:
@@ -54,13 +48,28 @@ def open_npy_samples(path: Path, inputs: tuple[Input, ...]) -> Found:
             f"({_listed(info.name for info in inputs)}): save an npz with these names as keys"
         )
     batch, said = open_batch({inputs[0].name: open_npy(path)}, inputs, path.name)
-    return found([batch], inputs, [None], said)
+    return found([batch], inputs, [RawLabels()], said)
 
 
 def folder_files(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """Files of a folder by suffix, naturally sorted, without hidden ones."""
     files = [f for f in path.iterdir() if f.suffix.lower() in suffixes and not f.name.startswith(".")]
     return sorted((f for f in files if f.is_file()), key=lambda f: natural_key(f.name))
+
+
+def what_there_is(path: Path) -> str:
+    """Why nothing was found in a folder, as far as its files tell; for a message."""
+    lost = [file.name for file in path.iterdir() if file.is_symlink() and not file.exists()]
+    if lost:
+        return f" ('{sorted(lost)[0]}' is a link to nothing)"
+    files = [file for file in path.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    deep = sorted(file.parent for file in files if file.suffix.lower() in (".npz", ".npy"))
+    if deep:
+        return f" (but '{deep[0].relative_to(path)}' in it does: name that folder)"
+    endings = sorted({file.suffix.lower() for file in files if file.suffix})
+    return (
+        f" (its files end in {', '.join(endings[:4])}{', …' if len(endings) > 4 else ''})" if endings else ""
+    )
 
 
 def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
@@ -74,7 +83,7 @@ def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
     if per_input is None and not files:
         return None
     batches: list[Batch] = []
-    labels: list[Labels | None] = []
+    labels: list[RawLabels] = []
     said: list[str] = []
     if per_input is not None:
         for group in zip(*per_input.values(), strict=True):
@@ -84,22 +93,21 @@ def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
             said += more
     else:
         for file in files:
-            one = npz_arrays(file) if file.suffix.lower() == ".npz" else {file.stem: open_npy(file)}
-            if file.suffix.lower() == ".npy":
-                if len(inputs) > 1:
-                    names = _listed(info.name for info in inputs)
-                    raise DataError(
-                        f"{path.name}/{file.name} holds one array, but the model has {len(inputs)} inputs: "
-                        f"name the files after the inputs ({names}) or use npz files"
-                    )
-                one = {inputs[0].name: one[file.stem]}
+            if file.suffix.lower() == ".npy" and len(inputs) > 1:
+                names = _listed(info.name for info in inputs)
+                raise DataError(
+                    f"{path.name}/{file.name} holds one array, but the model has {len(inputs)} inputs: "
+                    f"name the files after the inputs ({names}) or use npz files"
+                )
+            npz = file.suffix.lower() == ".npz"
+            one = npz_arrays(file) if npz else {inputs[0].name: open_npy(file)}
             rows, own, about = match(one, inputs, file.name)
             batch, more = open_batch(rows, inputs, file.name)
             batches.append(batch)
-            labels.append(own)
+            labels.append(of_rows(own, batch.fit.count))
             said += about + more
     if label_file.is_file():
-        labels = [label_array(open_npy(label_file).whole(), label_file.name)]
+        labels = [read_labels(lambda: open_npy(label_file).whole())]
     return found(batches, inputs, labels, said)
 
 
@@ -124,7 +132,7 @@ def _files_per_input(path: Path, inputs: tuple[Input, ...]) -> dict[str, list[Pa
 def found(
     batches: Sequence[Batch],
     inputs: tuple[Input, ...],
-    labels: Sequence[Labels | None],
+    labels: Sequence[RawLabels],
     said: Sequence[str],
 ) -> Found:
     """Batches as one feed, grouped where the model fixes its batch."""
@@ -134,11 +142,14 @@ def found(
     if size > 1:
         feed, more = group(feed, size, frozenset(batches[0].shared))
         said += more
-    have = [own for own in labels if own is not None]
-    joined = np.concatenate(have) if have and len(have) == len(labels) else None
-    if have and joined is None:
+    have = [own.values for own in labels if own.values is not None]
+    fault = next((own.fault for own in labels if own.fault), "")
+    raw = RawLabels(fault=fault)
+    if have and not fault and len(have) == len(labels):
+        raw = read_labels(lambda: joined(have))
+    elif have and not fault:
         said.append(f"{len(have)} of {len(labels)} files hold labels; they are not used")
-    return Found(feed=feed, labels=joined, warnings=shortened(said))
+    return Found(feed=feed, labels=raw, warnings=shortened(said))
 
 
 def shortened(said: Sequence[str]) -> tuple[str, ...]:
@@ -156,21 +167,21 @@ def shortened(said: Sequence[str]) -> tuple[str, ...]:
 
 
 def match(
-    arrays: Mapping[str, FileRows], inputs: Sequence[Input], label: str
-) -> tuple[dict[str, FileRows], Labels | None, list[str]]:
-    """Arrays by input, the labels, and warnings; `DataError` for missing inputs."""
+    arrays: Mapping[str, FileRows | DataError], inputs: Sequence[Input], label: str
+) -> tuple[dict[str, FileRows], RawLabels, list[str]]:
+    """Arrays by input, the labels, and warnings; `DataError` for missing and unreadable inputs."""
     names = [info.name for info in inputs]
     others = {key: rows for key, rows in arrays.items() if key not in names}
     labels = others.pop(LABELS, None)
-    rows = {name: arrays[name] for name in names if name in arrays}
+    rows = {name: readable(arrays[name]) for name in names if name in arrays}
     said = []
     missing = [info for info in inputs if info.name not in arrays]
     if missing and len(inputs) == 1:
         key = _only_candidate(others, missing[0], label)
-        rows[names[0]] = others.pop(key)
+        rows[names[0]] = readable(others.pop(key))
         said.append(f"{label}: array '{key}' is taken for the model's only input '{names[0]}'")
     elif missing and len(missing) == len(inputs) and list(others) == [f"arr_{i}" for i in range(len(inputs))]:
-        rows = dict(zip(names, others.values(), strict=True))
+        rows = dict(zip(names, map(readable, others.values()), strict=True))
         said.append(
             f"{label}: unnamed arrays are taken for the inputs in the model's order ({_listed(names)})"
         )
@@ -183,11 +194,18 @@ def match(
         )
     if others:
         said.append(f"{label}: {_listed(others)} {'is' if len(others) == 1 else 'are'} no input; not used")
-    values = None if labels is None else label_array(labels.whole(), f"{label}: {LABELS}")
-    return rows, values, said
+    own = RawLabels() if labels is None else read_labels(lambda: readable(labels).whole())
+    return rows, own, said
 
 
-def _only_candidate(others: Mapping[str, FileRows], info: Input, label: str) -> str:
+def readable(member: FileRows | DataError) -> FileRows:
+    """An array of an npz; raises what is wrong with it."""
+    if isinstance(member, DataError):
+        raise member
+    return member
+
+
+def _only_candidate(others: Mapping[str, FileRows | DataError], info: Input, label: str) -> str:
     """The array that can only be meant for the only input."""
     if len(others) == 1:
         return next(iter(others))
@@ -195,7 +213,8 @@ def _only_candidate(others: Mapping[str, FileRows], info: Input, label: str) -> 
     fitting = [
         key
         for key, rows in others.items()
-        if fits(rows.shape[1:], info.shape[1:] if len(rows.shape) == rank else info.shape)
+        if isinstance(rows, FileRows)
+        and fits(rows.shape[1:], info.shape[1:] if len(rows.shape) == rank else info.shape)
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -203,19 +222,6 @@ def _only_candidate(others: Mapping[str, FileRows], info: Input, label: str) -> 
         f"{label} has no array '{info.name}'; it holds {_listed(others) or 'only labels'}: "
         f"name the array '{info.name}' after the model's input"
     )
-
-
-def label_array(values: npt.NDArray[Any], label: str) -> Labels:
-    """Class numbers (n,) from integers, whole floats, a column, or one-hot rows."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    elif values.ndim == 2 and bool(np.all((values == 0) | (values == 1)) and np.all(values.sum(axis=1) == 1)):
-        values = values.argmax(axis=1)
-    if values.ndim != 1 or values.dtype.kind not in "iufb" or not np.all(np.isfinite(values)):
-        raise DataError(f"{label} must be one class number a sample, not {values.dtype} {text(values.shape)}")
-    if values.dtype.kind == "f" and bool(np.any(values != np.floor(values))):
-        raise DataError(f"{label} must be whole class numbers, not fractions")
-    return values.astype(np.int64)
 
 
 def _listed(names: Any) -> str:

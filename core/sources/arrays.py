@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
+from core.loading.foreign import LFS_POINTER
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +38,14 @@ BROKEN: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+
+_PLAINLY = {
+    "encrypted": "it is encrypted",
+    "magic string is not correct": "it does not begin as .npy files do",
+    "EOF: reading": "it ends before its values begin",
+    "File is not a zip file": "it is no zip file, or its end is missing",
+}
 
 
 class Rows(Protocol):
@@ -158,18 +167,46 @@ class FileRows:
         return array
 
 
+def check_file(path: Path) -> None:
+    """Refuse what only stands for a file with data.
+
+    Raises:
+        DataError: It is a Git LFS pointer, or a pipe or device.
+    """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path.name} is no regular file: save the data to one")
+    with _readable(path.name), path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        raise DataError(
+            f"{path.name} is a Git LFS pointer, not the data: run `git lfs pull` in its repository"
+        )
+
+
 def open_npy(path: Path) -> FileRows:
     """The array of a .npy file; `DataError` if it is broken or holds Python objects."""
+    check_file(path)
     with _stream(path, None, False) as stream:
         return _header(stream, path, None, compressed=False, start=0, size=path.stat().st_size)
 
 
-def open_npz(path: Path) -> dict[str, FileRows]:
-    """The arrays of a .npz (or zip) file by key; other members are left out."""
+def open_npz(path: Path) -> dict[str, FileRows | DataError]:
+    """The arrays of a .npz (or zip) file by key; other members are left out.
+
+    For an array that cannot be used, as one of texts or Python objects, there is the error instead: it
+    matters only where the array does.
+    """
+    found: dict[str, FileRows | DataError] = {}
+    check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            return {info.filename[:-4]: _open_member(archive, path, info) for info in members}
+            for info in archive.infolist():
+                if info.filename.endswith(".npy"):
+                    try:
+                        found[info.filename[:-4]] = _open_member(archive, path, info)
+                    except DataError as error:
+                        found[info.filename[:-4]] = error
+        return found
     except BROKEN as error:
         raise DataError(f"{path.name} is not a readable .npz file ({brief(error)}): save it again") from error
 
@@ -207,6 +244,8 @@ def _header(
             raise DataError(f"{label} is no plain numeric array (.npy version {version})")
         shape, fortran, dtype = _HEADERS[version](stream, max_header_size=MAX_HEADER_CHARACTERS)
         used = stream.tell()
+    if any(size < 0 for size in shape):
+        raise DataError(f"{label} is damaged (its header says {shape}): save it again")
     if dtype.hasobject:
         raise DataError(
             f"{label} holds pickled Python objects, which are never loaded: save a plain numeric array "
@@ -258,6 +297,6 @@ def _readable(label: str) -> Iterator[None]:
 
 
 def brief(error: BaseException) -> str:
-    """The first line of an error, shortened."""
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__)[:160]
+    """The first line of an error, shortened; the most usual ones in plain words."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return next((plain for sign, plain in _PLAINLY.items() if sign in text), text[:160])

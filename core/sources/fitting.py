@@ -132,9 +132,11 @@ def _image_slot(shape: tuple[int, ...], info: Input, label: str) -> Slot:
 
 def _shape_hint(shape: tuple[int, ...], info: Input) -> str:
     if len(shape) == 4 and len(info.shape) == 4:
-        return " (if these are images, describe the preprocessing so that they are resized)"
+        return " (images in files or in one uint8 array are resized where the preprocessing is described)"
     if not info.shape:
         return " (a scalar: give one number, or one for each sample)"
+    if not shape:
+        return " (the array is a single number)"
     return f" (the first axis of the array {text(shape)} counts samples)"
 
 

@@ -13,15 +13,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
 from core.errors import DataError
 from core.samples import Load, Loads, Sample
 from core.sources.arrays import BROKEN, Rows, brief
 from core.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
-from core.sources.inputs import Input
+from core.sources.inputs import Input, text
+from core.words import plural
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
+LOOKED_AT = 16  # images whose headers are read beforehand
+GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +198,9 @@ class PixelFeed:
 def _check_size(shape: tuple[int, ...], info: Input, label: str) -> None:
     for size, dim in zip(shape[1:], info.shape[1:], strict=True):
         if isinstance(dim, int) and dim != size:
-            raise DataError(f"{label} becomes {shape}; the model takes {info.shape}: let it be resized")
+            raise DataError(
+                f"{label} becomes {text(shape)}; the model takes {text(info.shape)}: let it be resized"
+            )
 
 
 def pixel_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
@@ -268,13 +273,56 @@ def _csv_table(path: Path) -> dict[str, str]:
     return {file[2:] if file.startswith("./") else file: label for file, label in cleaned}
 
 
-def wants_order(files: ImageFiles, how: Preprocessing) -> str:
-    """A warning if the images are grey although the model takes colour; "" otherwise (first image only)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What is known of an image file without decoding it."""
+
+    grey: bool
+    frames: int
+    turned: bool  # EXIF asks for a rotation or reflection
+
+
+def doubts(files: ImageFiles, how: Preprocessing) -> list[str]:
+    """What may not be meant so: grey images for a model of colour ones, several frames, turned photographs.
+
+    Looks at up to `LOOKED_AT` images, spread over all.
+
+    Raises:
+        DataError: The first one is broken.
+    """
+    count = len(files.names)
+    names = [files.names[n * count // min(count, LOOKED_AT)] for n in range(min(count, LOOKED_AT))]
     with files.reader() as read:
-        image = decode(io.BytesIO(read(files.names[0])), files.names[0])
-    grey = image.mode in ("L", "1", "LA")
-    return (
-        f"the images are grey; all three channels of the model's {how.order} input get the same values"
-        if grey and how.order is not Order.GREY
-        else ""
-    )
+        decode(io.BytesIO(read(names[0])), names[0])
+        seen = [header for header in (_header(read, name) for name in names) if header is not None]
+    said = []
+    grey = sum(header.grey for header in seen)
+    if grey and how.order is not Order.GREY:
+        which = "the images are grey" if grey == count else _of(grey, len(seen), "is grey", "are grey")
+        said.append(f"{which}; all three channels of the model's {how.order} input get the same values")
+    if several := sum(header.frames > 1 for header in seen):
+        which = _of(several, len(seen), "has several frames", "have several frames")
+        said.append(f"{which}; of each the first one is used")
+    if turned := sum(header.turned for header in seen):
+        which = _of(turned, len(seen), "is", "are")
+        said.append(f"{which} to be turned by EXIF; pixels are taken as they are stored, without turning")
+    return said
+
+
+def _of(found: int, looked: int, one: str, more: str) -> str:
+    return f"of the {plural(looked, 'image')} looked at, {found} {one if found == 1 else more}"
+
+
+def _header(read: Callable[[str], bytes], name: str) -> _Header | None:
+    """An image's header; None where it cannot be read, which the run will tell."""
+    try:
+        with Image.open(io.BytesIO(read(name))) as image:
+            return _Header(
+                grey=image.mode in GREY_MODES,
+                frames=getattr(image, "n_frames", 1),
+                turned=image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
+            )
+    except (DataError, Image.DecompressionBombError):
+        return None
+    except BROKEN:
+        return None

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from core.errors import DataError
+from core.loading.foreign import LFS_POINTER
 from core.sources.inputs import Input
 
 Array = npt.NDArray[Any]
@@ -252,6 +253,11 @@ def decode(source: IO[bytes], label: str) -> Image.Image:
             image.load()
             return image.copy()
     except UnidentifiedImageError as error:
+        source.seek(0)
+        if source.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(
+                f"{label} is a Git LFS pointer, not the image: run `git lfs pull` in its repository"
+            ) from error
         raise DataError(f"{label} is not an image that can be read: remove or replace it") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{label} is too large to be an image for calibration") from error

@@ -10,6 +10,7 @@ from core.errors import DataError
 from core.model import Model
 
 Dims = tuple[int | str | None, ...]
+MOST_DIM = 24  # characters of a dimension's name in messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,11 @@ def model_inputs(model: Model) -> tuple[Input, ...]:
 
 
 def text(shape: Iterable[int | str | None]) -> str:
-    """A shape as messages write it: unnamed dynamic dimensions are `?`."""
-    dims = ["?" if dim is None else str(dim) for dim in shape]
+    """A shape as messages write it: unnamed dynamic dimensions are `?`, and long names are cut."""
+    dims = ["?" if dim is None else _short(str(dim)) for dim in shape]
     return f"({', '.join(dims)}{',' if len(dims) == 1 else ''})"
+
+
+def _short(name: str) -> str:
+    """The name of a dimension, cut in the middle."""
+    return name if len(name) <= MOST_DIM else f"{name[: MOST_DIM // 3]}…{name[1 - MOST_DIM * 2 // 3 :]}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
 from ui.rows import Row
-from ui.text import decibel, plain
+from ui.text import decibel, plain, short
 
 NODE_W, NODE_H = 100, 38  # pixels at zoom 1
 STEP_X, STEP_Y = 128, 52
@@ -117,7 +117,7 @@ def _node(row: Row, place: Place) -> dict[str, Any]:
     sqnr = row.cumulative_sqnr
     figure = decibel(sqnr) if sqnr is not None else "float" if row.precision == "float" else "–"
     ops = plain(row.op).replace(" + ", "+")
-    tip = [plain(row.name), f"{plain(row.op)}, {row.shape}, {row.precision}"]
+    tip = [plain(row.name), f"{plain(row.op)}, {short(row.shape, 40)}, {row.precision}"]
     tip += [f"cumulative SQNR {figure}, cosine {row.cosine_text}", f"alone {decibel(row.local_sqnr)}"]
     return {
         "name": row.name,

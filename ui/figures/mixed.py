@@ -96,7 +96,10 @@ def lost(point: Point, front: Front) -> str:
     if point.drop is None:
         return ""
     if not front.labelled:
-        return f"{point.drop:.1f} % of {front.rows:,} rows change class"
+        return (
+            f"{point.drop:.1f} % of {front.rows:,} {'positions' if front.positions else 'rows'} change class"
+        )
     assert point.top1 is not None
     change = f"{-point.drop:+.1f}".replace("-", "−") if abs(point.drop) >= 0.05 else "±0"
-    return f"top-1 {100.0 * point.top1:.1f} % ({change} pp against float)"
+    over = " over positions" if front.positions else ""
+    return f"top-1{over} {100.0 * point.top1:.1f} % ({change} pp against float)"

@@ -121,7 +121,7 @@ def _exact_range(seen: TensorView) -> None:
 def _facts(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
     lines = [
         f"Operators: {text.escape(' + '.join(layer.ops))}",
-        f"Output: {text.code(layer.output)}, {text.escape(' × '.join(map(str, layer.shape or ('?',))))}",
+        f"Output: {text.code(layer.output)}, {text.escape(text.dims(layer.shape))}",
         "Reads: " + (", ".join(text.code(name) for name in layer.inputs) or "nothing"),
     ]
     if seen is not None:

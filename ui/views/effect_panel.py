@@ -61,8 +61,12 @@ def _cards(result: Preview | None, name: str, samples: str, running: bool) -> li
     if scores is not None:
         right = scores.quantized_top1 is not None
         share = scores.quantized_top1 if right else scores.agreement
-        tip = f"Share of samples with the {'right' if right else 'same'} class first. {where}"
+        what = "positions" if scores.positions else "samples"
+        tip = f"Share of {what} with the {'right' if right else 'same'} class first. {where}"
         entries.append(("Top-1" if right else "Agreement", text.percent(share, 0), tip))
+        if scores.quantized_miou is not None:
+            tip = f"Mean over classes of intersection over union, |A ∩ B| / |A ∪ B|. {where}"
+            entries.append(("Mean IoU", text.percent(scores.quantized_miou, 0), tip))
     elif result is None:
         entries.append(("Classes", "–", where))
     entries += [
@@ -78,6 +82,8 @@ def _cards(result: Preview | None, name: str, samples: str, running: bool) -> li
         ),
     ]
     notes = {"This layer": "cumulative", "This layer, cosine": "cumulative"}
+    if scores is not None and scores.positions:
+        notes |= dict.fromkeys(("Top-1", "Agreement"), f"over positions, {samples}")
     return [
         Card(
             name=title,

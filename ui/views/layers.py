@@ -166,7 +166,7 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "inspect": ":material/tune:",
             "name": [text.short(row.name, 52 if roomy else 19) for row in shown],
             "op": [text.plain(row.op) for row in shown],
-            "shape": [row.shape for row in shown],
+            "shape": [text.short(row.shape, 40) for row in shown],
             "strategy": [row.strategy for row in shown],
             "precision": [row.precision for row in shown],
             "weights": [NAMES.get(row.weights, NONE) for row in shown],

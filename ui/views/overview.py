@@ -119,7 +119,7 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
         output = found.output
         judged = now.workspace.judged
         seen = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
-        shown = [_accuracy(found.accuracy)] if found.accuracy is not None else []
+        shown = _accuracy(found.accuracy) if found.accuracy is not None else []
         shown += [
             Card(
                 name="Output SQNR",
@@ -145,33 +145,44 @@ def _suspicious(now: state.Session, live: state.Live) -> None:
     judged = now.workspace.judged
     if found is None or found.accuracy is None or judged is None or judged.labels is None:
         return
-    if guessing(found.accuracy, judged.labels.tolist()):
+    if guessing(found.accuracy, judged.labels):
+        what = "positions" if found.accuracy.positions else "samples"
         st.warning(
             f"**The float model itself is right on only {100 * (found.accuracy.float_top1 or 0):.1f} % of "
-            "the samples, no more than a guess.** The data are probably not prepared as in training "
+            f"the {what}, no more than a guess.** The data are probably not prepared as in training "
             "(scaling, size, order of channels), or the labels are of other classes. What was done to the "
             "data is in the notes at the end of this page; open the model again with data that fit.",
             icon=":material/report:",
         )
 
 
-def _accuracy(found: Accuracy) -> Card:
+def _accuracy(found: Accuracy) -> list[Card]:
+    """Top-1, or agreement without labels; and the mean IoU of label maps."""
+    what, over = ("positions", ", over positions") if found.positions else ("samples", "")
     if found.float_top1 is None or found.quantized_top1 is None:
-        return Card(
-            name="Agreement",
-            value=f"{100 * found.agreement:.1f} %",
-            note="with float",
-            tip=f"Share of {found.rows:,} samples for which both models put the same class first. "
-            "Give labels to see top-1.",
+        tip = (
+            f"Share of {found.rows:,} {what} for which both models put the same class first. "
+            "Give labels to see top-1."
         )
-    change = 100 * (found.quantized_top1 - found.float_top1)
+        value = f"{100 * found.agreement:.1f} %"
+        return [Card(name="Agreement", value=value, note=f"with float{over}", tip=tip)]
+    tip = f"Share of {found.rows:,} labelled {what} whose highest score is the right class."
+    cards = [_share("Top-1", found.float_top1, found.quantized_top1, over, tip)]
+    if found.float_miou is not None and found.quantized_miou is not None:
+        tip = "Mean over classes of intersection over union, |A ∩ B| / |A ∪ B|, of labels and predictions."
+        cards.append(_share("Mean IoU", found.float_miou, found.quantized_miou, "", tip))
+    return cards
+
+
+def _share(name: str, before: float, after: float, over: str, tip: str) -> Card:
+    change = 100 * (after - before)
     return Card(
-        name="Top-1",
-        value=f"{100 * found.quantized_top1:.1f} %",
+        name=name,
+        value=f"{100 * after:.1f} %",
         change=f"{change:+.1f} pp".replace("-", "−"),
         tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad",
-        note=f"float {100 * found.float_top1:.1f} %",
-        tip=f"Share of {found.rows:,} labelled samples whose highest score is the right class.",
+        note=f"float {100 * before:.1f} %{over}",
+        tip=tip,
     )
 
 
