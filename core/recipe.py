@@ -1,8 +1,8 @@
 """The user's choices, immutable, and what they amount to in scales and zero points."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from core.bias import fitted_weight
+from core.choice import DEFAULT as DEFAULT
+from core.choice import Choice as Choice
+from core.choice import activation_spec as activation_spec
+from core.choice import weight_spec
 from core.encodings import Encodings as Encodings
 from core.encodings import adds_pairs
 from core.errors import DataError, RecipeError
@@ -17,48 +21,13 @@ from core.histogram import Accumulator, Histogram
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, QuantSpec, QuantType, Range, ScaleRule, encoding_from_range, raised_scale
-from core.representable import why_float
+from core.quant import Encoding, Range, ScaleRule, encoding_from_range, raised_scale
+from core.representable import score_tensors, why_float
 from core.saturation import Pairs, best_safe, least_safe, pairs_of
 from core.statistics import Statistics
-from core.targets import Granularity, Precision, Target, target
+from core.targets import Precision, Target, target
 from core.thresholds import Method, Search, search
 from core.weights import Float32, WeightMethod, weight_encoding
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What is chosen for a layer; None leaves it to the recipe's default.
-
-    A layer's choice governs the tensor it produces and its own weights.
-    """
-
-    method: Method | None = None
-    percentile: float | None = None  # share kept, in percent; for Method.PERCENTILE
-    range: Range | None = None  # for Method.MANUAL
-    symmetric: bool | None = None
-    precision: Precision | None = None
-    weights: Granularity | None = None
-    weight_method: WeightMethod | None = None
-    scale_rule: ScaleRule | None = None  # for the output and the weights
-    # What the weights' scales are multiplied by after `weight_method`: one factor a channel, or only one.
-    weight_factors: tuple[float, ...] | None = None
-
-    def over(self, default: "Choice") -> "Choice":
-        """This choice, with what it leaves open taken from `default`."""
-        open_ = {f.name: getattr(default, f.name) for f in fields(self) if getattr(self, f.name) is None}
-        return replace(self, **open_)
-
-
-DEFAULT = Choice(
-    method=Method.MINMAX,
-    percentile=99.99,
-    symmetric=False,
-    precision=Precision.INT8,
-    weights=Granularity.PER_CHANNEL,
-    weight_method=WeightMethod.MINMAX,
-    scale_rule=ScaleRule.FREE,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +155,8 @@ def resolve(
         )
     float_layers = {name for name in _layer_names(model) if recipe.choice(name).precision is Precision.FLOAT}
     everything = place(model, target(recipe.target), float_layers)
-    kept_float = _unrepresentable(recipe, statistics, everything) | not_finite(model, everything)
+    kept_float = not_finite(model, everything)
+    kept_float |= _unrepresentable(recipe, statistics, model, everything, kept_float)
     placement = place(model, target(recipe.target), float_layers, kept_float)
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():
@@ -210,25 +180,47 @@ def resolve(
     )
 
 
-def _unrepresentable(recipe: Recipe, statistics: Statistics, placement: Placement) -> dict[str, str]:
-    """Activations that their integers would destroy, with the reason, unless their layer was set by hand."""
-    found = {}
-    for tensor in placement.own():
-        layer = placement.tensors[tensor]
-        histogram = statistics.histograms.get(tensor)
-        if layer in recipe.layers or histogram is None:
-            continue
-        reason = why_float(histogram, activation_spec(placement.target, recipe.choice(layer)))
-        if reason is not None:
-            found[tensor] = reason
-    return found
+def _unrepresentable(
+    recipe: Recipe, statistics: Statistics, model: Model, everything: Placement, kept_float: Collection[str]
+) -> dict[str, str]:
+    """Activations that their integers would destroy, with the reason, unless their range was set by hand.
+
+    What shares the parameters of such a tensor holds the same values. It is looked at again each time that
+    more stays in float, since it gets parameters of its own then.
+
+    Args:
+        recipe: The choices.
+        statistics: Histograms of the model's activations.
+        model: The float model.
+        everything: The placement where no tensor is kept in float.
+        kept_float: Tensors that are kept already.
+    """
+    scores = score_tensors(model.ir.graph)
+    floats = {layer for layer in _layer_names(model) if recipe.choice(layer).precision is Precision.FLOAT}
+    found: dict[str, str] = {}
+    placement = everything
+    while True:
+        more = {}
+        for tensor in placement.own():
+            layer = placement.tensors[tensor]
+            root = everything.sources.get(tensor, tensor)
+            histogram = statistics.histograms.get(tensor, statistics.histograms.get(root))
+            if histogram is None or _by_hand(recipe, model, layer, tensor):
+                continue
+            spec = activation_spec(placement.target, recipe.choice(layer))
+            reason = why_float(histogram, spec, scores=tensor in scores)
+            if reason is not None:
+                more[tensor] = reason
+        if not more:
+            return found
+        found |= more
+        placement = place(model, placement.target, floats, {*kept_float, *found})
 
 
-def activation_spec(target_: Target, choice: Choice) -> QuantSpec:
-    """How a choice quantizes the layer's output."""
-    # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
-    base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
-    return replace(base, symmetric=bool(choice.symmetric), scale_rule=choice.scale_rule or ScaleRule.FREE)
+def _by_hand(recipe: Recipe, model: Model, layer: str, tensor: str) -> bool:
+    """Whether the user chose how the tensor's range is found; a range in numbers is for one tensor."""
+    method = recipe.layers.get(layer, Choice()).method
+    return method is not None and (method is not Method.MANUAL or model.layer(layer).output == tensor)
 
 
 @lru_cache(maxsize=8)
@@ -302,7 +294,7 @@ class _Resolver:
         method = choice.weight_method or WeightMethod.MINMAX
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
-        spec = _weight_spec(self.placement.target, place_, choice)
+        spec = weight_spec(self.placement.target, place_, choice)
         bounded = adds_pairs(self.placement.target, self.activations.get(place_.input))
         key = ("weight", place_.initializer, spec, method, factors, bounded)
         array = self._array(place_.initializer)
@@ -387,17 +379,9 @@ def unmultiplied_weight(
         array: Its values.
         pairs: Those of them that the target wants to fit.
     """
-    spec = _weight_spec(target_, place_, choice)
+    spec = weight_spec(target_, place_, choice)
     method = choice.weight_method or WeightMethod.MINMAX
     return best_safe(weight_encoding(array, spec, method), array, pairs, spec.scale_rule)
-
-
-def _weight_spec(target_: Target, place_: WeightPlacement, choice: Choice) -> QuantSpec:
-    axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
-    spec = replace(target_.weight, axis=axis, scale_rule=choice.scale_rule or ScaleRule.FREE)
-    if place_.operand == 0:  # kernels take no signed left operand beside unsigned activations
-        spec = replace(spec, type=QuantType(spec.type.bits, False), narrow_range=False)
-    return spec
 
 
 def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Encoding:

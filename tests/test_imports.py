@@ -24,8 +24,8 @@ LAYOUT = """
     core.data core.samples core.sources
     core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
     core.statcache core.statistics
-    core.targets core.encodings core.placement core.precision core.bias core.weights core.recipe
-    core.recipe_file
+    core.targets core.encodings core.placement core.precision core.bias core.choice core.weights
+    core.recipe core.recipe_file
     core.passes.table
 
     core.calibrate core.export core.halves core.passes core.qdq
