@@ -31,7 +31,7 @@ LAYOUT = """
     core.calibrate core.export core.halves core.passes core.qdq
 
     core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
+    core.evidence core.heldout core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
 
     sample_data
 
