@@ -17,11 +17,11 @@ from core.choice import weight_spec
 from core.encodings import Encodings as Encodings
 from core.encodings import adds_pairs
 from core.errors import DataError, RecipeError
-from core.histogram import Accumulator, Histogram
+from core.histogram import Histogram, histogram_of
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, Range, ScaleRule, encoding_from_range, raised_scale
+from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
 from core.representable import score_tensors, why_float
 from core.saturation import Pairs, best_safe, least_safe, pairs_of
 from core.statistics import Statistics
@@ -176,6 +176,8 @@ def resolve(
         raw_weights=work.raw_weights,
         searches=work.searches,
         keys=work.keys,
+        specs=work.specs,
+        weight_specs=work.weight_specs,
         kept_float=kept_float,
     )
 
@@ -249,6 +251,8 @@ class _Resolver:
         self.producers = {str(v.name): node for node in model.ir.graph for v in node.outputs}
         self.searches: dict[str, Search] = {}
         self.keys: dict[str, tuple[object, ...]] = {}
+        self.specs: dict[str, QuantSpec] = {}
+        self.weight_specs: dict[str, QuantSpec] = {}
 
     def activation(self, tensor: str, layer: str) -> None:
         choice = self.recipe.choice(layer)
@@ -286,7 +290,7 @@ class _Resolver:
 
     def constant(self, name: str, layer: str) -> None:
         choice = self._automatic(self.recipe.choice(layer))
-        self.constants[name] = self._search(name, choice, lambda: _histogram_of(self._array(name)))
+        self.constants[name] = self._search(name, choice, lambda: histogram_of(self._array(name)))
 
     def weight(self, node: str) -> None:
         place_ = self.placement.weights[node]
@@ -294,7 +298,7 @@ class _Resolver:
         method = choice.weight_method or WeightMethod.MINMAX
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
-        spec = weight_spec(self.placement.target, place_, choice)
+        spec = self.weight_specs[node] = weight_spec(self.placement.target, place_, choice)
         bounded = adds_pairs(self.placement.target, self.activations.get(place_.input))
         key = ("weight", place_.initializer, spec, method, factors, bounded)
         array = self._array(place_.initializer)
@@ -327,7 +331,7 @@ class _Resolver:
     def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
         assert choice.method is not None
         assert choice.percentile is not None
-        spec = activation_spec(self.placement.target, choice)
+        spec = self.specs[name] = activation_spec(self.placement.target, choice)
         key = (choice.method, choice.percentile, choice.range, spec)
         if self.previous is not None and self.previous.keys.get(name) == key:
             found = self.previous.searches[name]
@@ -348,7 +352,7 @@ class _Resolver:
         if histogram is None:
             root = self._shared_root(tensor)
             if root in self.model.ir.graph.initializers:  # rows of a constant table
-                return _histogram_of(self._array(root))
+                return histogram_of(self._array(root))
             histogram = self.statistics.histograms.get(root)
         if histogram is None:
             raise DataError(
@@ -392,9 +396,3 @@ def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Enc
         )
     by = np.asarray(factors if weight.scale.ndim else factors[0], np.float32)
     return replace(weight, scale=np.asarray(weight.scale * by, np.float32))
-
-
-def _histogram_of(values: Any) -> Histogram:
-    accumulator = Accumulator()
-    accumulator.add(np.ascontiguousarray(values))
-    return accumulator.histogram()
