@@ -194,18 +194,20 @@ def _unrepresentable(
         recipe: The choices.
         statistics: Histograms of the model's activations.
         model: The float model.
-        everything: The placement where no tensor is kept in float.
+        everything: The placement where no tensor is kept in float, only layers are.
         kept_float: Tensors that are kept already.
     """
     scores = score_tensors(model.ir.graph)
     floats = {layer for layer in _layer_names(model) if recipe.choice(layer).precision is Precision.FLOAT}
     found: dict[str, str] = {}
     placement = everything
+    # Statistics hold tensors that have parameters of their own where nothing is left in float.
+    sources = place(model, everything.target).sources
     while True:
         more = {}
         for tensor in placement.own():
             layer = placement.tensors[tensor]
-            root = everything.sources.get(tensor, tensor)
+            root = sources.get(tensor, tensor)
             histogram = statistics.histograms.get(tensor, statistics.histograms.get(root))
             if histogram is None or _by_hand(recipe, model, layer, tensor):
                 continue

@@ -27,7 +27,7 @@ SCORE_STEPS = 16.0  # the same for what a Softmax reads, half of 8 bits
 # the tensor in float, would be the more exact choice.
 WIDE_STEPS = 256.0
 
-SATURATING = frozenset({"Softmax", "LogSoftmax", "Exp", "Sigmoid"})  # give 0, or its logarithm, for far below
+SATURATING = frozenset({"Softmax", "LogSoftmax", "Exp"})  # give 0, or its logarithm, for values far below
 _PASSING = frozenset(
     {
         "Add", "Sub", "Mul", "Div", "Where", "Max", "Min", "Clip", "Cast", "Identity", "Dropout", "Concat",

@@ -63,13 +63,17 @@ def is_power_of_two(scale: Array) -> bool:
 
 
 def check_rules(proto: onnx.ModelProto, recipe: Recipe) -> dict[str, int]:
-    """Hold every quantizer against what the recipe says for all layers.
+    """Hold every quantizer against what the recipe says by default; layers may have precisions of their own.
 
     Returns:
         How many there were of each kind, so that a test can see that it has seen some.
     """
     file, rules = File(proto), target(recipe.target)
     choice = recipe.default
+    widths = {recipe.default.precision, *(layer.precision for layer in recipe.layers.values())}
+    # A layer in float gives 8 bits to a neighbour in integers.
+    eight, sixteen = bool(widths - {Precision.INT16, None}), Precision.INT16 in widths
+    types = [np.uint8] * eight + [np.uint16] * sixteen
     weights, biases = {}, {}
     for node in file.nodes:
         if node.op_type in PRODUCTS:
@@ -90,10 +94,9 @@ def check_rules(proto: onnx.ModelProto, recipe: Recipe) -> dict[str, int]:
         if found.output in weights:
             continue
         seen["constants" if found.integers is not None else "activations"] += 1
-        wide = choice.precision is Precision.INT16
-        assert found.zero_point.dtype == (np.uint16 if wide else np.uint8), found.output
+        assert found.zero_point.dtype in types, found.output
         if choice.symmetric:
-            middle = 1 << (15 if wide else 7)
+            middle = 1 << (15 if found.zero_point.dtype == np.uint16 else 7)
             assert np.isin(found.zero_point, (0, middle)).all(), f"{found.output}: {found.zero_point}"
     for name, (node, index, found) in weights.items():
         assert found.integers is not None
@@ -101,7 +104,7 @@ def check_rules(proto: onnx.ModelProto, recipe: Recipe) -> dict[str, int]:
             bits, middle = rules.weight.type.bits, 0 if rules.weight.type.signed else 128
             assert (found.zero_point == middle).all(), name
             assert np.abs(found.integers.astype(int) - middle).max(initial=0) < 1 << (bits - 1), name
-        if rules.fits_pairs and choice.precision is Precision.INT8 and file.behind(node.input[0]) is not None:
+        if rules.fits_pairs and widths <= {Precision.INT8, None} and file.behind(node.input[0]) is not None:
             assert worst_sum(found.integers, ir.from_proto(node), index) <= LIMIT, name
     for name, (node, _, found) in biases.items():
         assert found.integers is not None

@@ -139,3 +139,16 @@ def test_auto_tune_keeps_the_rules(rule: ScaleRule, symmetric: bool) -> None:
     assert found.recipe.default.scale_rule is rule
     assert found.recipe.default.symmetric is symmetric
     check_rules(quantize(model, found.recipe, samples, statistics=statistics, cache=False).proto, recipe)
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("rule", [ScaleRule.POWER_OF_TWO_UP, ScaleRule.POWER_OF_TWO_MSE])
+def test_mixes_of_precisions_keep_the_rules(rule: ScaleRule, symmetric: bool) -> None:
+    rng = np.random.default_rng(0)
+    for name in MODELS:
+        model, samples, statistics = given(name)
+        recipe = Recipe().with_default(scale_rule=rule, symmetric=symmetric).with_passes("bias_correction")
+        for layer in model.layers:
+            recipe = recipe.with_layer(layer.name, precision=list(Precision)[rng.integers(3)])
+        made = quantize(model, recipe, samples, statistics=statistics, cache=False)
+        assert check_rules(made.proto, recipe)["activations"] >= 2

@@ -7,11 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from core.autotune import tune
+from core.calibrate import calibrate
 from core.model import Model, load_model
 from core.quant import Range, ScaleRule
 from core.recipe import Recipe
 from core.targets import Precision
 from core.thresholds import Method
+from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import MINMAX, Sample, quantized, run, sqnr
 
@@ -190,3 +193,35 @@ def test_a_range_set_by_hand_holds_for_16_bits_too() -> None:
     proto, encodings = quantized(model, samples, recipe)
     assert not encodings.kept_float
     assert sqnr(run(model.proto(), samples), run(proto, samples)) > 30
+
+
+@pytest.mark.parametrize("precision", [Precision.INT8, Precision.INT16])
+@pytest.mark.parametrize("method", [Method.MSE, Method.PERCENTILE, Method.KL_V2, Method.OCTAV])
+def test_no_method_meets_the_mask(method: Method, precision: Precision) -> None:
+    for form, mask in (("where", LOWEST), ("from ones", -1e9)):
+        model, samples = masked(form, mask)
+        recipe = MINMAX.with_default(method=method, precision=precision)
+        assert closeness(model, samples, recipe) > 15
+
+
+def test_auto_tune_meets_no_mask() -> None:
+    model, items = masked("add a constant", -1e9)
+    samples = list_samples(items)
+    statistics = calibrate(model, samples, cache=False)
+    for precision in (Precision.INT8, Precision.INT16):
+        recipe = MINMAX.with_default(precision=precision)
+        tuned = tune(model, samples, recipe, statistics=statistics)
+        assert tuned.minmax_db > 28
+        assert tuned.tuned_db >= tuned.minmax_db
+
+
+def test_no_mix_of_precisions_meets_the_mask() -> None:
+    rng = np.random.default_rng(0)
+    for form in ("add a constant", "where", "reshape behind it"):
+        model, items = masked(form, LOWEST)
+        for _ in range(6):
+            recipe = MINMAX
+            for layer in model.layers:
+                recipe = recipe.with_layer(layer.name, precision=list(Precision)[rng.integers(3)])
+            proto, _ = quantized(model, items, recipe)
+            assert sqnr(run(model.proto(), items), run(proto, items)) > 25
