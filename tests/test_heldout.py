@@ -195,6 +195,22 @@ def test_the_command_says_what_passes_do(quantscope: Run, tmp_path: Path) -> Non
     assert "on 4 samples not used for it" in done.out
 
 
+def test_outputs_that_every_method_loses_are_said(quantscope: Run, tmp_path: Path) -> None:
+    n = Net()
+    far = n.const("far", 1e4)
+    x = n.add("Add", [n.add("MatMul", ["x", n.random("w", 8, 8)], "product"), far], "moved")
+    n.add("Sub", [x, far], "y")
+    path = tmp_path / "far.onnx"
+    path.write_bytes(n.model({"x": ["N", 8]}, {"y": ["N", 8]}).SerializeToString())
+    words = ["quantize", path, "--random", 6, "-o", tmp_path / "q.onnx", "--method", "auto"]
+    done = quantscope(*words)
+    assert done.code == 0, done.err
+    assert "warning: every method loses the outputs" in done.err
+    kept = quantscope(*words, "--float-layer", "product_MatMul")
+    assert kept.code == 0, kept.err
+    assert "every method loses" not in kept.err
+
+
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
 

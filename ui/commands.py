@@ -15,7 +15,7 @@ from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
 from core.evaluate import float_reference, preview
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
-from core.heldout import judged_easyquant, judged_passes
+from core.heldout import decibels, judged_easyquant, judged_passes
 from core.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
@@ -31,6 +31,8 @@ from ui.options import Choices, Feed, all_float, check_output, warn_if_all_float
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
+ADVICE = "'quantscope sensitivity' names the layers that lose most; --float-layer leaves one in float"
+LOST_DB = 5.0  # outputs with so much noise are of no use
 CLEARLY_DB = 1.0  # what it may lose against MinMax without a word
 
 
@@ -121,6 +123,9 @@ def quantize(
     elif trying:
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
+        best_db = max(trial["sqnr_db"] for trial in trials)
+        if best_db < LOST_DB:
+            note(f"warning: every method loses the outputs (best: {decibels(best_db)}); {ADVICE}")
     if easy:
         assert samples is not None
         recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)
