@@ -84,7 +84,7 @@ def _why(h: Histogram, spec: QuantSpec, scores: bool) -> str | None:
     if not near or (not masked and min(near, below + above) < FAR_SHARE * h.count):
         return None
     step = float(encoding_from_range(Range(h.min, h.max), spec).scale)
-    steps = float(max(last, 0) - min(first, 0) + 1) * h.width / step  # from 0, which tells small from large
+    steps = float(last - first + 1) * h.width / step
     few = SCORE_STEPS if masked else NEAR_STEPS
     enough = WIDE_STEPS if spec.type.bits > 8 else few
     if steps > enough:
@@ -106,7 +106,7 @@ def _near(occupied: Bins, width: float, span: float, zeros: bool) -> tuple[int, 
         zeros: Whether there are zeros too.
 
     Returns:
-        None where the gaps do not fill most of the range.
+        None where the gaps do not fill most of the range, or nothing lies near 0.
     """
     edges = np.union1d(occupied, 0) if zeros else occupied
     gaps = (np.diff(edges) - 1) * width
@@ -115,5 +115,8 @@ def _near(occupied: Bins, width: float, span: float, zeros: bool) -> tuple[int, 
         return None
     cuts = np.flatnonzero(wide)
     firsts, lasts = edges[np.append(0, cuts + 1)], edges[np.append(cuts, edges.size - 1)]
-    part = int(np.maximum(np.maximum(firsts, -lasts), 0).argmin())
+    distances = np.maximum(np.maximum(firsts, -lasts), 0)
+    part = int(distances.argmin())
+    if distances[part] * width >= CUT_SHARE * span:  # one of a few even levels, which a range holds well
+        return None
     return int(firsts[part]), int(lasts[part])

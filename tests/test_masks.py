@@ -9,9 +9,11 @@ import pytest
 
 from core.autotune import tune
 from core.calibrate import calibrate
+from core.histogram import histogram_of
 from core.model import Model, load_model
-from core.quant import Range, ScaleRule
+from core.quant import QuantSpec, QuantType, Range, ScaleRule
 from core.recipe import Recipe
+from core.representable import why_float
 from core.targets import Precision
 from core.thresholds import Method
 from tests.evaluating import list_samples
@@ -155,6 +157,35 @@ def test_a_layer_of_another_width_changes_nothing_about_the_mask(wide: str) -> N
     assert layer is not None
     for precision in (Precision.INT8, Precision.INT16):
         assert closeness(model, samples, MINMAX.with_layer(layer.name, precision=precision)) > 28
+
+
+@pytest.mark.parametrize("scores", [False, True])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_what_the_criterion_tells_apart(bits: int, scores: bool) -> None:
+    spec = QuantSpec(type=QuantType(bits, False), symmetric=False)
+    rng = np.random.default_rng(0)
+    near = rng.normal(0, 3, 5000)
+    lost = {
+        "one mask": np.append(near, np.full(2000, -1e4)),
+        "sums of masks": np.concatenate([near, *(np.full(500, -1e4 * times) for times in (1, 2, 3))]),
+        "scores beside 0": np.append(500 + near, np.full(2000, -2e5)),
+        "far above": np.append(near, np.full(2000, 1e4)),
+    }
+    kept = {
+        "levels": rng.integers(1, 8, 5000) * -1.0,
+        "levels and 0": rng.integers(0, 8, 5000) * -1.0,
+        "two levels": rng.integers(1, 3, 5000) * -100.0,
+        "mask alone": rng.integers(0, 2, 5000) * -1e9,
+        "one outlier above": np.append(near, 1e4),
+        "wide scores": np.append(40 * near, np.full(2000, -1e3)),
+    }
+    for name, values in lost.items():
+        assert why_float(histogram_of(values.astype(np.float32)), spec, scores=scores), name
+    for name, values in kept.items():
+        assert why_float(histogram_of(values.astype(np.float32)), spec, scores=scores) is None, name
+    # Where something else than a Softmax reads them, rare values are outliers.
+    rare = histogram_of(np.append(near, -1e4).astype(np.float32))
+    assert (why_float(rare, spec, scores=scores) is not None) == scores
 
 
 def test_one_hidden_value_in_thousands_is_enough() -> None:
