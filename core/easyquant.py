@@ -11,11 +11,16 @@ of those that are tuned have a say: their cosines are added. Ranges of asymmetri
 sides are scaled as a whole, then each end on its own. Weight scales per channel are chosen one channel
 after the other, each for the sum over the whole layer; they are kept as factors of the recipe's scales.
 
+Two things that the paper's cosine does not see keep a range as it is. A mean of cosines counts samples of
+small values as much as those of large ones, so that it would clip the large ones: the squared error of all
+outputs together must not grow. And who reads a tensor without being tuned (a pooling, an addition, the
+user) has no output here: then the error of the tensor itself must not grow either.
+
 Outputs include the bias (float) and a fused Relu or Clip. They are computed for a sample of positions, as
 many as an effort allows: a convolution is a matrix product for each of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,20 +32,23 @@ from core.layeroutput import (
     Sampled,
     by_tensor,
     cosines,
+    read_otherwise,
     readers_of,
     row_count,
     sample_rows,
     spec_of,
+    tensor_values,
 )
 from core.model import Model
 from core.passes.picking import Picked, pick
 from core.progress import Cancelled, ProgressFn, report
-from core.quant import Encoding, Range, ScaleRule, encoding_from_range, kept_range
+from core.quant import Encoding, Range, ScaleRule, encoding_from_range, fake_quantize, kept_range
 from core.recipe import Encodings, Recipe, activation_spec, unmultiplied_weight
 from core.samples import Samples
 from core.saturation import Pairs, least_safe, pairs_of
 from core.thresholds import Method
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 SAMPLES = 16
@@ -49,6 +57,7 @@ FACTORS = np.round(np.linspace(0.5, 2.0, 100), 4)
 _ONE_END = np.round(np.geomspace(0.5, 2.0, 24), 4)  # candidates for one end of a range on its own
 _BETTER = 1e-9  # an increase of the mean cosine below this is rounding
 EFFORT = 1e11  # multiplications for one layer; a few seconds
+VALUES = 1 << 16  # of a tensor that others read too
 _MOST_BYTES = 1 << 28  # of rows held for several tensors at a time
 LABEL = "EasyQuant"
 
@@ -125,8 +134,11 @@ def easyquant(
     ranges: dict[str, Range] = {}
     steps = _Steps(progress, len(readers))
     complete = True
-    for root, members in _sampled(model, groups, picked, most):
-        search = _Search(recipe, encodings, root, members, steps, may_move=_may_move(model, encodings, root))
+    others = {root for root, tuned in groups.items() if read_otherwise(model, encodings, root, tuned)}
+    for root, members, values in _sampled(model, groups, picked, most, others):
+        search = _Search(
+            recipe, encodings, root, members, values, steps, may_move=_may_move(model, encodings, root)
+        )
         try:
             search.improve()
             steps.finish(len(members))
@@ -151,13 +163,18 @@ def easyquant(
 
 
 def _sampled(
-    model: Model, groups: Mapping[str, list[Reader]], picked: Picked, most: Mapping[str, int]
-) -> Iterator[tuple[str, list[Sampled]]]:
-    """Every tensor with the layers that read it, and rows of what they compute."""
+    model: Model,
+    groups: Mapping[str, list[Reader]],
+    picked: Picked,
+    most: Mapping[str, int],
+    others: Collection[str],
+) -> Iterator[tuple[str, list[Sampled], Float32 | None]]:
+    """Every tensor with the layers that read it, rows of what they compute, and values of one of `others`."""
     for part in _parts(groups, most):
         found = sample_rows(model, [r for root in part for r in groups[root]], picked, most=most)
+        values = tensor_values(model, [root for root in part if root in others], picked, most=VALUES)
         for root in part:
-            yield root, [found.pop(r.layer) for r in groups[root]]
+            yield root, [found.pop(r.layer) for r in groups[root]], values.get(root)
 
 
 def _parts(groups: Mapping[str, list[Reader]], most: Mapping[str, int]) -> Iterator[list[str]]:
@@ -210,11 +227,13 @@ class _Search:
         encodings: Encodings,
         root: str,
         members: list[Sampled],
+        values: Float32 | None,
         steps: _Steps,
         *,
         may_move: bool,
     ) -> None:
         placement = encodings.placement
+        self.values = values  # of the tensor, where something that is not tuned reads it too
         self.members, self.steps, self.may_move = members, steps, may_move
         self.recipe, self.root = recipe, root
         own = encodings.activations.get(root)
@@ -275,6 +294,17 @@ class _Search:
     def _cosines(self) -> list[float]:
         return [m.cosine(self.rows[m.reader.layer], self.matrices[m.reader.layer]) for m in self.members]
 
+    def _own_error(self, encoding: Encoding) -> float:
+        """Squared error of the tensor itself, where others read it too."""
+        if self.values is None:
+            return 0.0
+        return float(np.square(fake_quantize(self.values, encoding) - self.values, dtype=np.float64).sum())
+
+    def _seen(self, rows: Mapping[str, Float32]) -> tuple[float, float]:
+        """Sums of the members' cosines and squared errors, with these rows and the weights so far."""
+        found = [m.closeness(rows[m.reader.layer], self.matrices[m.reader.layer]) for m in self.members]
+        return sum(cosine for cosine, _ in found), sum(error for _, error in found)
+
     def _tune_weight(self, member: Sampled) -> bool:
         """Choose a factor for each scale of one weight; whether any changed."""
         layer, reader = member.reader.layer, member.reader
@@ -292,7 +322,10 @@ class _Search:
         if not (picked >= 0).any():
             return False
         chosen = np.where(picked >= 0, factors[picked], self.factors[layer])
-        self.factors[layer], self.matrices[layer] = chosen, reader.rounded(self._scaled(member, chosen))
+        matrix = reader.rounded(self._scaled(member, chosen))
+        if member.closeness(rows, matrix)[1] > member.closeness(rows, self.matrices[layer])[1]:
+            return False
+        self.factors[layer], self.matrices[layer] = chosen, matrix
         return True
 
     def _scaled(self, member: Sampled, factors: Float64) -> Encoding:
@@ -311,14 +344,13 @@ class _Search:
         return changed
 
     def _try(self, factors: list[tuple[float, float]]) -> bool:
-        start, best, found = self.range, sum(self._cosines()), None
+        start, found = self.range, None
+        best, error = self._seen(self.rows)
+        own = self._own_error(self.encoding)
         for below, above in factors:
-            range_ = Range(start.low * below, start.high * above)
-            encoding = encoding_from_range(range_, self.spec)
-            total = sum(
-                m.cosine(m.quantized_rows(encoding), self.matrices[m.reader.layer]) for m in self.members
-            )
-            if total > best + _BETTER:
+            encoding = encoding_from_range(Range(start.low * below, start.high * above), self.spec)
+            total, off = self._seen({m.reader.layer: m.quantized_rows(encoding) for m in self.members})
+            if total > best + _BETTER and off <= error and self._own_error(encoding) <= own:
                 best, found = total, encoding
             self.steps.step()
         if found is None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.placement import Placement
-from core.quant import Encoding, dequantize, fake_quantize
+from core.quant import Encoding, QuantSpec, dequantize, fake_quantize
 from core.targets import Target
 from core.thresholds import Search
 from core.weights import Float32
@@ -31,6 +31,8 @@ class Encodings:
     keys: Mapping[
         str, tuple[object, ...]
     ]  # what each search depended on, to find those that an edit leaves alone
+    specs: Mapping[str, QuantSpec]  # activation (or constant) with parameters of its own → what they obey
+    weight_specs: Mapping[str, QuantSpec]  # node name → what its weight's scales obey
     # What passes found for these very encodings (core.passes); never taken over from `previous`.
     bias_shifts: Mapping[str, Float32] = field(default_factory=dict)  # node → added to its bias, by channel
     integers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # node → its weight's, as stored

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from core.calibrate import data_rows
 from core.jit import compiled
+from core.layers import is_float
 from core.model import Model
 from core.passes.patches import Product, product
 from core.passes.picking import Picked
@@ -105,10 +106,16 @@ class Sampled:
         add_products(y, self.output, bias, *bounds, self.starts, dot, square)
         return dot, square
 
+    def closeness(self, rows: Float32, matrix: Float32) -> tuple[float, float]:
+        """`cosine`, and the squared error of all outputs together, as a share of their squared length."""
+        dot, square = (sums.sum(axis=0) for sums in self.sums(rows, matrix))
+        length = float(np.square(self.lengths).sum())
+        error = length - 2.0 * float(dot.sum()) + float(square.sum())
+        return float(cosines(dot, square, self.lengths).mean()), error / (length or 1.0)
+
     def cosine(self, rows: Float32, matrix: Float32) -> float:
         """Mean over the samples of the cosine between float and quantized output."""
-        dot, square = self.sums(rows, matrix)
-        return float(cosines(dot.sum(axis=0), square.sum(axis=0), self.lengths).mean())
+        return self.closeness(rows, matrix)[0]
 
 
 def cosines(dot: Float64, square: Float64, lengths: Float64) -> Float64:
@@ -279,3 +286,42 @@ def _sampled(reader: Reader, parts: list[Float32]) -> Sampled:
     )
     squares = np.add.reduceat(bare.output**2, starts, axis=1, dtype=np.float64).sum(axis=(0, 2))
     return replace(bare, lengths=np.sqrt(squares))
+
+
+def read_otherwise(model: Model, encodings: Encodings, root: str, readers: Sequence[Reader]) -> bool:
+    """Whether anything but these layers sees the values of a tensor, also through tensors that share them."""
+    sources = encodings.placement.sources
+    same = {root, *(tensor for tensor, source in sources.items() if source == root)}
+    tuned = {reader.node for reader in readers}
+    graph = model.ir.graph
+    if any(value.name in same for value in graph.outputs):
+        return True
+    return any(
+        any(value is not None and value.name in same for value in node.inputs)
+        and str(node.name) not in tuned
+        and any(is_float(out) and out.name not in same for out in node.outputs)
+        for node in graph
+    )
+
+
+def tensor_values(model: Model, tensors: Sequence[str], picked: Picked, *, most: int) -> dict[str, Float32]:
+    """Values of tensors in the float model, flat: up to about `most` of each, evenly over the samples.
+
+    Args:
+        model: The float model.
+        tensors: Their names.
+        picked: Samples.
+        most: Values of one tensor, over all samples.
+    """
+    given = {info.name for info in model.inputs}
+    inside = [tensor for tensor in tensors if tensor not in given]
+    session = float_session(model, inside) if inside else None
+    parts: dict[str, list[Float32]] = {tensor: [] for tensor in tensors}
+    each = max(most // max(len(picked.runs), 1), 1)
+    for sample, valid in zip(picked.runs, picked.valid, strict=True):
+        values = {tensor: sample[tensor] for tensor in tensors if tensor in given}
+        values.update(session.values(sample) if session is not None else ())
+        for tensor, found in values.items():
+            flat = data_rows(np.asarray(found, np.float32), picked.batch, valid).reshape(-1)
+            parts[tensor].append(flat[:: max(-(-flat.size // each), 1)].copy())
+    return {tensor: np.concatenate(taken) for tensor, taken in parts.items()}

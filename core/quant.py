@@ -183,6 +183,7 @@ def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> 
             at = qmin - lo / exact + np.minimum(spare, 0.0) / 2.0
             at = np.where(spare >= 1.0, np.ceil(at), np.rint(at))
         zero = np.clip(at, qmin, qmax).astype(np.int32)
+    scale32 = _finite(scale32, zero, spec)
     return Encoding(scale32, np.asarray(zero, np.int32), spec.type, spec.axis, qmin, qmax)
 
 
@@ -216,6 +217,17 @@ def ruled_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
 def raised_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
     """Positive scales as the rule allows them, none smaller than given."""
     return ruled_scale(scale, rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP)
+
+
+def _finite(scale: npt.NDArray[np.float32], zero: IntArray, spec: QuantSpec) -> npt.NDArray[np.float32]:
+    """Scales a little smaller where the outermost integer would stand for an infinite value in float32."""
+    steps = np.maximum(spec.qmax - zero, zero - spec.qmin).astype(np.float32)
+    most = np.finfo(np.float32).max / np.maximum(steps, 1)
+    with np.errstate(over="ignore"):
+        most = np.where(np.isinf(most * steps), np.nextafter(most, np.float32(0)), most)
+    if spec.scale_rule is not ScaleRule.FREE:
+        most = np.ldexp(np.float32(0.5), np.frexp(most)[1])  # the power of two below
+    return np.asarray(np.minimum(scale, most), np.float32)
 
 
 def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """The user's choices, immutable, and what they amount to in scales and zero points."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -10,56 +10,25 @@ from typing import Any
 import numpy as np
 
 from core.bias import fitted_weight
+from core.choice import DEFAULT as DEFAULT
+from core.choice import Choice as Choice
+from core.choice import activation_spec as activation_spec
+from core.choice import weight_spec
 from core.encodings import Encodings as Encodings
 from core.encodings import adds_pairs, with_whole_steps
 from core.errors import DataError, RecipeError
-from core.histogram import Accumulator, Histogram
+from core.histogram import Histogram, histogram_of
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, QuantSpec, QuantType, Range, ScaleRule, encoding_from_range, raised_scale
-from core.representable import why_float
+from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
+from core.representable import score_tensors, why_float
 from core.saturation import Pairs, best_safe, least_safe, pairs_of
 from core.statistics import Statistics
-from core.targets import Granularity, Precision, Target, target
+from core.targets import Precision, Target, target
 from core.thresholds import Method, Search, search
 from core.weights import Float32, WeightMethod, weight_encoding
 from core.words import plural
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What is chosen for a layer; None leaves it to the recipe's default.
-
-    A layer's choice governs the tensor it produces and its own weights.
-    """
-
-    method: Method | None = None
-    percentile: float | None = None  # share kept, in percent; for Method.PERCENTILE
-    range: Range | None = None  # for Method.MANUAL
-    symmetric: bool | None = None
-    precision: Precision | None = None
-    weights: Granularity | None = None
-    weight_method: WeightMethod | None = None
-    scale_rule: ScaleRule | None = None  # for the output and the weights
-    # What the weights' scales are multiplied by after `weight_method`: one factor a channel, or only one.
-    weight_factors: tuple[float, ...] | None = None
-
-    def over(self, default: "Choice") -> "Choice":
-        """This choice, with what it leaves open taken from `default`."""
-        open_ = {f.name: getattr(default, f.name) for f in fields(self) if getattr(self, f.name) is None}
-        return replace(self, **open_)
-
-
-DEFAULT = Choice(
-    method=Method.MINMAX,
-    percentile=99.99,
-    symmetric=False,
-    precision=Precision.INT8,
-    weights=Granularity.PER_CHANNEL,
-    weight_method=WeightMethod.MINMAX,
-    scale_rule=ScaleRule.FREE,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +156,8 @@ def resolve(
         )
     float_layers = {name for name in model.layer_names if recipe.choice(name).precision is Precision.FLOAT}
     everything = place(model, target(recipe.target), float_layers)
-    kept_float = _unrepresentable(recipe, statistics, everything) | not_finite(model, everything)
+    kept_float = not_finite(model, everything)
+    kept_float |= _unrepresentable(recipe, statistics, model, everything, kept_float)
     placement = place(model, target(recipe.target), float_layers, kept_float)
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():
@@ -207,31 +177,58 @@ def resolve(
         raw_weights=work.raw_weights,
         searches=work.searches,
         keys=work.keys,
+        specs=work.specs,
+        weight_specs=work.weight_specs,
         kept_float=kept_float,
     )
 
 
-def _unrepresentable(recipe: Recipe, statistics: Statistics, placement: Placement) -> dict[str, str]:
-    """Activations that their integers would destroy, with the reason, unless their layer was set by hand."""
-    found = {}
-    for tensor in placement.own():
-        layer = placement.tensors[tensor]
-        histogram = statistics.histograms.get(tensor)
-        if layer in recipe.layers or histogram is None:
-            continue
-        spec = activation_spec(placement.target, recipe.choice(layer))
-        # Asked for every tensor after every edit.
-        reason = statistics.memo.get(("why float", tensor, spec.levels), partial(why_float, histogram, spec))
-        if reason is not None:
-            found[tensor] = reason
-    return found
+def _unrepresentable(
+    recipe: Recipe, statistics: Statistics, model: Model, everything: Placement, kept_float: Collection[str]
+) -> dict[str, str]:
+    """Activations that their integers would destroy, with the reason, unless their range was set by hand.
+
+    What shares the parameters of such a tensor holds the same values. It is looked at again each time that
+    more stays in float, since it gets parameters of its own then.
+
+    Args:
+        recipe: The choices.
+        statistics: Histograms of the model's activations.
+        model: The float model.
+        everything: The placement where no tensor is kept in float, only layers are.
+        kept_float: Tensors that are kept already.
+    """
+    scores = score_tensors(model.ir.graph)
+    floats = {layer for layer in model.layer_names if recipe.choice(layer).precision is Precision.FLOAT}
+    found: dict[str, str] = {}
+    placement = everything
+    # Statistics hold tensors that have parameters of their own where nothing is left in float.
+    sources = place(model, everything.target).sources
+    while True:
+        more = {}
+        for tensor in placement.own():
+            layer = placement.tensors[tensor]
+            root = sources.get(tensor, tensor)
+            measured = tensor if tensor in statistics.histograms else root
+            histogram = statistics.histograms.get(measured)
+            if histogram is None or _by_hand(recipe, model, layer, tensor):
+                continue
+            spec = activation_spec(placement.target, recipe.choice(layer))
+            judge = partial(why_float, histogram, spec, scores=tensor in scores)
+            # Asked for every tensor after every edit.
+            reason = statistics.memo.get(("why float", measured, spec, tensor in scores), judge)
+            if reason is not None:
+                more[tensor] = reason
+        if not more:
+            return found
+        found |= more
+        placement = place(model, placement.target, floats, {*kept_float, *found})
 
 
-def activation_spec(target_: Target, choice: Choice) -> QuantSpec:
-    """How a choice quantizes the layer's output."""
-    # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
-    base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
-    return replace(base, symmetric=bool(choice.symmetric), scale_rule=choice.scale_rule or ScaleRule.FREE)
+def _by_hand(recipe: Recipe, model: Model, layer: str, tensor: str) -> bool:
+    """Whether the user chose how the tensor's range is found; a range in numbers is for one tensor."""
+    method = recipe.layers.get(layer, Choice()).method
+    return method is not None and (method is not Method.MANUAL or model.layer(layer).output == tensor)
 
 
 class _Resolver:
@@ -255,6 +252,8 @@ class _Resolver:
         self.producers = {str(v.name): node for node in model.ir.graph for v in node.outputs}
         self.searches: dict[str, Search] = {}
         self.keys: dict[str, tuple[object, ...]] = {}
+        self.specs: dict[str, QuantSpec] = {}
+        self.weight_specs: dict[str, QuantSpec] = {}
 
     def activation(self, tensor: str, layer: str) -> None:
         choice = self.recipe.choice(layer)
@@ -296,7 +295,7 @@ class _Resolver:
 
     def constant(self, name: str, layer: str) -> None:
         choice = self._automatic(self.recipe.choice(layer))
-        self.constants[name] = self._search(name, choice, lambda: _histogram_of(self._array(name)))
+        self.constants[name] = self._search(name, choice, lambda: histogram_of(self._array(name)))
 
     def weight(self, node: str) -> None:
         place_ = self.placement.weights[node]
@@ -304,7 +303,7 @@ class _Resolver:
         method = choice.weight_method or WeightMethod.MINMAX
         rule = choice.scale_rule or ScaleRule.FREE
         factors = choice.weight_factors
-        spec = _weight_spec(self.placement.target, place_, choice)
+        spec = self.weight_specs[node] = weight_spec(self.placement.target, place_, choice)
         bounded = adds_pairs(self.placement.target, self.activations.get(place_.input))
         key = ("weight", place_.initializer, spec, method, factors, bounded)
         array = self._array(place_.initializer)
@@ -337,7 +336,7 @@ class _Resolver:
     def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
         assert choice.method is not None
         assert choice.percentile is not None
-        spec = activation_spec(self.placement.target, choice)
+        spec = self.specs[name] = activation_spec(self.placement.target, choice)
         key = (choice.method, choice.percentile, choice.range, spec)
         if self.previous is not None and self.previous.keys.get(name) == key:
             found = self.previous.searches[name]
@@ -358,7 +357,7 @@ class _Resolver:
         if histogram is None:
             root = self._shared_root(tensor)
             if root in self.model.ir.graph.initializers:  # rows of a constant table
-                return _histogram_of(self._array(root))
+                return histogram_of(self._array(root))
             histogram = self.statistics.histograms.get(root)
         if histogram is None:
             raise DataError(
@@ -389,17 +388,9 @@ def unmultiplied_weight(
         array: Its values.
         pairs: Those of them that the target wants to fit.
     """
-    spec = _weight_spec(target_, place_, choice)
+    spec = weight_spec(target_, place_, choice)
     method = choice.weight_method or WeightMethod.MINMAX
     return best_safe(weight_encoding(array, spec, method), array, pairs, spec.scale_rule)
-
-
-def _weight_spec(target_: Target, place_: WeightPlacement, choice: Choice) -> QuantSpec:
-    axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
-    spec = replace(target_.weight, axis=axis, scale_rule=choice.scale_rule or ScaleRule.FREE)
-    if place_.operand == 0:  # kernels take no signed left operand beside unsigned activations
-        spec = replace(spec, type=QuantType(spec.type.bits, False), narrow_range=False)
-    return spec
 
 
 def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Encoding:
@@ -410,9 +401,3 @@ def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Enc
         )
     by = np.asarray(factors if weight.scale.ndim else factors[0], np.float32)
     return replace(weight, scale=np.asarray(weight.scale * by, np.float32))
-
-
-def _histogram_of(values: Any) -> Histogram:
-    accumulator = Accumulator()
-    accumulator.add(np.ascontiguousarray(values))
-    return accumulator.histogram()

@@ -1,50 +1,119 @@
-"""Tensors that no 8-bit range can hold, found from their histogram, so that they stay in float."""
+"""Tensors whose information no integer range can hold, found from their histogram: they stay in float.
+
+Two kinds occur in real networks, both made by attention masks: infinite values, which an integer cannot
+express, and values so far from the others (-10000, -65504, -3.4e38) that the range spends its steps on the
+distance and has few left for those near 0, which carry the information. How many are enough depends on what
+reads them: before a Softmax the far values only mean "none", and the near ones are logits, whose rounding
+error grows exponentially.
+"""
 
 import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
 
 from core.histogram import Histogram
-from core.quant import QuantSpec
+from core.quant import QuantSpec, Range, encoding_from_range
+
+Bins = npt.NDArray[np.int64]
 
 FAR_SHARE = 1e-3  # of the values: rarer ones are outliers, which clipping deals with
-NEAR_STEPS = 2.0  # quantization steps that the informative values span at most
 GAP_SHARE = 0.75  # of the range, empty
+CUT_SHARE = 0.125  # of the range: the least of those gaps; sums of masks leave several
+NEAR_STEPS = 2.0  # quantization steps that near values span at most where they are lost
+SCORE_STEPS = 16.0  # the same for what a Softmax reads, half of 8 bits
+# Wider types promise more: with fewer steps than 8 bits alone would give the near values, int8, which leaves
+# the tensor in float, would be the more exact choice.
+WIDE_STEPS = 256.0
+
+SATURATING = frozenset({"Softmax", "LogSoftmax", "Exp"})  # give 0, or its logarithm, for values far below
+_PASSING = frozenset(
+    {
+        "Add", "Sub", "Mul", "Div", "Where", "Max", "Min", "Clip", "Cast", "Identity", "Dropout", "Concat",
+        "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Tile", "Slice", "Split",
+        "Gather",
+    }
+)  # fmt: skip
 
 
-def why_float(histogram: Histogram, spec: QuantSpec) -> str | None:
+def score_tensors(graph: ir.Graph) -> frozenset[str]:
+    """Tensors that reach a Softmax (or what works like it) through arithmetic and changes of shape only."""
+    found: set[str] = set()
+    waiting = [node.inputs[0] for node in graph if node.op_type in SATURATING]
+    while waiting:
+        value = waiting.pop()
+        if value is None or value.name in found:
+            continue
+        found.add(str(value.name))
+        producer = value.producer()
+        if producer is not None and producer.op_type in _PASSING:
+            waiting.extend(producer.inputs)
+    return frozenset(found)
+
+
+def why_float(histogram: Histogram, spec: QuantSpec, *, scores: bool = False) -> str | None:
     """Why quantizing a tensor would destroy it, in one sentence; None for ordinary tensors.
 
-    Two kinds occur in real networks, both made by attention masks: infinite values, which an integer
-    cannot express, and a cluster of values so far from the others (-10000, -3.4e38) that all the others
-    fall into the same one or two steps. A mask alone, two values with nothing between, is not of them.
+    A mask alone, two values with nothing between, is ordinary, and so are biases that grow with the distance.
+
+    Args:
+        histogram: Of the tensor.
+        spec: How it would be quantized.
+        scores: Whether it is one of `score_tensors`. Then values far below matter however rare they are.
     """
-    return _why(histogram, spec.levels)
+    return _why(histogram, spec, scores)
 
 
-def _why(h: Histogram, levels: int) -> str | None:
+def _why(h: Histogram, spec: QuantSpec, scores: bool) -> str | None:
     if h.infs:
         return "it holds infinite values, which integers cannot express"
     if h.count == 0 or h.counts.size == 0:
         return None
-    lows = np.flatnonzero(h.counts) + h.first
-    at = int(np.searchsorted(lows, 0))
-    if h.zeros and (at == lows.size or lows[at] != 0):
-        lows = np.insert(lows, at, 0)
-    gaps = np.diff(lows)
-    if not gaps.size:
-        return None
-    cut = int(gaps.argmax())
     span = max(h.max, 0.0) - min(h.min, 0.0)
-    if (float(gaps[cut]) - 1.0) * h.width < GAP_SHARE * span:
+    occupied = np.flatnonzero(h.counts) + h.first
+    found = _near(occupied, h.width, span, h.zeros > 0)
+    if found is None:
         return None
-    border = lows[cut + 1] - h.first
-    below, above = int(h.counts[:border].sum()), int(h.counts[border:].sum())
-    zero_below = lows[cut] >= 0
-    sides = ((below, lows[0], lows[cut], zero_below), (above, lows[cut + 1], lows[-1], not zero_below))
-    near, far = sides if sides[0][3] else sides[::-1]  # the side with 0 carries the information
-    width = float(near[2] - near[1] + 1) * h.width
-    if near[0] < FAR_SHARE * h.count or far[0] < FAR_SHARE * h.count:
+    first, last = found
+    low, high = np.searchsorted(occupied, (first, last + 1))
+    counts = h.counts[occupied - h.first]
+    near, below, above = int(counts[low:high].sum()), int(counts[:low].sum()), int(counts[high:].sum())
+    masked = scores and below > 0
+    if not near or (not masked and min(near, below + above) < FAR_SHARE * h.count):
         return None
-    if width > NEAR_STEPS * span / levels:
+    step = float(encoding_from_range(Range(h.min, h.max), spec).scale)
+    steps = float(last - first + 1) * h.width / step
+    few = SCORE_STEPS if masked else NEAR_STEPS
+    enough = WIDE_STEPS if spec.type.bits > 8 else few
+    if steps > enough:
         return None
-    extreme = h.min if far is sides[0] else h.max
-    return f"values at {extreme:.4g} are so far from the others that those would all become one integer"
+    extreme = h.min if below >= above else h.max
+    fate = "become one integer"
+    if steps > NEAR_STEPS:
+        fate = f"share {steps:.0f} of {spec.levels} steps or fewer"
+    return f"values at {extreme:.4g} are so far from the others that those would all {fate}"
+
+
+def _near(occupied: Bins, width: float, span: float, zeros: bool) -> tuple[int, int] | None:
+    """First and last bin of the values nearest to 0, between gaps that fill most of the range.
+
+    Args:
+        occupied: Grid indices of bins with non-zero values, rising.
+        width: Of a bin.
+        span: Of the range, which holds 0.
+        zeros: Whether there are zeros too.
+
+    Returns:
+        None where the gaps do not fill most of the range, or nothing lies near 0.
+    """
+    edges = np.union1d(occupied, 0) if zeros else occupied
+    gaps = (np.diff(edges) - 1) * width
+    wide = gaps >= CUT_SHARE * span
+    if gaps[wide].sum() < GAP_SHARE * span:
+        return None
+    cuts = np.flatnonzero(wide)
+    firsts, lasts = edges[np.append(0, cuts + 1)], edges[np.append(cuts, edges.size - 1)]
+    distances = np.maximum(np.maximum(firsts, -lasts), 0)
+    part = int(distances.argmin())
+    if distances[part] * width >= CUT_SHARE * span:  # one of a few even levels, which a range holds well
+        return None
+    return int(firsts[part]), int(lasts[part])

@@ -25,14 +25,14 @@ LAYOUT = """
     core.data core.samples core.sources
     core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
     core.statcache core.statistics
-    core.targets core.encodings core.placement core.precision core.bias core.weights core.recipe
-    core.recipe_file
+    core.targets core.encodings core.placement core.precision core.bias core.choice core.weights
+    core.recipe core.recipe_file
     core.passes.table
 
     core.calibrate core.export core.halves core.passes core.qdq
 
     core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
+    core.evidence core.heldout core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
 
     sample_data
 

@@ -107,7 +107,10 @@ Precision = Annotated[
 ]
 EasyQuant = Annotated[
     bool,
-    typer.Option("--easyquant", help="Move all scales for the largest cosine of each layer's output."),
+    typer.Option(
+        "--easyquant",
+        help="Move scales for the largest cosine of each layer's output; kept if the network gains by it.",
+    ),
 ]
 Auto = Annotated[bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")]
 Report = Annotated[bool, typer.Option("--report", help="Also compare the result with the float model.")]

@@ -11,11 +11,11 @@ from core.autotune import Tuned
 from core.autotune import tune as autotune
 from core.calibrate import calibrate as collect
 from core.data import Samples
-from core.easyquant import easyquant
 from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
 from core.evaluate import float_reference, preview
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
+from core.heldout import decibels, judged_easyquant, judged_passes
 from core.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
@@ -32,6 +32,8 @@ from ui.options import Choices, Feed, all_float, check_output, unused_labels, wa
 
 Figures = dict[str, Any]
 CHECKED = 8  # samples on which a method that was asked for is held against MinMax
+ADVICE = "'quantscope sensitivity' names the layers that lose most; --float-layer leaves one in float"
+LOST_DB = 5.0  # outputs with so much noise are of no use
 CLEARLY_DB = 1.0  # what it may lose against MinMax without a word
 
 
@@ -122,9 +124,12 @@ def quantize(
     elif trying:
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
+        best_db = max(trial["sqnr_db"] for trial in trials)
+        if best_db < LOST_DB:
+            note(f"warning: every method loses the outputs (best: {decibels(best_db)}); {ADVICE}")
     if easy:
         assert samples is not None
-        recipe, story = _moved(model, samples, recipe, statistics, quiet=quiet)
+        recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
     if not encodings.placement.nodes:
         note(f"warning: {all_float(model, recipe)}, so the file holds the float model")
@@ -270,23 +275,18 @@ def _climb(
 
 
 def _moved(
-    model: Model, samples: Samples, recipe: Recipe, statistics: Statistics, *, quiet: bool
+    model: Model,
+    samples: Samples,
+    recipe: Recipe,
+    statistics: Statistics,
+    *,
+    threads: int | None,
+    quiet: bool,
 ) -> tuple[Recipe, list[str]]:
-    """The recipe with EasyQuant's scales for the whole model, and what they are good for."""
+    """The recipe with what of EasyQuant's scales the network gains by, and what was found."""
     with progress_bar("EasyQuant", quiet) as progress:
-        found = easyquant(model, recipe, resolve(recipe, statistics, model), samples, progress=progress)
-    said = []
-    if found.layers:
-        before, after = (
-            sum(getattr(layer, name) for layer in found.layers) / len(found.layers)
-            for name in ("before", "after")
-        )
-        said.append(
-            f"EasyQuant: mean cosine over the outputs of {plural(len(found.layers), 'layer')} "
-            f"{before:.6f} -> {after:.6f}, on {plural(found.samples, 'sample')}"
-        )
-    said += [f"EasyQuant left out '{layer}': {why}" for layer, why in found.left_out.items()]
-    return found.apply(recipe), said
+        judged = judged_easyquant(model, recipe, statistics, samples, threads=threads, progress=progress)
+    return judged.recipe, list(judged.sentences)
 
 
 def _say_if_worse(
@@ -329,7 +329,11 @@ def _built(
     assert samples is not None
     with progress_bar("passes", quiet) as progress:
         made = run_pipeline(model, recipe, samples, statistics=statistics, threads=threads, progress=progress)
-    return made.proto, made.encodings, list(made.log)
+    said = list(made.log)
+    if made.proto.ByteSize() < PROTOBUF_LIMIT:
+        with progress_bar("judging passes", quiet) as progress:
+            said.append(judged_passes(model, recipe, samples, threads=threads, progress=progress).sentence)
+    return made.proto, made.encodings, said
 
 
 def _check_runs(proto: onnx.ModelProto, samples: Samples | None) -> None:

@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 
 from core.easyquant import Tuned, easyquant
 from core.evaluate import Comparison, compare
+from core.heldout import Split, hold_out
 from core.progress import Cancelled, Progress, ProgressFn
 from core.recipe import Recipe, resolve
 from ui import cached
 from ui.jobs import Job, Work
 from ui.measure import MOST_SAMPLES, quantized_bytes
 from ui.state import Session, final
+from ui.workspace import Workspace
 
 CLEARLY_DB = 0.05  # a smaller change of the output's SQNR is none
 
@@ -80,7 +82,9 @@ def start_whole(now: Session) -> None:
     model, recipe, encodings = now.model, now.recipe, now.encodings
 
     def work(tell: ProgressFn) -> WholeRun:
-        tuned = easyquant(model, recipe, encodings, samples, partial=True, progress=tell)
+        split = split_for(now.workspace)
+        fitting = samples if split is None else split.fitting
+        tuned = easyquant(model, recipe, encodings, fitting, partial=True, progress=tell)
         run = WholeRun(
             given=recipe,
             tuned=tuned,
@@ -99,10 +103,38 @@ def measure_whole(now: Session, run: WholeRun) -> None:
 
 def _with_figures(now: Session, run: WholeRun, tell: ProgressFn) -> WholeRun:
     """The run with its figures, or without them where it is cancelled first."""
-    judged = now.workspace.judged
-    if not run.changes or judged is None:
+    split = split_for(now.workspace)
+    if not run.changes or split is None:
         return run
-    some = judged.take(MOST_SAMPLES)
+    try:
+        found = figures(now, run.given, run.recipe, split, tell)
+    except Cancelled:
+        return run
+    return replace(run, figures=found)
+
+
+def split_for(space: Workspace) -> Split | None:
+    """What EasyQuant may use, and what it is judged on; None without data.
+
+    Evaluation data judge where there are any that calibration has not seen, else calibration samples that
+    are held out.
+    """
+    if space.samples is None:
+        return None
+    if space.evaluation is not None and space.evaluation.unseen_by(space.samples):
+        return Split(fitting=space.samples, judging=space.evaluation, unseen=True)
+    return hold_out(space.samples)
+
+
+def figures(
+    now: Session, given: Recipe, found: Recipe, split: Split, tell: ProgressFn, *, most: int = MOST_SAMPLES
+) -> Figures:
+    """The network with the recipe given and the one found, on up to `most` samples that judge.
+
+    Raises:
+        Cancelled: `tell` raised it.
+    """
+    some = split.judging.take(most)
 
     def compared(recipe: Recipe, label: str) -> Comparison:
         def relabelled(progress: Progress) -> None:
@@ -113,13 +145,8 @@ def _with_figures(now: Session, run: WholeRun, tell: ProgressFn) -> WholeRun:
         data = quantized_bytes(case.model, final(case, tell))
         return compare(now.opened.model, data, some, layers=False, latency=False, progress=relabelled)
 
-    try:
-        before, after = compared(run.given, "measuring before"), compared(run.recipe, "measuring after")
-    except Cancelled:
-        return run
-    seen = now.workspace.samples
-    unseen = seen is not None and some.unseen_by(seen)
-    return replace(run, figures=Figures(before=before, after=after, unseen=unseen))
+    before, after = compared(given, "measuring before"), compared(found, "measuring after")
+    return Figures(before=before, after=after, unseen=split.unseen)
 
 
 def _submit(now: Session, title: str, work: Work) -> None:

@@ -8,10 +8,12 @@ from core.outputcurve import OutputCurve, layer_output_curve, tensor_output_curv
 from core.progress import Progress, ProgressFn
 from core.quant import Range
 from ui import cached
+from ui.easymodel import Figures, figures, split_for
 from ui.jobs import Job
 from ui.state import Session, recipe_token
 
 RANGES = 60  # of a curve
+JUDGES = 256  # samples that the network is measured on, before and after one layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class EasyRun:
     tuned: Tuned
     read: OutputCurve | None  # the layer's output against the range of the tensor that it reads
     made: OutputCurve | None  # outputs of those who read the layer's own tensor, against its range
+    figures: Figures | None  # of the network, before and after; None where nothing changes
 
 
 def easy_job(now: Session, layer: str) -> Job | None:
@@ -42,8 +45,12 @@ def start_easy(now: Session, layer: str) -> None:
         def curve_progress(progress: Progress) -> None:
             tell(Progress(done=progress.done, total=progress.total, label="outputs against ranges"))
 
-        tuned = easyquant(model, recipe, encodings, samples, layers=[layer], progress=tell)
-        read = made = None
+        split = split_for(space)
+        fitting = samples if split is None else split.fitting
+        tuned = easyquant(model, recipe, encodings, fitting, layers=[layer], progress=tell)
+        read = made = judged = None
+        if split is not None and tuned.apply(recipe) != recipe:
+            judged = figures(now, recipe, tuned.apply(recipe), split, tell, most=JUDGES)
         if tuned.layers:
             ranges = _ranges(now, tuned.layers[0].tensor)
             read = layer_output_curve(model, encodings, layer, samples, ranges, progress=curve_progress)
@@ -56,7 +63,7 @@ def start_easy(now: Session, layer: str) -> None:
                 )
             except DataError:
                 made = None  # nobody with weights reads it
-        return EasyRun(token=token, tuned=tuned, read=read, made=made)
+        return EasyRun(token=token, tuned=tuned, read=read, made=made, figures=judged)
 
     cached.registry().restart(id, "EasyQuant", work)
 

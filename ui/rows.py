@@ -152,8 +152,7 @@ def _error(
         return None
     key = (tensor, encodings.keys.get(tensor), found.range)
     if key not in cache:
-        spec = encodings.keys[tensor][-1]
-        cache[key] = errors_at(histogram, found.range, spec)  # type: ignore[arg-type]
+        cache[key] = errors_at(histogram, found.range, encodings.specs[tensor])
     return cache[key]
 
 

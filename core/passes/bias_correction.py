@@ -15,12 +15,11 @@ from core.passes.segments import Pieces
 from core.placement import WeightPlacement
 from core.progress import ProgressFn, report
 from core.qdq import quantize_ir
-from core.quant import Encoding, Range, dequantize, encoding_from_range, quantize
+from core.quant import Encoding, Range, ScaleRule, dequantize, encoding_from_range, quantize, raised_scale
 from core.recipe import Encodings
 from core.runtime import parallel_map, thread_count
 from core.samples import Sample, Samples
 from core.session import float_session
-from core.targets import Precision
 
 SAMPLES = 32  # measured on; more hardly changes the means
 LABEL = "correcting biases"
@@ -159,7 +158,9 @@ def with_bias_shifts(
             for given in (None, shift)
         }
         if room[True] != room[False]:
-            weights[name] = _widened(weights[name], room[True])
+            widened = np.maximum(weights[name].scale, room[True].scale)
+            rule = encodings.weight_specs[name].scale_rule
+            weights[name] = replace(weights[name], scale=raised_scale(widened, rule))
             integers.pop(name, None)  # they were found for other scales
     return replace(
         encodings,
@@ -173,14 +174,6 @@ def with_bias_shifts(
 def _outputs(model: ir.Model, nodes: Collection[str]) -> dict[str, str]:
     """What some nodes compute, in topological order; the quantized model may call it otherwise."""
     return {str(n.name): str(n.outputs[0].name) for n in model.graph if str(n.name) in nodes}
-
-
-def _widened(now: Encoding, needed: Encoding) -> Encoding:
-    """Scales at least as large as needed; powers of two stay such."""
-    scale = np.maximum(now.scale, needed.scale)
-    if (np.frexp(now.scale)[0] == 0.5).all():
-        scale = np.exp2(np.ceil(np.log2(scale)))
-    return replace(now, scale=np.asarray(scale, np.float32))
 
 
 def _sites(model: Model, encodings: Encodings) -> tuple[list[_Site], dict[str, str]]:
@@ -326,14 +319,16 @@ def _shifted_constant(
     """Encoding of the shifted constant, what to add to that, and what it amounts to after rounding."""
     values = _array(model.ir.graph.initializers[name])
     before = encodings.constants[name]
-    spec = encodings.placement.target.activations[Precision.INT16 if before.type.bits > 8 else Precision.INT8]
+    spec = encodings.specs[name]
     stored = dequantize(quantize(values, before), before)
     moved = stored + shift
     low, high = float(before.low), float(before.high)
     after = before
     if moved.min() < low or moved.max() > high:
         wide = Range(min(low, float(moved.min())), max(high, float(moved.max())))
-        after = encoding_from_range(wide, replace(spec, symmetric=before.type.signed))
+        # The scale grows at least to where nothing is clipped, as `raised_scale` has it.
+        rule = spec.scale_rule if spec.scale_rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP
+        after = encoding_from_range(wide, replace(spec, scale_rule=rule))
     rounded = dequantize(quantize(moved, after), after) - stored
     return after, np.asarray(moved - values, np.float32).reshape(-1), rounded.reshape(-1)
 

@@ -7,7 +7,7 @@ from core.recipe import Recipe
 from ui import easyruns, state, text
 from ui.figures.output_curve import output_curve_figure
 from ui.jobs import Job, State
-from ui.views import working
+from ui.views import easy_model, working
 
 PLAIN = {"displayModeBar": False}
 
@@ -41,7 +41,8 @@ def _start(layer: Layer, label: str) -> None:
             label, key="start_easy", icon=":material/auto_awesome:", on_click=_begin, args=(layer.name,)
         )
         st.caption(
-            "Runs on up to 16 calibration samples; seconds. Nothing changes before you use the result."
+            "Runs on up to 16 calibration samples and measures the network before and after; seconds. "
+            "Nothing changes before you use the result."
         )
 
 
@@ -54,13 +55,17 @@ def _begin(name: str) -> None:
 def _result(now: state.Session, layer: Layer, job: Job) -> None:
     run: easyruns.EasyRun = job.result
     current = run.token == state.recipe_token(now.recipe)
+    if run.figures is not None:
+        easy_model.show(run.figures)
     with st.container(horizontal=True, vertical_alignment="center"):
         for found in run.tuned.layers:
             changed = _changes(run, now.recipe)
+            loses = run.figures is not None and not (run.figures.closer and not run.figures.loses)
+            use = "Use these scales anyway" if loses else "Use these scales"
             st.button(
-                "Use these scales" if changed else "In use",
+                use if changed else "In use",
                 key="use_easy",
-                type="primary",
+                type="secondary" if loses else "primary",
                 icon=":material/check:",
                 disabled=not changed,
                 on_click=_use,

@@ -83,7 +83,13 @@ def _verdict(run: WholeRun) -> None:
             f"Scales were found, but the network was not measured with them.{part}",
             icon=":material/straighten:",
         )
-    elif figures.loses:
+    else:
+        show(figures, part)
+
+
+def show(figures: Figures, part: str = "") -> None:
+    """Say what the scales found do to the network; `part` goes behind the figures."""
+    if figures.loses:
         st.warning(
             f"**It loses here.** {_words(figures)}{part}{_why(figures)}", icon=":material/trending_down:"
         )
@@ -107,7 +113,7 @@ def _words(figures: Figures) -> str:
             f"{text.percent(after.accuracy.quantized_top1, 1)}** "
             f"(float {text.percent(before.accuracy.float_top1, 1)})"
         )
-    seen = "" if figures.unseen else " that calibration has seen"
+    seen = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
     return f"{words}, on {text.plural(after.samples, 'sample')}{seen}."
 
 

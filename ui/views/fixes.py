@@ -79,6 +79,8 @@ def _row(now: state.Session, entry: Pass, trial: FixTrial | None, record: PassRe
                 help=f"Output SQNR {text.decibel(trial.before_db)} as it is, "
                 f"{text.decibel(trial.after_db)} {'with' if trial.added else 'without'} this fix.",
             )
+            if trial.gain_db <= -0.1:
+                st.caption("The outputs lose by it: leave it out.")
 
 
 def _signed(gain: float) -> str:
