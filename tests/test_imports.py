@@ -36,9 +36,9 @@ LAYOUT = """
     sample_data
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
-    ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
-    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows ui.tensor_view ui.text
-    ui.warm ui.workspace
+    ui.measured ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
+    ui.blame ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.pool ui.recent ui.rows
+    ui.tensor_view ui.text ui.warm ui.workspace
 
     ui.views
 

@@ -24,7 +24,7 @@ class EasyRun:
     made: OutputCurve | None  # outputs of those who read the layer's own tensor, against its range
 
 
-def easy_job(now: Session, layer: str) -> Job | None:
+def easy_job(now: Session, layer: str) -> Job[EasyRun] | None:
     """The layer's job, if it was started."""
     return cached.registry().get(_id(now, layer))
 

@@ -1,8 +1,8 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import onnx
 
@@ -25,7 +25,10 @@ from core.progress import ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Encodings
 from core.samples import Samples
+from ui.jobs import acquired
+from ui.recent import Recent
 
+REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo
 FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
 GUESSED = 1.5  # times what chance gives: still no better than a guess
 MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
@@ -48,11 +51,19 @@ def guessing(found: Accuracy | None, labels: Sequence[int]) -> bool:
     return found.rows >= FEW_ROWS and found.float_top1 <= GUESSED / classes
 
 
+class References:
+    """What float models of a project compute; each is run once, for whoever asks first."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()  # two at a time would need the memory of both
+        self.found: Recent[FloatReference] = Recent(REFERENCES)  # by the model's hash
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What is measured."""
 
-    place: dict[str, Any]  # keeps what the float model computes
+    references: References  # keeps what float models compute
     original: Model  # as opened; what outputs are compared with
     model: Model  # as the recipe's model fixes leave it; what layers are compared with
     encodings: Encodings
@@ -69,15 +80,20 @@ def reference(case: Case, progress: ProgressFn) -> FloatReference:
 
     Outputs are those of the original model, so that what a fix changes in float counts as error too.
     """
-    if "reference" not in case.place:
+    known = case.references.found.get(case.model.hash)
+    if known is not None:
+        return known
+    with acquired(case.references.making, progress):
+        known = case.references.found.get(case.model.hash)  # who held the lock may have made it
+        if known is not None:
+            return known
         samples, count = case.samples, len(case.samples)
         found = float_reference(case.model, samples, count=count, progress=progress)
         if case.model is not case.original:
             first = float_reference(case.original, samples, count=len(found), layers=False, progress=progress)
             found = replace(found, outputs=first.outputs)
-        case.place["reference"] = found
-    known: FloatReference = case.place["reference"]
-    return known
+        case.references.found.put(case.model.hash, found)
+        return found
 
 
 def effect(case: Case, progress: ProgressFn) -> Preview:

@@ -51,8 +51,9 @@ def _begin(name: str) -> None:
         easyruns.start_easy(now, name)
 
 
-def _result(now: state.Session, layer: Layer, job: Job) -> None:
-    run: easyruns.EasyRun = job.result
+def _result(now: state.Session, layer: Layer, job: Job[easyruns.EasyRun]) -> None:
+    run = job.result
+    assert run is not None  # it is done
     current = run.token == state.recipe_token(now.recipe)
     with st.container(horizontal=True, vertical_alignment="center"):
         for found in run.tuned.layers:
