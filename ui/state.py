@@ -1,7 +1,8 @@
 """One session: which project is open, which recipe is shown, and how it is edited.
 
 The project on disk is the truth. A session keeps its id, the address bar repeats it (so a reload finds
-it again), and every edit is on disk before the page is drawn.
+it again), and every edit is on disk before the page is drawn. Where another window shows the same project,
+the step on disk is the shown one in both: `follow` takes it over.
 """
 
 import hashlib
@@ -26,6 +27,10 @@ from ui.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
+NEWS = "news"  # session state: what another window did
+ELSEWHERE = "This project was changed in another window; it is shown now as it is there."
+AGAIN = "What you just did was not applied: do it again if you still want it."
+_edits = threading.Lock()  # between a look at the step on disk and the step that follows it
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
 _tokens_lock = threading.Lock()
 
@@ -59,9 +64,37 @@ def project() -> Project | None:
             st.query_params.pop(ADDRESS, None)
             return None
         st.session_state[OPEN] = known
+    if known is not None and not known.folder.is_dir():
+        _leave(f"{known.name} was removed in another window, or its folder was; open the model again.")
+        return None
     if known is not None and address != known.id:
         st.query_params[ADDRESS] = known.id  # a change of page drops it
     return known
+
+
+def _leave(why: str) -> None:
+    """Close the open project, and go to the page that opens others."""
+    st.session_state["notice"] = why
+    st.session_state["go"] = "open"
+    show(None)
+
+
+def follow() -> bool:
+    """Show what another window made of the open project; whether it made anything of it."""
+    known = project()
+    if known is None:
+        return False
+    try:
+        there = projects.open_project(known.id)
+    except QuantScopeError as error:
+        _leave(str(error))
+        return True
+    st.session_state[OPEN] = there
+    if there.head == known.head:
+        return False
+    st.session_state[NEWS] = ELSEWHERE
+    _redraw_editors()
+    return True
 
 
 def show(opened: Project | None) -> None:
@@ -177,19 +210,39 @@ def recipe_token(recipe: Recipe) -> str:
 def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
     """Make a new recipe from the shown one and save it; for use in callbacks.
 
-    What a user cannot have is said on the page (`notice`), and nothing changes.
+    What a user cannot have is said on the page (`notice`), and nothing changes. Where another window went
+    on from the shown step, its step is shown instead: the change was made in view of another recipe.
     """
-    opened = project()
-    if opened is None:
-        return
-    try:
+
+    def step(opened: Project) -> Project:
         before = _recipe(opened)
         after = change(before)
-        if after == before:
-            return
-        st.session_state[OPEN] = projects.record(opened, after.to_yaml(), label)
-    except (QuantScopeError, ValueError) as error:
-        st.session_state["notice"] = str(error)
+        return opened if after == before else projects.record(opened, after.to_yaml(), label)
+
+    _move(step)
+
+
+def _move(step: Callable[[Project], Project]) -> bool:
+    """Go from the shown step to another; whether that was done."""
+    with _edits:
+        if follow():
+            if NEWS in st.session_state:
+                st.session_state[NEWS] = f"{ELSEWHERE} {AGAIN}"
+            return False
+        opened = project()
+        if opened is None:
+            return False
+        try:
+            st.session_state[OPEN] = step(opened)
+        except (QuantScopeError, ValueError) as error:
+            st.session_state["notice"] = str(error)
+            return False
+    return True
+
+
+def _redraw_editors() -> None:
+    """Tables are drawn anew where the program changed what they show."""
+    st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
 
 
 def load_recipe(now: Session, content: bytes, name: str) -> None:
@@ -212,22 +265,14 @@ def edit_layer(name: str, label: str, **changes: Any) -> None:
 
 def undo() -> None:
     """Show the recipe before; for use in callbacks."""
-    _move(projects.undo)
+    if _move(projects.undo):
+        _redraw_editors()
 
 
 def redo() -> None:
     """Show the recipe after; for use in callbacks."""
-    _move(projects.redo)
-
-
-def _move(step: Callable[[Project], Project]) -> None:
-    opened = project()
-    if opened is not None:
-        try:
-            st.session_state[OPEN] = step(opened)
-            st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
-        except QuantScopeError as error:
-            st.session_state["notice"] = str(error)
+    if _move(projects.redo):
+        _redraw_editors()
 
 
 def layer(now: Session) -> Layer:

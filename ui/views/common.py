@@ -75,7 +75,9 @@ def title(name: str, help: str) -> None:
 
 
 def notice() -> None:
-    """What the last action could not do."""
+    """What the last action could not do, and what another window did."""
+    if news := st.session_state.pop(state.NEWS, None):
+        st.info(text.escape(news), icon=":material/sync:")
     said = st.session_state.pop("notice", None)
     if said:
         st.error(text.escape(said), icon=":material/error:")

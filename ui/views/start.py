@@ -299,14 +299,23 @@ def _confirm(id: str) -> None:
         "Models and data that were opened by path stay where they are."
     )
     with st.container(horizontal=True):
-        if st.button("Remove", type="primary", key="remove_now"):
-            opened = state.project()
-            projects.delete(id)
-            if opened is not None and opened.id == id:
-                state.show(None)
+        if st.button("Remove", type="primary", key="remove_now", on_click=_remove, args=(id,)):
             st.rerun()
         if st.button("Keep", key="remove_not"):
             st.rerun()
+
+
+def _remove(id: str) -> None:
+    """Remove a project; its work ends first, which has files of it open."""
+    opened = state.project()
+    cached.forget(id)
+    try:
+        projects.delete(id)
+    except QuantScopeError as error:
+        st.session_state["notice"] = str(error)
+        return
+    if opened is not None and opened.id == id:
+        state.show(None)
 
 
 def _ago(time: str) -> str:
