@@ -84,7 +84,11 @@ def test_a_window_that_is_drawn_again_shows_the_step_on_disk(windows: tuple[AppT
     assert "was not applied" not in news(second)[0]
     assert shown(second, "selectbox", "method").value == "MSE"
     second.run()
-    assert news(second) == []  # said once
+    assert len(news(second)) == 1  # still: a page is drawn again by itself when its figures are there
+    words, until = second.session_state[state.NEWS]
+    second.session_state[state.NEWS] = words, until - state.NEWS_SECONDS
+    second.run()
+    assert news(second) == []
     first.button(key="undo").click().run()
     second.run()
     assert shown(second, "selectbox", "method").value != "MSE"

@@ -7,6 +7,7 @@ the step on disk is the shown one in both: `follow` takes it over.
 
 import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from ui.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
-NEWS = "news"  # session state: what another window did
+NEWS, NEWS_SECONDS = "news", 30.0  # session state: what another window did; how long that is said
 ELSEWHERE = "This project was changed in another window; it is shown now as it is there."
 AGAIN = "What you just did was not applied: do it again if you still want it."
 _edits = threading.Lock()  # between a look at the step on disk and the step that follows it
@@ -92,14 +93,25 @@ def follow() -> bool:
     st.session_state[OPEN] = there
     if there.head == known.head:
         return False
-    st.session_state[NEWS] = ELSEWHERE
+    _say(ELSEWHERE)
     _redraw_editors()
     return True
+
+
+def _say(words: str) -> None:
+    st.session_state[NEWS] = (words, time.monotonic() + NEWS_SECONDS)
+
+
+def news() -> str:
+    """What another window did lately, until this one goes on; a page is drawn more than once meanwhile."""
+    words, until = st.session_state.get(NEWS, ("", 0.0))
+    return words if time.monotonic() < until else ""
 
 
 def show(opened: Project | None) -> None:
     """Open a project in this session, or none."""
     st.session_state.pop(LAYER, None)
+    st.session_state.pop(NEWS, None)
     if opened is None:
         st.session_state.pop(OPEN, None)
         st.query_params.pop(ADDRESS, None)
@@ -225,13 +237,12 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
 def _move(step: Callable[[Project], Project]) -> bool:
     """Go from the shown step to another; whether that was done."""
     with _edits:
-        if follow():
-            if NEWS in st.session_state:
-                st.session_state[NEWS] = f"{ELSEWHERE} {AGAIN}"
+        changed, opened = follow(), project()
+        if changed and opened is not None:
+            _say(f"{ELSEWHERE} {AGAIN}")
+        if changed or opened is None:
             return False
-        opened = project()
-        if opened is None:
-            return False
+        st.session_state.pop(NEWS, None)
         try:
             st.session_state[OPEN] = step(opened)
         except (QuantScopeError, ValueError) as error:

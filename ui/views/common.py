@@ -76,7 +76,7 @@ def title(name: str, help: str) -> None:
 
 def notice() -> None:
     """What the last action could not do, and what another window did."""
-    if news := st.session_state.pop(state.NEWS, None):
+    if news := state.news():
         st.info(text.escape(news), icon=":material/sync:")
     said = st.session_state.pop("notice", None)
     if said:
