@@ -57,6 +57,26 @@ def test_cancel_ends_it_at_the_next_report() -> None:
     assert not job.error
 
 
+def test_what_is_wanted_again_while_it_stops_is_started_again() -> None:
+    registry, go = Registry(), threading.Event()
+
+    def work(tell: ProgressFn) -> str:
+        go.wait(10)
+        tell(Progress(done=0, total=0))
+        return "result"
+
+    first = registry.restart("p", "x", work)
+    first.cancel()
+    second = registry.restart("p", "x", work)
+    assert second is not first
+    assert registry.restart("p", "x", work) is second
+    go.set()
+    assert first.wait(10)
+    assert second.wait(10)
+    assert (first.state, second.result) == (State.CANCELLED, "result")
+    assert registry.get("p") is second
+
+
 def ended(registry: Registry, id: str) -> Job[None]:
     """A job of that id that has done nothing."""
     job = registry.submit(id, "x", lambda _tell: None)

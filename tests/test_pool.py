@@ -184,14 +184,31 @@ def test_a_tab_that_polls_is_not_taken_to_be_closed(bench: Bench) -> None:
     assert bench.result("w", OTHER) == "result of w"
 
 
-def test_work_that_nobody_waits_for_ends_where_nothing_else_does(bench: Bench) -> None:
+def test_work_that_nobody_waits_for_ends_where_nothing_else_does() -> None:
     """Somebody who looks at another page for a minute does not lose what was begun."""
+    bench = Bench(one=1, two=1)
     bench.ask(TAB, "a")
     bench.began("a")
     bench.now += 10 * LAPSE
     assert bench.pool.wanted() == set()
+    bench.let_go("x")
+    bench.ask(TAB_2, "x", Kind(name="live", lane="two"))  # does not need the thread
     bench.let_go("a")
     assert bench.result("a") == "result of a"
+    assert stop_all(20)
+
+
+def test_who_goes_back_to_what_is_there_holds_nobody_up(bench: Bench) -> None:
+    bench.let_go("there")
+    bench.ask(TAB, "there")
+    assert bench.result("there") is not None
+    bench.ask(TAB, "a")
+    bench.began("there", "a")
+    assert bench.ask(TAB, "there") is not None  # undo
+    bench.ask(TAB_2, "b")
+    bench.let_go("a", "b")
+    assert bench.result("b") == "result of b"
+    assert bench.result("a") is None  # it was stopped
 
 
 def test_tabs_take_turns(bench: Bench) -> None:

@@ -100,10 +100,13 @@ class Registry:
             return self._jobs.get(id)
 
     def submit(self, id: str, title: str, work: Work[T]) -> Job[T]:
-        """Start `work` in a thread; if a job of that id is running, that one is returned instead."""
+        """Start `work` in a thread; if a job of that id is running, that one is returned instead.
+
+        One that was told to stop is no answer to who asks now: it ends by itself, out of sight.
+        """
         with self._lock:
             known = self._jobs.get(id)
-            if known is not None and known.active:
+            if known is not None and known.active and not known.stop.is_set():
                 return known
             job: Job[T] = Job(id, title)
             self._jobs[id] = job
