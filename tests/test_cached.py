@@ -291,3 +291,19 @@ def test_encodings_of_more_steps_than_are_kept_may_be_asked_for_at_once(tmp_path
             assert known.activations == found[number]
 
     together(ask)
+
+
+def test_what_follows_from_a_key_is_computed_once() -> None:
+    computed: list[int] = []
+
+    def compute() -> tuple[int, ...]:
+        computed.append(1)
+        return ()  # nothing is an answer too
+
+    assert cached.computed(("draws", 1), compute) == ()
+    assert cached.computed(("draws", 1), compute) == ()
+    assert len(computed) == 1
+    for other in range(cached.COMPUTED):
+        cached.computed(("draws", other + 2), compute)
+    cached.computed(("draws", 1), compute)
+    assert len(computed) == cached.COMPUTED + 2

@@ -20,6 +20,7 @@ from ui.recent import Recent
 
 PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
 VARIANTS = 4  # of what is kept of a kind in a project, as for its model with other fixes
+COMPUTED = 64  # of what follows from no project, such as the values that the Playground draws
 FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
 LIVE, IN_TURN = "live", "in turn"  # lanes: what follows an edit at once; what must not disturb another
 LANES = {LIVE: 4, IN_TURN: 1}
@@ -100,6 +101,15 @@ def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
     return _store().get(project, make, key)
 
 
+def computed(key: Hashable, compute: Callable[[], T]) -> T:
+    """What follows from `key` alone, whatever the project; computed where it is not there."""
+    known: T | None = _computed().get(key)
+    if known is None:
+        known = compute()
+        _computed().put(key, known)
+    return known
+
+
 def use(project: str) -> None:
     """Note that a project is used; the memory of those used longest ago is given back."""
     for gone in _store().use(project, registry().working() | pool().wanted()):
@@ -125,11 +135,10 @@ def _store() -> Store:
 
 
 @st.cache_resource(show_spinner=False)
+def _computed() -> Recent[Any]:
+    return Recent(COMPUTED)
+
+
+@st.cache_resource(show_spinner=False)
 def _turn() -> threading.Lock:
     return threading.Lock()
-
-
-@st.cache_resource(show_spinner=False, max_entries=64)
-def keep(key: tuple[Any, ...]) -> dict[str, Any]:
-    """A place to keep what follows from `key` alone, whatever the project; for the Playground."""
-    return {}
