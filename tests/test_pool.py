@@ -13,10 +13,10 @@ from core.errors import DataError
 from core.progress import Progress, ProgressFn
 from tests.support import until
 from ui.jobs import NO_THREAD, Job, State, stop_all
-from ui.pool import LAPSE, Key, Kind, Pool, Subscriber
+from ui.pool import LAPSE, Measurement, Pool, ResultKey, Subscriber
 
-KIND: Kind[str] = Kind(name="effect", lane="one", keep=3)
-OTHER: Kind[str] = Kind(name="whole", lane="one")
+KIND: Measurement[str] = Measurement(name="effect", lane="one", keep=3)
+OTHER: Measurement[str] = Measurement(name="whole", lane="one")
 TAB, TAB_2 = Subscriber("first", "effect"), Subscriber("second", "effect")
 TITLE = "measuring"
 
@@ -33,7 +33,9 @@ class Bench:
     def gate(self, token: str) -> threading.Event:
         return self.gates.setdefault(token, threading.Event())
 
-    def ask(self, who: Subscriber, token: str, kind: Kind[str] = KIND, project: str = "p") -> Job[str] | None:
+    def ask(
+        self, who: Subscriber, token: str, kind: Measurement[str] = KIND, project: str = "p"
+    ) -> Job[str] | None:
         """Ask for a token, as a page does when it is drawn."""
 
         def work(tell: ProgressFn) -> str:
@@ -42,15 +44,15 @@ class Bench:
             tell(Progress(done=0, total=0))  # where it is told to stop
             return f"result of {token}"
 
-        return self.pool.request(who, Key(project, kind, token), TITLE, work)
+        return self.pool.request(who, ResultKey(project, kind, token), TITLE, work)
 
     def let_go(self, *tokens: str) -> None:
         for token in tokens:
             self.gate(token).set()
 
-    def result(self, token: str, kind: Kind[str] = KIND, project: str = "p") -> str | None:
+    def result(self, token: str, kind: Measurement[str] = KIND, project: str = "p") -> str | None:
         """What is there in the end."""
-        job = self.pool.wait(Key(project, kind, token), 10)
+        job = self.pool.wait(ResultKey(project, kind, token), 10)
         return job.result if job is not None else None
 
     def began(self, *tokens: str) -> None:
@@ -93,7 +95,7 @@ def test_tabs_that_poll_by_themselves_make_progress() -> None:
             return token
 
         for token in tokens:
-            while (job := pool.request(who, Key("p", KIND, token), TITLE, work)) is None:
+            while (job := pool.request(who, ResultKey("p", KIND, token), TITLE, work)) is None:
                 time.sleep(0.005)
             found.append(str(job.result))
 
@@ -125,7 +127,7 @@ def test_what_ended_before_it_could_be_stopped_is_not_run_again(bench: Bench) ->
         bench.gate("deaf").wait(20)
         return "done"
 
-    key = Key("p", KIND, "deaf")
+    key = ResultKey("p", KIND, "deaf")
     bench.pool.request(TAB, key, TITLE, work)
     bench.began("deaf")
     bench.ask(TAB, "b")
@@ -192,7 +194,7 @@ def test_work_that_nobody_waits_for_ends_where_nothing_else_does() -> None:
     bench.now += 10 * LAPSE
     assert bench.pool.wanted() == set()
     bench.let_go("x")
-    bench.ask(TAB_2, "x", Kind(name="live", lane="two"))  # does not need the thread
+    bench.ask(TAB_2, "x", Measurement(name="live", lane="two"))  # does not need the thread
     bench.let_go("a")
     assert bench.result("a") == "result of a"
     assert stop_all(20)
@@ -239,7 +241,7 @@ def test_a_session_has_one_run_at_a_time_while_others_use_the_free_threads() -> 
 def test_lanes_do_not_wait_for_each_other() -> None:
     bench = Bench(one=1, two=1)
     bench.ask(TAB, "slow")
-    apart: Kind[str] = Kind(name="live", lane="two")
+    apart: Measurement[str] = Measurement(name="live", lane="two")
     bench.let_go("a")
     bench.ask(TAB_2, "a", apart)
     assert bench.result("a", apart) == "result of a"
@@ -251,7 +253,7 @@ def test_a_failure_is_an_answer_too(bench: Bench) -> None:
     def work(_tell: ProgressFn) -> str:
         raise DataError("broken")
 
-    key = Key("p", KIND, "a")
+    key = ResultKey("p", KIND, "a")
     bench.pool.request(TAB, key, TITLE, work)
     done = bench.pool.wait(key, 10)
     assert done is not None
@@ -278,7 +280,7 @@ def test_old_results_make_room(bench: Bench) -> None:
         bench.let_go(token)
         bench.ask(TAB, token)
         assert bench.result(token) is not None
-    there = [bench.pool.peek(Key("p", KIND, token)) is not None for token in "abcd"]
+    there = [bench.pool.peek(ResultKey("p", KIND, token)) is not None for token in "abcd"]
     assert there == [False, True, True, True]
 
 
@@ -306,7 +308,7 @@ def test_a_run_that_outlives_its_project_is_no_answer_for_the_next_of_that_name(
         bench.gate("old").wait(20)
         return "of the old project"
 
-    key = Key("p", KIND, "same token")
+    key = ResultKey("p", KIND, "same token")
     bench.pool.request(TAB, key, TITLE, work)
     bench.began("old")
     bench.pool.forget("p")
@@ -324,8 +326,8 @@ def test_what_is_stopped_with_the_server_is_not_begun_again() -> None:
             tell(Progress(done=0, total=0))
             time.sleep(0.002)
 
-    bench.pool.request(TAB, Key("p", KIND, "a"), TITLE, work)
-    bench.pool.request(TAB_2, Key("p", KIND, "b"), TITLE, work)  # waits for its turn
+    bench.pool.request(TAB, ResultKey("p", KIND, "a"), TITLE, work)
+    bench.pool.request(TAB_2, ResultKey("p", KIND, "b"), TITLE, work)  # waits for its turn
     until(lambda: begun == [1])
     assert stop_all(20)
     assert len(begun) <= 2  # what waited may have been begun, and was stopped too

@@ -20,16 +20,16 @@ from ui.blame import explained
 from ui.cached import IN_TURN, LIVE
 from ui.exporting import Verified
 from ui.measure import Case, Halves, References
-from ui.pool import Key, Kind, Subscriber
+from ui.pool import Measurement, ResultKey, Subscriber
 from ui.recent import Recent
 from ui.rows import Row, layer_rows
 from ui.state import HELD, Session, recipe_token, start
 
-EFFECT: Kind[Preview] = Kind(name="effect", lane=LIVE)
-LOCAL: Kind[dict[str, LayerError]] = Kind(name="local", lane=IN_TURN)
-WHOLE: Kind[Comparison] = Kind(name="whole", lane=IN_TURN)
-HALVES: Kind[Halves] = Kind(name="halves", lane=IN_TURN)
-VERIFIED: Kind[Verified] = Kind(name="verified", lane=IN_TURN, keep=2)  # as large as the model
+EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
+LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
+WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
+HALVES: Measurement[Halves] = Measurement(name="halves", lane=IN_TURN)
+VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
 SESSION = "session_id"  # session state: what tells this session from others
 RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
 T = TypeVar("T")
@@ -160,29 +160,29 @@ def _finals(now: Session) -> fixes.Finals:
 # --- what has been asked for ---
 
 
-def ready(now: Session, kinds: tuple[Kind[Any], ...]) -> frozenset[str]:
+def ready(now: Session, kinds: tuple[Measurement[Any], ...]) -> frozenset[str]:
     """Those kinds of figures that are there for the shown recipe."""
     return frozenset(kind.name for kind in kinds if cached.pool().peek(key_of(kind, now)) is not None)
 
 
-def waiting(kinds: tuple[Kind[Any], ...]) -> bool:
+def waiting(kinds: tuple[Measurement[Any], ...]) -> bool:
     """Whether figures that this session asked for are on their way; shows that it still wants them."""
     on_their_way = [cached.pool().waits(_subscriber(kind)) for kind in kinds]
     return any(on_their_way)
 
 
-def key_of(kind: Kind[T], now: Session) -> Key[T]:
+def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     """What a figure depends on."""
-    return Key(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
+    return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
-def _subscriber(kind: Kind[Any]) -> Subscriber:
+def _subscriber(kind: Measurement[Any]) -> Subscriber:
     session: str = st.session_state.setdefault(SESSION, uuid.uuid4().hex)
     return Subscriber(session, kind.name)
 
 
 def _measured(
-    kind: Kind[T], now: Session, work: Callable[[Case, ProgressFn], T], patience: float = 0.0
+    kind: Measurement[T], now: Session, work: Callable[[Case, ProgressFn], T], patience: float = 0.0
 ) -> Live[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
     few = now.workspace.preview

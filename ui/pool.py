@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind(Generic[T]):
+class Measurement(Generic[T]):
     """A kind of measurement, whose results are of type `T`."""
 
     name: str
@@ -31,11 +31,11 @@ class Kind(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Key(Generic[T]):
+class ResultKey(Generic[T]):
     """What is measured, and all that the result depends on."""
 
     project: str
-    kind: Kind[T]
+    kind: Measurement[T]
     token: Hashable
 
 
@@ -49,7 +49,7 @@ class Subscriber:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    key: Key[Any]
+    key: ResultKey[Any]
     title: str
     work: Work[Any]
     number: int
@@ -61,7 +61,7 @@ class _Request:
 
 @dataclass(slots=True)
 class _Interest:
-    key: Key[Any]
+    key: ResultKey[Any]
     seen: float  # when the subscriber polled last
 
 
@@ -79,14 +79,14 @@ class Pool:
             clock: Seconds; what `LAPSE` is measured by.
         """
         self._lanes, self._clock = dict(lanes), clock
-        self._results: dict[str, dict[Kind[Any], Recent[Job[Any]]]] = {}  # by project
-        self._requests: dict[Key[Any], _Request] = {}  # that wait or are in work
+        self._results: dict[str, dict[Measurement[Any], Recent[Job[Any]]]] = {}  # by project
+        self._requests: dict[ResultKey[Any], _Request] = {}  # that wait or are in work
         self._interests: dict[Subscriber, _Interest] = {}
         self._turns: Recent[int] = Recent(SESSIONS)  # when a session was served last, counted in runs
         self._numbers = itertools.count(1)
         self._changed = threading.Condition()  # with the lock of all the above
 
-    def request(self, who: Subscriber, key: Key[T], title: str, work: Work[T]) -> Job[T] | None:
+    def request(self, who: Subscriber, key: ResultKey[T], title: str, work: Work[T]) -> Job[T] | None:
         """The job of `key` once it is done or has failed; None while it waits or runs (it is started)."""
         with self._changed:
             self._interests.pop(who, None)
@@ -111,12 +111,12 @@ class Pool:
             self._arrange()
             return True
 
-    def peek(self, key: Key[T]) -> Job[T] | None:
+    def peek(self, key: ResultKey[T]) -> Job[T] | None:
         """The job of `key` once it is done or has failed, without asking for it."""
         with self._changed:
             return self._result(key)
 
-    def wait(self, key: Key[T], seconds: float) -> Job[T] | None:
+    def wait(self, key: ResultKey[T], seconds: float) -> Job[T] | None:
         """As `peek`, after at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: key not in self._requests, seconds)
@@ -145,11 +145,11 @@ class Pool:
             self._arrange()
             return running
 
-    def _result(self, key: Key[T]) -> Job[T] | None:
+    def _result(self, key: ResultKey[T]) -> Job[T] | None:
         kept = self._results.get(key.project, {}).get(key.kind)
         return kept.get(key.token) if kept is not None else None
 
-    def _interested(self) -> Iterator[tuple[Subscriber, Key[Any]]]:
+    def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[Any]]]:
         """Who waits for what, without those who are gone."""
         now = self._clock()
         return ((w, i.key) for w, i in list(self._interests.items()) if now - i.seen <= LAPSE)

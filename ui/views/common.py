@@ -12,7 +12,7 @@ from core.project import Project
 from ui import measured, state, text
 from ui.components.refresh import signal, tick
 from ui.jobs import Job, State
-from ui.pool import Kind
+from ui.pool import Measurement
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")
@@ -215,7 +215,7 @@ def _leave() -> None:
     st.session_state["go"] = "open"
 
 
-def polling(active: bool, *kinds: Kind[Any]) -> None:
+def polling(active: bool, *kinds: Measurement[Any]) -> None:
     """Redraw the page whenever one of its figures is there, as long as one is under way.
 
     Args:
@@ -228,7 +228,7 @@ def polling(active: bool, *kinds: Kind[Any]) -> None:
             poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
 
 
-def _poll(token: str, kinds: tuple[Kind[Any], ...], before: frozenset[str]) -> None:
+def _poll(token: str, kinds: tuple[Measurement[Any], ...], before: frozenset[str]) -> None:
     now = state.session()
     shown = "" if now is None else state.recipe_token(now.recipe)
     there = frozenset() if now is None else measured.ready(now, kinds)
