@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from core import project as projects
 from core.project import Project
 from core.recipe import Recipe
-from ui import jobs
+from ui import jobs, state
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {
@@ -82,3 +82,34 @@ def recipe(app: AppTest) -> Recipe:
 def shown(app: AppTest, kind: str, name: str) -> Any:
     """The widget that follows the recipe under that name; a program's change makes it a new one."""
     return next(w for w in getattr(app, kind) if re.fullmatch(rf"{re.escape(name)}_\d+", w.key or ""))
+
+
+class Tab:
+    """A browser tab without a browser: its session, for what lies beneath the pages.
+
+    Inside `with tab:`, the functions of `ui` act for this tab.
+    """
+
+    def __init__(self, project: Project | None = None) -> None:
+        self.state: dict[str, Any] = {}
+        self.address: dict[str, str] = {} if project is None else {state.ADDRESS: project.id}
+        self._before = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Tab:
+        self._before.setattr(st, "session_state", self.state)
+        self._before.setattr(st, "query_params", self.address)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._before.undo()
+
+    def session(self) -> state.Session:
+        """The open project, once it is ready."""
+        with self:
+            job = state.job()
+            while job is not None and job.active:
+                assert job.wait(60)
+                job = state.job()
+            now = state.session()
+        assert now is not None
+        return now

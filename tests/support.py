@@ -1,4 +1,4 @@
-"""What several test files need: a running app to talk to, and the wait for Streamlit to come to rest."""
+"""What several test files need: a running app to talk to, and waits for it to come to rest."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
 
 
 def ready(page: Any, timeout: float = 60_000) -> None:

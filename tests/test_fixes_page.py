@@ -19,7 +19,7 @@ from core.targets import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
 from tests.pages import go, healthy, home, opened, recipe, start, until
-from ui import cached, fixes, opening, state
+from ui import cached, fixes, measured, opening, state, tuneruns
 
 __all__ = ["home"]  # a fixture
 
@@ -151,7 +151,8 @@ def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     job = cached.registry().get(f"{opened(ready).id}:tune")
     assert job is not None
-    growing = cached.keep(("tune", opened(ready).id))["climb"]
+    growing = cached.kept(opened(ready).id, tuneruns.Climbs).newest
+    assert growing is not None
     while len(growing.steps) < 2 and job.active:  # without drawing the page: that takes longer than a step
         job.wait(0.005)
     job.cancel()
@@ -174,12 +175,12 @@ def test_a_held_line_carries_integers_and_shifts_over(
     now = state.session()
     assert now is not None
     name = next(layer.name for layer in now.model.layers if layer.kind == "compute")
-    state.hold(now, name, Range(-1.0, 1.0))
-    held = state.following(now)
+    measured.hold(now, name, Range(-1.0, 1.0))
+    held = measured.following(now)
     assert held.encodings.activations != now.encodings.activations
     monkeypatch.setattr(fixes, "finish", lambda *_, **__: seen.append("finished"))
-    carried = state.final(held, lambda _: None)
-    done = state.finished(now)
+    carried = measured.final(held, lambda _: None)
+    done = measured.finished(now)
     assert done is not None
     assert not seen
     assert set(carried.bias_shifts) == set(done.bias_shifts)

@@ -37,9 +37,9 @@ LAYOUT = """
     sample_data
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
-    ui.mixedruns ui.remedyruns ui.sensitivityruns ui.state ui.toolruns ui.tuneruns
-    ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.opening ui.rows
-    ui.shells
+    ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.measured
+    ui.mixedruns ui.opening ui.pool ui.recent ui.remedyruns ui.rows ui.sensitivityruns ui.shells
+    ui.state ui.toolruns ui.tuneruns
     ui.tensor_view ui.text ui.warm ui.workspace
 
     ui.views

@@ -1,23 +1,19 @@
-"""Background work: found again by id, cancelled at the next report, errors in words, newest request first."""
+"""Background work: found again by id, cancelled at the next report, errors in words, always with an end."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from core.errors import DataError
-from core.progress import Progress, ProgressFn
-from ui.jobs import Job, Newest, Registry, State, stop_all
-
-
-def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.005)
+from core.progress import Cancelled, Progress, ProgressFn
+from tests.support import until
+from ui.jobs import ENDED, NO_THREAD, Job, Registry, State, acquired, stop_all
 
 
 def test_a_job_is_found_again_and_starts_once() -> None:
@@ -61,31 +57,151 @@ def test_cancel_ends_it_at_the_next_report() -> None:
     assert not job.error
 
 
-def test_only_the_newest_results_are_kept() -> None:
+def test_what_is_wanted_again_while_it_stops_is_started_again() -> None:
     registry, go = Registry(), threading.Event()
-    for id in "abc":
-        registry.submit(id, "x", lambda _tell: None)
-        until(lambda id=id: not registry.get(id).active)  # type: ignore[misc, union-attr]
-    registry.submit("running", "x", lambda _tell: go.wait(5))
-    registry.trim(1)
-    assert [registry.get(id) is not None for id in ("a", "b", "c", "running")] == [False, False, True, True]
+
+    def work(tell: ProgressFn) -> str:
+        go.wait(10)
+        tell(Progress(done=0, total=0))
+        return "result"
+
+    first = registry.restart("p", "x", work)
+    first.cancel()
+    second = registry.restart("p", "x", work)
+    assert second is not first
+    assert registry.restart("p", "x", work) is second
     go.set()
+    assert first.wait(10)
+    assert second.wait(10)
+    assert (first.state, second.result) == (State.CANCELLED, "result")
+    assert registry.get("p") is second
+
+
+def ended(registry: Registry, id: str) -> Job[None]:
+    """A job of that id that has done nothing."""
+    job = registry.submit(id, "x", lambda _tell: None)
+    assert job.wait(5)
+    return job
+
+
+def test_what_ended_is_kept_for_the_projects_in_use() -> None:
+    registry, go = Registry(), threading.Event()
+    for id in ("a", "a:tune", "b", "b:tune"):
+        ended(registry, id)
+    running = registry.submit("b:sweep", "x", lambda _tell: go.wait(5))
+    assert registry.working() == {"b"}
+    registry.retain({"a"})
+    known = [registry.get(id) is not None for id in ("a", "a:tune", "b", "b:tune", "b:sweep")]
+    assert known == [True, True, False, False, True]  # what runs is never dropped
+    go.set()
+    assert running.wait(5)
+
+
+def test_of_one_project_the_jobs_that_ended_last_are_kept() -> None:
+    registry = Registry()
+    ended(registry, "a")
+    for n in range(ENDED + 2):
+        ended(registry, f"a:layer {n}")
+    registry.retain({"a"})
+    assert [registry.get(f"a:layer {n}") is None for n in range(4)] == [True, True, False, False]
+    assert registry.get("a") is not None  # the project itself, though it ended first
+
+
+def test_a_removed_projects_jobs_are_cancelled_and_not_found_any_more() -> None:
+    registry = Registry()
+
+    def work(tell: ProgressFn) -> None:
+        while True:
+            tell(Progress(done=0, total=0))
+            time.sleep(0.005)
+
+    jobs = [registry.submit(id, "x", work) for id in ("a", "a:tune", "ab", "b")]
+    ended(registry, "a:trials")
+    assert registry.drop("a") == jobs[:2]
+    assert all(job.wait(5) and job.state is State.CANCELLED for job in jobs[:2])
+    assert [registry.get(id) for id in ("a", "a:tune", "a:trials")] == [None] * 3
+    assert [job.active for job in jobs[2:]] == [True, True]
+    assert stop_all(10)
 
 
 @pytest.mark.parametrize(
     ("error", "words"),
     [(DataError("no samples: give some"), "no samples: give some"), (KeyError("x"), "unexpected KeyError"),
-     (MemoryError(), "not enough memory")],
+     (MemoryError(), "not enough memory"), (SystemExit(3), "unexpected SystemExit"),
+     (RuntimeError("cannot schedule new futures after shutdown"), "unexpected RuntimeError")],
 )  # fmt: skip
-def test_what_goes_wrong_is_said(error: Exception, words: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_goes_wrong_is_said(error: BaseException, words: str, caplog: pytest.LogCaptureFixture) -> None:
     def work(_tell: ProgressFn) -> None:
         raise error
 
     job = Registry().submit("p", "x", work)
-    until(lambda: not job.active)
+    assert job.wait(5)
     assert job.state is State.FAILED
     assert words in job.error
     assert "Traceback" not in job.error
+
+
+def test_a_job_without_a_thread_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        job = Registry().submit("p", "x", lambda _tell: None)
+    assert job.over.is_set()
+    assert (job.state, job.error) == (State.FAILED, NO_THREAD)
+    assert stop_all(0)  # nothing is left behind
+
+
+AT_THE_END = """
+import concurrent.futures, threading, time
+from ui.jobs import Registry
+
+def work(tell):
+    while True:  # until the interpreter refuses
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            pool.submit(int)
+        time.sleep(0.01)
+
+def say():
+    print(job.wait(60), job.state.value, job.error)
+
+job = Registry().submit("p", "x", work)
+threading.Thread(target=say).start()
+"""
+
+
+def test_a_job_ends_with_the_interpreter(repo_root: Path) -> None:
+    command = [sys.executable, "-c", AT_THE_END]
+    done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "cancelled"]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wait_for_a_lock_can_be_cancelled() -> None:
+    lock, got = threading.Lock(), []
+
+    def work(tell: ProgressFn) -> None:
+        with acquired(lock, tell, "waiting for its turn"):
+            got.append(lock.locked())
+
+    with lock:
+        job = Registry().submit("p", "x", work)
+        until(lambda: job.progress.label == "waiting for its turn")
+        job.cancel()
+        assert job.wait(5)
+    assert (job.state, got) == (State.CANCELLED, [])
+    assert Registry().submit("p", "x", work).wait(5)
+    assert got == [True]
+    assert not lock.locked()
+
+
+def test_a_lock_that_comes_free_too_late_is_given_back() -> None:
+    lock, job = threading.Lock(), Job[None]("p", "x")
+    job.cancel()
+    with pytest.raises(Cancelled), acquired(lock, job.report):
+        raise AssertionError("held by what was cancelled")
+    assert not lock.locked()
 
 
 def test_time_left_shrinks_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,55 +217,8 @@ def test_time_left_shrinks_with_progress(monkeypatch: pytest.MonkeyPatch) -> Non
     assert job.seconds_left is None
 
 
-def test_only_the_newest_request_counts() -> None:
-    newest, go, ran = Newest(), threading.Event(), []
-
-    def work(name: str, wait: bool = False) -> Callable[[ProgressFn], str]:
-        def run(tell: ProgressFn) -> str:
-            ran.append(name)
-            if wait:
-                go.wait(5)
-                tell(Progress(done=0, total=0))  # told to stop here
-            return name
-
-        return run
-
-    assert newest.request("a", "t", work("a", wait=True)) is None
-    until(lambda: ran == ["a"])
-    assert newest.request("b", "t", work("b")) is None
-    assert newest.request("c", "t", work("c")) is None
-    go.set()
-    done = newest.wait("c", 5)
-    assert done is not None
-    assert done.result == "c"
-    assert ran == ["a", "c"]  # b was never started, a gave up
-    assert newest.peek("a") is None
-    assert newest.request("c", "t", work("c")) is done  # kept: undo shows it at once
-    until(lambda: not newest.busy)
-
-
-def test_a_failed_request_is_an_answer_too() -> None:
-    def work(_tell: ProgressFn) -> None:
-        raise DataError("broken")
-
-    newest = Newest()
-    newest.request("a", "t", work)
-    done = newest.wait("a", 5)
-    assert done is not None
-    assert done.error == "broken"
-
-
-def test_old_results_make_room() -> None:
-    newest = Newest(keep=2)
-    for token in "abc":
-        newest.request(token, "t", lambda _tell: 1)
-        newest.wait(token, 5)
-    assert newest.peek("a") is None
-    assert newest.peek("c") is not None
-
-
 def test_all_are_stopped_and_waited_for() -> None:
-    registry, newest = Registry(), Newest()
+    registry = Registry()
 
     def work(tell: ProgressFn) -> None:
         while True:
@@ -157,12 +226,9 @@ def test_all_are_stopped_and_waited_for() -> None:
             time.sleep(0.005)
 
     jobs = [registry.submit(name, name, work) for name in "ab"]
-    newest.request("c", "c", work)
-    newest.request("d", "d", work)  # waits for its turn
     assert stop_all(10)
     assert [job.state for job in jobs] == [State.CANCELLED] * 2
-    assert not newest.busy
-    assert not [t for t in threading.enumerate() if t.name.startswith(("job ", "newest "))]
+    assert not [t for t in threading.enumerate() if t.name.startswith("job ")]
 
 
 def test_what_does_not_stop_is_said() -> None:

@@ -129,9 +129,7 @@ def sweep(page: AppTest) -> sensitivityruns.Sweep:
     id = opened(page).id
     job = cached.registry().get(id)
     assert job is not None
-    place: dict[Any, Any] = cached.keep(("sensitivity", id, job.result.model.hash))
-    found: sensitivityruns.Sweep = place[Kind.ENABLE]
-    return found
+    return cached.kept(id, sensitivityruns.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
 
 
 def score(name: str, value: float, rank: int, **changes: Any) -> Score:

@@ -48,6 +48,7 @@ def main() -> None:
     if state.project() is None and not greeted:
         start.greet(model=given.model, data=given.data, demo=given.demo)
     st.session_state["greeted"] = True
+    state.follow()
     opened = state.project() is not None
     views = (
         ("open", "Open", "folder_open", start.render),

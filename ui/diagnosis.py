@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.causes import Cause, causes
 from core.model import Model
@@ -12,7 +11,7 @@ from core.remedies import Remedy
 from core.sensitivity.ranking import Score
 from core.statistics import Statistics
 from core.targets import Precision
-from ui import cached
+from ui.recent import Recent
 from ui.rows import Row
 from ui.text import change, decibel
 
@@ -20,6 +19,13 @@ KEPT = 24  # layers whose causes are kept between drawings of a page
 NOTHING = "Its own rounding loses nothing that its histogram or its weights would show."
 NO_REMEDY = "No change of this layer alone should win half a decibel."
 LOOK = "Run a ranking on the Sensitivity page: it looks at this layer's channels, too."
+
+
+class FirstCauses(Recent[tuple[Cause, ...]]):
+    """What matters most to layers of one model, or nothing: pages are drawn again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(KEPT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +62,23 @@ def worst(
     recipe: Recipe,
     encodings: Encodings,
     rows: Sequence[Row],
+    cache: FirstCauses,
     *,
     count: int = 3,
 ) -> list[Diagnosis]:
     """The layers that lose most on their own, worst first.
 
     A layer is judged alone (its inputs float) where that was measured, else by its output's range:
-    what it inherits from the layers before it is not its fault.
+    what it inherits from the layers before it is not its fault. `cache` belongs to model and statistics.
     """
     judged = [(row, _own_loss(row)) for row in rows if row.precision != Precision.FLOAT and not row.shared]
     known = sorted(((row, loss) for row, loss in judged if loss is not None), key=lambda pair: pair[1])
     found = []
     for row, _ in known[:count]:
-        first = _first(model, statistics, recipe, encodings, row.name)
+        causes_ = _first(model, statistics, recipe, encodings, row.name, cache)
         figure, alone = (
             (row.tensor_sqnr, "output range") if row.local_sqnr is None else (row.local_sqnr, "alone")
         )
-        causes_ = [first] if first else []
         found.append(_diagnosis(row.name, row.op, f"{decibel(figure)} {alone}", causes_, LOOK))
     return found
 
@@ -104,18 +110,17 @@ def _own_loss(row: Row) -> float | None:
 
 
 def _first(
-    model: Model, statistics: Statistics, recipe: Recipe, encodings: Encodings, layer: str
-) -> Cause | None:
-    """What matters most, from histograms and weights alone; kept, since pages are drawn again and again."""
-    place: dict[Any, Any] = cached.keep(("diagnosis", model.hash))
-    if place.get("statistics") is not statistics:
-        place.clear()
-        place["statistics"] = statistics
+    model: Model,
+    statistics: Statistics,
+    recipe: Recipe,
+    encodings: Encodings,
+    layer: str,
+    cache: FirstCauses,
+) -> tuple[Cause, ...]:
+    """What matters most, from histograms and weights alone; empty where nothing does."""
     key = (recipe.to_yaml(), layer)
-    if key not in place:
-        found = causes(model, statistics, recipe, encodings, layer)
-        for old in list(place)[1 : len(place) + 1 - KEPT]:
-            del place[old]
-        place[key] = found[0] if found else None
-    first: Cause | None = place[key]
-    return first
+    known = cache.get(key)
+    if known is None:
+        known = tuple(causes(model, statistics, recipe, encodings, layer)[:1])
+        cache.put(key, known)
+    return known

@@ -10,7 +10,8 @@ from core.recipe import Recipe, resolve
 from ui import cached
 from ui.jobs import Job, Work
 from ui.measure import MOST_SAMPLES, quantized_bytes
-from ui.state import Session, final
+from ui.measured import final
+from ui.state import Session
 from ui.workspace import Workspace
 
 CLEARLY_DB = 0.05  # a smaller change of the output's SQNR is none
@@ -69,7 +70,7 @@ class WholeRun:
         return self.recipe != self.given
 
 
-def whole_job(id: str) -> Job | None:
+def whole_job(id: str) -> Job[WholeRun] | None:
     """The job of project `id`, if it was started."""
     return cached.registry().get(f"{id}:easymodel")
 
@@ -149,6 +150,6 @@ def figures(
     return Figures(before=before, after=after, unseen=split.unseen)
 
 
-def _submit(now: Session, title: str, work: Work) -> None:
+def _submit(now: Session, title: str, work: Work[WholeRun]) -> None:
     id = f"{now.project.id}:easymodel"
     cached.registry().restart(id, title, work)

@@ -27,7 +27,7 @@ class EasyRun:
     figures: Figures | None  # of the network, before and after; None where nothing changes
 
 
-def easy_job(now: Session, layer: str) -> Job | None:
+def easy_job(now: Session, layer: str) -> Job[EasyRun] | None:
     """The layer's job, if it was started."""
     return cached.registry().get(_id(now, layer))
 

@@ -2,8 +2,7 @@
 
 import hashlib
 import threading
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from core.errors import DataError
 from core.passes.apply import PassRecord
@@ -13,7 +12,8 @@ from core.project import Project
 from core.recipe import Encodings, Recipe
 from core.tune import without_inserted
 from ui import cached
-from ui.jobs import Job
+from ui.jobs import Job, acquired
+from ui.recent import Recent
 from ui.workspace import Workspace
 
 KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
@@ -26,23 +26,30 @@ WITHOUT_DATA = (
 )
 
 
-def job(opened: Project, base: Workspace, recipe: Recipe) -> Job | None:
-    """The job that changes the float model as the recipe says; None where it says nothing of the kind.
+@dataclass(slots=True)
+class Changed:
+    """Jobs that changed a project's model, that asked for last at the end."""
 
-    Its result is `Prepared`.
-    """
+    ids: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, id: str) -> None:
+        """Note that a job is asked for; the results of those that were not for long are dropped."""
+        with self.lock:
+            ids = [*(other for other in self.ids if other != id), id]
+            old = ids[:-KEPT]
+            self.ids = [other for other in old if not cached.registry().forget(other)] + ids[-KEPT:]
+
+
+def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | None:
+    """The job that changes the float model as the recipe says; None where it says nothing of the kind."""
     if not changes_model(recipe):
         return None
-    place = cached.keep(("fixes", opened.id))
     id = _id(opened, base, recipe)
+    cached.kept(opened.id, Changed).ask(id)
     known = cached.registry().get(id)
     if known is not None:
         return known
-    made: list[str] = place.setdefault("ids", [])
-    made.append(id)
-    for old in made[:-KEPT]:
-        cached.registry().forget(old)
-    del made[:-KEPT]
 
     def work(tell: ProgressFn) -> Prepared:
         if base.samples is None:
@@ -80,8 +87,16 @@ class Final:
     records: tuple[PassRecord, ...]
 
 
+class Finals:
+    """Finished encodings of a model by the recipe's token."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()
+        self.found: Recent[Final] = Recent(FINAL)
+
+
 def final(
-    place: dict[str, Any],
+    finals: Finals,
     space: Workspace,
     recipe: Recipe,
     encodings: Encodings,
@@ -91,7 +106,7 @@ def final(
     """Apply the passes that change only the quantized model; done once for a recipe, whoever asks first.
 
     Args:
-        place: Keeps what was found, by token.
+        finals: Keeps what was found.
         space: The model as the recipe's other passes leave it.
         recipe: Names the passes.
         encodings: As resolved.
@@ -105,22 +120,13 @@ def final(
         return encodings
     if space.samples is None:
         raise DataError(WITHOUT_DATA)
-    lock: threading.Lock = place.setdefault("lock", threading.Lock())
-    while not lock.acquire(timeout=0.1):
-        report(tell, 0, 0, "waiting for another measurement")
-    try:
-        if token not in place:
+    with acquired(finals.making, tell):
+        found = finals.found.get(token)
+        if found is None:
             made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
-            place[token] = Final(encodings=made, records=records)
-            order: list[str] = place.setdefault("order", [])
-            order.append(token)
-            for old in order[:-FINAL]:
-                del place[old]
-            del order[:-FINAL]
-        found: Final = place[token]
+            found = Final(encodings=made, records=records)
+            finals.found.put(token, found)
         return found.encodings
-    finally:
-        lock.release()
 
 
 def without(recipe: Recipe) -> Recipe:

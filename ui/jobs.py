@@ -3,19 +3,25 @@
 import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from core.errors import QuantScopeError
-from core.progress import Cancelled, Progress, ProgressFn
+from core.progress import Cancelled, Progress, ProgressFn, report
 
 log = logging.getLogger("quantscope")
-_at_work: dict[threading.Thread, "Job"] = {}
+T = TypeVar("T")
+Work = Callable[[ProgressFn], T]
 
-Work = Callable[[ProgressFn], Any]
+ENDED = 64  # jobs of a project that have ended and are kept, beside the one that opened it
+LOOK = 0.1  # seconds between two looks at whether a wait was cancelled
+NO_THREAD = "this machine gives no further threads; close other programs, or start QuantScope again"
+_at_work: dict[threading.Thread, "Job[Any]"] = {}
+_at_work_lock = threading.Lock()
 
 
 class State(StrEnum):
@@ -28,7 +34,7 @@ class State(StrEnum):
 
 
 @dataclass(slots=True)
-class Job:
+class Job(Generic[T]):
     """One piece of work; written by its thread, read by pages."""
 
     id: str
@@ -38,7 +44,7 @@ class Job:
     phase_started: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    result: Any = None
+    result: T | None = None
     error: str = ""  # for the user
     stop: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
@@ -82,44 +88,94 @@ class Job:
 
 
 class Registry:
-    """Jobs by id; one of an id at a time."""
+    """Jobs by id; one of an id at a time. An id is that of a project, or that, a colon and what is done."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Job[Any]] = {}
         self._lock = threading.Lock()
 
-    def get(self, id: str) -> Job | None:
+    def get(self, id: str) -> Job[Any] | None:
         """The newest job of that id."""
-        return self._jobs.get(id)
+        with self._lock:
+            return self._jobs.get(id)
 
-    def submit(self, id: str, title: str, work: Work) -> Job:
-        """Start `work` in a thread; if a job of that id is running, that one is returned instead."""
+    def submit(self, id: str, title: str, work: Work[T]) -> Job[T]:
+        """Start `work` in a thread; if a job of that id is running, that one is returned instead.
+
+        One that was told to stop is no answer to who asks now: it ends by itself, out of sight.
+        """
         with self._lock:
             known = self._jobs.get(id)
-            if known is not None and known.active:
+            if known is not None and known.active and not known.stop.is_set():
                 return known
-            job = self._jobs[id] = Job(id, title)
-        threading.Thread(target=run, args=(job, work), name=f"job {id}", daemon=True).start()
+            job: Job[T] = Job(id, title)
+            self._jobs[id] = job
+        launch(job, work, name=f"job {id}")
         return job
 
-    def restart(self, id: str, title: str, work: Work) -> Job:
+    def restart(self, id: str, title: str, work: Work[T]) -> Job[T]:
         """As `submit`, and also where a job of that id has ended; its result is dropped."""
         self.forget(id)
         return self.submit(id, title, work)
 
-    def trim(self, keep: int) -> None:
-        """Drop the results of all but the `keep` jobs that ended last; they are made again when asked for."""
-        with self._lock:
-            ended = sorted((j.ended, j.id) for j in self._jobs.values() if j.ended is not None)
-            for _, id in ended[: max(0, len(ended) - keep)]:
-                del self._jobs[id]
-
-    def forget(self, id: str) -> None:
-        """Drop a job that has ended, with its result."""
+    def forget(self, id: str) -> bool:
+        """Drop a job that has ended, with its result; whether there is none of that id any more."""
         with self._lock:
             job = self._jobs.get(id)
-            if job is not None and not job.active:
-                del self._jobs[id]
+            if job is not None and job.active:
+                return False
+            self._jobs.pop(id, None)
+            return True
+
+    def working(self) -> set[str]:
+        """Projects with a job that runs."""
+        with self._lock:
+            return {_project(id) for id, job in self._jobs.items() if job.active}
+
+    def retain(self, projects: Collection[str]) -> None:
+        """Drop what has ended in all other projects, and what ended long ago in these."""
+        with self._lock:
+            ended: dict[str, list[str]] = {}
+            for id, job in sorted(self._jobs.items(), key=lambda entry: entry[1].ended or 0.0):
+                if not job.active:
+                    ended.setdefault(_project(id), []).append(id)
+            for project, ids in ended.items():
+                others = [id for id in ids if id != project]
+                for id in others[: max(0, len(others) - ENDED)] if project in projects else ids:
+                    del self._jobs[id]
+
+    def drop(self, project: str) -> list[Job[Any]]:
+        """Cancel what runs for a project and drop all its jobs; those that still run are returned."""
+        with self._lock:
+            gone = [self._jobs.pop(id) for id in list(self._jobs) if _project(id) == project]
+        running = [job for job in gone if job.active]
+        for job in running:
+            job.cancel()
+        return running
+
+
+def _project(id: str) -> str:
+    return id.partition(":")[0]
+
+
+@contextmanager
+def acquired(
+    lock: threading.Lock, tell: ProgressFn | None, label: str = "waiting for another measurement"
+) -> Iterator[None]:
+    """Hold a lock that others may hold for minutes; the wait for it can be cancelled.
+
+    Args:
+        lock: Is released at the end.
+        tell: Told again and again what is waited for; may raise `Cancelled`.
+        label: What is waited for.
+    """
+    while not lock.acquire(timeout=LOOK):
+        report(tell, 0, 0, label)
+    try:
+        report(tell, 0, 0)  # it may have been cancelled during the last of the wait
+        yield
+    finally:
+        lock.release()
 
 
 def stop_all(seconds: float) -> bool:
@@ -128,105 +184,90 @@ def stop_all(seconds: float) -> bool:
     A process that ends while its daemon threads compute in native code is aborted by the C++ runtime.
     """
     end = time.monotonic() + seconds
-    while (left := list(_at_work.items())) and time.monotonic() < end:
-        for thread, job in left:
+    told: set[threading.Thread] = set()
+    while (left := _working()) and time.monotonic() < end:  # where one ends, one that waited may begin
+        for thread, job in left.items():
+            told.add(thread)
             job.cancel()
-            thread.join(0.1)  # a worker may go on to what waits
-    return not _at_work
+        next(iter(left.values())).wait(min(LOOK, max(0.0, end - time.monotonic())))
+    for thread in told - _working().keys():
+        thread.join(max(0.0, end - time.monotonic()))
+    return not _working()
 
 
-def run(job: Job, work: Work) -> None:
-    """Do the work of a job and write down how it ended."""
-    _at_work[threading.current_thread()] = job
+def _working() -> dict[threading.Thread, Job[Any]]:
+    with _at_work_lock:
+        return dict(_at_work)
+
+
+def launch(job: Job[T], work: Work[T], *, name: str, after: Callable[[], None] = lambda: None) -> bool:
+    """Do the work of a job in a thread of its own.
+
+    Args:
+        job: Ends in a final state, whatever happens.
+        work: Is given the job's progress callback.
+        name: Of the thread.
+        after: Called in the thread when the job has ended. What it launches is known to `stop_all` before
+            this job is out of its sight.
+
+    Returns:
+        Whether there is a thread; without one, the job has failed and `after` is not called.
+    """
+
+    def body() -> None:
+        try:
+            _run(job, work)
+            after()
+        finally:
+            with _at_work_lock:
+                del _at_work[threading.current_thread()]
+
+    thread = threading.Thread(target=body, name=name, daemon=True)
+    with _at_work_lock:
+        _at_work[thread] = job
     try:
-        _run(job, work)
-    finally:
-        del _at_work[threading.current_thread()]
+        thread.start()
+    except RuntimeError:  # none is to be had, or the interpreter ends
+        with _at_work_lock:
+            del _at_work[thread]
+        _end(job, State.FAILED, NO_THREAD)
+        return False
+    return True
 
 
-def _run(job: Job, work: Work) -> None:
+def _run(job: Job[T], work: Work[T]) -> None:
+    state, error = State.FAILED, ""
     try:
         job.result = work(job.report)
         state = State.DONE
     except Cancelled:
         state = State.CANCELLED
-    except QuantScopeError as error:
-        job.error, state = str(error), State.FAILED
+    except QuantScopeError as failure:
+        error = str(failure)
     except MemoryError:
-        job.error = "this machine has not enough memory for it; use fewer samples or a smaller model"
-        state = State.FAILED
-    except Exception as error:
-        if "new futures after" in str(error):
-            return  # the server is being stopped
-        log.exception("job %s failed", job.id)
-        job.error = f"unexpected {type(error).__name__}: {error} (the server's log has the details)"
-        state = State.FAILED
+        error = "this machine has not enough memory for it; use fewer samples or a smaller model"
+    except BaseException as failure:  # SystemExit too: a thread that ends must not leave a job that runs
+        if _interpreter_ends():
+            state = State.CANCELLED  # it failed since the server is being stopped
+        else:
+            log.exception("job %s failed", job.id)
+            error = f"unexpected {type(failure).__name__}: {failure} (the server's log has the details)"
+    finally:
+        _end(job, state, error)
+
+
+def _end(job: Job[Any], state: State, error: str) -> None:
+    job.error = error
     job.ended = time.monotonic()
-    job.state = state  # last: pages look at it first
+    job.state = state  # last of what pages look at
     job.over.set()
 
 
-class Newest:
-    """One background worker for requests of which only the newest matters, as while somebody drags.
-
-    A request in work is told to stop when a newer one waits. Results are kept by token, so that undo
-    shows figures at once.
-    """
-
-    def __init__(self, keep: int = 48) -> None:
-        self._keep = keep
-        self._results: OrderedDict[Hashable, Job] = OrderedDict()
-        self._waiting: tuple[Hashable, str, Work] | None = None
-        self._current: tuple[Hashable, Job] | None = None
-        self._lock = threading.Lock()
-        self._finished = threading.Condition(self._lock)
-
-    def wait(self, token: Hashable, seconds: float) -> Job | None:
-        """The finished job of `token`, waited for no longer than `seconds`."""
-        with self._finished:
-            self._finished.wait_for(lambda: token in self._results, seconds)
-            return self._results.get(token)
-
-    def request(self, token: Hashable, title: str, work: Work) -> Job | None:
-        """The finished job of `token`; None while it waits or runs (it is started as needed)."""
-        with self._lock:
-            if (known := self._results.get(token)) is not None:
-                self._results.move_to_end(token)
-                return known
-            if self._current is not None and self._current[0] == token:
-                self._waiting = None
-                return None
-            self._waiting = (token, title, work)
-            if self._current is None:
-                self._current = (None, Job("", ""))
-                threading.Thread(target=self._serve, name=f"newest {title}", daemon=True).start()
-            else:
-                self._current[1].cancel()
-            return None
-
-    def peek(self, token: Hashable) -> Job | None:
-        """The finished job of `token`, without asking for it."""
-        return self._results.get(token)
-
-    @property
-    def busy(self) -> bool:
-        """True while a request waits or is in work."""
-        return self._current is not None
-
-    def _serve(self) -> None:
-        while True:
-            with self._lock:
-                if self._waiting is None:
-                    self._current = None
-                    return
-                token, title, work = self._waiting
-                self._waiting = None
-                job = Job(str(token), title)
-                self._current = (token, job)
-            run(job, work)
-            with self._lock:
-                if job.state is not State.CANCELLED:
-                    self._results[token] = job
-                    while len(self._results) > self._keep:
-                        self._results.popitem(last=False)
-                    self._finished.notify_all()
+def _interpreter_ends() -> bool:
+    """Whether the interpreter is being shut down; it then refuses work to every executor."""
+    try:
+        with ThreadPoolExecutor(1) as probe:
+            probe.submit(int)
+    except RuntimeError:
+        return True
+    return False

@@ -1,7 +1,7 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
+import threading
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,10 @@ from core.qdq import quantize_model
 from core.recipe import Encodings
 from core.samples import Samples
 from core.sources.labels import IGNORED
+from ui.jobs import acquired
+from ui.recent import Recent
 
+REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo
 FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
 CLASS_ROWS = 2000  # that are looked at for the classes there are
 GUESSED = 1.5  # times what chance gives: still no better than a guess
@@ -52,11 +55,19 @@ def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
     return found.rows >= FEW_ROWS and found.float_top1 <= GUESSED / classes
 
 
+class References:
+    """What float models of a project compute; each is run once, for whoever asks first."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()  # two at a time would need the memory of both
+        self.found: Recent[FloatReference] = Recent(REFERENCES)  # by the model's hash
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What is measured."""
 
-    place: dict[str, Any]  # keeps what the float model computes
+    references: References  # keeps what float models compute
     original: Model  # as opened; what outputs are compared with
     model: Model  # as the recipe's model fixes leave it; what layers are compared with
     encodings: Encodings
@@ -73,15 +84,20 @@ def reference(case: Case, progress: ProgressFn) -> FloatReference:
 
     Outputs are those of the original model, so that what a fix changes in float counts as error too.
     """
-    if "reference" not in case.place:
+    known = case.references.found.get(case.model.hash)
+    if known is not None:
+        return known
+    with acquired(case.references.making, progress):
+        known = case.references.found.get(case.model.hash)  # who held the lock may have made it
+        if known is not None:
+            return known
         samples, count = case.samples, len(case.samples)
         found = float_reference(case.model, samples, count=count, progress=progress)
         if case.model is not case.original:
             first = float_reference(case.original, samples, count=len(found), layers=False, progress=progress)
             found = replace(found, outputs=first.outputs)
-        case.place["reference"] = found
-    known: FloatReference = case.place["reference"]
-    return known
+        case.references.found.put(case.model.hash, found)
+        return found
 
 
 def effect(case: Case, progress: ProgressFn) -> Preview:

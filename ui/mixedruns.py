@@ -18,8 +18,8 @@ class Found:
     front: Front
 
 
-def job(id: str) -> Job | None:
-    """The newest job of project `id`; its result is `Found`."""
+def job(id: str) -> Job[Found] | None:
+    """The newest job of project `id`."""
     return cached.registry().get(f"{id}:mixed")
 
 

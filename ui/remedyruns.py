@@ -1,8 +1,8 @@
 """Remedies measured in the background, on samples that were used for nothing else; results are kept."""
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from core.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
 from core.errors import QuantScopeError
@@ -25,18 +25,22 @@ class Board:
     refused: dict[Key, str] = field(default_factory=dict)  # why one could not be measured
     plain: dict[str, Effect] = field(default_factory=dict)  # of recipes without remedies
     bench: Bench | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of `waiting`
 
     @property
     def done(self) -> int:
         """How many have ended, however they ended."""
         return len(self.trials) + len(self.refused)
 
+    def first(self) -> tuple[Key, tuple[Recipe, Remedy]] | None:
+        """What has waited longest, if anything waits."""
+        with self.lock:
+            return next(iter(self.waiting.items()), None)
+
 
 def board(now: Session) -> Board:
     """What has been measured in the project."""
-    place: dict[str, Any] = cached.keep(("remedies", now.project.id, now.opened.model.hash))
-    found: Board = place.setdefault("board", Board())
-    return found
+    return cached.kept(now.project.id, Board, now.opened.model.hash)
 
 
 def key(token: str, remedy: Remedy) -> Key:
@@ -44,7 +48,7 @@ def key(token: str, remedy: Remedy) -> Key:
     return token, "" if remedy.fix else remedy.layer, remedy.label
 
 
-def job(now: Session) -> Job | None:
+def job(now: Session) -> Job[None] | None:
     """The newest job of the project."""
     return cached.registry().get(_id(now))
 
@@ -56,7 +60,8 @@ def want(now: Session, remedies: Iterable[Remedy]) -> None:
         place = key(token, remedy)
         if place not in found.trials:
             found.refused.pop(place, None)
-            found.waiting.setdefault(place, (now.recipe, remedy))
+            with found.lock:
+                found.waiting.setdefault(place, (now.recipe, remedy))
     pump(now)
 
 
@@ -68,22 +73,18 @@ def pump(now: Session) -> None:
     space = now.opened
 
     def work(tell: ProgressFn) -> None:
-        turn = cached.turn()
-        while not turn.acquire(timeout=0.2):
-            report(tell, 0, 0, "waiting for another measurement")
-        try:
+        with cached.turn(tell):
             if found.bench is None:
                 parts = split_parts(space.samples, space.evaluation, 1)
                 found.bench = bench(space.model, parts, space.statistics, progress=tell)
             done = 0
-            while found.waiting:
-                place, (recipe, remedy) = next(iter(found.waiting.items()))
+            while (first := found.first()) is not None:
+                place, (recipe, remedy) = first
                 report(tell, done, done + len(found.waiting), remedy.label)
                 _measure(found, found.bench, place, recipe, remedy, tell)
-                found.waiting.pop(place, None)
+                with found.lock:
+                    found.waiting.pop(place, None)
                 done += 1
-        finally:
-            turn.release()
 
     cached.registry().restart(_id(now), "Measuring remedies", work)
 
@@ -107,7 +108,9 @@ def _measure(
 
 def cancel(now: Session) -> None:
     """Stop; what was measured stays."""
-    board(now).waiting.clear()
+    found = board(now)
+    with found.lock:
+        found.waiting.clear()
     running = job(now)
     if running is not None:
         running.cancel()

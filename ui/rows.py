@@ -12,6 +12,7 @@ from core.recipe import Encodings, Recipe
 from core.statistics import Statistics
 from core.targets import Precision
 from core.thresholds import FLAGS, RangeError, Search, errors_at
+from ui.recent import Recent
 from ui.tensor_view import LABELS, clipped
 from ui.text import cosine
 
@@ -61,7 +62,7 @@ def layer_rows(
     *,
     cumulative: Sequence[LayerError] = (),
     local: Mapping[str, LayerError] | None = None,
-    cache: dict[object, RangeError] | None = None,
+    cache: Recent[RangeError] | None = None,
 ) -> list[Row]:
     """A row for each layer, in order.
 
@@ -76,7 +77,7 @@ def layer_rows(
     """
     measured = {error.layer: error.cumulative for error in cumulative}
     alone = {name: error.local for name, error in (local or {}).items()}
-    known: dict[object, RangeError] = {} if cache is None else cache
+    known: Recent[RangeError] = Recent(len(model.layers)) if cache is None else cache
     rows = [
         _row(
             layer,
@@ -101,7 +102,7 @@ def _row(
     encodings: Encodings,
     cumulative: TensorError | None,
     local: TensorError | None,
-    cache: dict[object, RangeError],
+    cache: Recent[RangeError],
 ) -> Row:
     placement = encodings.placement
     source = placement.sources.get(layer.output, layer.output)
@@ -144,16 +145,18 @@ def _clipped(
 
 
 def _error(
-    tensor: str, statistics: Statistics, encodings: Encodings, cache: dict[object, RangeError]
+    tensor: str, statistics: Statistics, encodings: Encodings, cache: Recent[RangeError]
 ) -> RangeError | None:
     """Error of a tensor under its search's range, remembered."""
     histogram, found = statistics.histograms.get(tensor), encodings.searches.get(tensor)
     if histogram is None or found is None:
         return None
     key = (tensor, encodings.keys.get(tensor), found.range)
-    if key not in cache:
-        cache[key] = errors_at(histogram, found.range, encodings.specs[tensor])
-    return cache[key]
+    known = cache.get(key)
+    if known is None:
+        known = errors_at(histogram, found.range, encodings.specs[tensor])
+        cache.put(key, known)
+    return known
 
 
 def _flagged(rows: list[Row], encodings: Encodings, model: Model) -> list[Row]:

@@ -1,9 +1,9 @@
 """Sensitivity runs in the background: shown as they finish, kept on cancel, not repeated after an edit."""
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from core.causes import Cause, diagnose
 from core.causes.trials import rankable, split_parts
@@ -17,7 +17,8 @@ from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
 from ui import cached
 from ui.jobs import Job
-from ui.state import Session, final, recipe_token, rows
+from ui.measured import final, rows
+from ui.state import Session, recipe_token
 
 DIAGNOSED = 3  # layers, for each metric, where none is flagged
 MOST_DIAGNOSED = 12  # flagged ones
@@ -50,15 +51,25 @@ class Sweep:
         return len(self.runs) == self.total
 
 
-def job(now: Session) -> Job | None:
+@dataclass(slots=True, kw_only=True)
+class Sweeps:
+    """Rankings of one model, and the runs that they were made of."""
+
+    by_kind: dict[Kind, Sweep] = field(default_factory=dict)
+    newest: Sweep | None = None
+    runs: dict[str, Run] = field(default_factory=dict)  # by key; written by one job at a time
+    pace: float | None = None  # seconds that a run took the last time
+    lock: threading.Lock = field(default_factory=threading.Lock)  # while one is started
+
+
+def job(now: Session) -> Job[Sweep] | None:
     """The newest job of the project."""
     return cached.registry().get(_id(now))
 
 
 def sweep(now: Session, kind: Kind) -> Sweep | None:
     """What has been run of a kind, with this or an earlier recipe."""
-    found: Sweep | None = _place(now).get(kind)
-    return found
+    return _sweeps(now).by_kind.get(kind)
 
 
 def ranked(now: Session) -> Sweep | None:
@@ -70,8 +81,7 @@ def ranked(now: Session) -> Sweep | None:
 
 def newest(now: Session) -> Sweep | None:
     """What was started last."""
-    kind = _place(now).get("newest")
-    return None if kind is None else sweep(now, kind)
+    return _sweeps(now).newest
 
 
 def most(now: Session) -> int:
@@ -88,16 +98,15 @@ def subjects(now: Session, kind: Kind) -> int:
 
 def pace(now: Session) -> float | None:
     """Seconds that a run took the last time; None before the first."""
-    found: float | None = _place(now).get("pace")
-    return found
+    return _sweeps(now).pace
 
 
 def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     """Run a ranking of the shown recipe, on samples that will not judge its remedies."""
-    space, running = now.opened, job(now)
-    if space.judged is None or (running is not None and running.active):
+    space = now.opened
+    if space.judged is None:
         return
-    model, place = now.model, _place(now)
+    model, sweeps = now.model, _sweeps(now)
     kinds = (*HALVES, kind)
     growing = Sweep(
         token=recipe_token(now.recipe),
@@ -105,14 +114,10 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
         samples=min(count, most(now)),
         subjects=subjects(now, kind),
     )
-    order = _likely(now)
-    known: dict[str, Run] = place.setdefault("runs", {})
+    order, known = _likely(now), sweeps.runs
 
     def work(tell: ProgressFn) -> Sweep:
-        turn = cached.turn()
-        while not turn.acquire(timeout=0.2):
-            tell(Progress(done=0, total=0, label="waiting for another measurement"))
-        try:
+        with cached.turn(tell):
             done = tuple(known.values())
             exported = final(now, tell)
             tell(Progress(done=0, total=0, label="reading the data"))
@@ -127,25 +132,28 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     growing.runs.append(run)
                     fresh = len(growing.runs) - growing.repeated
                     if fresh >= growing.subjects:  # before, most of the time goes into getting ready
-                        place["pace"] = (time.monotonic() - began) / fresh
+                        sweeps.pace = (time.monotonic() - began) / fresh
             except Cancelled:
                 _explain_later(now, growing, exported, few)
                 raise
+            finally:
+                for key in list(known)[: max(0, len(known) - KEPT)]:
+                    del known[key]
             _explain(now, growing, exported, few, tell)
-        finally:
-            turn.release()
-            for key in list(known)[: max(0, len(known) - KEPT)]:
-                del known[key]
         return growing
 
-    place[kind], place["newest"] = growing, kind
-    explained = explaining(now)
-    if explained is not None:
-        explained.cancel()
-    cached.registry().restart(_id(now), "Sensitivity", work)
+    with sweeps.lock:
+        running = job(now)
+        if running is not None and running.active:  # perhaps another window was faster
+            return
+        sweeps.by_kind[kind] = sweeps.newest = growing
+        explained = explaining(now)
+        if explained is not None:
+            explained.cancel()
+        cached.registry().restart(_id(now), "Sensitivity", work)
 
 
-def explaining(now: Session) -> Job | None:
+def explaining(now: Session) -> Job[None] | None:
     """The job that looks for causes after a cancelled run."""
     return cached.registry().get(f"{_id(now)}:causes")
 
@@ -154,7 +162,7 @@ def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samp
     """Causes of what was ranked by then, in a job of its own: the cancelled one ends at once."""
 
     def work(tell: ProgressFn) -> None:
-        with cached.turn():
+        with cached.turn(tell):
             _explain(now, growing, encodings, few, tell)
 
     if growing.kind in LAYERS and growing.runs:
@@ -221,9 +229,8 @@ def _likely(now: Session) -> list[str]:
     return [name for _, name in sorted(judged)]
 
 
-def _place(now: Session) -> dict[Any, Any]:
-    place: dict[Any, Any] = cached.keep(("sensitivity", now.project.id, now.model.hash))
-    return place
+def _sweeps(now: Session) -> Sweeps:
+    return cached.kept(now.project.id, Sweeps, now.model.hash)
 
 
 def _id(now: Session) -> str:

@@ -13,8 +13,10 @@ from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_rang
 from core.recipe import Choice, Encodings, Recipe, activation_spec
 from core.statistics import Statistics
 from core.thresholds import FLAGS, Method, RangeError, Search, curves, encoding_errors, errors_at, search
+from ui.recent import Recent
 
 POINTS = 192  # of a curve over one clip line
+SEARCHED = 4096  # tensors and specs whose searches are kept
 LABELS = {
     Method.MINMAX: "MinMax",
     Method.PERCENTILE: "Percentile",
@@ -66,6 +68,13 @@ class RangeView:
     remarks: tuple[str, ...]  # what is unusual about the values
 
 
+class Searched(Recent[dict[Method, Search]]):
+    """What every automatic method chose for tensors of one model, with the specs last asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(SEARCHED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorView(RangeView):
     """One tensor as the Inspector shows it; its `choice` is the owner's."""
@@ -92,7 +101,7 @@ def view_tensor(
     recipe: Recipe,
     encodings: Encodings,
     layer: Layer,
-    searched: dict[object, dict[Method, Search]] | None = None,
+    searched: Searched | None = None,
 ) -> TensorView | None:
     """What there is to see about a layer's output; None where nothing was recorded of it.
 
@@ -108,15 +117,15 @@ def view_tensor(
     choice = recipe.choice(owner)
     spec = activation_spec(placement.target, choice)  # float: shown as int8 would be
     percentile = choice.percentile or 99.99
-    known = {} if searched is None else searched
     key = (tensor, spec, percentile)
-    if key not in known:
+    known = searched.get(key) if searched is not None else None
+    if known is None:
         shown = statistics.by_sample.get(tensor)
-        known[key] = {
-            m: search(m, histogram, spec, percentile=percentile, by_sample=shown) for m in AUTOMATIC
-        }
+        known = {m: search(m, histogram, spec, percentile=percentile, by_sample=shown) for m in AUTOMATIC}
+        if searched is not None:
+            searched.put(key, known)
     found = encodings.searches.get(tensor)
-    chosen = found if found is not None else known[key][Method.MINMAX]
+    chosen = found if found is not None else known[Method.MINMAX]
     planned = encoding_from_range(chosen.range, spec)
     encoding = encodings.activations.get(tensor) or planned
     return TensorView(
@@ -133,8 +142,8 @@ def view_tensor(
         range=chosen.range if encoding == planned else kept_range(encoding, spec),
         encoding=encoding,
         error=encoding_errors(histogram, encoding),
-        searches=known[key],
-        errors={m: errors_at(histogram, s.range, spec) for m, s in known[key].items()},
+        searches=known,
+        errors={m: errors_at(histogram, s.range, spec) for m, s in known.items()},
         reason=found.reason if found is not None else "",
         remarks=tuple(FLAGS[flag] for flag in found.flags) if found is not None else (),
     )

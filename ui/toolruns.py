@@ -24,7 +24,7 @@ class ToolRun:
     every: int  # n: every n-th value of a sample
 
 
-def tool_job(now: Session, tensor: str) -> Job | None:
+def tool_job(now: Session, tensor: str) -> Job[ToolRun] | None:
     """The job for a tensor, if it was started."""
     return cached.registry().get(_id(now, tensor))
 

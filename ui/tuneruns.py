@@ -1,15 +1,18 @@
 """Runs that look for a better recipe in the background: one default for all, auto-tune, each fix alone."""
 
+import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from core.autotune import Step, Tuned, tune
 from core.progress import ProgressFn
 from core.recipe import Recipe
-from core.tune import FixTrial, measured_default, tried_fixes
+from core.tune import FixTrial, MeasuredDefault, measured_default, tried_fixes
 from ui import cached
-from ui.jobs import Job
+from ui.jobs import Job, Work
 from ui.state import Session, recipe_token
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,6 +24,14 @@ class Climb:
     result: Tuned | None = None
 
 
+@dataclass(slots=True)
+class Climbs:
+    """Auto-tune of one project."""
+
+    newest: Climb | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # while one is started
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixTrials:
     """What each model fix does to one recipe."""
@@ -29,7 +40,7 @@ class FixTrials:
     trials: tuple[FixTrial, ...]
 
 
-def trials(id: str) -> Job | None:
+def trials(id: str) -> Job[MeasuredDefault] | None:
     """The job that tries every method as the default of project `id`, if it was started."""
     return cached.registry().get(f"{id}:trials")
 
@@ -46,10 +57,10 @@ def start_trials(now: Session) -> None:
         )
 
 
-def climb(id: str) -> tuple[Job, Climb] | None:
+def climb(id: str) -> tuple[Job[Tuned], Climb] | None:
     """Auto-tune of project `id`, if it was started."""
     job = cached.registry().get(f"{id}:tune")
-    found: Climb | None = cached.keep(("tune", id)).get("climb")
+    found = cached.kept(id, Climbs).newest
     return (job, found) if job is not None and found is not None else None
 
 
@@ -73,11 +84,15 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    cached.keep(("tune", now.project.id))["climb"] = growing
-    _submit(f"{now.project.id}:tune", "Auto-tune", work)
+    id, climbs = f"{now.project.id}:tune", cached.kept(now.project.id, Climbs)
+    with climbs.lock:
+        running = cached.registry().get(id)
+        if running is None or not running.active:  # else another window was faster
+            climbs.newest = growing
+            _submit(id, "Auto-tune", work)
 
 
-def fix_trials(id: str) -> Job | None:
+def fix_trials(id: str) -> Job[FixTrials] | None:
     """The job that tries each fix alone in project `id`, if it was started."""
     return cached.registry().get(f"{id}:fixtrials")
 
@@ -101,5 +116,5 @@ def used(recipe: Recipe, found: Tuned) -> bool:
     return recipe_token(recipe) == recipe_token(found.recipe)
 
 
-def _submit(id: str, title: str, work: Any) -> None:
+def _submit(id: str, title: str, work: Work[T]) -> None:
     cached.registry().restart(id, title, work)

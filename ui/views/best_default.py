@@ -38,7 +38,7 @@ def _begin() -> None:
         tuneruns.start_trials(now)
 
 
-def _result(now: state.Session, job: Job) -> None:
+def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
     if job.state is State.CANCELLED:
         st.info("It was cancelled before every method was measured.")
         _start("Try again")
@@ -47,7 +47,8 @@ def _result(now: state.Session, job: Job) -> None:
         st.error(text.escape(job.error), icon=":material/error:")
         _start("Try again")
         return
-    found: MeasuredDefault = job.result
+    found = job.result
+    assert found is not None  # it is done
     st.plotly_chart(trials_figure(found.trials, found.best), key="trials", config={"displayModeBar": False})
     in_use = now.recipe.default == found.best.choice
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -9,9 +9,10 @@ import streamlit as st
 
 from core.errors import QuantScopeError
 from core.project import Project
-from ui import state, text
+from ui import measured, state, text
 from ui.components.refresh import signal, tick
 from ui.jobs import Job, State
+from ui.pool import Measurement
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")
@@ -74,7 +75,9 @@ def title(name: str, help: str) -> None:
 
 
 def notice() -> None:
-    """What the last action could not do."""
+    """What the last action could not do, and what another window did."""
+    if news := state.news():
+        st.info(text.escape(news), icon=":material/sync:")
     said = st.session_state.pop("notice", None)
     if said:
         st.error(text.escape(said), icon=":material/error:")
@@ -212,18 +215,23 @@ def _leave() -> None:
     st.session_state["go"] = "open"
 
 
-def polling(active: bool) -> None:
-    """Redraw the page whenever a background measurement ends, as long as one is under way."""
+def polling(active: bool, *kinds: Measurement[Any]) -> None:
+    """Redraw the page whenever one of its figures is there, as long as one is under way.
+
+    Args:
+        active: Whether one is.
+        kinds: Those on the page; polling shows that they are still wanted.
+    """
     now = state.session()
     with st.container():  # always there, so that nothing below changes its place
         if active and now is not None:
-            poll("page", 0.25, _poll, state.recipe_token(now.recipe), state.ready(now))
+            poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
 
 
-def _poll(token: str, before: frozenset[str]) -> None:
+def _poll(token: str, kinds: tuple[Measurement[Any], ...], before: frozenset[str]) -> None:
     now = state.session()
     shown = "" if now is None else state.recipe_token(now.recipe)
-    there = frozenset() if now is None else state.ready(now)
-    busy = now is not None and state.busy(now)
-    if shown != token or there != before or not busy:
-        signal("poll", f"{shown} {sorted(there)} {busy}")
+    there = frozenset() if now is None else measured.ready(now, kinds)
+    waiting = now is not None and measured.waiting(kinds)
+    if shown != token or there != before or not waiting:
+        signal("poll", f"{shown} {sorted(there)} {waiting}")

@@ -52,8 +52,9 @@ def _begin(name: str) -> None:
         easyruns.start_easy(now, name)
 
 
-def _result(now: state.Session, layer: Layer, job: Job) -> None:
-    run: easyruns.EasyRun = job.result
+def _result(now: state.Session, layer: Layer, job: Job[easyruns.EasyRun]) -> None:
+    run = job.result
+    assert run is not None  # it is done
     current = run.token == state.recipe_token(now.recipe)
     if run.figures is not None:
         easy_model.show(run.figures)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.evaluate import Preview
 from core.layers import Layer
-from ui import state, text
+from ui import measured, state, text
 from ui.components import Card, cards
 from ui.components.refresh import signal
 from ui.views import common
@@ -14,7 +14,7 @@ PATIENCE = 0.3  # seconds
 
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
-    live = state.effect(state.following(now), patience=PATIENCE)
+    live = measured.effect(measured.following(now), patience=PATIENCE)
     if live.running:
         common.poll("effect", 0.15, _panel, layer.name, True)
     else:
@@ -24,15 +24,16 @@ def render(now: state.Session, layer: Layer) -> None:
 def _panel(name: str, waited: bool) -> None:
     now = state.session()
     if now is None:
+        signal("effect", "")  # the project is not open any more
         return
-    now = state.following(now)
-    live = state.effect(now)
+    now = measured.following(now)
+    live = measured.effect(now)
     if waited and not live.running:
         signal("effect", state.recipe_token(now.recipe))  # once: ends the polling
     if live.error:
         st.error(text.escape(live.error), icon=":material/error:")
         return
-    result: Preview | None = live.value
+    result = live.value
     few = now.workspace.preview
     samples = text.plural(len(few) if few is not None else 0, "sample")
     cards(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.targets import TARGETS, target
-from ui import exporting, state, text
+from ui import exporting, measured, state, text
 from ui.exporting import Verified
 from ui.shells import shells as shells_of_all
 from ui.views import common, saturation
@@ -17,12 +17,12 @@ def render() -> None:
     now = common.session("then the quantized model can be downloaded here.")
     if now is None:
         return
-    live, whole = state.verified(now), state.whole(now)
-    common.polling(live.running or whole.running)
+    live, whole = measured.verified(now), measured.whole(now)
+    common.polling(live.running or whole.running, measured.VERIFIED, measured.WHOLE)
     _verification(live)
     saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
-    ready: Verified | None = live.value if not live.error else None
+    ready = live.value if not live.error else None
     with st.container(border=True):
         st.markdown("**Files**")
         _target(now)
@@ -48,7 +48,7 @@ def render() -> None:
                 key="get_recipe",
                 help="All choices as text: review it, keep it in version control, replay it without the app.",
             )
-            rows, _running = state.rows(now)
+            rows, _running = measured.rows(now)
             st.download_button(
                 "Layer table",
                 data=exporting.table_csv(rows),
@@ -107,8 +107,8 @@ def _load() -> None:
         state.load_recipe(now, file.getvalue(), file.name)
 
 
-def _verification(live: state.Live) -> None:
-    found: Verified | None = live.value
+def _verification(live: measured.Live[Verified]) -> None:
+    found = live.value
     with st.container(border=True):
         if live.error:
             st.markdown(

@@ -9,7 +9,7 @@ from core.passes import PASSES, Pass, PassChoice
 from core.passes.apply import PassRecord
 from core.recipe import Recipe
 from core.tune import FixTrial, toggled
-from ui import state, text, tuneruns
+from ui import measured, state, text, tuneruns
 from ui.jobs import Job
 from ui.views import common, working
 
@@ -27,7 +27,7 @@ def render(now: state.Session) -> None:
         return
     job = tuneruns.fix_trials(now.project.id)
     known = _known(now, job)
-    records = {record.choice.name: record for record in state.records(now)}
+    records = {record.choice.name: record for record in measured.records(now)}
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:

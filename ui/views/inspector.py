@@ -9,10 +9,10 @@ from core.quant import Range, ScaleRule
 from core.recipe import Recipe
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
-from ui import cached, state, text
+from ui import cached, measured, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
-from ui.tensor_view import AUTOMATIC, LABELS, RULES, TensorView, view_tensor
+from ui.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
 from ui.views import common, details, effect_panel, tools
 
 CHART = "threshold"
@@ -33,14 +33,13 @@ def render() -> None:
     if now is None:
         return
     layer = _choose(now)
-    searched = cached.keep(("searches", now.project.id, now.model.hash))
     seen = view_tensor(
         now.model,
         now.workspace.statistics,
         now.recipe,
         now.encodings,
         layer,
-        searched.setdefault("by tensor", {}),
+        cached.kept(now.project.id, Searched, now.model.hash),
     )
     _settings(now, layer, seen)
     effect = st.container()  # drawn after the chart, which must follow a drag at once
@@ -285,7 +284,7 @@ def _chart(now: state.Session, seen: TensorView) -> None:
         readonly=not seen.quantized,
         more=tools.marks(seen) if st.session_state.get("part") == details.TOOLS else (),
     )
-    held = state.following(now) is not now
+    held = measured.following(now) is not now
     threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
 
 
@@ -296,7 +295,7 @@ def _held() -> None:
     if said is None or now is None:
         return
     range_ = Range(float(said["low"]), float(said["high"])) if "low" in said else None
-    state.hold(now, details.owner(now), range_)
+    measured.hold(now, details.owner(now), range_)
 
 
 def _dragged() -> None:

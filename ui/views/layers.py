@@ -8,7 +8,7 @@ import streamlit as st
 from core.recipe import Recipe
 from core.targets import Granularity, Precision, target
 from core.thresholds import Method
-from ui import state, text
+from ui import measured, state, text
 from ui.components.refresh import wide
 from ui.figures.errors import error_figure
 from ui.rows import Row
@@ -31,8 +31,8 @@ def render() -> None:
     now = common.session("then every layer is listed here with its strategy and its error.")
     if now is None:
         return
-    rows, running = state.rows(now)
-    common.polling(running)
+    rows, running = measured.rows(now)
+    common.polling(running, measured.EFFECT, measured.LOCAL)
     shown = _filtered(rows)
     _bulk(now, shown)
     if not shown:
@@ -42,7 +42,7 @@ def render() -> None:
     st.caption(
         f"{len(shown)} of {text.plural(len(rows), 'layer')} · *alone*: only that layer is quantized · "
         "*cumulative*: everything before it too; SQNR in dB on "
-        + state.preview_samples(now)
+        + measured.preview_samples(now)
         + (" · **measuring…**" if running else "")
     )
     flagged = [row for row in shown if row.flag]

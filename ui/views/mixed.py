@@ -41,7 +41,7 @@ def render(now: state.Session) -> None:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
             st.error(text.escape(job.error), icon=":material/error:")
-        else:
+        elif job.result is not None:
             _result(now, job.result)
 
 

@@ -7,7 +7,7 @@ from core.machine import integer_sums
 from core.sensitivity import Kind
 from core.sensitivity.ranking import Metric, ranking
 from core.targets import Precision
-from ui import diagnosis, sensitivityruns, state, text
+from ui import cached, diagnosis, measured, sensitivityruns, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
@@ -29,9 +29,15 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
-    rows, running = state.rows(now)
-    live, parts = state.whole(now), state.halves(now)
-    common.polling(live.running or parts.running or running)
+    rows, running = measured.rows(now)
+    live, parts = measured.whole(now), measured.halves(now)
+    common.polling(
+        live.running or parts.running or running,
+        measured.EFFECT,
+        measured.LOCAL,
+        measured.WHOLE,
+        measured.HALVES,
+    )
     _cards(now, live, rows)
     with st.container():  # always there
         _suspicious(now, live)
@@ -43,7 +49,7 @@ def render() -> None:
                 "the rest is set to float on *Layers*.",
                 icon=":material/info:",
             )
-    few = state.preview_samples(now)
+    few = measured.preview_samples(now)
     _halves(parts, few)
     _graph(now, rows, running)
     _worst(now, rows)
@@ -96,10 +102,10 @@ def _notes(now: state.Session) -> None:
                 st.markdown(f"- {text.escape(note)}")
 
 
-def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
+def _cards(now: state.Session, live: measured.Live[Comparison], rows: list[Row]) -> None:
     if live.error:
         st.error(text.escape(live.error), icon=":material/error:")
-    found: Comparison | None = live.value
+    found = live.value
     computed = [row for row in rows if row.kind == "compute"]
     flagged = sum(bool(row.flag) for row in rows)
     layers = Card(
@@ -139,9 +145,9 @@ def _cards(now: state.Session, live: state.Live, rows: list[Row]) -> None:
     cards([*shown, layers], key="overview_cards", least=140)
 
 
-def _suspicious(now: state.Session, live: state.Live) -> None:
+def _suspicious(now: state.Session, live: measured.Live[Comparison]) -> None:
     """Says so where the float model itself fails on the data: nothing else matters then."""
-    found: Comparison | None = live.value
+    found = live.value
     judged = now.workspace.judged
     if found is None or found.accuracy is None or judged is None or judged.labels is None:
         return
@@ -228,8 +234,8 @@ def _no_vnni(found: Latency) -> str:
     return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 
-def _halves(live: state.Live, few: str) -> None:
-    whole: Halves | None = live.value
+def _halves(live: measured.Live[Halves], few: str) -> None:
+    whole = live.value
     entries = (
         ("Weights only", whole.weights if whole else None, "activations stay float"),
         ("Activations only", whole.activations if whole else None, "weights stay float"),
@@ -250,7 +256,7 @@ def _halves(live: state.Live, few: str) -> None:
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
     with st.container(border=True):
         scale = " → ".join((":red[≤ 5 dB]", ":orange[25 dB]", ":green[≥ 45 dB]"))
-        few = state.preview_samples(now)
+        few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
         layer_graph(graph_data(rows, edges(now.model)), key="graph", on_open=_opened)
@@ -279,7 +285,13 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
             "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
         )
         found = diagnosis.worst(
-            now.model, now.workspace.statistics, now.recipe, now.encodings, rows, count=SHOWN
+            now.model,
+            now.workspace.statistics,
+            now.recipe,
+            now.encodings,
+            rows,
+            cached.kept(now.project.id, diagnosis.FirstCauses, now.model.hash),
+            count=SHOWN,
         )
     if not found:
         return

@@ -9,6 +9,7 @@ from core.distributions import DISTRIBUTIONS, draw
 from core.playground import BITS, experiment, histogram_of, sqnr_by_bits, staircase
 from core.thresholds import Method
 from core.thresholds.grids import linear_codebook
+from core.thresholds.reference import ReferenceRow
 from ui import cached, disagreement, lesson, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
@@ -73,12 +74,8 @@ def _names() -> set[str]:
 
 def _view(now: Settings) -> RangeView:
     """The drawn values with every method's choice; kept until data or type change."""
-    place = cached.keep(("playground", now.data))
-    if "histogram" not in place:
-        place["histogram"] = histogram_of(values(now))
-    return view_range(
-        place["histogram"], now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits))
-    )
+    histogram = cached.computed(("histogram", now.data), lambda: histogram_of(values(now)))
+    return view_range(histogram, now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits)))
 
 
 def values(now: Settings) -> Any:
@@ -311,10 +308,9 @@ def _before_and_after(seen: RangeView) -> None:
 
 def _bits(now: Settings, seen: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
-    place = cached.keep(("playground bits", now.data, now.signed, now.symmetric))
-    if "curves" not in place:
-        place["curves"] = sqnr_by_bits(seen.histogram, now.spec, BY_BITS)
-    curves = place["curves"]
+    curves = cached.computed(
+        ("bits", now.data, now.signed, now.symmetric), lambda: sqnr_by_bits(seen.histogram, now.spec, BY_BITS)
+    )
     with words:
         st.subheader("What a bit is worth", anchor=False)
         st.markdown(
@@ -338,13 +334,9 @@ def _tools(now: Settings, seen: RangeView) -> None:
         on_change=_keep("tools"),
         help="onnxruntime, ModelOpt, PPQ, ncnn, MNN, torch.ao and more, computed from these values.",
     )
-    rows = ()
+    rows: tuple[ReferenceRow, ...] = ()
     if now.tools:
-        place = cached.keep(("playground tools", now.data))
-        if "rows" not in place:
-            with st.spinner("Computing what other tools would choose…"):
-                place["rows"] = disagreement.compute_references(values(now))
-        rows = place["rows"]
+        rows = cached.computed(("tools", now.data), lambda: _references(now))
         st.caption(
             "Most tools think in 8 bits and have a symmetry of their own; MSE and SQNR are those of their "
             f"range in the type that is set here ({now.spec.type})."
@@ -352,16 +344,19 @@ def _tools(now: Settings, seen: RangeView) -> None:
     tools.table(seen, rows, _use_range, key="play_rows")
 
 
+def _references(now: Settings) -> tuple[ReferenceRow, ...]:
+    with st.spinner("Computing what other tools would choose…"):
+        return disagreement.compute_references(values(now))
+
+
 def _experiment(now: Settings) -> None:
-    place = cached.keep(("experiment", now.size, now.seed, now.values.get("mean"), now.values.get("sigma")))
-    if "draws" not in place:
-        place["draws"] = experiment(
-            size=now.size,
-            seeds=(now.seed, now.seed + 1, now.seed + 2),
-            mean=now.values.get("mean", 0.0),
-            sigma=now.values.get("sigma", 1.0),
-        )
-    draws = place["draws"]
+    mean, sigma = now.values.get("mean", 0.0), now.values.get("sigma", 1.0)
+    draws = cached.computed(
+        ("draws", now.size, now.seed, mean, sigma),
+        lambda: experiment(
+            size=now.size, seeds=(now.seed, now.seed + 1, now.seed + 2), mean=mean, sigma=sigma
+        ),
+    )
     with st.container(border=True):
         st.subheader("KL against ADMM: three draws of normal data", anchor=False)
         st.caption(

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.evaluate import Comparison, DefaultSession, SaturatedLayer
 from core.targets import ANY_X86, ONNXRUNTIME_CPU, target
-from ui import state, text
+from ui import measured, state, text
 from ui.components import Card, cards
 
 SHOWN = 8  # layers that lose most
@@ -46,9 +46,9 @@ def overview(now: state.Session, found: Comparison | None) -> None:
         _different(now, found, found.default, "overview")
 
 
-def export(now: state.Session, live: state.Live) -> None:
+def export(now: state.Session, live: measured.Live[Comparison]) -> None:
     """What the file does in default sessions, here and on other x86 CPUs."""
-    found: Comparison | None = live.value
+    found = live.value
     with st.container(border=True):
         if found is None:
             st.markdown("**In a default session**")

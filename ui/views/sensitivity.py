@@ -4,8 +4,8 @@ import streamlit as st
 
 from core.sensitivity import SAMPLES, Kind, Subject
 from core.sensitivity.ranking import Metric, Score, figure, ranking
+from ui import measured, state, text
 from ui import sensitivityruns as runs
-from ui import state, text
 from ui.components import Card, cards
 from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
 from ui.jobs import Job, State
@@ -275,8 +275,8 @@ def _value(value: float, metric: Metric) -> str:
 
 def _turn(now: state.Session) -> None:
     """The first layer that turns bad, where errors were measured layer by layer."""
-    whole, alone = state.effect(now), state.local(now)
-    common.polling(whole.running or alone.running)
+    whole, alone = measured.effect(now), measured.local(now)
+    common.polling(whole.running or alone.running, measured.EFFECT, measured.LOCAL)
     if whole.value is None or alone.value is None:
         if whole.running or alone.running:
             st.caption("Looking for the first layer that turns bad…")

@@ -326,12 +326,8 @@ def _confirm(id: str) -> None:
 
 def _remove(id: str) -> None:
     """Remove a project; its work ends first, which has files of it open."""
-    job = cached.registry().get(id)
-    if job is not None:
-        job.cancel()
-        job.wait(2.0)
-        cached.registry().forget(id)
     opened = state.project()
+    cached.forget(id)
     try:
         projects.delete(id)
     except QuantScopeError as error:

@@ -167,7 +167,7 @@ def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
         if job.error:
             st.error(text.escape(job.error), icon=":material/error:")
         _start(now, seen.tensor, "Try again")
-    run: toolruns.ToolRun | None = job.result if job is not None and job.state is State.DONE else None
+    run = job.result if job is not None and job.state is State.DONE else None
     table(seen, run.rows if run is not None else (), use, key="disagree")
 
 
@@ -189,8 +189,9 @@ def _begin(tensor: str) -> None:
         toolruns.start_tools(now, tensor)
 
 
-def _facts(job: Job) -> None:
-    run: toolruns.ToolRun = job.result
+def _facts(job: Job[toolruns.ToolRun]) -> None:
+    run = job.result
+    assert run is not None  # it is done
     if run.samples == run.of and run.every == 1:
         what = f"all {run.values:,} values of {text.plural(run.of, 'sample')}"
     else:

@@ -1,0 +1,309 @@
+"""What the app keeps in memory: for the projects used last, and nothing of those that were removed."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from core.evaluate import FloatReference
+from core.model import Model
+from core.progress import Progress, ProgressFn
+from core.project import Project, Source
+from core.recipe import Recipe
+from core.thresholds import Method
+from tests.graphs import model, node, randn, value
+from tests.pages import Tab
+from tests.pages import home as home  # a fixture
+from tests.support import until
+from ui import cached, measure, measured, opening, state
+from ui.cached import PROJECTS, VARIANTS, Store
+from ui.jobs import State
+from ui.measure import References
+
+CORE = 8  # models that core may keep beside, of those resolved last
+
+
+def project(folder: Path, number: int) -> Project:
+    """A project with a model of its own."""
+    path = folder / f"net{number}.onnx"
+    proto = model(
+        [
+            node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+            node("Relu", ["c"], ["y"], name="r"),
+        ],
+        [value("x", ["N", 3, 8, 8])],
+        [value("y", ["N", 4, 8, 8])],
+        {"w": randn(4, 3, 3, 3, seed=number)},
+    )
+    onnx.save(proto, path)
+    data = folder / "data.npz"
+    if not data.exists():
+        np.savez(data, x=randn(6, 3, 8, 8))
+    given = (Source(kind="path", path=str(path)), Source(kind="path", path=str(data)))
+    return opening.open_sources(path.name, *given)
+
+
+def figures(tab: Tab) -> None:
+    """Ask for every figure, as the pages do, until all are there."""
+    now = tab.session()
+    kinds = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.HALVES, measured.VERIFIED)
+    asked = (measured.effect, measured.local, measured.whole, measured.halves, measured.verified)
+
+    def there() -> bool:
+        with tab:
+            found = [ask(now) for ask in asked]
+            assert [live.error for live in found] == [""] * len(found)
+            return all(live.value is not None for live in found)
+
+    until(there, 60)
+    with tab:
+        rows, running = measured.rows(now)
+        assert (len(rows), running) == (2, False)
+        assert measured.ready(now, kinds) == {kind.name for kind in kinds}
+
+
+def references() -> list[FloatReference]:
+    return [thing for thing in gc.get_objects() if isinstance(thing, FloatReference)]
+
+
+@pytest.fixture
+def tab() -> Tab:
+    return Tab()
+
+
+def test_memory_is_given_back_by_projects_that_were_left(tmp_path: Path, tab: Tab) -> None:
+    models: list[weakref.ref[Model]] = []
+    for number in range(20):
+        with tab:
+            state.show(project(tmp_path, number))
+        figures(tab)
+        models.append(weakref.ref(tab.session().model))
+    gc.collect()
+    alive = [number for number, known in enumerate(models) if known() is not None]
+    assert alive[-1] == 19
+    assert set(alive) <= set(range(20 - max(PROJECTS, CORE), 20))
+    assert len(references()) <= PROJECTS
+    with tab:  # a project that was left is read again
+        state.show(None)
+
+
+def test_a_project_left_is_the_same_when_it_comes_back(tmp_path: Path, tab: Tab) -> None:
+    every = [project(tmp_path, number) for number in range(PROJECTS + 1)]
+    first = every[0]
+    with tab:
+        state.show(first)
+    before = tab.session()
+    for other in every[1:]:
+        with tab:
+            state.show(other)
+        tab.session()
+    assert cached.registry().get(first.id) is None
+    with tab:
+        state.show(first)
+    after = tab.session()
+    assert after.model is not before.model
+    assert after.encodings.activations == before.encodings.activations
+    figures(tab)
+
+
+def test_a_removed_project_is_forgotten_with_what_runs_for_it(tmp_path: Path, tab: Tab) -> None:
+    with tab:
+        state.show(project(tmp_path, 0))
+    figures(tab)
+    now = tab.session()
+
+    def work(tell: ProgressFn) -> None:
+        while True:
+            tell(Progress(done=0, total=0))
+            time.sleep(0.005)
+
+    job = cached.registry().submit(f"{now.project.id}:tune", "Auto-tune", work)
+    key = measured.key_of(measured.EFFECT, now)
+    assert cached.pool().peek(key) is not None
+    cached.forget(now.project.id)
+    assert job.state is State.CANCELLED
+    assert cached.pool().peek(key) is None
+    assert cached.registry().get(now.project.id) is None
+    with tab:
+        state.show(None)
+    del now, key
+    gc.collect()
+    assert references() == []
+
+
+def test_what_runs_keeps_its_project_in_memory(tmp_path: Path, tab: Tab) -> None:
+    """Somebody who starts a long search and looks at other projects meanwhile finds it when it is done."""
+    first, *others = (project(tmp_path, number) for number in range(PROJECTS + 2))
+    with tab:
+        state.show(first)
+    tab.session()
+    go = threading.Event()
+    job = cached.registry().submit(f"{first.id}:mixed", "Mixed precision", lambda _tell: go.wait(20))
+    for other in others:
+        with tab:
+            state.show(other)
+        tab.session()
+    assert cached.registry().get(f"{first.id}:mixed") is job
+    go.set()
+    assert job.wait(20)
+    with tab:  # the next look at any project finds it just used
+        state.show(others[-1])
+    tab.session()
+    assert cached.registry().get(f"{first.id}:mixed") is job
+
+
+def test_a_store_keeps_what_was_used_last() -> None:
+    store = Store(2)
+    first = store.get("a", list, "x")
+    first.append(1)
+    assert store.get("a", list, "x") is first
+    assert store.get("a", list, "y") == []
+    assert store.get("a", dict, "x") == {}
+    assert store.use("a", set()) == []
+    assert store.use("b", set()) == []
+    assert store.use("c", {"a"}) == ["b"]  # what is busy counts as used
+    assert store.projects() == {"a", "c"}
+    assert store.get("a", list, "x") is first
+    store.drop("a")
+    assert store.get("a", list, "x") == []
+
+
+def test_of_a_projects_variants_the_last_are_kept() -> None:
+    store = Store(1)
+    first = store.get("a", list, 0)
+    for key in range(1, VARIANTS):
+        store.get("a", list, key)
+    assert store.get("a", list, 0) is first
+    store.get("a", list, VARIANTS)
+    store.get("a", list, VARIANTS + 1)
+    assert store.get("a", list, 0) is first
+    for key in range(1, VARIANTS + 1):
+        store.get("a", list, -key)
+    assert store.get("a", list, 0) is not first
+
+
+def test_a_float_model_is_run_once_for_all_who_need_it(
+    tmp_path: Path, tab: Tab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tab:
+        state.show(project(tmp_path, 0))
+    now = tab.session()
+    runs, meeting = [], threading.Barrier(2)
+    plain = measure.float_reference
+
+    def counted(*args: Any, **kwargs: Any) -> FloatReference:
+        runs.append(1)
+        time.sleep(0.05)  # long enough for the other to arrive
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(measure, "float_reference", counted)
+    assert now.workspace.preview is not None
+    case = measure.Case(
+        references=References(),
+        original=now.opened.model,
+        model=now.model,
+        encodings=now.encodings,
+        samples=now.workspace.preview,
+    )
+    found: list[FloatReference] = []
+
+    def ask() -> None:
+        meeting.wait(10)
+        found.append(measure.reference(case, lambda _: None))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert runs == [1]
+    assert found[0] is found[1]
+
+
+def together(ask: Callable[[int], None], threads: int = 6) -> None:
+    """Call it in threads that take turns as often as they can; what goes wrong in one is raised."""
+    wrong: list[BaseException] = []
+
+    def run(part: int) -> None:
+        try:
+            ask(part)
+        except BaseException as error:
+            wrong.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        running = [threading.Thread(target=run, args=(part,)) for part in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join(120)
+    finally:
+        sys.setswitchinterval(interval)
+    assert wrong == []
+
+
+class Quick:
+    """What is asked of a recipe for its token, in no time."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def to_yaml(self) -> str:
+        return f"recipe {self.number}"
+
+
+def test_tokens_may_be_asked_for_from_many_threads() -> None:
+    """Pages and background work ask at the same time, for more recipes than are remembered."""
+    recipes: list[Any] = [Quick(number) for number in range(20)]
+    tokens = [state.recipe_token(recipe) for recipe in recipes]
+    assert len(set(tokens)) == len(recipes)
+
+    def ask(part: int) -> None:
+        for turn in range(4000):
+            number = (turn * (part + 1)) % len(recipes)
+            assert state.recipe_token(recipes[number]) == tokens[number]
+
+    together(ask)
+
+
+def test_encodings_of_more_steps_than_are_kept_may_be_asked_for_at_once(tmp_path: Path, tab: Tab) -> None:
+    with tab:
+        state.show(project(tmp_path, 0))
+    now = tab.session()
+    recipes = [Recipe().with_default(method=Method.PERCENTILE, percentile=90 + n) for n in range(8)]
+    found = [state.resolved(now.project, now.workspace, recipe).activations for recipe in recipes]
+
+    def ask(part: int) -> None:
+        for turn in range(40):
+            number = (turn * (part + 1)) % len(recipes)
+            known = state.resolved(now.project, now.workspace, recipes[number])
+            assert known.activations == found[number]
+
+    together(ask)
+
+
+def test_what_follows_from_a_key_is_computed_once() -> None:
+    computed: list[int] = []
+
+    def compute() -> tuple[int, ...]:
+        computed.append(1)
+        return ()  # nothing is an answer too
+
+    assert cached.computed(("draws", 1), compute) == ()
+    assert cached.computed(("draws", 1), compute) == ()
+    assert len(computed) == 1
+    for other in range(cached.COMPUTED):
+        cached.computed(("draws", other + 2), compute)
+    cached.computed(("draws", 1), compute)
+    assert len(computed) == cached.COMPUTED + 2
