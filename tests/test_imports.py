@@ -26,12 +26,13 @@ LAYOUT = """
     core.statcache core.statistics
     core.targets core.encodings core.placement core.precision core.bias core.weights core.recipe
     core.recipe_file
-    core.passes.table
+    core.passes.table core.tails
 
     core.calibrate core.export core.halves core.passes core.qdq
 
     core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
+    core.evidence core.mixed core.pipeline core.project core.remedies core.sensitivity core.sparing core.tune
+    core.closeness core.unseen core.verdicts
 
     sample_data
 
