@@ -9,6 +9,7 @@ from core.calibrate import calibrate
 from core.evaluate import FloatReference, OutputComparison, Preview, float_reference, preview
 from core.model import Model
 from core.pipeline import Quantized, carry_over, quantize
+from core.placement import place
 from core.progress import Cancelled, Progress, ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Choice, Recipe, activation_spec, resolve
@@ -118,7 +119,21 @@ def tune(
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
         complete=complete,
+        unquantized=_unquantized(model, start, chosen),
     )
+
+
+def _unquantized(model: Model, start: Recipe, chosen: Recipe) -> tuple[str, ...]:
+    """Layers that the recipe to start from quantizes, where the one chosen quantizes none."""
+
+    def placed(recipe: Recipe) -> frozenset[str]:
+        floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
+        return place(model, target(recipe.target), floats).nodes
+
+    if placed(chosen):
+        return ()
+    could = placed(start)
+    return tuple(layer.name for layer in model.layers if could.intersection(layer.nodes))
 
 
 def _reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from core.evaluate.channels import Part
 from core.evaluate.outputs import OutputError
 from core.model import Model
 from core.quant import Range
@@ -24,6 +25,8 @@ from core.thresholds import Method
 _SELECTS = frozenset({"Slice", "Split", "Gather", "GatherElements", "GatherND", "TopK"})
 # Layers of these roles ask for integers; those that keep what they are given follow by themselves.
 _ASKS = frozenset({Role.OWN, Role.NORM, Role.SPLIT, Role.GATHER, Role.PAD, Role.SELECT, Role.LINEAR})
+_WEAK_DB = 10.0  # an output that keeps less has lost much of what it says
+_WORSE_BY_DB = 10.0  # a part that keeps so much less than the best one suffers from its company
 _NARROWER = 4.0  # a tensor's range over what the outputs read of it, for another range to be worth a trial
 
 
@@ -47,17 +50,21 @@ class Sparing:
         return tuple(kept) if len(kept) == len(self.layers) else ()
 
 
-def troubled(outputs: Iterable[OutputError], worse_by: float = 10.0) -> tuple[str, ...]:
-    """Outputs that have lost channels, or a part that keeps `worse_by` dB less than another of any output."""
-    found = list(outputs)
-    known = [part.sqnr_db for o in found if o.channels is not None for part in o.channels.parts]
-    best = max(known, default=0.0)
+def troubled(outputs: Iterable[OutputError]) -> tuple[str, ...]:
+    """Outputs with lost channels, little signal left, or a part far worse than another of any output."""
+    found = [o for o in outputs if o.channels is not None]
+    best = max((p.sqnr_db for o in found for p in _parts(o)), default=0.0)
     return tuple(
         o.name
         for o in found
-        if o.channels is not None
-        and (o.channels.lost or min((p.sqnr_db for p in o.channels.parts), default=best) < best - worse_by)
+        if (o.channels is not None and o.channels.lost)
+        or (o.noise or 0.0) > 10.0 ** (-_WEAK_DB / 10.0)
+        or any(p.sqnr_db < best - _WORSE_BY_DB for p in _parts(o))
     )
+
+
+def _parts(output: OutputError) -> tuple[Part, ...]:
+    return () if output.channels is None else output.channels.parts
 
 
 def sparings(
@@ -88,8 +95,8 @@ def sparings(
     if statistics is not None:
         offered += _range(model, [o for o in found if o.name in names], near, statistics, keep)
     roles = target(recipe.target).roles
-    feeders = [node for value in near.feeds if (node := value.producer()) is not None]
-    for nodes in (near.nodes, far.nodes, (*far.nodes, *feeders)):
+    sets = [near.nodes, far.nodes, *((*far.nodes, *end.feeders()) for end in (near, far))]
+    for nodes in sets:
         layers = dict.fromkeys(reversed(list(_layers(model, nodes, roles))))
         wanted = [n for n in layers if n not in keep and recipe.choice(n).precision is not Precision.FLOAT]
         option = Sparing(label=f"leaving {named(wanted)} in float", layers=_all_float(wanted))

@@ -26,6 +26,10 @@ class Tail:
     nodes: tuple[ir.Node, ...]  # from the outputs backwards
     feeds: tuple[ir.Value, ...]  # tensors that nodes before it, or the inputs, give
 
+    def feeders(self) -> tuple[ir.Node, ...]:
+        """The nodes that give values to it."""
+        return tuple(node for value in self.feeds if (node := value.producer()) is not None)
+
     def tensors(self) -> frozenset[str]:
         """Names of all its tensors, those given to it included."""
         made = (str(value.name) for node in self.nodes for value in node.outputs)

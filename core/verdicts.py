@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from core.closeness import closeness
 from core.evaluate import Preview
 from core.recipe import Recipe
+from core.tails import named
 
 TRADE_DB = 1.0  # that all outputs taken as one may lose at most where the parts of them gain more
 
@@ -31,6 +32,7 @@ class Tuned:
     choosing: int
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
     complete: bool = True  # False: cancelled before everything was tried
+    unquantized: tuple[str, ...] = ()  # layers that could be quantized, where the result leaves all in float
 
     @property
     def story(self) -> tuple[str, ...]:
@@ -41,6 +43,11 @@ class Tuned:
             where = f"{self.held_out} samples held out, which judge between all that was kept"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
         told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
+        if self.unquantized:
+            told.append(
+                f"Nothing is quantized in the result: {named(self.unquantized)} could be, and came less "
+                "close to float in every way that was tried."
+            )
         return tuple(told)
 
 

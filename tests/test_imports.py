@@ -43,8 +43,8 @@ LAYOUT = """
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.doctor ui.launch ui.listing
-    ui.mixing ui.one_tensor ui.options ui.sensitivity_command
+    ui.app ui.anatomy ui.checking ui.cli ui.cli_options ui.cli_sensitivity ui.commands ui.doctor ui.launch
+    ui.listing ui.mixing ui.one_tensor ui.options ui.sensitivity_command
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

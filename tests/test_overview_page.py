@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
 from streamlit.testing.v1 import AppTest
 
 from core.project import Source
+from core.targets import Precision
 from tests.graphs import model, value
-from tests.pages import go, healthy, shown, start, until
+from tests.heads import HEADS, samples_for
+from tests.pages import go, healthy, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 from ui import opening
 
@@ -73,5 +76,26 @@ def test_where_nothing_is_quantized_there_is_nothing_to_tune(tmp_path: Path) -> 
     until(app, lambda a: "recipe" in a.session_state)
     go(app, "overview")
     healthy(app)
+    assert any(warning.value.startswith("No layer is quantized: ") for warning in app.warning)
     assert "No layer is quantized, so there is nothing to tune." in [info.value for info in app.info]
     assert "start_tune" not in {button.key for button in app.button}
+
+
+def test_outputs_that_became_constant_are_a_banner_with_the_change_that_helps(tmp_path: Path) -> None:
+    onnx.save(HEADS["joined_first"](), tmp_path / "m.onnx")
+    images = np.concatenate([item["image"] for item in samples_for("joined_first")])
+    np.savez(tmp_path / "d.npz", image=images)
+    sources = (Source(kind="path", path=str(tmp_path / name)) for name in ("m.onnx", "d.npz"))
+    app = start(opening.open_sources("m.onnx", *sources))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    until(app, lambda a: bool(a.error))
+    (banner,) = app.error
+    said = banner.value.replace("\\", "")
+    assert "3 of 7 channels of output 'y' (axis 1: 4, 5, 6)" in said
+    assert "Leave 'cat_Concat' in float" in said
+    app.button(key="spare_y").click().run()
+    until(app, lambda a: not a.error)
+    healthy(app)
+    assert recipe(app).choice("cat_Concat").precision is Precision.FLOAT
+    assert "spare_y" not in {button.key for button in app.button}

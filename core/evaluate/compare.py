@@ -13,7 +13,7 @@ import onnx
 from core.errors import DataError
 from core.evaluate.latency import Latency, measure_latency
 from core.evaluate.layers import LayerError, layer_errors, quantized_session
-from core.evaluate.lost import Lost, lost_outputs
+from core.evaluate.lost import Lost, faults, lost_outputs
 from core.evaluate.outputs import (
     OutputComparison,
     OutputError,
@@ -253,7 +253,7 @@ def compare(
         layer_samples=len(few) if layers else 0,
         warnings=(
             *_warnings(outputs.outputs, shown),
-            *(found.sentence for found in lost),
+            *faults(outputs.outputs, lost),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,

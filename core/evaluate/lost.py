@@ -1,12 +1,16 @@
 """Outputs and channels that vary in the float model and are constant in the quantized one, and why."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.evaluate.outputs import OutputError
 from core.evaluate.view import QdqView
 from core.model import Model
-from core.tails import tail
+from core.tails import named, tail
+
+LOW_DB = 3.0  # an output with less is half noise
+FINER = 257.0  # steps of 16 bits in one of 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,21 +30,56 @@ class Lost:
     @property
     def sentence(self) -> str:
         """What is lost, and where."""
-        left = "are 0" if self.zero else "are constant"
+        left = "0" if self.zero else "constant"
         if self.axis is None or len(self.channels) == self.of:
-            said = f"output '{self.output}' varies in the float model and is {left[4:]} after quantization"
+            said, they = f"output '{self.output}' varies in the float model and is {left}", "it reaches"
         else:
             shown = ", ".join(map(str, self.channels[:6])) + (", …" if len(self.channels) > 6 else "")
             said = (
-                f"{len(self.channels):,} of {self.of:,} channels of output '{self.output}' vary in the float "
-                f"model and {left} after quantization (axis {self.axis}: {shown})"
+                f"{len(self.channels):,} of {self.of:,} channels of output '{self.output}' "
+                f"(axis {self.axis}: {shown}) vary in the float model and are {left}"
             )
+            they = "they reach"
+        said += " after quantization"
         if self.layer is None or self.step is None:
             return said
         return (
-            f"{said}: they reach {self.reach:.3g}, and '{self.layer}' keeps them with larger values in steps "
-            f"of {self.step:.3g}"
+            f"{said}: {they} {self.reach:.3g}, and the integers of '{self.layer}', which hold larger values, "
+            f"have steps of {self.step:.3g}"
         )
+
+    @property
+    def advice(self) -> str:
+        """The same, and what to do."""
+        if not self.spared:
+            return self.sentence
+        enough = self.step is not None and self.step < FINER * self.reach / 4.0
+        return (
+            f"{self.sentence}. Leave {named(self.spared)} in float{', or give it 16 bits' if enough else ''}"
+        )
+
+
+def faults(outputs: Iterable[OutputError], lost: Iterable[Lost]) -> tuple[str, ...]:
+    """A sentence for each output with lost channels, with less than `LOW_DB`, or that is not finite.
+
+    Args:
+        outputs: Compared by channel.
+        lost: From `lost_outputs`.
+    """
+    said = {found.output: found.advice for found in lost}
+    for found in outputs:
+        noise = found.noise
+        if found.name in said or noise is None or noise < 10.0 ** (-LOW_DB / 10.0):
+            continue
+        if math.isinf(noise):
+            said[found.name] = f"output '{found.name}' is not finite after quantization"
+        else:
+            left = 0.0 - 10.0 * math.log10(noise)
+            said[found.name] = (
+                f"output '{found.name}' keeps {left:.1f} dB after quantization: the error is "
+                f"{'as large as' if left < 1.0 else 'more than half of'} the signal"
+            )
+    return tuple(said.values())
 
 
 def lost_outputs(
