@@ -146,6 +146,18 @@ def test_what_is_constant_in_float_or_hardly_ever_stirs_is_no_loss() -> None:
     assert found.varying == 38
 
 
+def test_a_few_values_may_round_alike_by_chance() -> None:
+    f = 5.0 + RNG(14).normal(0, 0.01, (8, 640))
+    q = rounded(f)
+    constant = int(((q == q[0]).all(axis=0)).sum())
+    assert 0 < constant < 64
+    assert not judged(f, q).lost
+    more = 5.0 + RNG(14).normal(0, 0.05, (64, 640))
+    q = rounded(more)
+    q[:, 3] = 5.0
+    assert judged(more, q).lost == (3,)
+
+
 def test_many_channels_that_hardly_stir_are_a_loss() -> None:
     f = RNG(7).normal(0, 1, (32, 40))
     f[:, 10:20] *= 0.04  # within the part, and yet below a step of what follows

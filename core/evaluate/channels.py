@@ -28,8 +28,9 @@ ROUND_OFF = 1e-6  # of the output's largest magnitude: less is float32's own err
 PROBABLE = 1.0 / 128.0  # probabilities that never exceed it are none, also for the best 8-bit range
 LIKELY = 0.1  # that some probability exceeds
 FEW = 4  # values, of which nobody can say that they vary
-SMALL = 0.1  # of the typical span of its part: a channel that spans less may vanish by itself …
+SMALL = 0.5  # of the typical span of its part: a channel that spans less may vanish by itself …
 MANY = 0.1  # … unless so large a share of the channels does
+ENOUGH = 32  # values, that all round to the same integer by chance no more
 STIRS = 0.05  # of its values: a channel with fewer that are not 0 is no quantity of its own
 
 _FF, _DD, _USED, _F_LOW, _F_HIGH, _Q_LOW, _Q_HIGH = range(7)
@@ -305,9 +306,11 @@ class _View:
         signal, noise = math.fsum(self.ff[group]), math.fsum(self.dd[group])
         constant = self.constant[group] & ~(self.probable[group] & (self.span[group] < PROBABLE))
         typical = float(np.median(self.span[group]))
-        # A channel that hardly ever stirs beside its like is no loss; many of them are, or one that stirs.
+        # A channel that hardly ever stirs beside its like is no loss, nor one that a few values of round
+        # alike by chance; many of them are.
         few = constant.sum() < MANY * group.size
-        constant &= (self.span[group] >= SMALL * typical) | ~(few | self.rare[group])
+        stirs = (self.span[group] >= SMALL * typical) & (self.count >= ENOUGH)
+        constant &= stirs | ~(few | self.rare[group])
         return Part(
             channels=tuple(sorted(group.tolist())),
             sqnr_db=math.inf if not noise else 10.0 * math.log10(signal / noise),
