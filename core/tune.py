@@ -24,9 +24,10 @@ from core.weights import WeightMethod
 HELD_OUT = 64  # samples that only the last comparison sees
 FEWEST = 16  # samples of which some are held out
 SAMPLES = 32  # measured on; more hardly changes which choice wins
-CHECKED = 3  # of the best trials that are measured on samples that their ranges have not seen
+CHECKED = 4  # of the best trials that are measured on samples that their ranges have not seen
 MOST_CHECKED = 96  # samples for it
 FEWEST_CHECKED = 6
+UNMEASURED = "was not measured on samples that its ranges have not seen"
 ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.MINMAX},
     {"method": Method.PERCENTILE, "percentile": 99.999},
@@ -82,9 +83,9 @@ def measured_default(
     Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`. A method
     that cuts values off fits the samples that its ranges come from. Therefore the best ones are measured a
     second time: on each third of the samples with ranges from the two others, against MinMax. One is taken
-    only if no third loses by it, and if it wins on average what so few samples can tell (`least_gain`).
-    It stays MinMax otherwise, and where there are too few samples to tell. Layers that the recipe sets
-    keep their choice. Samples are taken by content, so that the result does not hang on their order.
+    only if it wins by that what so few samples can tell (`why_refused`). It stays MinMax otherwise, and where
+    there are too few samples to tell. Layers that the recipe sets keep their choice. Samples are taken by
+    content, so that the result does not hang on their order.
 
     Args:
         model: The float model.
@@ -109,7 +110,7 @@ def measured_default(
         measured = unseen_gains(model, known, plain, recipes, threads=threads, progress=progress, done=total)
         gains = dict(zip(first, measured, strict=False))
     for at in first:
-        refused = why_refused(gains[at], len(known)) if at in gains else "not measured on other samples"
+        refused = why_refused(gains[at], len(known)) if at in gains else UNMEASURED
         trials[at] = replace(trials[at], gains_db=gains.get(at, ()), refused=refused)
     best = _winner(trials)
     return MeasuredDefault(

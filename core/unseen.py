@@ -1,6 +1,7 @@
 """What recipes win over MinMax on samples that their ranges have not seen."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from core.calibrate import calibrate
@@ -28,12 +29,18 @@ def least_gain(samples: int) -> float:
 
 
 def why_refused(gains_db: Sequence[float], samples: int) -> str:
-    """Why gains over MinMax on unseen samples are not enough; "" where they are."""
-    mean = sum(gains_db) / len(gains_db)
-    if min(gains_db) < 0.0:
-        return f"loses {-min(gains_db):.1f} dB against MinMax on some samples that its ranges have not seen"
-    if mean < least_gain(samples):
-        return f"wins only {mean:.1f} dB over MinMax on samples that its ranges have not seen"
+    """Why gains over MinMax on parts of the samples are not enough; "" where they are.
+
+    They have to reach `least_gain` on average, and to be more than their standard error: a part with samples
+    as no other one has may lose a little where the others win much, but not the other way round.
+    """
+    mean = statistics.fmean(gains_db)
+    if not mean >= least_gain(samples):
+        wins = f"wins only {mean:.1f} dB over" if mean > 0.0 else f"loses {abs(mean):.1f} dB against"
+        return f"{wins} MinMax on samples that its ranges have not seen"
+    if math.isfinite(mean) and mean < statistics.stdev(gains_db) / math.sqrt(len(gains_db)):
+        least = min(gains_db)
+        return f"loses {abs(least):.1f} dB against MinMax on some samples that its ranges have not seen"
     return ""
 
 

@@ -83,14 +83,14 @@ def test_the_best_on_the_samples_measured_would_be_worse_on_others() -> None:
     assert all(trial.sqnr_db > careful.trials[0].sqnr_db for trial in refused)
 
 
-def test_a_method_that_wins_everywhere_is_taken() -> None:
-    sample = SAMPLES["digits_mobilenet"]
+@pytest.mark.parametrize("name", ["digits_mobilenet", "digits_vit"])
+def test_a_method_that_wins_on_other_samples_is_taken(name: str) -> None:
+    sample = SAMPLES[name]
     model = load_model(sample.model)
     samples = open_samples(sample.calibration, model)
     found = measured_default(model, calibrate(model, samples, cache=False), samples)
     assert found.best is not found.trials[0]
     assert len(found.best.gains_db) == 3
-    assert min(found.best.gains_db) > 3.0
     assert not found.best.refused
     others = open_samples(sample.evaluation, model).take(64)
     chosen, plain = on_others(model, samples, others, found.recipe, Recipe())
@@ -118,8 +118,11 @@ def test_the_gain_asked_for_falls_with_the_samples_and_has_a_floor() -> None:
     assert least_gain(6) > least_gain(24) > least_gain(96) > MARGIN_DB
     assert least_gain(1000) == MARGIN_DB
     assert why_refused((3.0, 3.0, 3.0), 24) == ""
-    assert "loses 0.2 dB" in why_refused((9.0, -0.2, 9.0), 24)
+    assert why_refused((18.0, 16.0, -6.0), 24) == ""  # two parts have what the third lacks
+    assert "loses 7.0 dB" in why_refused((12.0, 1.0, -7.0), 24)
     assert "wins only 1.0 dB" in why_refused((1.0, 1.0, 1.0), 24)
+    assert "loses 1.2 dB" in why_refused((2.9, 0.5, -7.0), 24)
+    assert why_refused((math.inf,) * 3, 24) == ""  # MinMax gives no finite outputs
 
 
 def test_a_trial_that_makes_channels_constant_does_not_win() -> None:

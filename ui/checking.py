@@ -112,10 +112,8 @@ def say_if_worse(
     few = representative(samples, SAMPLES)
     reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
     plain = quantize_model(model, resolve(recipe.with_default(method=Method.MINMAX), statistics, model))
-    asked, other = (
-        preview(reference, p, layers=False, threads=threads).output.overall.sqnr_db for p in (proto, plain)
-    )
-    if asked is not None and other is not None and asked < other - CLEARLY_DB:
+    asked, other = (closeness(preview(reference, p, layers=False, threads=threads)) for p in (proto, plain))
+    if asked < other - CLEARLY_DB:
         note(
             f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
             f"({len(reference)} samples); --method auto takes what measures best"

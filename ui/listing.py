@@ -100,7 +100,7 @@ def quantization(result: Figures) -> str:
         refused = [t for t in result["trials"] if t["refused"] and t["sqnr_db"] > best["sqnr_db"]]
         for trial in refused:
             figure = number(trial["sqnr_db"], 4, " dB")
-            lines.append(f"not taken: {trial['label']}, {figure}, {trial['refused']}")
+            lines.append(f"not taken: {trial['label']}, {figure}, which {trial['refused']}")
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
         saved = clean(result["recipe"])
