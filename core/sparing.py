@@ -27,6 +27,7 @@ _SELECTS = frozenset({"Slice", "Split", "Gather", "GatherElements", "GatherND", 
 _ASKS = frozenset({Role.OWN, Role.NORM, Role.SPLIT, Role.GATHER, Role.PAD, Role.SELECT, Role.LINEAR})
 _WEAK_DB = 10.0  # an output that keeps less has lost much of what it says
 _WORSE_BY_DB = 10.0  # a part that keeps so much less than the best one suffers from its company
+_GOOD_DB = 30.0  # unless it keeps that
 _NARROWER = 4.0  # a tensor's range over what the outputs read of it, for another range to be worth a trial
 
 
@@ -59,7 +60,7 @@ def troubled(outputs: Iterable[OutputError]) -> tuple[str, ...]:
         for o in found
         if (o.channels is not None and o.channels.lost)
         or (o.noise or 0.0) > 10.0 ** (-_WEAK_DB / 10.0)
-        or any(p.sqnr_db < best - _WORSE_BY_DB for p in _parts(o))
+        or any(p.sqnr_db < min(best - _WORSE_BY_DB, _GOOD_DB) for p in _parts(o))
     )
 
 

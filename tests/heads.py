@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from tests.evaluating import Sample
 from tests.networks import Net
@@ -90,6 +91,36 @@ def flattened() -> onnx.ModelProto:
     return n.model({"image": ["N", 3, 8, 8]}, {"y": ["N", 448]})
 
 
+def decoded() -> onnx.ModelProto:
+    """Sigmoids split, the corners decoded by a grid and anchors, and all joined again: (N, 64, 7)."""
+    n = Net(11)
+    y = n.add("Sigmoid", [n.conv(_body(n), "head", 8, 7, k=1)], "all")
+    sizes = n.const("sizes", [2, 2, 3], np.int64)
+    n.nodes.append(helper.make_node("Split", [y, sizes], ["corner", "side", "score"], name="split", axis=1))
+    two, grid = n.const("two", 2.0), np.stack(np.meshgrid(np.arange(8), np.arange(8)))
+    corner = n.add(
+        "Add", [n.add("Mul", ["corner", two], "doubled"), n.const("grid", grid[None] - 0.5)], "on_grid"
+    )
+    corner = n.add("Mul", [corner, n.const("stride", 32.0)], "in_pixels")
+    side = n.add("Mul", ["side", two], "wide")
+    anchors = n.const("anchors", np.array([30.0, 61.0]).reshape(1, 2, 1, 1))
+    side = n.add("Mul", [n.add("Mul", [side, side], "squared"), anchors], "anchored")
+    n.add(
+        "Transpose", [_flat(n, _join(n, [corner, side, "score"], "cat"), "flat", 7, 64)], "y", perm=[0, 2, 1]
+    )
+    return n.model({"image": ["N", 3, 8, 8]}, {"y": ["N", 64, 7]})
+
+
+def scaled_after() -> onnx.ModelProto:
+    """Joined while they are about as large, and scaled to pixels only then: (N, 7, 8, 8)."""
+    n = Net(12)
+    x = _body(n)
+    joined = _join(n, [n.conv(x, "corners", 8, 4, k=1), _scores(n, x, "scores")], "cat")
+    sizes = n.const("sizes", np.array([640.0] * 4 + [1.0] * 3).reshape(1, 7, 1, 1))
+    n.add("Mul", [joined, sizes], "y")
+    return n.model({"image": ["N", 3, 8, 8]}, {"y": ["N", 7, 8, 8]})
+
+
 def landmarks() -> onnx.ModelProto:
     """Ten landmarks in pixels and a score, with channels last: (N, 8, 8, 11)."""
     n = Net(5)
@@ -143,7 +174,8 @@ def unread_channel() -> onnx.ModelProto:
 HEADS = {
     build.__name__: build
     for build in (
-        joined_first, joined_last, three_scales, split_at_the_end, flattened, landmarks, depth,
+        joined_first, joined_last, three_scales, split_at_the_end, flattened, decoded, scaled_after,
+        landmarks, depth,
         one_convolution, huge_token, unread_channel,
     )
 }  # fmt: skip

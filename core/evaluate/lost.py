@@ -37,9 +37,11 @@ class Lost:
             shown = ", ".join(map(str, self.channels[:6])) + (", …" if len(self.channels) > 6 else "")
             said = (
                 f"{len(self.channels):,} of {self.of:,} channels of output '{self.output}' "
-                f"(axis {self.axis}: {shown}) vary in the float model and are {left}"
+                f"(axis {self.axis}: {shown}) "
             )
-            they = "they reach"
+            one = len(self.channels) == 1
+            said += f"{'varies' if one else 'vary'} in the float model and {'is' if one else 'are'} {left}"
+            they = "it reaches" if one else "they reach"
         said += " after quantization"
         if self.layer is None or self.step is None:
             return said
