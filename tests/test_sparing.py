@@ -114,6 +114,7 @@ def test_a_range_of_what_the_outputs_read_is_offered_before_float() -> None:
             "15 of 16 channels of output 'y' (axis 2: 0, 1, 2, 3, 4, 6, …) vary in the float model",
         ),
     ],
+    ids=["joined_first", "depth", "split_at_the_end", "unread_channel", "huge_token"],
 )
 def test_what_is_lost_is_said_with_the_layer_to_blame(name: str, layer: str, words: str) -> None:
     model, samples, _ = opened(name)
@@ -126,7 +127,17 @@ def test_what_is_lost_is_said_with_the_layer_to_blame(name: str, layer: str, wor
     assert layer in lost.spared
     assert words in lost.sentence
     assert f"the integers of '{layer}', which hold larger values, have steps of" in lost.sentence
-    assert lost.sentence in found.warnings
+    assert lost.advice.startswith(f"{lost.sentence}. Leave '{layer}'")
+    assert lost.advice in found.warnings
+    if lost.advice.endswith("or give it 16 bits"):
+        proto = quantize_model(
+            model, resolve(Recipe().with_layer(layer, precision=Precision.INT16), statistics, model)
+        )
+        wider = compare(model, proto, samples, layers=False, latency=False)
+        assert not wider.lost
+        assert min(p.sqnr_db for o in wider.outputs if o.channels for p in o.channels.parts) > 20.0
+    else:
+        assert name == "unread_channel"
     outputs = {item["name"]: item for item in found.as_dict()["outputs"]}
     assert outputs[lost.output]["channels"]["lost"] == list(lost.channels)
 
