@@ -1,24 +1,27 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import onnx
 
 from core.calibrate import calibrate
-from core.evaluate import FloatReference, float_reference, preview
+from core.evaluate import FloatReference, OutputComparison, Preview, float_reference, preview
 from core.model import Model
 from core.pipeline import Quantized, carry_over, quantize
+from core.placement import place
 from core.progress import Cancelled, Progress, ProgressFn, report
 from core.qdq import quantize_model
 from core.recipe import Choice, Recipe, activation_spec, resolve
 from core.samples import Samples
+from core.sparing import sparings, troubled
 from core.statistics import Statistics
 from core.targets import Precision, Role, target
 from core.thresholds import Method, errors_at
-from core.tune import Trial, closeness, measured_default, split_samples, toggled
+from core.tune import Trial, closeness, split_samples, toggled, tried_defaults
+from core.verdicts import Step as Step
+from core.verdicts import Tuned as Tuned
+from core.verdicts import Verdict, verdict
 
 CHOOSING = 48  # samples that choices are made on
 GAIN_DB = 0.05  # what a step must win to be kept
@@ -47,47 +50,6 @@ FIXES: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One thing that was tried."""
-
-    what: str
-    sqnr_db: float  # of the network's outputs (`closeness`) on the samples that choices are made on
-    kept: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
-    """What tuning found."""
-
-    recipe: Recipe
-    steps: tuple[Step, ...]
-    minmax_db: float  # plain MinMax on the samples held out, which its ranges have not seen either
-    tuned_db: float  # the best there of all kept, and so a little flattered; never below `minmax_db`
-    choosing: int
-    held_out: int  # 0 = too few samples to hold any out: measured on those that chose
-    complete: bool = True  # False: cancelled before everything was tried
-
-    @property
-    def story(self) -> tuple[str, ...]:
-        """What was tried and why it was kept, in sentences."""
-        told = [f"{step.what}: {_decibels(step.sqnr_db)}. {step.why}" for step in self.steps]
-        where = "the same samples"
-        if self.held_out:
-            where = f"{self.held_out} samples held out, which judge between all that was kept"
-        told += [] if self.complete else ["Cancelled: what was found so far stands."]
-        told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
-        return tuple(told)
-
-
-def _decibels(sqnr_db: float) -> str:
-    """An SQNR; without a finite one, whether there was no error at all, or no finite output."""
-    if math.isfinite(sqnr_db):
-        return f"{sqnr_db:.2f} dB"
-    return "no error" if sqnr_db > 0 else "no finite outputs"
-
-
 def tune(
     model: Model,
     samples: Samples,
@@ -102,10 +64,10 @@ def tune(
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
 
     In turn: a default for the whole network, corrected biases, the `FIXES`, other defaults once more, the
-    method of the layers that lose most, and fixes that were refused before; each is kept only if the SQNR of
-    the network's outputs gains by it. Every recipe kept on the way, and plain MinMax, is also measured on
-    samples that neither choices nor thresholds have seen, and the best there is returned: never one worse
-    than MinMax. Layers that `recipe` sets keep their choice.
+    method of the layers that lose most, and fixes that were refused before; each is kept only if the outputs
+    come closer to float by it (`closeness`), and no channel of them becomes constant. Every recipe kept on
+    the way, and plain MinMax, is also measured on samples that neither choices nor thresholds have seen, and
+    the best there is returned: never one worse than MinMax. Layers that `recipe` sets keep their choice.
 
     Deterministic, and independent of the order of the samples.
 
@@ -144,9 +106,9 @@ def tune(
             raise
         complete = False
     best, chosen = minmax.closeness, plain
-    for recipe_, verdict in search.verdicts:
-        if verdict.closeness > best and verdict.not_worse_than(minmax):
-            best, chosen = verdict.closeness, recipe_
+    for recipe_, judged in search.verdicts:
+        if judged.closeness > best and judged.not_worse_than(minmax):
+            best, chosen = judged.closeness, recipe_
     if held is not None and complete and chosen is not plain:
         best, chosen = search.settled(chosen, best, samples, statistics)
     return Tuned(
@@ -157,21 +119,21 @@ def tune(
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
         complete=complete,
+        unquantized=_unquantized(model, start, chosen),
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
-    """A recipe on the samples held out."""
+def _unquantized(model: Model, start: Recipe, chosen: Recipe) -> tuple[str, ...]:
+    """Layers that the recipe to start from quantizes, where the one chosen quantizes none."""
 
-    closeness: float
-    overall_db: float  # of all outputs taken as one
-    disagreeing: float  # rows whose highest class is another
+    def placed(recipe: Recipe) -> frozenset[str]:
+        floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
+        return place(model, target(recipe.target), floats).nodes
 
-    def not_worse_than(self, other: "_Verdict") -> bool:
-        """In the error of all outputs together, and by class beyond what chance may do."""
-        chance = 2.0 * (other.disagreeing + 1.0) ** 0.5
-        return self.overall_db >= other.overall_db and self.disagreeing <= other.disagreeing + chance
+    if placed(chosen):
+        return ()
+    could = placed(start)
+    return tuple(layer.name for layer in model.layers if could.intersection(layer.nodes))
 
 
 def _reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:
@@ -196,9 +158,10 @@ class _Search:
         self.reference = _reference(model, choosing, threads)
         self.judge = self.reference if held is None else _reference(model, held, threads)
         self.steps: list[Step] = []
-        self.verdicts: list[tuple[Recipe, _Verdict]] = []
+        self.verdicts: list[tuple[Recipe, Verdict]] = []
         self.best: tuple[Recipe, Quantized] | None = None
         self.best_db = float("-inf")
+        self.outputs: OutputComparison | None = None  # of `best`
         self.by_user: frozenset[str] = frozenset()  # layers that the recipe to start from sets
         self.refused: dict[str, Recipe] = {}  # fix → the recipe on which it won nothing
         self.watch: Callable[[Step], None] | None = None
@@ -217,21 +180,15 @@ class _Search:
             progress=self._alive,
         )
 
-    def judged(self, built: Quantized) -> _Verdict:
+    def judged(self, built: Quantized) -> Verdict:
         """How it does on the samples held out."""
-        seen = preview(self.judge, built.proto, layers=False, threads=self.threads, progress=self._alive)
-        overall, scores = seen.output.overall.sqnr_db, seen.output.accuracy
-        return _Verdict(
-            closeness=closeness(seen),
-            overall_db=float("-inf") if overall is None else overall,
-            disagreeing=0.0 if scores is None else scores.rows * (1.0 - scores.agreement),
-        )
+        return verdict(self._seen(built.proto, self.judge))
 
     def defaults(self, start: Recipe) -> None:
         """One method for the whole network: the best few of all once more with corrected biases."""
         self.by_user = frozenset(start.layers)
         self.trying = "one method for the whole network"
-        found = measured_default(
+        found = tried_defaults(
             self.model, self.statistics, self.choosing, start, threads=self.threads, progress=self._alive
         )
         ranked = sorted(found.trials, key=lambda trial: -trial.sqnr_db)
@@ -242,6 +199,7 @@ class _Search:
 
     def fixes(self) -> None:
         """Each fix on top of what is best so far; one that is refused gets another try after later gains."""
+        self.spare()
         for name, meaning in (*FIXES, *FIXES):
             recipe, _ = self._best()
             tried = _with_fix(self.model, recipe, name, self.by_user)
@@ -250,6 +208,18 @@ class _Search:
             self.refused[name] = recipe
             least = GLUE_DB if name == FLOAT_GLUE else GAIN_DB
             self._offer(tried, f"{name} ({meaning})", "it helps here", least)
+
+    def spare(self) -> None:
+        """Bring back outputs that are too small for a range they share, by the least change that does."""
+        assert self.outputs is not None, "the defaults come first"
+        recipe, _ = self._best()
+        for option in sparings(self.model, recipe, self.outputs.outputs, self.statistics, self.by_user):
+            recipe, _ = self._best()
+            if not troubled(self.outputs.outputs) or self.refused.get(option.label) is recipe:
+                continue
+            self.refused[option.label] = recipe
+            why = "small values of the outputs come back"
+            self._offer(option.applied(recipe), option.label, why, GLUE_DB)
 
     def methods(self) -> None:
         """The default once more: what the fixes did may call for another."""
@@ -321,7 +291,10 @@ class _Search:
 
     def _judge(self, proto: onnx.ModelProto) -> float:
         """Closeness on the samples held out."""
-        return closeness(preview(self.judge, proto, layers=False, threads=self.threads, progress=self._alive))
+        return closeness(self._seen(proto, self.judge))
+
+    def _seen(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
+        return preview(reference, proto, layers=False, threads=self.threads, progress=self._alive)
 
     def _best(self) -> tuple[Recipe, Quantized]:
         assert self.best is not None, "the defaults come first"
@@ -334,9 +307,7 @@ class _Search:
         return self._score(quantize_model(built.model, carried))
 
     def _score(self, proto: onnx.ModelProto) -> float:
-        return closeness(
-            preview(self.reference, proto, layers=False, threads=self.threads, progress=self._alive)
-        )
+        return closeness(self._seen(proto, self.reference))
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -354,11 +325,15 @@ class _Search:
         """Build and measure a recipe; keep it if it wins."""
         self.trying = what
         built = self.build(recipe)
-        score = self._score(built.proto)
-        kept = self.best is None or score > self.best_db + least
-        self._tell(what, score, kept, f"Kept: {why}." if kept else "Not kept: no gain.")
+        seen = self._seen(built.proto, self.reference)
+        score = closeness(seen)
+        gained = self.outputs is None or score > self.best_db + least
+        more = 0 if self.outputs is None else seen.output.lost - self.outputs.lost
+        kept = gained and more <= 0
+        refused = f"{more} channels of the outputs become constant by it" if gained else "no gain"
+        self._tell(what, score, kept, f"Kept: {why}." if kept else f"Not kept: {refused}.")
         if kept:
-            self.best, self.best_db = (recipe, built), score
+            self.best, self.best_db, self.outputs = (recipe, built), score, seen.output
             self.verdicts.append((recipe, self.judged(built)))
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:

@@ -1,13 +1,12 @@
 """Choices made by measurement: the recipe whose integer model comes closest to the float one."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.calibrate import calibrate
-from core.evaluate import FloatReference, Preview, float_reference, preview
-from core.evaluate.outputs import OutputError
+from core.closeness import closeness as closeness
+from core.evaluate import FloatReference, float_reference, preview
 from core.model import Model
 from core.passes.smooth import SUFFIX
 from core.passes.table import PASSES
@@ -18,13 +17,17 @@ from core.recipe import Choice, Encodings, Recipe, resolve
 from core.samples import Samples
 from core.statistics import Statistics
 from core.thresholds import Method
+from core.unseen import FOLDS, unseen_gains, why_refused
+from core.unseen import MARGIN_DB as MARGIN_DB
 from core.weights import WeightMethod
 
-EXACT_DB = 60.0  # of several outputs, one closer than this is as good as exact
 HELD_OUT = 64  # samples that only the last comparison sees
 FEWEST = 16  # samples of which some are held out
 SAMPLES = 32  # measured on; more hardly changes which choice wins
-MARGIN_DB = 0.5  # less than that over MinMax is within what so few samples can tell
+CHECKED = 4  # of the best trials that are measured on samples that their ranges have not seen
+MOST_CHECKED = 96  # samples for it
+FEWEST_CHECKED = 6
+UNMEASURED = "was not measured on samples that its ranges have not seen"
 ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.MINMAX},
     {"method": Method.PERCENTILE, "percentile": 99.999},
@@ -45,6 +48,11 @@ class Trial:
     label: str  # for people, e.g. "percentile 99.99, weights minmax"
     sqnr_db: float  # `closeness` of the integer model's outputs to the float model's
     cosine: float
+    lost: int = 0  # channels of the outputs that vary in the float model and are constant here
+    gains_db: tuple[
+        float, ...
+    ] = ()  # over MinMax on samples that its ranges have not seen; () = not measured
+    refused: str = ""  # why it is not taken in spite of its figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +65,7 @@ class MeasuredDefault:
 
     @property
     def best(self) -> Trial:
-        """The trial that won: MinMax, the first, unless another wins `MARGIN_DB` over it."""
+        """The trial that won: MinMax, the first, unless another wins `MARGIN_DB` and is not refused."""
         return _winner(self.trials)
 
 
@@ -70,12 +78,14 @@ def measured_default(
     progress: ProgressFn | None = None,
     threads: int | None = None,
 ) -> MeasuredDefault:
-    """Try each method as the default of the whole network, and keep what measures best.
+    """Try each method as the default of the whole network, and keep what is best on other samples, too.
 
-    Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`.
-    MinMax is among the trials, so the result is never worse than MinMax on the samples measured; it stays
-    where the others win less than other samples might take back. Layers that the recipe sets keep their
-    choice. The samples measured are picked by content, so that the result does not hang on their order.
+    Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`. A method
+    that cuts values off fits the samples that its ranges come from. Therefore the best ones are measured a
+    second time: on each third of the samples with ranges from the two others, against MinMax. One is taken
+    only if it wins by that what so few samples can tell (`why_refused`). It stays MinMax otherwise, and where
+    there are too few samples to tell. Layers that the recipe sets keep their choice. Samples are taken by
+    content, so that the result does not hang on their order.
 
     Args:
         model: The float model.
@@ -86,9 +96,53 @@ def measured_default(
         threads: Samples run side by side.
     """
     start = recipe or Recipe()
+    total = len(ACTIVATIONS) + len(WEIGHTS)
+    found = tried_defaults(
+        model, statistics, samples, start, progress=progress, threads=threads, total=total + FOLDS
+    )
+    trials = list(found.trials)
+    first = [trials.index(trial) for trial in _ranked(trials)]
+    known = samples.select(samples.by_content()[:MOST_CHECKED])
+    gains: dict[int, tuple[float, ...]] = {}
+    if len(known) >= FEWEST_CHECKED and first:
+        recipes = [start.with_default(**_complete(trials[at].choice)) for at in first[:CHECKED]]
+        plain = start.with_default(**_complete(trials[0].choice))
+        measured = unseen_gains(model, known, plain, recipes, threads=threads, progress=progress, done=total)
+        gains = dict(zip(first, measured, strict=False))
+    for at in first:
+        refused = why_refused(gains[at], len(known)) if at in gains else UNMEASURED
+        trials[at] = replace(trials[at], gains_db=gains.get(at, ()), refused=refused)
+    best = _winner(trials)
+    return MeasuredDefault(
+        recipe=start.with_default(**_complete(best.choice)), trials=tuple(trials), samples=found.samples
+    )
+
+
+def tried_defaults(
+    model: Model,
+    statistics: Statistics,
+    samples: Samples,
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressFn | None = None,
+    threads: int | None = None,
+    total: int | None = None,
+) -> MeasuredDefault:
+    """Try each method as the default of the whole network on samples that ranges may have been made from.
+
+    Args:
+        model: The float model.
+        statistics: Its histograms.
+        samples: Calibration samples.
+        recipe: What to start from.
+        progress: Called after each trial; may raise `Cancelled`.
+        threads: Samples run side by side.
+        total: Trials to speak of in the progress; None = those made here.
+    """
+    start = recipe or Recipe()
     few = representative(samples, SAMPLES)
     reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
-    total = len(ACTIVATIONS) + len(WEIGHTS)
+    total = total or len(ACTIVATIONS) + len(WEIGHTS)
     trials: list[Trial] = []
     encodings: Encodings | None = None
     for stage in (ACTIVATIONS, WEIGHTS):
@@ -98,11 +152,9 @@ def measured_default(
             encodings = resolve(tried, statistics, model, previous=encodings)
             trials.append(_trial(tried, encodings, reference, threads))
             report(progress, len(trials), total, trials[-1].label)
-    measured = MeasuredDefault(recipe=start, trials=tuple(trials), samples=len(reference))
+    best = _winner(trials)
     return MeasuredDefault(
-        recipe=start.with_default(**_complete(measured.best.choice)),
-        trials=measured.trials,
-        samples=len(reference),
+        recipe=start.with_default(**_complete(best.choice)), trials=tuple(trials), samples=len(reference)
     )
 
 
@@ -209,31 +261,6 @@ def without_inserted(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def closeness(seen: Preview) -> float:
-    """SQNR of the outputs in dB, averaged over them, so that a detector's scores count like its boxes.
-
-    Where no output holds floats of one shape in both models (class maps, boxes that survived a selection),
-    the share of elements that differ, runs of another shape included, stands for the noise. -inf where an
-    output is not finite, and where there is nothing to compare.
-    """
-    outputs = seen.output.outputs
-    parts = [_decibels(found) for found in outputs if found.error is not None]
-    parts = parts or [_differing_db(found, seen.samples) for found in outputs]
-    if len(parts) > 1:
-        parts = [min(part, EXACT_DB) for part in parts]
-    return sum(parts) / len(parts) if parts else -math.inf
-
-
-def _decibels(found: OutputError) -> float:
-    sqnr = found.error.sqnr_db if found.error is not None else None
-    return -math.inf if sqnr is None else sqnr
-
-
-def _differing_db(found: OutputError, samples: int) -> float:
-    equal = (found.equal_share or 0.0) * (1.0 - found.mismatched / samples)
-    return -10.0 * math.log10(1.0 - equal) if equal < 1.0 else math.inf
-
-
 def representative(samples: Samples, count: int) -> Samples:
     """Up to `count` samples, the same ones in whatever order the data come."""
     if len(samples) <= count:
@@ -242,8 +269,14 @@ def representative(samples: Samples, count: int) -> Samples:
 
 
 def _winner(trials: Sequence[Trial]) -> Trial:
-    best = max(trials, key=lambda trial: trial.sqnr_db)
-    return best if best.sqnr_db > trials[0].sqnr_db + MARGIN_DB else trials[0]
+    return next((trial for trial in _ranked(trials) if not trial.refused), trials[0])
+
+
+def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that win over MinMax, the first, and make no more channels constant; the best first."""
+    plain = trials[0]
+    wins = [t for t in trials if t.sqnr_db > plain.sqnr_db + MARGIN_DB and t.lost <= plain.lost]
+    return sorted(wins, key=lambda trial: -trial.sqnr_db)
 
 
 def _complete(choice: Choice) -> dict[str, Any]:
@@ -259,4 +292,5 @@ def _trial(recipe: Recipe, encodings: Encodings, reference: FloatReference, thre
         label=f"{default.method}{share}, weights {default.weight_method}",
         sqnr_db=closeness(seen),
         cosine=seen.output.overall.cosine or 0.0,
+        lost=seen.output.lost,
     )

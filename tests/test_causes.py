@@ -8,6 +8,7 @@ import pytest
 
 from core.causes import Reason, causes
 from core.causes.tensors import typical_range
+from core.causes.trials import bench, split_parts, tried
 from core.evidence import gather
 from core.histogram import histogram_of
 from core.pipeline import finish
@@ -20,6 +21,7 @@ from core.sensitivity.ranking import ranking
 from core.targets import Granularity, Precision
 from core.thresholds import Method
 from core.weights import WeightMethod
+from tests.heads import HEADS, samples_for
 from tests.networks import NETWORKS, Net, feeds
 from tests.planted import Planted, network
 from tests.planted import depthwise as depthwise  # a fixture
@@ -139,6 +141,26 @@ def test_a_concat_of_unlike_ranges_is_named() -> None:
     assert "'scaled'" in cause.sentence
     assert cause.figures["spread"] > 8.0
     assert cause.figures["bits"] < 5.0
+
+
+@pytest.mark.parametrize(
+    ("head", "tensor", "reason"),
+    [("joined_first", "cat", Reason.SHARED_RANGE), ("huge_token", "y", Reason.OUTLIER_CHANNEL)],
+)
+def test_where_nothing_computes_any_more_float_is_a_remedy_that_brings_the_outputs_back(
+    head: str, tensor: str, reason: Reason
+) -> None:
+    planted = Planted(HEADS[head](), samples_for(head, 16))
+    cause = planted.causes(planted.layer_of(tensor))[reason]
+    remedy = next(r for r in cause.remedies if r.changes.get("precision") is Precision.FLOAT)
+    if reason is Reason.SHARED_RANGE:
+        assert remedy is cause.remedies[0]
+    ready = bench(planted.model, split_parts(planted.samples, None, 4), planted.statistics)
+    trial = tried(ready, planted.recipe, remedy)
+    assert trial.before.lost == trial.revived > 0
+    assert trial.after.lost == 0
+    assert trial.gain_db is not None
+    assert trial.gain_db > 20.0
 
 
 def peaked_attention() -> onnx.ModelProto:

@@ -25,14 +25,14 @@ LAYOUT = """
     core.data core.samples core.sources
     core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
     core.statcache core.statistics
-    core.targets core.encodings core.placement core.precision core.bias core.choice core.weights
-    core.recipe core.recipe_file
-    core.passes.table
+    core.bias core.choice core.encodings core.passes.table core.placement core.precision core.recipe
+    core.recipe_file core.tails core.targets core.weights
 
     core.calibrate core.export core.halves core.passes core.qdq
 
     core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.evidence core.heldout core.mixed core.pipeline core.project core.remedies core.sensitivity core.tune
+    core.closeness core.evidence core.heldout core.mixed core.pipeline core.project core.remedies
+    core.sensitivity core.sparing core.tune core.unseen core.verdicts
 
     sample_data
 
@@ -44,8 +44,9 @@ LAYOUT = """
 
     ui.views
 
-    ui.app ui.anatomy ui.cli ui.cli_options ui.cli_sensitivity ui.cli_thresholds ui.commands ui.doctor
-    ui.launch ui.listing ui.mixing ui.one_tensor ui.options ui.sensitivity_command
+    ui.anatomy ui.app ui.checking ui.cli ui.cli_options ui.cli_sensitivity ui.cli_thresholds
+    ui.commands ui.doctor ui.launch ui.listing ui.mixing ui.one_tensor ui.options
+    ui.sensitivity_command
 """
 LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
 PACKAGES = ("core", "ui", "sample_data")

@@ -11,9 +11,11 @@ from onnx import helper
 from streamlit.testing.v1 import AppTest
 
 from core.project import Source
+from core.targets import Precision
 from tests.graphs import model, value
+from tests.heads import HEADS, samples_for
 from tests.networks import Net
-from tests.pages import go, healthy, opened, shown, start, until
+from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 from tests.sessions import session
 from ui import opening
@@ -79,6 +81,7 @@ def test_where_nothing_is_quantized_there_is_nothing_to_tune(tmp_path: Path) -> 
     until(app, lambda a: "recipe" in a.session_state)
     go(app, "overview")
     healthy(app)
+    assert any(warning.value.startswith("No layer is quantized: ") for warning in app.warning)
     assert "No layer is quantized, so there is nothing to tune." in [info.value for info in app.info]
     assert "start_tune" not in {button.key for button in app.button}
 
@@ -117,3 +120,23 @@ def test_labels_that_do_not_fit_do_not_keep_data_out(home: Path, tmp_path: Path)
     until(app, lambda a: "recipe" in a.session_state)
     notes = prepare(opened(app), lambda _: None).notes
     assert any(note.startswith("labels not used: x.npz: labels have the shape (8, 3, 5)") for note in notes)
+
+
+def test_outputs_that_became_constant_are_a_banner_with_the_change_that_helps(tmp_path: Path) -> None:
+    onnx.save(HEADS["joined_first"](), tmp_path / "m.onnx")
+    images = np.concatenate([item["image"] for item in samples_for("joined_first")])
+    np.savez(tmp_path / "d.npz", image=images)
+    sources = (Source(kind="path", path=str(tmp_path / name)) for name in ("m.onnx", "d.npz"))
+    app = start(opening.open_sources("m.onnx", *sources))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    until(app, lambda a: bool(a.error))
+    (banner,) = app.error
+    said = banner.value.replace("\\", "")
+    assert "3 of 7 channels of output 'y' (axis 1: 4, 5, 6)" in said
+    assert "Leave 'cat_Concat' in float" in said
+    app.button(key="spare_y").click().run()
+    until(app, lambda a: not a.error)
+    healthy(app)
+    assert recipe(app).choice("cat_Concat").precision is Precision.FLOAT
+    assert "spare_y" not in {button.key for button in app.button}

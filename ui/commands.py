@@ -13,7 +13,6 @@ from core.calibrate import calibrate as collect
 from core.data import Samples
 from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
-from core.evaluate import float_reference, preview
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
 from core.heldout import decibels, judged_easyquant, judged_passes
 from core.model import Model, load_model
@@ -23,18 +22,25 @@ from core.recipe import Encodings, Recipe, resolve
 from core.runtime import Session
 from core.statistics import Statistics
 from core.targets import Precision
-from core.thresholds import Method
-from core.tune import measured_default, representative
-from core.words import plural
+from core.tune import measured_default
+from ui.checking import Check, check, say_if_worse
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
-from ui.options import Choices, Feed, all_float, check_output, unused_labels, warn_if_all_float, write
+from ui.options import (
+    Choices,
+    Feed,
+    all_float,
+    check_output,
+    nothing_quantized,
+    quantizes,
+    unused_labels,
+    warn_if_all_float,
+    write,
+)
 
 Figures = dict[str, Any]
-CHECKED = 8  # samples on which a method that was asked for is held against MinMax
 ADVICE = "'quantscope sensitivity' names the layers that lose most; --float-layer leaves one in float"
 LOST_DB = 5.0  # outputs with so much noise are of no use
-CLEARLY_DB = 1.0  # what it may lose against MinMax without a word
 
 
 def calibrate(
@@ -95,7 +101,7 @@ def quantize(
     if runs and not feed.named and stats is not None:
         raise BadInput(f"{runs} runs the model: name samples with --data PATH too")
     model = load_model(path)
-    recipe = choices.build(model)
+    recipe = asked_for = choices.build(model)
     if recipe.passes and not feed.named and stats is not None:
         raise BadInput("the recipe's passes run the model: name samples with --data PATH too")
     if recipe.passes and easy:
@@ -131,11 +137,23 @@ def quantize(
         assert samples is not None
         recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
+    warnings: list[str] = []
     if not encodings.placement.nodes:
-        note(f"warning: {all_float(model, recipe)}, so the file holds the float model")
+        if tuned and quantizes(model, asked_for):
+            warnings.append(nothing_quantized(model, asked_for, recipe))
+        else:
+            warnings.append(f"{all_float(model, recipe)}, so the file holds the float model")
     _check_runs(proto, samples)
+    seen = Check()
+    if samples is not None and encodings.placement.nodes:
+        given = samples
+
+        def build(other: Recipe) -> onnx.ModelProto:
+            return _built(model, other, given, statistics, threads=threads, quiet=True)[0]
+
+        seen = check(model, recipe, statistics, samples, proto, build, tuned=tuned, threads=threads)
     if samples is not None and measurable and choices.method and not (trying or easy):
-        _say_if_worse(model, recipe, statistics, samples, proto, threads)
+        say_if_worse(model, recipe, statistics, samples, proto, threads)
     written = write_onnx(proto, output)
     if save_recipe is not None:
         write(save_recipe, recipe.to_yaml().encode("utf-8"))
@@ -152,9 +170,12 @@ def quantize(
         "calibration": _provenance(statistics),
         "notes": [*model.notes, *_kept_float(encodings)],
     }
+    told = seen.faults
     if report:
         assert samples is not None
         result["comparison"] = _measured(model, output, samples, quiet)
+        told = result["comparison"]["warnings"]
+    result["warnings"] = [*warnings, *told, *seen.remedies]
     return result
 
 
@@ -187,8 +208,6 @@ def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> F
         run["positions"] = found is not None and found["positions"]
         if found is not None and found["float"] is None:  # no labels, so nothing was right or wrong
             run["accuracy"] = None
-    for warning in figures["warnings"]:
-        note(f"warning: {warning}")
     return figures
 
 
@@ -210,7 +229,14 @@ def _tuned(
     with progress_bar("trying methods", quiet) as progress:
         found = measured_default(model, statistics, samples, recipe, progress=progress, threads=threads)
     return found.recipe, [
-        {"label": trial.label, "sqnr_db": trial.sqnr_db, "cosine": trial.cosine} for trial in found.trials
+        {
+            "label": trial.label,
+            "sqnr_db": trial.sqnr_db,
+            "cosine": trial.cosine,
+            "taken": trial is found.best,
+            "refused": trial.refused,
+        }
+        for trial in found.trials
     ]
 
 
@@ -245,8 +271,10 @@ def tune(
     if aim.given:
         chosen, front = mixed(model, samples, recipe, chosen, aim, threads=threads, quiet=quiet)
     write(output, chosen.to_yaml().encode("utf-8"))
+    nothing = quantizes(model, recipe) and not quantizes(model, chosen)
     return {
         "recipe": str(output),
+        "warnings": [nothing_quantized(model, recipe, chosen)] if nothing else [],
         "minmax_db": found.minmax_db,
         "tuned_db": found.tuned_db,
         "samples": {"choosing": found.choosing, "held_out": found.held_out},
@@ -287,30 +315,6 @@ def _moved(
     with progress_bar("EasyQuant", quiet) as progress:
         judged = judged_easyquant(model, recipe, statistics, samples, threads=threads, progress=progress)
     return judged.recipe, list(judged.sentences)
-
-
-def _say_if_worse(
-    model: Model,
-    recipe: Recipe,
-    statistics: Statistics,
-    samples: Samples,
-    proto: onnx.ModelProto,
-    threads: int | None,
-) -> None:
-    """Say so where the method asked for is clearly worse than MinMax on the calibration samples."""
-    if recipe.default.method is Method.MINMAX or proto.ByteSize() >= PROTOBUF_LIMIT:
-        return
-    few = representative(samples, CHECKED)
-    reference = float_reference(model, few, count=CHECKED, layers=False, threads=threads)
-    plain = quantize_model(model, resolve(recipe.with_default(method=Method.MINMAX), statistics, model))
-    asked, other = (
-        preview(reference, p, layers=False, threads=threads).output.overall.sqnr_db for p in (proto, plain)
-    )
-    if asked is not None and other is not None and asked < other - CLEARLY_DB:
-        note(
-            f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
-            f"({plural(len(reference), 'sample')}); --method auto takes what measures best"
-        )
 
 
 def _built(

@@ -64,7 +64,10 @@ def say(text: str = "") -> None:
 
 
 def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]], str], json: bool) -> None:
-    """Do the work and print its result; what else prints, as a user's own reader may, goes to stderr."""
+    """Do the work and print its result, and then its `warnings` on stderr.
+
+    What else prints, as a user's own reader may, goes to stderr.
+    """
     with redirect_stdout(sys.stderr):
         result = work()
     if json:
@@ -74,6 +77,9 @@ def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]],
             # What reads the name of a file that was written wants the line as it is.
             apart = line.startswith("wrote ") and not stated()
             say(line if apart else "\n".join(fold(line, columns())))
+    sys.stdout.flush()
+    for warning in result.get("warnings", ()):  # last, where they are seen
+        note(f"warning: {warning}")
 
 
 def note(text: str) -> None:

@@ -98,9 +98,13 @@ def quantization(result: Figures) -> str:
         f"{plural(integer, 'layer')} in integers, {layers['float']} in float"
     ]
     if result["trials"]:
-        best = max(result["trials"], key=lambda trial: float(trial["sqnr_db"]))
+        best = next(trial for trial in result["trials"] if trial["taken"])
         said = "no error" if best["sqnr_db"] == math.inf else number(best["sqnr_db"], 4, " dB")
         lines.append(f"best of {len(result['trials'])} tried: {best['label']}, {said}")
+        refused = [t for t in result["trials"] if t["refused"] and t["sqnr_db"] > best["sqnr_db"]]
+        for trial in refused:
+            figure = number(trial["sqnr_db"], 4, " dB")
+            lines.append(f"not taken: {trial['label']}, {figure}, which {trial['refused']}")
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
         saved = clean(result["recipe"])
@@ -197,7 +201,27 @@ def comparison(result: Figures) -> str:
     text = table(head, rows, numeric=head[1:])
     count = f"over {plural(result['samples'], 'sample')}"
     layers = _worst(result["layers"], result["layer_samples"])
-    return "\n".join(filter(None, [text, count, _saturation(result), layers]))
+    return "\n".join(filter(None, [text, count, _outputs(result["outputs"]), _saturation(result), layers]))
+
+
+def _outputs(outputs: list[Figures]) -> str:
+    """Each output by itself, in parts where its channels differ widely; "" where there is one of one part."""
+    rows = []
+    for item in outputs:
+        by_channel = item["channels"] or {"size": 0, "parts": []}
+        for part in by_channel["parts"]:
+            some = len(by_channel["parts"]) > 1
+            which = f"{part['channels']} of {by_channel['size']}, first {part['first']}" if some else "all"
+            lost = f"{part['lost']} constant" if part["lost"] else ""
+            rows.append((item["name"], which, _sqnr(part), lost))
+        if not by_channel["parts"]:
+            share = item["equal_share"]
+            figure = _decibel(item) if share is None else f"{_percent(share)} equal"
+            rows.append((item["name"], "all", figure, ""))
+    if len(rows) < 2:
+        return ""
+    said = "\noutputs by themselves, and in each the channels of about one size"
+    return f"{said}\n{table(('output', 'channels', 'SQNR', 'lost'), rows, numeric=('SQNR',))}"
 
 
 def _sqnr(output: Figures) -> str:

@@ -19,6 +19,7 @@ from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
 from core.sources.inputs import text
 from core.sources.labels import Labels, label_shapes
+from core.tails import named
 from core.targets import TARGETS, Granularity, Precision, target
 from core.thresholds import Method
 from core.weights import WeightMethod
@@ -275,9 +276,14 @@ def check_percentile(value: float) -> None:
 
 def warn_if_all_float(model: Model, recipe: Recipe, so: str) -> None:
     """Say so where nothing of the model is quantized by the recipe, whatever the values are."""
-    floats = {layer.name for layer in model.layers if recipe.choice(layer.name).precision is Precision.FLOAT}
-    if not place(model, target(recipe.target), floats).nodes:
+    if not quantizes(model, recipe):
         note(f"warning: {all_float(model, recipe)}, so {so}")
+
+
+def quantizes(model: Model, recipe: Recipe) -> bool:
+    """Whether any layer runs in integers, as far as the choices of layers decide it."""
+    floats = {layer.name for layer in model.layers if recipe.choice(layer.name).precision is Precision.FLOAT}
+    return bool(place(model, target(recipe.target), floats).nodes)
 
 
 def all_float(model: Model, recipe: Recipe) -> str:
@@ -287,6 +293,17 @@ def all_float(model: Model, recipe: Recipe) -> str:
     ):
         return f"the recipe leaves all layers of {model.name} in float"
     return f"no layer of {model.name} can be quantized (quantscope inspect shows what it is made of)"
+
+
+def nothing_quantized(model: Model, asked_for: Recipe, found: Recipe) -> str:
+    """Why tuning left all layers in float, where it did."""
+    floats = [n.name for n in model.layers if asked_for.choice(n.name).precision is Precision.FLOAT]
+    could = place(model, target(found.target), floats).nodes
+    layers = [layer.name for layer in model.layers if could.intersection(layer.nodes)]
+    return (
+        f"nothing is quantized, and the result is the float model: in integers, {named(layers)} came less "
+        "close to it in every way that was tried. Quantize without --auto to have them in integers"
+    )
 
 
 def listed(names: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ from core.histogram import Histogram
 from core.passes.streams import find_streams
 from core.remedies import WORTH, Remedy
 from core.sensitivity.quantizers import root_of
+from core.tails import tail
 
 Floats = npt.NDArray[np.float64]
 
@@ -116,6 +117,7 @@ def outlier_channel(case: Case) -> Iterator[Cause]:
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
         *_channel_fixes(case, evidence),
         *case.forecast.wider(),
+        *_at_the_end(case),
     )
 
 
@@ -240,9 +242,20 @@ def shared_range(case: Case) -> Iterator[Cause]:
         f"{seen.encoding.type.bits} bits.",
         case.tensor_share * (1.0 if joins else 0.5),
         {"spread": used[most] / used[least], "bits": bits},
+        *_at_the_end(case),
         *case.forecast.wider(),
         *case.forecast.ranges(),
     )
+
+
+def _at_the_end(case: Case) -> tuple[Remedy, ...]:
+    """To leave the layer in float, where nothing computes with its values any more.
+
+    What comes before has ranges of its own, and what follows only moves values, so that little is lost.
+    """
+    model = case.model
+    end = tail(model, [output.name for output in model.outputs])
+    return case.forecast.float_layer() if case.layer.output in end.tensors() else ()
 
 
 def wide(case: Case, known: float = 0.0) -> Iterator[Cause]:

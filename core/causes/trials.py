@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from core.calibrate import calibrate
+from core.closeness import closeness
 from core.evaluate import FloatReference, float_reference, preview
 from core.model import Model
 from core.pipeline import quantize
@@ -42,7 +43,8 @@ class Bench:
 class Effect:
     """A quantized model on the judging part."""
 
-    sqnr_db: float | None  # of all outputs taken as one vector
+    sqnr_db: float | None  # of the outputs, each at the same weight (`closeness`)
+    lost: int = 0  # channels of the outputs that vary in the float model and are constant here
     agreement: float | None  # share of rows with float's class first; None where no output holds scores
     top1: float | None  # share of rows with the right class first; None without labels
 
@@ -67,6 +69,11 @@ class RemedyTrial:
         """Of top-1, in percentage points; None without labels."""
         before, after = self.before.top1, self.after.top1
         return None if before is None or after is None else 100.0 * (after - before)
+
+    @property
+    def revived(self) -> int:
+        """Channels of the outputs that the remedy brings back; below 0, that it makes constant."""
+        return self.before.lost - self.after.lost
 
     @property
     def certain(self) -> bool:
@@ -174,10 +181,11 @@ def effect(
         cache=False,
         progress=progress,
     )
-    seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress).output
-    scores = seen.accuracy
+    seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
+    scores, close = seen.output.accuracy, closeness(seen)
     return Effect(
-        sqnr_db=seen.overall.sqnr_db,
+        sqnr_db=None if close == -math.inf else close,
+        lost=seen.output.lost,
         agreement=None if scores is None else scores.agreement,
         top1=None if scores is None else scores.quantized_top1,
     )

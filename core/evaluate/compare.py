@@ -13,6 +13,7 @@ import onnx
 from core.errors import DataError
 from core.evaluate.latency import Latency, measure_latency
 from core.evaluate.layers import LayerError, layer_errors, quantized_session
+from core.evaluate.lost import Lost, faults, lost_outputs
 from core.evaluate.outputs import (
     OutputComparison,
     OutputError,
@@ -26,7 +27,7 @@ from core.evaluate.reference import row_spans
 from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from core.evaluate.scores import Accuracy
 from core.evaluate.sums import TensorError
-from core.evaluate.view import QuantizedFile, check_interface, read_quantized
+from core.evaluate.view import QuantizedFile, check_interface, read_quantized, view
 from core.machine import integer_sums
 from core.model import Model
 from core.progress import ProgressFn
@@ -81,6 +82,7 @@ class Comparison:
     warnings: tuple[str, ...]
     default: DefaultSession | None  # None where a default session sums exactly, too
     may_saturate: tuple[str, ...]  # layers that can lose on x86 without VNNI, on some input
+    lost: tuple[Lost, ...] = ()  # outputs with channels that vary in float and are constant here
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: numbers, strings, lists and None; an infinite SQNR becomes None beside `exact: true`."""
@@ -124,9 +126,32 @@ def _outputs_dict(outputs: tuple[OutputError, ...]) -> list[dict[str, Any]]:
             "equal_share": o.equal_share,
             "mismatched": o.mismatched,
             **(error_dict(o.error) or {}),
+            "channels": _channels_dict(o),
         }
         for o in outputs
     ]
+
+
+def _channels_dict(found: OutputError) -> dict[str, Any] | None:
+    """Parts of an output: how many channels each has, their SQNR, and how many of them are lost."""
+    by_channel = found.channels
+    if by_channel is None:
+        return None
+    return {
+        "axis": by_channel.axis,
+        "size": by_channel.size,
+        "parts": [
+            {
+                "first": part.channels[0],
+                "channels": len(part.channels),
+                "sqnr_db": part.sqnr_db if math.isfinite(part.sqnr_db) else None,
+                "exact": part.sqnr_db == math.inf,
+                "lost": len(part.lost),
+            }
+            for part in by_channel.parts
+        ],
+        "lost": list(by_channel.lost),
+    }
 
 
 def _accuracy_dict(found: Accuracy | None) -> dict[str, Any] | None:
@@ -224,6 +249,7 @@ def compare(
             max_bytes=max_bytes,
             progress=progress,
         )
+    lost = lost_outputs(model, outputs.outputs, view(model, file.proto))
     return Comparison(
         output=outputs.overall,
         outputs=outputs.outputs,
@@ -237,10 +263,12 @@ def compare(
         warnings=(
             *_warnings(outputs.outputs, shown),
             *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
+            *faults(outputs.outputs, lost),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,
         may_saturate=risky,
+        lost=lost,
     )
 
 
@@ -278,7 +306,8 @@ def _outputs(
         floats = float_session.run(sample, names)
         given = [session.run(sample, names) for session in sessions]
         same = all(_same(given[0][name], other[name]) for other in given[1:] for name in names)
-        return [compare_run(floats, found, rows=rows, spec=spec) for found in given], same
+        runs = [compare_run(floats, found, rows=rows, spec=spec, channels=True) for found in given]
+        return runs, same
 
     for runs, same in parallel_map(
         work,

@@ -1,5 +1,6 @@
 """Compare the outputs of two models over many runs: errors of tensors, equality of integers, class scores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import DataError
+from core.evaluate.channels import ChannelError, ChannelSums, ChannelTotal, balanced_db, channel_sums
 from core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
 from core.evaluate.scores import (
     Accuracy,
@@ -32,6 +34,21 @@ class OutputError:
     error: TensorError | None  # None for integers, and where shapes differ
     equal_share: float | None  # integer, bool and string outputs: share of equal elements
     mismatched: int  # runs in which the two shapes differ
+    channels: ChannelError | None = None  # by channel; None where `error` is, and where it was not asked for
+
+    @property
+    def noise(self) -> float | None:
+        """Noise over signal with every channel counted alike (`ChannelError.nmse`); inf where not finite.
+
+        Over all values where channels are not known. None where nothing is compared, and where the float
+        model gives only zeros.
+        """
+        if self.error is None:
+            return None
+        if self.channels is not None and self.channels.parts:
+            return self.channels.nmse
+        nmse = self.error.nmse
+        return math.inf if nmse is None else nmse if math.isfinite(nmse) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +58,19 @@ class OutputComparison:
     overall: TensorError  # all float outputs taken as one vector
     outputs: tuple[OutputError, ...]
     accuracy: Accuracy | None
+
+    @property
+    def balanced_db(self) -> float:
+        """SQNR in dB with every float output, and every channel of it, at the same energy; nan without.
+
+        Outputs in pixels do not hide those between 0 and 1, be they outputs of their own or channels of one.
+        """
+        return balanced_db([noise for found in self.outputs if (noise := found.noise) is not None])
+
+    @property
+    def lost(self) -> int:
+        """Channels of all outputs that vary in the float model and are constant in the quantized one."""
+        return sum(len(found.channels.lost) for found in self.outputs if found.channels is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +82,7 @@ class RunOutputs:
     mismatched: tuple[str, ...]
     counts: Counts | None
     overlap: Overlap | None = None  # of label maps
+    channels: Mapping[str, ChannelSums | None] = field(default_factory=dict)  # where asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +155,7 @@ def compare_run(
     *,
     rows: tuple[int, int, int],
     spec: ScoresSpec | None,
+    channels: bool = False,
 ) -> RunOutputs:
     """Compare one run.
 
@@ -132,7 +164,9 @@ def compare_run(
         quantized: Outputs of the quantized model.
         rows: Batch size, rows of it that are data, and the number of rows in earlier runs.
         spec: Where class scores are.
+        channels: Also compare by channel.
     """
+    by_channel: dict[str, ChannelSums | None] = {}
     errors: dict[str, ErrorSums | None] = {}
     equal: dict[str, tuple[int, int]] = {}
     mismatched: list[str] = []
@@ -146,10 +180,17 @@ def compare_run(
             equal[name] = (int(np.count_nonzero(f == q)), f.size)
         else:
             errors[name] = error_sums(f, q)
+            if channels:
+                by_channel[name] = channel_sums(f, q)
             if spec is not None and name == spec.output:
                 counts, overlap = _score_counts(f, q, spec, first)
     return RunOutputs(
-        errors=errors, equal=equal, mismatched=tuple(mismatched), counts=counts, overlap=overlap
+        errors=errors,
+        equal=equal,
+        mismatched=tuple(mismatched),
+        counts=counts,
+        overlap=overlap,
+        channels=by_channel,
     )
 
 
@@ -187,6 +228,7 @@ class OutputTotals:
     spec: ScoresSpec | None = None
     overall: ErrorTotal = field(default_factory=ErrorTotal)
     each: dict[str, ErrorTotal] = field(default_factory=dict)
+    channels: dict[str, ChannelTotal] = field(default_factory=dict)
     equal: dict[str, list[int]] = field(default_factory=dict)
     mismatched: dict[str, int] = field(default_factory=dict)
     counts: list[int] = field(default_factory=lambda: [0] * 6)
@@ -197,6 +239,8 @@ class OutputTotals:
         for name, part in run.errors.items():
             self.overall.add(part)
             self.each.setdefault(name, ErrorTotal()).add(part)
+        for name, by_channel in run.channels.items():
+            self.channels.setdefault(name, ChannelTotal()).add(by_channel)
         for name, (same, total) in run.equal.items():
             kept = self.equal.setdefault(name, [0, 0])
             kept[0] += same
@@ -213,10 +257,13 @@ class OutputTotals:
         outputs = []
         for name in self.names:
             total, equal = self.each.get(name), self.equal.get(name)
+            error = total.error() if total is not None and name not in self.mismatched else None
+            by_channel = self.channels.get(name) if error is not None else None
             outputs.append(
                 OutputError(
                     name=name,
-                    error=total.error() if total is not None and name not in self.mismatched else None,
+                    error=error,
+                    channels=by_channel.error() if by_channel is not None else None,
                     equal_share=equal[0] / equal[1] if equal is not None and equal[1] else None,
                     mismatched=self.mismatched.get(name, 0),
                 )

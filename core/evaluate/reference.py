@@ -195,7 +195,7 @@ def preview(
     def work(at: int) -> tuple[RunOutputs, dict[str, ErrorSums | None]]:
         sample, floats = reference.inputs[at], reference.outputs[at]
         given = plain.run(sample, outputs)
-        run = compare_run(floats, given, rows=reference.rows[at], spec=reference.scores)
+        run = compare_run(floats, given, rows=reference.rows[at], spec=reference.scores, channels=True)
         if exposed is None:
             return run, {}
         return run, compare_tensors(group, reference.activations[at], exposed.run(sample, names))

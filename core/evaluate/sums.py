@@ -76,6 +76,11 @@ def error_sums(f: npt.NDArray[Any], q: npt.NDArray[Any], encoding: Encoding | No
     return _masked_sums(left, values)
 
 
+def flat_pair(f: npt.NDArray[Any], q: npt.NDArray[Any]) -> tuple[Flat, Flat]:
+    """Both arrays in one contiguous dimension, as compiled loops take them."""
+    return _flat(f), _flat(q)
+
+
 def _flat(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """One contiguous dimension; float16 and bfloat16 widened."""
     flat = np.ascontiguousarray(x).reshape(-1)

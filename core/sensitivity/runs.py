@@ -226,7 +226,7 @@ def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | 
 
 
 def _unlike(equal: int, size: int) -> ErrorSums:
-    """Integers: the share that differs stands for the noise, as in `core.tune.closeness`."""
+    """Integers: the share that differs stands for the noise, as in `core.closeness`."""
     differ = float(size - equal)
     return ErrorSums(ff=float(size), qq=float(size), fq=float(equal), dd=differ, max_abs=0.0, count=size)
 

@@ -63,9 +63,12 @@ def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
         )
         _start("Measure again")
         said = f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}"
-        if found.best is found.trials[0]:
+        refused = [t for t in found.trials if t.refused and t.sqnr_db > found.best.sqnr_db]
+        if found.best is found.trials[0] and not refused:
             said += f"; nothing wins {MARGIN_DB:g} dB over MinMax, and less may be chance"
         st.caption(said)
+    for trial in refused:
+        st.caption(f"Not taken: {text.escape(trial.label)}, which {text.escape(trial.refused)}.")
 
 
 def _use(found: MeasuredDefault) -> None:

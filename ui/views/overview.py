@@ -14,7 +14,7 @@ from ui.figures.graph import graph_data
 from ui.figures.sensitivity import axis
 from ui.measure import MOST_SAMPLES, Halves, guessing
 from ui.rows import Row, edges
-from ui.views import autotune, best_default, common, easy_model, fixes, remedies, saturation
+from ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
 
 TAB, KEPT_TAB = "improve", "improve_kept"
 SHOWN = 3  # layers to look at first
@@ -41,13 +41,14 @@ def render() -> None:
     _cards(now, live, rows)
     with st.container():  # always there
         _suspicious(now, live)
+        lost.overview(live.value)
         saturation.overview(now, live.value)
         if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
-            st.info(
+            st.warning(
                 "No layer is quantized: the exported model computes what the float model computes. "
                 "The notes at the end of this page say what cannot be quantized; "
                 "the rest is set to float on *Layers*.",
-                icon=":material/info:",
+                icon=":material/warning:",
             )
     few = measured.preview_samples(now)
     _halves(parts, few)
@@ -142,6 +143,8 @@ def _cards(now: state.Session, live: measured.Live[Comparison], rows: list[Row])
             _size(found),
             _latency(found.latency),
         ]
+        worst = lost.card(found)
+        shown[-2:-2] = [] if worst is None else [worst]
     cards([*shown, layers], key="overview_cards", least=140)
 
 

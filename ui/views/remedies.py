@@ -208,9 +208,17 @@ def _outcome(trial: RemedyTrial) -> str:
     said = f"output {_coloured(trial.gain_db, 'dB')}"
     if trial.points is not None:
         said += f" · top-1 {_coloured(trial.points, 'points', plain=not trial.certain)}{_chance(trial)}"
+    if trial.revived:
+        said += f" · {_channels(trial)}"
     where = f"{trial.rows:,} unseen samples" if trial.unseen else f"the same {trial.rows:,} samples"
     ends = f"{text.decibel(trial.before.sqnr_db)} → {text.decibel(trial.after.sqnr_db)}"
     return f"{said}  \n:gray[:small[{text.escape(ends)} on {where}]]"
+
+
+def _channels(trial: RemedyTrial) -> str:
+    """How many channels of the outputs come back, or become constant."""
+    count = text.plural(abs(trial.revived), "output channel")
+    return f":green[{count} brought back]" if trial.revived > 0 else f":red[{count} made constant]"
 
 
 def _chance(trial: RemedyTrial) -> str:
@@ -285,9 +293,11 @@ def _applied(now: state.Session) -> None:
         said += f", predicted {text.change(last.forecast.after - last.forecast.before)}"
     if trial.points is not None:
         said += f"; top-1 **{text.change(trial.points, 'points')}**{_chance(trial)}"
+    if trial.revived:
+        said += f"; {_channels(trial)}"
     seen = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
     said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
-    worse = trial.gain_db is not None and trial.gain_db < -MIXED
+    worse = trial.revived < 0 or (trial.gain_db is not None and trial.gain_db < -MIXED)
     said += "It is worse: undo takes it back." if worse else "Undo takes it back."
     (st.warning if worse else st.success)(said, icon=":material/healing:")
 

@@ -1,0 +1,192 @@
+"""Outputs that join quantities of different size: what is lost is said, and Auto-tune brings it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.autotune import tune
+from core.calibrate import calibrate
+from core.closeness import closeness
+from core.data import open_samples
+from core.evaluate import FloatReference, Preview, compare, float_reference, preview
+from core.evaluate.lost import Lost, lost_outputs
+from core.evaluate.view import view
+from core.model import Model, load_model
+from core.pipeline import quantize
+from core.qdq import quantize_model
+from core.recipe import Recipe, resolve
+from core.samples import Samples
+from core.sparing import sparings, troubled
+from core.tails import tail
+from core.targets import Precision
+from core.thresholds import Method
+from core.verdicts import Verdict
+from tests.evaluating import list_samples
+from tests.heads import HEADS, samples_for
+from tests.networks import feeds
+from tests.quantizing import network
+
+CASE = Path(__file__).resolve().parents[2] / "shared" / "cases"
+
+
+def opened(name: str) -> tuple[Model, Samples, FloatReference]:
+    """A network, samples to tune on, and what the float model gives for others."""
+    model = load_model(HEADS[name]().SerializeToString(), name=name)
+    others = list_samples(samples_for(name, 16, seed=5))
+    reference = float_reference(model, others, count=16, layers=False)
+    return model, list_samples(samples_for(name)), reference
+
+
+def by(model: Model, samples: Samples, reference: FloatReference, recipe: Recipe) -> Preview:
+    return preview(reference, quantize(model, recipe, samples, cache=False).proto, layers=False)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_auto_tune_brings_back_what_a_shared_range_loses(name: str) -> None:
+    model, samples, reference = opened(name)
+    found = tune(model, samples)
+    before, after = (by(model, samples, reference, recipe) for recipe in (Recipe(), found.recipe))
+    assert closeness(before) < 12.0
+    assert before.output.lost > 0 or name == "decoded"  # whose scores keep two levels
+    assert after.output.lost == 0
+    assert closeness(after) > 30.0
+    parts = [p.sqnr_db for o in after.output.outputs if o.channels is not None for p in o.channels.parts]
+    assert min(parts) > 30.0
+    # What can stay in integers does.
+    floats = {layer for layer, choice in found.recipe.layers.items() if choice.precision is Precision.FLOAT}
+    assert len(floats) <= 9
+    assert quantize(model, found.recipe, samples, cache=False).encodings.placement.nodes
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("joined_first", ["cat_Concat"]),
+        ("joined_last", ["y_Concat"]),
+        ("three_scales", ["cat0_Concat", "cat1_Concat", "cat2_Concat", "all_Concat"]),
+        ("split_at_the_end", ["cat_Concat"]),
+        ("one_convolution", ["y_Conv"]),
+    ],
+)
+def test_the_least_change_comes_first(name: str, layers: list[str]) -> None:
+    model, samples, reference = opened(name)
+    seen = by(model, samples, reference, Recipe())
+    offered = sparings(model, Recipe(), seen.output.outputs, calibrate(model, samples, cache=False))
+    assert list(offered[0].float_layers) == layers
+    sizes = [len(option.layers) for option in offered]
+    assert sizes == sorted(set(sizes))
+    assert closeness(by(model, samples, reference, offered[0].applied(Recipe()))) > 30.0
+    kept = sparings(model, Recipe(), seen.output.outputs, keep=layers)
+    assert not any(set(layers) & set(option.layers) for option in kept)
+
+
+def test_a_range_of_what_the_outputs_read_is_offered_before_float() -> None:
+    model, samples, reference = opened("unread_channel")
+    statistics = calibrate(model, samples, cache=False)
+    seen = by(model, samples, reference, Recipe())
+    first, *rest = sparings(model, Recipe(), seen.output.outputs, statistics)
+    assert first.layers["a_Conv"]["method"] is Method.MANUAL
+    assert not first.float_layers
+    assert rest[0].float_layers == ("a_Conv",)
+    assert sparings(model, Recipe(), seen.output.outputs)[0].float_layers == ("a_Conv",)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "words"),
+    [
+        (
+            "joined_first",
+            "cat_Concat",
+            "3 of 7 channels of output 'y' (axis 1: 4, 5, 6) vary in the float model and are 0 after",
+        ),
+        (
+            "depth",
+            "y_Concat",
+            "1 of 2 channels of output 'y' (axis 1: 1) varies in the float model and is 0 after",
+        ),
+        ("split_at_the_end", "cat_Concat", "output 'what' varies in the float model and is 0"),
+        ("unread_channel", "a_Conv", "output 'y' varies in the float model and is 0"),
+        (
+            "huge_token",
+            "y_MatMul",
+            "15 of 16 channels of output 'y' (axis 2: 0, 1, 2, 3, 4, 6, …) vary in the float model",
+        ),
+    ],
+    ids=["joined_first", "depth", "split_at_the_end", "unread_channel", "huge_token"],
+)
+def test_what_is_lost_is_said_with_the_layer_to_blame(name: str, layer: str, words: str) -> None:
+    model, samples, _ = opened(name)
+    statistics = calibrate(model, samples, cache=False)
+    proto = quantize_model(model, resolve(Recipe(), statistics, model))
+    found = compare(model, proto, samples, layers=False, latency=False)
+    assert len(found.lost) == 1
+    lost: Lost = found.lost[0]
+    assert lost.layer == layer
+    assert layer in lost.spared
+    assert words in lost.sentence
+    assert f"the integers of '{layer}', which hold larger values, have steps of" in lost.sentence
+    assert lost.advice.startswith(f"{lost.sentence}. Leave '{layer}'")
+    assert lost.advice in found.warnings
+    if lost.advice.endswith("or give it 16 bits"):
+        proto = quantize_model(
+            model, resolve(Recipe().with_layer(layer, precision=Precision.INT16), statistics, model)
+        )
+        wider = compare(model, proto, samples, layers=False, latency=False)
+        assert not wider.lost
+        assert min(p.sqnr_db for o in wider.outputs if o.channels for p in o.channels.parts) > 20.0
+    else:
+        assert name == "unread_channel"
+    outputs = {item["name"]: item for item in found.as_dict()["outputs"]}
+    assert outputs[lost.output]["channels"]["lost"] == list(lost.channels)
+
+
+def test_networks_that_lose_nothing_are_left_alone() -> None:
+    model = network("residual_cnn")
+    samples = list_samples(feeds("residual_cnn", 12))
+    statistics = calibrate(model, samples, cache=False)
+    proto = quantize_model(model, resolve(Recipe(), statistics, model))
+    reference = float_reference(model, samples, count=8, layers=False)
+    seen = preview(reference, proto, layers=False)
+    assert troubled(seen.output.outputs) == ()
+    assert sparings(model, Recipe(), seen.output.outputs, statistics) == ()
+    assert lost_outputs(model, seen.output.outputs, view(model, proto)) == ()
+
+
+def test_the_end_of_a_network_is_what_only_moves_values() -> None:
+    model, *_ = opened("three_scales")
+    near = tail(model, ["y"])
+    ops = sorted(node.op_type for node in near.nodes)
+    assert ops == ["Concat"] * 4 + ["Reshape"] * 3 + ["Transpose"]
+    assert {value.name for value in near.feeds} == {f"{k}{i}" for k in ("boxes", "scores") for i in range(3)}
+    far = tail(model, ["y"], compute=True)
+    assert {n.op_type for n in far.nodes} - set(ops) == {"Sigmoid"}  # the convolutions took in the Muls
+    assert {v.name for v in far.feeds} == {f"boxes{i}" for i in range(3)} | {
+        f"scores{i}.raw" for i in range(3)
+    }
+
+
+def test_all_outputs_as_one_may_lose_only_what_their_parts_win() -> None:
+    def verdict(closeness: float, overall: float, lost: int = 0) -> Verdict:
+        return Verdict(closeness=closeness, overall_db=overall, disagreeing=0.0, lost=lost)
+
+    plain = verdict(20.0, 40.0)
+    assert verdict(30.0, 39.2).not_worse_than(plain)
+    assert not verdict(30.0, 38.8).not_worse_than(plain)
+    assert not verdict(20.1, 39.2).not_worse_than(plain)
+    assert not verdict(30.0, 45.0, lost=1).not_worse_than(plain)
+
+
+@pytest.mark.parametrize("name", ["yolo_head", "denormal_channel"])
+def test_reported_cases(name: str) -> None:
+    folder = CASE / name
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    model = load_model(folder / "model.onnx")
+    samples = open_samples(folder / "data.npz", model)
+    found = tune(model, samples)
+    reference = float_reference(model, samples, count=len(samples), layers=False)
+    seen = by(model, samples, reference, found.recipe)
+    assert seen.output.lost == 0
+    assert closeness(seen) > 30.0
