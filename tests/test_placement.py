@@ -95,7 +95,7 @@ def test_fused_activation_has_no_quantizer_inside() -> None:
 
 def test_pass_through_shares_the_first_producers_parameters() -> None:
     sources = place(network("transformer"), ONNXRUNTIME_CPU).sources
-    assert sources["q.heads.t"] == "q"  # through Reshape and Transpose
+    assert sources["v.heads.t"] == "v"  # through Reshape and Transpose
     assert sources["joined"] == "context"
     assert "context" not in sources
 

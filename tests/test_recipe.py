@@ -101,13 +101,13 @@ def test_statistics_of_another_model_are_refused() -> None:
 def test_a_manual_range_holds_for_the_layers_output() -> None:
     model = network("transformer")
     statistics = statistics_of(model, feeds("transformer"))
-    layer = model.layer_of("q")
+    layer = model.layer_of("v")
     assert layer is not None
     encodings = resolve(
         Recipe().with_layer(layer.name, method=Method.MANUAL, range=Range(-2.0, 3.0)), statistics, model
     )
-    assert float(encodings.activations["q"].high) == pytest.approx(3.0, abs=0.02)
-    assert encodings.searches["q.mm"].method is not Method.MANUAL  # the product before the bias
+    assert float(encodings.activations["v"].high) == pytest.approx(3.0, abs=0.02)
+    assert encodings.searches["v.mm"].method is not Method.MANUAL  # the product before the bias
 
 
 @pytest.mark.parametrize("method", [m for m in Method if m is not Method.MANUAL])
