@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
+from core.recipe import Recipe
 from core.thresholds import Method
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
@@ -105,6 +108,41 @@ def test_steps_that_another_window_left_can_be_had_again(windows: tuple[AppTest,
     second.button(key="redo").click().run()
     assert news(second) == []
     assert shown(second, "selectbox", "method").value == "MSE"
+
+
+class Interrupt(BaseException):
+    """What Streamlit raises where session state is used while another run is asked for."""
+
+
+class Interrupted(dict[str, Any]):
+    """Session state that is interrupted once, as soon as it is armed."""
+
+    armed = False
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self.armed:
+            self.armed = False
+            raise Interrupt
+        super().__setitem__(key, value)
+
+
+def test_a_rerun_in_the_middle_of_an_edit_is_not_taken_for_another_window() -> None:
+    tab = Tab(opening.open_sample("digits_mlp"))
+    tab.state = interrupted = Interrupted()
+    before = tab.session()
+
+    def change(recipe: Recipe) -> Recipe:
+        interrupted.armed = True
+        return recipe.with_default(method=Method.KL)
+
+    with tab, pytest.raises(Interrupt):
+        state.edit(change, "default KL")
+    with tab:
+        assert not state.follow()
+        assert state.news() == ""
+    after = tab.session()
+    assert after.project.head == before.project.head + 1
+    assert after.recipe.default.method is Method.KL
 
 
 def remove(id: str) -> None:

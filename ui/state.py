@@ -244,10 +244,15 @@ def _move(step: Callable[[Project], Project]) -> bool:
             return False
         st.session_state.pop(NEWS, None)
         try:
-            st.session_state[OPEN] = step(opened)
+            after = step(opened)
         except (QuantScopeError, ValueError) as error:
             st.session_state["notice"] = str(error)
             return False
+        try:
+            st.session_state[OPEN] = after
+        except BaseException:  # Streamlit interrupts here for a rerun that was asked for meanwhile
+            st.session_state[OPEN] = after  # the step is on disk, and this window's own
+            raise
     return True
 
 
