@@ -105,10 +105,10 @@ def tune(
         if not (partial and search.verdicts):
             raise
         complete = False
-    best, chosen = minmax.closeness, plain
+    best, chosen, lost = minmax.closeness, plain, minmax.lost
     for recipe_, judged in search.verdicts:
         if judged.closeness > best and judged.not_worse_than(minmax):
-            best, chosen = judged.closeness, recipe_
+            best, chosen, lost = judged.closeness, recipe_, judged.lost
     if held is not None and complete and chosen is not plain:
         best, chosen = search.settled(chosen, best, samples, statistics)
     return Tuned(
@@ -120,6 +120,7 @@ def tune(
         held_out=len(held) if held is not None else 0,
         complete=complete,
         unquantized=_unquantized(model, start, chosen),
+        lost=lost,
     )
 
 

@@ -33,6 +33,7 @@ class Tuned:
     held_out: int  # 0 = too few samples to hold any out: measured on those that chose
     complete: bool = True  # False: cancelled before everything was tried
     unquantized: tuple[str, ...] = ()  # layers that could be quantized, where the result leaves all in float
+    lost: int = 0  # channels of the outputs that vary in the float model and are constant in the result
 
     @property
     def story(self) -> tuple[str, ...]:
@@ -43,6 +44,17 @@ class Tuned:
             where = f"{self.held_out} samples held out, which judge between all that was kept"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
         told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
+        return (*told, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must not be missed about the result."""
+        told = []
+        if self.lost:
+            count = f"{self.lost} channel{'s' if self.lost > 1 else ''}"
+            told.append(
+                f"{count} of the outputs vary in the float model and are still constant in the result."
+            )
         if self.unquantized:
             told.append(
                 f"Nothing is quantized in the result: {named(self.unquantized)} could be, and came less "

@@ -47,6 +47,7 @@ def by(model: Model, samples: Samples, reference: FloatReference, recipe: Recipe
 def test_auto_tune_brings_back_what_a_shared_range_loses(name: str) -> None:
     model, samples, reference = opened(name)
     found = tune(model, samples)
+    assert found.warnings == ()
     before, after = (by(model, samples, reference, recipe) for recipe in (Recipe(), found.recipe))
     assert closeness(before) < 12.0
     assert before.output.lost > 0 or name == "decoded"  # whose scores keep two levels
@@ -165,6 +166,16 @@ def test_the_end_of_a_network_is_what_only_moves_values() -> None:
     assert {v.name for v in far.feeds} == {f"boxes{i}" for i in range(3)} | {
         f"scores{i}.raw" for i in range(3)
     }
+
+
+def test_a_result_that_still_has_lost_channels_says_so() -> None:
+    """Where the layer to spare was set by hand, it stays as it is."""
+    model, samples, _ = opened("joined_first")
+    found = tune(model, samples, Recipe().with_layer("cat_Concat", method=Method.MINMAX))
+    assert found.lost == 3
+    (warning,) = found.warnings
+    assert warning.startswith("3 channels of the outputs vary in the float model and are still constant")
+    assert found.story[-1] == warning
 
 
 def test_all_outputs_as_one_may_lose_only_what_their_parts_win() -> None:

@@ -271,10 +271,9 @@ def tune(
     if aim.given:
         chosen, front = mixed(model, samples, recipe, chosen, aim, threads=threads, quiet=quiet)
     write(output, chosen.to_yaml().encode("utf-8"))
-    nothing = quantizes(model, recipe) and not quantizes(model, chosen)
     return {
         "recipe": str(output),
-        "warnings": [nothing_quantized(model, recipe, chosen)] if nothing else [],
+        "warnings": list(found.warnings) if front is None else [],
         "minmax_db": found.minmax_db,
         "tuned_db": found.tuned_db,
         "samples": {"choosing": found.choosing, "held_out": found.held_out},

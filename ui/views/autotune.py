@@ -121,8 +121,8 @@ def _verdict(found: Tuned) -> None:
     )
     if not found.complete:
         words += " It was stopped early: more might be found."
-    if found.unquantized:
-        st.warning(text.escape(found.story[-1]), icon=":material/warning:")
+    for warning in found.warnings:
+        st.warning(text.escape(warning), icon=":material/warning:")
     if gain > 0:
         st.success(words, icon=":material/trending_up:")
     else:
