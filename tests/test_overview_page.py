@@ -10,8 +10,11 @@ import pytest
 from onnx import helper
 from streamlit.testing.v1 import AppTest
 
+from core import project as projects
 from core.project import Source
+from core.recipe import Recipe
 from core.targets import Precision
+from core.thresholds import Method
 from tests.graphs import model, value
 from tests.heads import HEADS, samples_for
 from tests.networks import Net
@@ -140,3 +143,22 @@ def test_outputs_that_became_constant_are_a_banner_with_the_change_that_helps(tm
     healthy(app)
     assert recipe(app).choice("cat_Concat").precision is Precision.FLOAT
     assert "spare_y" not in {button.key for button in app.button}
+
+
+def test_choices_for_layers_that_became_part_of_others_are_said_and_kept_on_disk(tmp_path: Path) -> None:
+    n = Net(3)
+    n.add("Relu", [n.conv("x", "c1", 3, 5)], "y")
+    onnx.save(n.model({"x": ["N", 3, 8, 8]}, {"y": ["N", 5, 8, 8]}), tmp_path / "m.onnx")
+    source = Source(kind="path", path=str(tmp_path / "m.onnx"))
+    opened_as = opening.open_sources("m.onnx", source, Source(kind="random", path=""))
+    old = Recipe().with_layer("gone", precision=Precision.FLOAT).with_layer("c1_Conv", method=Method.MSE)
+    projects.record(opened_as, old.to_yaml(), "of an older version")
+    app = start(projects.open_project(opened_as.id))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    healthy(app)
+    assert any(
+        "1 layer that the model no longer has" in str(m.value) and "gone" in str(m.value)
+        for m in app.markdown
+    )
+    assert recipe(app).layers["gone"].precision is Precision.FLOAT

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -21,6 +21,7 @@ from core.layers import Layer
 from core.model import Model
 from core.project import Project
 from core.recipe import Choice, Encodings, Recipe, resolve
+from core.words import plural
 from ui import cached, fixes
 from ui.jobs import Job
 from ui.recent import Recent
@@ -170,6 +171,7 @@ def session() -> Session | None:
         if fixing.result is None:
             return None
         fixed = fixes.changed(space, fixing.result)
+    recipe, fixed = _known(recipe, fixed)
     return Session(
         project=opened,
         opened=space,
@@ -177,6 +179,23 @@ def session() -> Session | None:
         recipe=recipe,
         encodings=resolved(opened, fixed, recipe),
     )
+
+
+def _known(recipe: Recipe, space: Workspace) -> tuple[Recipe, Workspace]:
+    """The recipe without layers that the model no longer has, and a note that names them.
+
+    A project may be older than a rule by which loading makes one layer of several. Its saved steps stay.
+    """
+    missing = [name for name in recipe.layers if name not in space.model.layer_names]
+    if not missing:
+        return recipe, space
+    kept = {name: choice for name, choice in recipe.layers.items() if name not in missing}
+    listed = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+    note = (
+        f"The recipe has choices for {plural(len(missing), 'layer')} that the model no longer has, since "
+        f"they became part of others: {listed}. These choices do nothing."
+    )
+    return replace(recipe, layers=kept), replace(space, notes=(*space.notes, note))
 
 
 def _recipe(opened: Project) -> Recipe:
@@ -229,7 +248,9 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
     def step(opened: Project) -> Project:
         before = _recipe(opened)
         after = change(before)
-        return opened if after == before else projects.record(opened, after.to_yaml(), label)
+        if after == before:
+            return opened
+        return projects.record(opened, after.to_yaml(), label, expected_head=opened.head)
 
     _move(step)
 

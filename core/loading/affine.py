@@ -13,12 +13,11 @@ import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
 from core.loading.editing import Editor, float_tensor
+from core.loading.linear import Linear, along, constant_of, linear
 
 Float64 = npt.NDArray[np.float64]
 
 _FACTORS = 1e3  # a shift is divided by the scales before it only where these differ by no more than that
-_COPIED = 1 << 16  # elements; larger weights that several nodes read are not copied for one of them
-_LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _ONE, _ZERO = np.array(1.0), np.array(0.0)
 
 
@@ -69,9 +68,9 @@ def _step(node: ir.Node | None) -> _Step | None:
         return _Step(node=node, x=x, scale=-_ONE, shift=_ZERO)
     if node.op_type not in ("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2:
         return None
-    x, c, from_constant = node.inputs[0], _constant(node.inputs[1]), False
+    x, c, from_constant = node.inputs[0], constant_of(node.inputs[1]), False
     if c is None:
-        x, c, from_constant = node.inputs[1], _constant(node.inputs[0]), True
+        x, c, from_constant = node.inputs[1], constant_of(node.inputs[0]), True
     if c is None or x is None or x.const_value is not None or not _keeps_shape(c, x):
         return None
     if node.op_type == "Mul":
@@ -87,7 +86,7 @@ def _step(node: ir.Node | None) -> _Step | None:
 
 def _normalization(node: ir.Node) -> _Step | None:
     x = node.inputs[0]
-    parts = [_constant(v) for v in node.inputs[1:5]]
+    parts = [constant_of(v) for v in node.inputs[1:5]]
     rank = _rank(x)
     if x is None or rank is None or rank < 2 or len(parts) < 4 or any(p is None for p in parts):
         return None
@@ -100,14 +99,6 @@ def _normalization(node: ir.Node) -> _Step | None:
     scale = gamma / np.sqrt(squared)
     along = (-1, *[1] * (rank - 2))
     return _Step(node=node, x=x, scale=scale.reshape(along), shift=(beta - mean * scale).reshape(along))
-
-
-def _constant(value: ir.Value | None) -> Float64 | None:
-    """The contents of a float32 initializer, in float64, if all are finite."""
-    if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
-        return None
-    array: Float64 = value.const_value.numpy().astype(np.float64)
-    return array if np.isfinite(array).all() else None
 
 
 def _rank(value: ir.Value | None) -> int | None:
@@ -170,132 +161,6 @@ def _total(steps: Sequence[_Step]) -> tuple[Float64, Float64]:
     return scale, shift
 
 
-def _along(constant: Float64, rank: int | None, axis: int, channels: int) -> Float64 | None:
-    """One number, or one for each of the channels along `axis`; None where it differs along another axis."""
-    if constant.size == 1:
-        return constant.reshape(())
-    wide = [i for i, size in enumerate(constant.shape) if size != 1]
-    if len(wide) != 1 or constant.size != channels:
-        return None
-    from_the_end = wide[0] - constant.ndim
-    if axis >= 0:
-        if rank is None:
-            return None
-        axis -= rank
-    return constant.reshape(-1) if from_the_end == axis else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Linear:
-    """The constant operands of a linear node, in float64."""
-
-    node: ir.Node
-    operand: int  # input index of the weight
-    weight: Float64
-    bias: Float64 | None
-    out_axis: int | None  # of the weight; None where only one number can be folded
-    in_axis: int | None
-    groups: int = 1
-
-    @property
-    def channel_axis(self) -> int:
-        """Of the tensors that it reads and writes."""
-        return -1 if self.node.op_type in ("Gemm", "MatMul") else 1
-
-    @property
-    def out_channels(self) -> int:
-        if self.out_axis is None:
-            return 0
-        return int(self.weight.shape[self.out_axis]) * (
-            self.groups if self.node.op_type == "ConvTranspose" else 1
-        )
-
-    @property
-    def in_channels(self) -> int:
-        if self.in_axis is None:
-            return 0
-        return int(self.weight.shape[self.in_axis]) * (self.groups if self.node.op_type == "Conv" else 1)
-
-    def outputs_scaled(self, scale: Float64) -> Float64:
-        """The weight with each output channel multiplied."""
-        return self._scaled(scale, self.out_axis, split_axis=0 if self._is("ConvTranspose") else None)
-
-    def inputs_scaled(self, scale: Float64) -> Float64:
-        """The weight with what each input channel meets multiplied."""
-        return self._scaled(scale, self.in_axis, split_axis=0 if self._is("Conv") else None)
-
-    def response(self, shift: Float64) -> Float64:
-        """What a constant input adds to each output channel, one value a channel; not for ConvTranspose."""
-        weight = np.moveaxis(self.weight, (self.out_axis or 0, self.in_axis or 0), (0, 1))
-        weight = weight.reshape(self.groups, weight.shape[0] // self.groups, weight.shape[1], -1).sum(3)
-        each = np.broadcast_to(shift, (self.in_channels,)).reshape(self.groups, -1)
-        alpha = self.node.attributes.get_float("alpha", 1.0) if self._is("Gemm") else 1.0
-        return np.asarray(alpha * np.einsum("goc,gc->go", weight, each).reshape(-1))
-
-    def takes_shift(self) -> bool:
-        """Whether a constant added to its input is a constant added to its output, and it has a bias."""
-        attributes = self.node.attributes
-        if self._is("Gemm"):
-            return True
-        if not self._is("Conv"):
-            return False
-        if attributes.get_string("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
-            return all(k == 1 for k in self.weight.shape[2:])
-        return not any(attributes.get_ints("pads", ()))
-
-    def _is(self, op: str) -> bool:
-        return self.node.op_type == op
-
-    def _scaled(self, scale: Float64, axis: int | None, split_axis: int | None) -> Float64:
-        if scale.ndim == 0:
-            return self.weight * scale
-        assert axis is not None
-        along = [1] * self.weight.ndim
-        if split_axis is None or self.groups == 1:
-            along[axis] = -1
-            return self.weight * scale.reshape(along)
-        # The other axis lists the groups one after the other.
-        split = self.weight.reshape(self.groups, -1, *self.weight.shape[1:])
-        along[axis] = -1
-        factor = scale.reshape(self.groups, *along)
-        return np.asarray((split * factor).reshape(self.weight.shape))
-
-
-def _linear(node: ir.Node | None) -> _Linear | None:
-    """The node with its weights, where these and the bias are constants that may change."""
-    if node is None or node.domain not in STANDARD_DOMAINS or node.op_type not in _LINEAR:
-        return None
-    operand = 0 if node.op_type == "MatMul" and _constant(node.inputs[0]) is not None else 1
-    weight, given = node.inputs[operand], node.inputs[2] if len(node.inputs) > 2 else None
-    values, bias = _constant(weight), _constant(given)
-    if weight is None or values is None or (given is not None and bias is None):
-        return None
-    if len(weight.uses()) > 1 and values.size > _COPIED:
-        return None
-    if node.inputs[1 - operand] is None or node.outputs[0].dtype != ir.DataType.FLOAT:
-        return None
-    groups = 1
-    axes: tuple[int | None, int | None] = (None, None)
-    if node.op_type in ("Conv", "ConvTranspose"):
-        axes = (0, 1) if node.op_type == "Conv" else (1, 0)
-        groups = node.attributes.get_int("group", 1)
-    elif node.op_type == "Gemm":
-        if node.attributes.get_int("transA", 0):
-            return None
-        axes = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
-    elif operand == 1 and values.ndim == 2:
-        axes = (1, 0)
-    return _Linear(
-        node=node,
-        operand=operand,
-        weight=values,
-        bias=bias,
-        out_axis=axes[0],
-        in_axis=axes[1],
-        groups=groups,
-    )
-
-
 class _Folder(Editor):
     """Puts chains into the nodes at their ends."""
 
@@ -313,37 +178,35 @@ class _Folder(Editor):
 
     def _into_maker(self, x: ir.Value, chain: list[_Step]) -> tuple[bool, list[_Step]]:
         """Fold the longest possible beginning of a chain into the node that makes x; what is left."""
-        maker = _linear(x.producer())
+        maker = linear(x.producer())
         if maker is None or _reader(x) is None:
             return False, chain
         axis, channels = maker.channel_axis, maker.out_channels
         for count in range(len(chain), 0, -1):
             scale, shift = _total(chain[:count])
-            along = _along(scale, _rank(x), axis, channels), _along(shift, _rank(x), axis, channels)
-            if along[0] is None:
+            by, plus = along(scale, _rank(x), axis, channels), along(shift, _rank(x), axis, channels)
+            if by is None:
                 continue
             if maker.node.op_type == "MatMul":  # which has no bias
-                if (scale == 1).all() or not self._set(maker, maker.outputs_scaled(along[0]), None):
+                if (scale == 1).all() or not self._set(maker, maker.outputs_scaled(by), None):
                     continue
                 rest = replace(chain[count - 1], x=x, scale=_ONE, shift=shift)
                 return True, [*([rest] if shift.any() else []), *chain[count:]]
-            if along[1] is None:
-                continue
-            if self._set(maker, maker.outputs_scaled(along[0]), self._bias(maker, along[0], along[1])):
+            if plus is not None and self._set(maker, maker.outputs_scaled(by), self._bias(maker, by, plus)):
                 return True, chain[count:]
         return False, chain
 
     def _into_readers(self, y: ir.Value, chain: list[_Step]) -> tuple[Float64, Float64] | None:
         """Fold the longest possible end of a chain into all readers of y; scale and shift that are left."""
-        readers = [_linear(use.node) for use in y.uses()]
+        readers = [linear(use.node) for use in y.uses()]
         fits = [r for r in readers if r is not None and r.node.inputs[1 - r.operand] is y]
         if len(fits) < len(readers) or any(r.node.inputs.count(y) > 1 for r in fits):
             return None
         normalized = bool(chain) and _is_normalized(chain[0].x)
         for start in range(len(chain)):
             scale, shift = _total(chain[start:])
-            scales = [_along(scale, _rank(y), r.channel_axis, r.in_channels) for r in fits]
-            shifts = [_along(shift, _rank(y), r.channel_axis, r.in_channels) for r in fits]
+            scales = [along(scale, _rank(y), r.channel_axis, r.in_channels) for r in fits]
+            shifts = [along(shift, _rank(y), r.channel_axis, r.in_channels) for r in fits]
             if any(s is None for s in scales) or (normalized and scale.size > 1):
                 continue
             exact = not shift.any() or (
@@ -362,7 +225,7 @@ class _Folder(Editor):
         return None
 
     def _take(
-        self, readers: list[_Linear], scales: Sequence[Float64 | None], shifts: Sequence[Float64 | None]
+        self, readers: list[Linear], scales: Sequence[Float64 | None], shifts: Sequence[Float64 | None]
     ) -> bool:
         changes = []
         for reader, scale, shift in zip(readers, scales, shifts, strict=True):
@@ -379,7 +242,7 @@ class _Folder(Editor):
         return True
 
     @staticmethod
-    def _bias(linear: _Linear, scale: Float64, shift: Float64) -> Float64 | None:
+    def _bias(linear: Linear, scale: Float64, shift: Float64) -> Float64 | None:
         """The bias times `scale` plus `shift`, with Gemm's factor of it; None where there is still none."""
         if linear.bias is None and not shift.any():
             return None
@@ -387,7 +250,7 @@ class _Folder(Editor):
         bias = np.asarray((_ZERO if linear.bias is None else linear.bias * beta) * scale + shift)
         return np.broadcast_to(bias, (*bias.shape[:-1], linear.out_channels))
 
-    def _set(self, linear: _Linear, weight: Float64, bias: Float64 | None) -> bool:
+    def _set(self, linear: Linear, weight: Float64, bias: Float64 | None) -> bool:
         """Store weight and bias; False, with nothing changed, where float32 cannot hold them."""
         if not _holds(weight) or (bias is not None and not _holds(bias)):
             return False
