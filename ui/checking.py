@@ -21,6 +21,7 @@ from core.sparing import Sparing, sparings
 from core.statistics import Statistics
 from core.thresholds import Method
 from core.tune import representative
+from core.words import plural
 from ui.console import note
 
 SAMPLES = 8  # that are run
@@ -65,7 +66,8 @@ def check(
         model, representative(samples, SAMPLES), count=SAMPLES, layers=False, threads=threads
     )
     seen = preview(reference, proto, layers=False, threads=threads)
-    found = faults(seen.output.outputs, lost_outputs(model, seen.output.outputs, view(model, proto)))
+    lost = lost_outputs(model, seen.output.outputs, view(model, proto))
+    found = faults(seen.output.outputs, lost)
     if not found:
         return Check()
     before = closeness(seen)
@@ -73,7 +75,8 @@ def check(
         other = preview(reference, build(option.applied(recipe)), layers=False, threads=threads)
         after = closeness(other)
         if after > before + WINS_DB and not other.output.lost:
-            return Check(faults=found, remedies=(_said(option, before, after),))
+            bare = faults(seen.output.outputs, lost, advise=False)
+            return Check(faults=bare, remedies=(_said(option, before, after),))
     return Check(faults=found, remedies=(general(tuned),))
 
 
@@ -116,5 +119,5 @@ def say_if_worse(
     if asked < other - CLEARLY_DB:
         note(
             f"note: {recipe.default.method} gives {asked:.1f} dB here and minmax {other:.1f} dB "
-            f"({len(reference)} samples); --method auto takes what measures best"
+            f"({plural(len(reference), 'sample')}); --method auto takes what measures best"
         )

@@ -14,7 +14,7 @@ from core.data import Samples
 from core.errors import DataError, ExportError, ModelError
 from core.evaluate import compare as measure
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
-from core.heldout import decibels, judged_easyquant, judged_passes
+from core.heldout import judged_easyquant, judged_passes
 from core.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
@@ -39,8 +39,6 @@ from ui.options import (
 )
 
 Figures = dict[str, Any]
-ADVICE = "'quantscope sensitivity' names the layers that lose most; --float-layer leaves one in float"
-LOST_DB = 5.0  # outputs with so much noise are of no use
 
 
 def calibrate(
@@ -130,9 +128,6 @@ def quantize(
     elif trying:
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
-        best_db = max(trial["sqnr_db"] for trial in trials)
-        if best_db < LOST_DB:
-            note(f"warning: every method loses the outputs (best: {decibels(best_db)}); {ADVICE}")
     if easy:
         assert samples is not None
         recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)

@@ -61,14 +61,15 @@ class Lost:
         )
 
 
-def faults(outputs: Iterable[OutputError], lost: Iterable[Lost]) -> tuple[str, ...]:
+def faults(outputs: Iterable[OutputError], lost: Iterable[Lost], *, advise: bool = True) -> tuple[str, ...]:
     """A sentence for each output with lost channels, with less than `LOW_DB`, or that is not finite.
 
     Args:
         outputs: Compared by channel.
         lost: From `lost_outputs`.
+        advise: Whether to say what to do, which nobody has measured.
     """
-    said = {found.output: found.advice for found in lost}
+    said = {found.output: found.advice if advise else found.sentence for found in lost}
     for found in outputs:
         noise = found.noise
         if found.name in said or noise is None or noise < 10.0 ** (-LOW_DB / 10.0):
