@@ -1,6 +1,6 @@
 """Uniform quantization: integer types, ranges, encodings, and the rounding that ONNX defines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -183,7 +183,6 @@ def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> 
             at = qmin - lo / exact + np.minimum(spare, 0.0) / 2.0
             at = np.where(spare >= 1.0, np.ceil(at), np.rint(at))
         zero = np.clip(at, qmin, qmax).astype(np.int32)
-    scale32 = _finite(scale32, zero, spec)
     return Encoding(scale32, np.asarray(zero, np.int32), spec.type, spec.axis, qmin, qmax)
 
 
@@ -219,15 +218,23 @@ def raised_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
     return ruled_scale(scale, rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP)
 
 
-def _finite(scale: npt.NDArray[np.float32], zero: IntArray, spec: QuantSpec) -> npt.NDArray[np.float32]:
-    """Scales a little smaller where the outermost integer would stand for an infinite value in float32."""
-    steps = np.maximum(spec.qmax - zero, zero - spec.qmin).astype(np.float32)
+def with_finite_ends(encoding: Encoding, rule: ScaleRule) -> Encoding:
+    """The encoding, its scale a little smaller where an outermost integer would stand for infinity in float32.
+
+    Ranges of masks with float32's lowest value have such ends.
+
+    Args:
+        encoding: Of a range.
+        rule: That its scale obeys, and shall obey still.
+    """
+    zero = encoding.zero_point
+    steps = np.maximum(encoding.qmax - zero, zero - encoding.qmin).astype(np.float32)
     most = np.finfo(np.float32).max / np.maximum(steps, 1)
     with np.errstate(over="ignore"):
         most = np.where(np.isinf(most * steps), np.nextafter(most, np.float32(0)), most)
-    if spec.scale_rule is not ScaleRule.FREE:
+    if rule is not ScaleRule.FREE:
         most = np.ldexp(np.float32(0.5), np.frexp(most)[1])  # the power of two below
-    return np.asarray(np.minimum(scale, most), np.float32)
+    return replace(encoding, scale=np.asarray(np.minimum(encoding.scale, most), np.float32))
 
 
 def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:

@@ -21,7 +21,15 @@ from core.histogram import Histogram, histogram_of
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
 from core.placement import Placement, WeightPlacement, not_finite, place
-from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, raised_scale
+from core.quant import (
+    Encoding,
+    QuantSpec,
+    Range,
+    ScaleRule,
+    encoding_from_range,
+    raised_scale,
+    with_finite_ends,
+)
 from core.representable import score_tensors, why_float
 from core.saturation import Pairs, best_safe, least_safe, pairs_of
 from core.statistics import Statistics
@@ -350,7 +358,7 @@ class _Resolver:
                 by_sample=self.statistics.by_sample.get(name),
             )
         self.searches[name], self.keys[name] = found, key
-        return encoding_from_range(found.range, spec)
+        return with_finite_ends(encoding_from_range(found.range, spec), spec.scale_rule)
 
     def _histogram(self, tensor: str) -> Histogram:
         histogram = self.statistics.histograms.get(tensor)
