@@ -1,18 +1,20 @@
 """Functions that exporters spell out in several nodes, seen as one: HardSwish, SiLU, GELU, normalizations.
 
-Nothing is gained by rounding between the nodes of such a function: it is one step of the network, and a
-runtime either has a kernel for the whole or computes it in float.
+Such a function is one step of the network. Whether it is rounded inside is the target's matter: where a few
+integer kernels do it, that saves time; else it is computed in float (`core.placement`).
 """
 
 import heapq
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+STANDARD_DOMAINS = ("", "ai.onnx")
 Float64 = npt.NDArray[np.float64]
 
 _LARGEST = 48  # nodes of one function; real ones have up to about 12
@@ -20,7 +22,6 @@ _TOLERANCE = (
     1e-3  # of a known function's size: how far a spelled-out form may be off, as constants are rounded
 )
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
-_STANDARD = ("", "ai.onnx")
 
 
 def _sigmoid(x: Float64) -> Float64:
@@ -55,8 +56,8 @@ _POINTWISE: Mapping[str, _Numeric] = {
     "Softplus": lambda _, v: np.logaddexp(0, v[0]),
     "Relu": lambda _, v: np.maximum(v[0], 0),
     "Clip": lambda _, v: np.minimum(np.maximum(v[0], v[1]), v[2]),
-    "Min": lambda _, v: np.minimum(v[0], v[1]),
-    "Max": lambda _, v: np.maximum(v[0], v[1]),
+    "Min": lambda _, v: reduce(np.minimum, v),
+    "Max": lambda _, v: reduce(np.maximum, v),
 }
 # Operators that a normalization reduces an axis with; what they give is spread over the tensor again.
 _REDUCING = frozenset({"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"})
@@ -65,8 +66,8 @@ _KNOWN: Mapping[str, Callable[[Float64], Float64]] = {
     "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
     "HardSigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "SiLU": lambda x: x * _sigmoid(x),
-    "GELU": lambda x: x * (1 + _ERF(x / math.sqrt(2))) / 2,
-    "GELU (sigmoid)": lambda x: x * _sigmoid(1.702 * x),
+    "Gelu": lambda x: x * (1 + _ERF(x / math.sqrt(2))) / 2,
+    "QuickGelu": lambda x: x * _sigmoid(1.702 * x),
     "Mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
 }
 
@@ -135,7 +136,7 @@ def _depending_on(x: ir.Value, position: Mapping[ir.Node, int], taken: Container
 
 
 def _takes_part(node: ir.Node) -> bool:
-    if node.domain not in _STANDARD or len(node.outputs) != 1 or not _is_float32(node.outputs[0]):
+    if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1 or not _is_float32(node.outputs[0]):
         return False
     if node.op_type in _REDUCING:
         return bool(node.attributes.get_int("keepdims", 1)) and len(_variable(node)) == 1

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from core.compound import STANDARD_DOMAINS as STANDARD_DOMAINS
 from core.compound import Compound, compound_at
 
 Dim = int | str | None
-STANDARD_DOMAINS = ("", "ai.onnx")
 
 # Operators whose kernels take a Relu or Clip behind them into the same integer step.
 _ABSORB_ACTIVATION = frozenset(
@@ -44,7 +44,7 @@ class Layer:
     ops: tuple[str, ...]  # operators of all its nodes
     nodes: tuple[str, ...]  # node names, in order
     inputs: tuple[str, ...]  # activation tensors it reads
-    compound: bool = False  # a function spelled out in several nodes, computed in float as one step
+    compound: bool = False  # a function spelled out in several nodes, see `core.compound`
     output: str  # the tensor that later layers read; the first one where there are several
     outputs: tuple[str, ...] = ()  # all its float outputs (Split, LSTM); `output` first
     inner: tuple[str, ...] = ()  # float tensors between its nodes

@@ -140,6 +140,10 @@ class Model:
         """The layer that computes a tensor (or is that graph input); None for others."""
         return self._layers_by_tensor.get(tensor)
 
+    def layer_with(self, node: str) -> Layer | None:
+        """The layer that a node of the graph is part of; None if there is no such node any more."""
+        return next((layer for layer in self.layers if node in layer.nodes), None)
+
 
 # What a graph of nonsense makes the code that walks it raise.
 _DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

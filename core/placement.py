@@ -100,7 +100,7 @@ class _Walk:
     nodes: set[str] = field(default_factory=set)
     inside: set[str] = field(default_factory=set)  # between a quantized node and its fused activation
     layer_of_node: dict[str, str] = field(init=False)
-    spelled_out: set[str] = field(init=False)  # nodes of compounds: they compute in float
+    spelled_out: set[str] = field(init=False)  # nodes of compounds that compute in float
 
     def __post_init__(self) -> None:
         nodes = {str(node.name): node for node in self.model.ir.graph}

@@ -219,7 +219,7 @@ def raised_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
 
 
 def with_finite_ends(encoding: Encoding, rule: ScaleRule) -> Encoding:
-    """The encoding, its scale a little smaller where an outermost integer would stand for infinity in float32.
+    """The encoding, its scale a little smaller where an outermost integer would be infinite in float32.
 
     Ranges of masks with float32's lowest value have such ends.
 

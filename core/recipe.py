@@ -158,9 +158,13 @@ def resolve(
     """
     unknown = [name for name in recipe.layers if name not in model.layer_names]
     if unknown:
+        whole = model.layer_with(unknown[0])
+        why = "it was made for another model, or the layer was renamed"
+        if whole is not None:
+            why = f"that is part of the layer {whole.name!r} now"
         raise RecipeError(
-            f"the recipe names {plural(len(unknown), 'layer')} that {model.name} lacks, e.g. {unknown[0]!r}; "
-            "it was made for another model, or the layer was renamed"
+            f"the recipe names {plural(len(unknown), 'layer')} that {model.name} lacks, "
+            f"e.g. {unknown[0]!r}; {why}"
         )
     float_layers = {name for name in model.layer_names if recipe.choice(name).precision is Precision.FLOAT}
     everything = place(model, target(recipe.target), float_layers)

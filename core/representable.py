@@ -25,6 +25,8 @@ SCORE_STEPS = 16.0  # the same for what a Softmax reads, half of 8 bits
 # the tensor in float, would be the more exact choice.
 WIDE_STEPS = 256.0
 
+LEVEL_STEPS = 8.0  # times as many steps from 0: a value that integers express well by itself
+
 SATURATING = frozenset({"Softmax", "LogSoftmax", "Exp"})  # give 0, or its logarithm, for values far below
 _PASSING = frozenset(
     {
@@ -84,6 +86,8 @@ def _why(h: Histogram, spec: QuantSpec, scores: bool) -> str | None:
     steps = float(last - first + 1) * h.width / step
     few = SCORE_STEPS if masked else NEAR_STEPS
     enough = WIDE_STEPS if spec.type.bits > 8 else few
+    if first == last and max(first, -last - 1) * h.width >= LEVEL_STEPS * max(enough, 1.0) * step:
+        return None  # one level among others, as parameters are, that lies far enough from 0 itself
     if steps > enough:
         return None
     extreme = h.min if below >= above else h.max

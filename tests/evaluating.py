@@ -59,11 +59,11 @@ class _Reader(CalibrationDataReader):
         return next(self._items, None)
 
 
-def static_quantized(model: Model, items: Sequence[Sample], **options: Any) -> onnx.ModelProto:
-    """What onnxruntime's quantize_static makes of the cleaned float model."""
+def static_quantized(model: Model | bytes, items: Sequence[Sample], **options: Any) -> onnx.ModelProto:
+    """What onnxruntime's quantize_static makes of the cleaned float model, or of a file's bytes."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "quantized.onnx"
-        source.write_bytes(model.float_bytes())
+        source.write_bytes(model if isinstance(model, bytes) else model.float_bytes())
         settings = {
             "quant_format": QuantFormat.QDQ,
             "per_channel": True,

@@ -10,14 +10,15 @@ import onnx
 import pytest
 
 from core.encodings import whole_steps, with_whole_steps
+from core.errors import RecipeError
 from core.evaluate.compare import compare
-from core.model import Model
+from core.model import Model, load_model
 from core.placement import place
 from core.qdq import quantize_model
 from core.quant import INT8, UINT8, UINT16, Encoding
 from core.recipe import Choice, Recipe, resolve
-from core.targets import target
-from tests.evaluating import list_samples
+from core.targets import Precision, target
+from tests.evaluating import list_samples, static_quantized
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of
 from tests.rewriting import load_and_compare
@@ -108,8 +109,8 @@ NAMED: list[tuple[Build, str]] = [
     (silu, "SiLU"),
     *((f, "HardSwish") for f in HARD_SWISHES),
     (mish, "Mish"),
-    (gelu_by_tanh, "GELU"),
-    (quick_gelu, "GELU (sigmoid)"),
+    (gelu_by_tanh, "Gelu"),
+    (quick_gelu, "QuickGelu"),
     (unknown, "Elementwise"),
     (rms_norm, "Normalization"),
 ]
@@ -144,6 +145,26 @@ def test_every_form_of_hard_swish_becomes_the_same_steps(build: Build) -> None:
     cut = next(node for node in model.ir.graph if node.op_type == "Clip")
     assert float(cut.inputs[1].const_value.numpy()) == -3.0  # nothing below counts
     assert model.layers[1].ops == ("Conv", "Clip")
+
+
+def test_what_is_left_of_a_function_keeps_its_name() -> None:
+    model = between_convolutions(hard_swish_by_hard_sigmoid)
+    assert model.layers[2].name == "f_Mul"
+    recipe = Recipe().with_layer(model.layers[2].nodes[0], precision=Precision.FLOAT)
+    with pytest.raises(RecipeError, match="is part of the layer 'f_Mul' now"):
+        resolve(recipe, statistics_of(model, [{"x": image()[:1]}]), model)
+
+
+def test_files_of_other_tools_are_not_held_against_limits_of_ours() -> None:
+    n = Net(3, opset=17)
+    n.add("Relu", [n.conv(hard_swish_operator(n, n.conv("x", "first", 4, 4, k=1)), "last", 4, 4)], "y")
+    data = n.model({"x": SHAPE}, {"y": SHAPE}).SerializeToString()
+    samples = [{"x": image(seed)[:1]} for seed in range(8)]
+    found = compare(load_model(data), static_quantized(data, samples), list_samples(samples))
+    assert found.output.sqnr_db > 25
+    local = [layer.local.sqnr_db for layer in found.layers if layer.local is not None]
+    assert len(local) > 1
+    assert min(local) > 25
 
 
 def test_what_is_read_elsewhere_is_no_part_of_a_function() -> None:

@@ -36,7 +36,7 @@ OPENS = {
     "magika_standard_v3_3": (15, 40, ""),
     "mnist_cntk_opset8_ir3": (13, 7, "from opset 8 to 13"),
     "mobilenet_v2_0.35_cifar10head_128": (13, 65, "52 BatchNormalization nodes folded"),
-    "ppocrv4_det": (13, 120, "nodes of constant scales and shifts folded"),
+    "ppocrv4_det": (13, 120, "shifts and activations were folded"),
     "resnet8_cifar10": (13, 16, ""),
     "silero_vad_if": (16, 3, "Inside If 'If_0'"),
     "squeezenet11_fp16_opset7_ir3": (13, 40, "float32 instead of float16"),

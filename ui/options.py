@@ -179,6 +179,9 @@ class Choices:
         for name in self.float_layers:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=3) or names[:3]
+                whole = model.layer_with(name)
+                if whole is not None:
+                    raise BadInput(f"--float-layer: '{name}' is part of the layer '{whole.name}'; name that")
                 raise BadInput(f"--float-layer: there is no layer '{name}'; did you mean {listed(near)}?")
             recipe = recipe.with_layer(name, precision=Precision.FLOAT)
         return recipe

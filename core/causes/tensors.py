@@ -44,8 +44,6 @@ _GATES = {
 }
 _FUSED_GATES = {
     "Gelu": "a GELU",
-    "GELU": "a GELU",
-    "GELU (sigmoid)": "a GELU",
     "HardSwish": "a HardSwish",
     "Mish": "a Mish",
     "QuickGelu": "a GELU",

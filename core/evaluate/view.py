@@ -16,7 +16,9 @@ from onnx import numpy_helper
 
 from core.errors import ModelError
 from core.evaluate.qlinear import float_name, has_integer_operators, output_scales
+from core.loading.activations import CUT
 from core.loading.modelfile import read_model_file
+from core.loading.moves import MOVED
 from core.model import Model, TensorInfo
 from core.quant import TYPES, Encoding, QuantType
 from core.sources.inputs import text
@@ -238,7 +240,8 @@ def _integers(
     made = {name for node in graph.node for name in node.output}
     for layer in model.layers:  # a Relu or Clip that was left to the operator's own clipping
         last = layer.inner[-1] if layer.inner else ""
-        if last in found and layer.output not in found and layer.output not in made:
+        ours = layer.output.endswith((CUT, MOVED))
+        if last in found and layer.output not in found and layer.output not in made and not ours:
             found[layer.output] = found[last]
     return found
 
@@ -246,10 +249,13 @@ def _integers(
 def _adopt_removed_activations(
     model: Model, names: dict[str, str], quantizers: dict[str, onnx.NodeProto]
 ) -> None:
-    """Where a Relu or Clip was left to the quantizer's clipping, what feeds it stands for its output."""
+    """Where a Relu or Clip was left to the quantizer's clipping, what feeds it stands for its output.
+
+    Not where loading put it there: a file of another tool does not limit its values so.
+    """
     present = set(names.values())
     for layer in model.layers:
-        if layer.output in present or not layer.inner:
+        if layer.output in present or not layer.inner or layer.output.endswith((CUT, MOVED)):
             continue
         last = layer.inner[-1]
         if last in quantizers:

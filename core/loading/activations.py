@@ -10,7 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
-from core.loading.editing import Editor, is_read_once
+from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
+
+CUT = ".cut"  # ends the names of tensors that a limit of ours made
+_SMALLEST_SLOPE = 1e-6  # of a HardSigmoid that is spelled out
 
 _LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm"})  # with a bias that takes a shift
 
@@ -104,17 +107,14 @@ class _Rules(Editor):
         if node.op_type != "Max" or len(node.inputs) != 2:
             return
         for x, scaled in (node.inputs, node.inputs[::-1]):
-            maker = None if scaled is None else scaled.producer()
-            if (
-                x is None
-                or scaled is None
-                or maker is None
-                or maker.op_type != "Mul"
-                or x not in maker.inputs
-            ):
+            maker = maker_of(scaled, "Mul")
+            if x is None or scaled is None or maker is None or x not in maker.inputs:
                 continue
-            alpha = _number(maker.inputs[1 - maker.inputs.index(x)])
-            if alpha is not None and 0 < alpha < 1 and is_read_once(scaled):
+            factor = maker.inputs[1 - maker.inputs.index(x)]
+            alpha = _number(factor)
+            if factor is None or alpha is None or not fits_rank(factor, x):
+                continue
+            if 0 < alpha < 1 and is_read_once(scaled):
                 self.replace(node, "LeakyRelu", [x], {"alpha": alpha})
                 self.graph.remove(maker, safe=True)
                 return
@@ -144,23 +144,24 @@ class _Rules(Editor):
         if node.op_type != "Mul":
             return
         for x, gate in (node.inputs, node.inputs[::-1]):
-            clip = None if gate is None else gate.producer()
-            if x is None or clip is None or clip.op_type != "Clip" or (_limits(clip) or (None,))[0] != 0.0:
+            clip = maker_of(gate, "Clip")
+            limits = None if clip is None else _limits(clip)
+            if clip is None or limits is None or limits[0] != 0.0:
                 continue
-            shifted = clip.inputs[0]
-            add, maker = None if shifted is None else shifted.producer(), x.producer()
-            if add is None or add.op_type != "Add" or x not in add.inputs or maker is None:
+            add, maker = maker_of(clip.inputs[0], "Add"), maker_of(x, *_LINEAR, "MatMul")
+            if x is None or add is None or maker is None or x not in add.inputs:
                 continue
             shift = _number(add.inputs[1 - add.inputs.index(x)])
-            if shift is None or shift < 0 or maker.op_type not in (*_LINEAR, "MatMul"):
+            if shift is None or shift < 0 or not is_read_once(add.outputs[0]):
                 continue
             if set(x.consumers()) != {node, add} or x.is_graph_output():
                 continue
             limit = self.constant(f"{node.name}.lowest", -shift)
-            clipped, cut = self.node("Clip", [x, limit], x, f"{node.name}.cut")
+            clipped, cut = self.node("Clip", [x, limit], x, f"{node.name}{CUT}")
             self.graph.insert_after(maker, clipped)
             for reader in (node, add):
                 reader.replace_input_with(reader.inputs.index(x), cut)
+            add.outputs[0].name = self.free(f"{add.outputs[0].name}{CUT}")
             return
 
     def hard_swish(self, node: ir.Node) -> None:
@@ -170,11 +171,11 @@ class _Rules(Editor):
         if node.op_type != "Mul":
             return
         for x, gate in (node.inputs, node.inputs[::-1]):
-            maker = None if gate is None else gate.producer()
-            if x is None or maker is None or maker.op_type != "HardSigmoid" or maker.inputs[0] is not x:
+            maker = maker_of(gate, "HardSigmoid")
+            if x is None or maker is None or maker.inputs[0] is not x:
                 continue
             alpha, beta = _slope(maker)
-            if gate is not None and is_read_once(gate) and alpha > 0:
+            if gate is not None and is_read_once(gate) and alpha > _SMALLEST_SLOPE:
                 self._write_hard_swish(node, x, alpha, beta)
                 self.graph.remove(maker, safe=True)
                 return
@@ -183,18 +184,26 @@ class _Rules(Editor):
         shifted = self._step("Add", [x, self._number(node, "shift", beta / alpha)], node, "shifted")
         bounds = [self._number(node, "low", 0.0), self._number(node, "high", 1 / alpha)]
         gate = self._step("Clip", [shifted, *bounds], node, "gate")
-        product = self._step("Mul", [x, gate], node, "product")
-        self.replace(node, "Mul", [product, self._number(node, "scale", alpha)])
+        self._scaled_product(node, [x, gate], alpha)
+
+    def _scaled_product(self, node: ir.Node, factors: Sequence[ir.Value], scale: float) -> None:
+        """A product that keeps the node's name, and a scale behind it, which may be folded."""
+        product = self._step("Mul", factors, node, "product")
+        number, name = self._number(node, "factor", scale), str(node.name)
+        self.replace(node, "Mul", [product, number], name=self.free(f"{name}.scaled"))
+        maker = product.producer()
+        assert maker is not None
+        maker.name = name
 
     def hard_sigmoid(self, node: ir.Node) -> None:
         """HardSigmoid of a sum with weights."""
         if node.op_type != "HardSigmoid":
             return
         x = node.inputs[0]
-        maker = None if x is None else x.producer()
-        if x is None or maker is None or maker.op_type not in _LINEAR:
+        maker = maker_of(x, *_LINEAR)
+        if x is None or maker is None or not is_read_once(x):
             return
-        if not is_read_once(x) or maker.inputs[1] is None or maker.inputs[1].const_value is None:
+        if maker.inputs[1] is None or maker.inputs[1].const_value is None:
             return
         alpha, beta = _slope(node)
         scaled = self._step("Mul", [x, self._number(node, "scale", alpha)], node, "scaled")
@@ -207,23 +216,21 @@ class _Rules(Editor):
         if node.op_type != "Mul":
             return
         for i, operand in enumerate(node.inputs):
-            maker = None if operand is None else operand.producer()
-            if operand is None or maker is None or maker.op_type not in ("Mul", "Div"):
+            maker, other = maker_of(operand, "Mul", "Div"), node.inputs[1 - i]
+            if operand is None or maker is None or other is None or other.const_value is not None:
                 continue
-            other = node.inputs[1 - i]
-            factors = [_number(v) for v in maker.inputs]
-            which = 1 if factors[1] is not None else 0
-            factor, u = factors[which], maker.inputs[1 - which]
-            if factor is None or u is None or u.const_value is not None or not is_read_once(operand):
+            which = 1 if _number(maker.inputs[1]) is not None else 0
+            constant, u = maker.inputs[which], maker.inputs[1 - which]
+            factor = _number(constant)
+            if constant is None or factor is None or u is None or u.const_value is not None:
                 continue
-            if other is None or other.const_value is not None or not _same_shape(u, node.outputs[0]):
+            if not is_read_once(operand) or not _same_shape(u, node.outputs[0]) or not fits_rank(constant, u):
                 continue
             if maker.op_type == "Div":
                 if which == 0 or factor == 0.0:
                     continue
                 factor = 1 / factor
-            product = self._step("Mul", [u, other] if i == 0 else [other, u], node, "product")
-            self.replace(node, "Mul", [product, self._number(node, "scale", factor)])
+            self._scaled_product(node, [u, other] if i == 0 else [other, u], factor)
             self.graph.remove(maker, safe=True)
             return
 
@@ -232,10 +239,10 @@ class _Rules(Editor):
         if node.op_type != "Add":
             return
         for x, product in (node.inputs, node.inputs[::-1]):
-            maker = None if product is None else product.producer()
+            maker = maker_of(product, "Mul")
             if x is None or x.const_value is not None or product is None or maker is None:
                 continue
-            if maker.op_type != "Mul" or not is_read_once(product) or x not in maker.inputs:
+            if not is_read_once(product) or x not in maker.inputs:
                 continue
             s = maker.inputs[1 - maker.inputs.index(x)]
             if s is None or s is x or s.const_value is not None or not _is_broadcast(s, x):
@@ -251,8 +258,8 @@ class _Rules(Editor):
         if node.op_type != "Add":
             return
         for clipped, c in (node.inputs, node.inputs[::-1]):
-            maker, shift = None if clipped is None else clipped.producer(), _number(c)
-            bounds = None if maker is None or maker.op_type not in ("Relu", "Clip") else _limits(maker)
+            maker, shift = maker_of(clipped, "Relu", "Clip"), _number(c)
+            bounds = None if maker is None else _limits(maker)
             if clipped is None or maker is None or bounds is None or shift is None:
                 continue
             z = maker.inputs[0]

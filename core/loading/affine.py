@@ -19,6 +19,17 @@ Float64 = npt.NDArray[np.float64]
 
 _FACTORS = 1e3  # a shift is divided by the scales before it only where these differ by no more than that
 _ONE, _ZERO = np.array(1.0), np.array(0.0)
+# Operators whose results are quantized as a rule, so that what is behind them may be rounded with them.
+_QUANTIZED = frozenset(
+    {
+        "Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid",
+        "Softmax", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "BatchNormalization",
+        "InstanceNormalization", "LayerNormalization", "Pad", "Split",
+    }
+)  # fmt: skip
+_MOVING = frozenset(
+    {"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Gather", "Identity"}
+)
 
 
 def fold_affine(model: ir.Model) -> int:
@@ -27,8 +38,12 @@ def fold_affine(model: ir.Model) -> int:
     Behind a Conv, ConvTranspose, Gemm or MatMul of constant weights, a scale or shift that is one number or
     one a channel goes into weights and bias. Before one it does as well where that is exact: a scale always,
     a shift unless the operator pads with zeros. Of a longer chain, one Mul and one Add remain; a division
-    by a number becomes the multiplication it is, a subtraction the addition. Outputs stay the same within
-    rounding, as the arithmetic here is float64, and tensors that stay keep their names.
+    by a number between integer kernels becomes the multiplication it is, a subtraction the addition. Outputs
+    stay the same within rounding, as the arithmetic here is float64.
+
+    What normalizes an input of the network, or another tensor that would not be quantized itself, stays
+    before the weights: its values have ranges of their own, far from 0 perhaps. Only a scale by one number
+    goes on from there.
 
     Returns:
         How many nodes went into others.
@@ -167,14 +182,18 @@ class _Folder(Editor):
     def settle(self, chain: list[_Step]) -> None:
         """Put a chain into the nodes at its ends; write what remains in as few nodes as possible."""
         x, y = chain[0].x, chain[-1].node.outputs[0]
+        scale, shift = _total(chain)
+        quantized = _is_quantized(x)
+        if not quantized and (scale.size > 1 or shift.any()):
+            return
         first, rest = self._into_maker(x, chain)
-        left = self._into_readers(y, rest) if y.uses() and not y.is_graph_output() else None
+        left = self._into_readers(y, rest) if rest and y.uses() and not y.is_graph_output() else None
         if left is not None:
             self._write(chain, *left, name=self.free(f"{y.name}.folded"))
         elif first:
             self._write(chain, *_total(rest), name=str(y.name))
-        else:
-            self._plain(chain, *_total(chain))
+        elif quantized and all(user.op_type in _QUANTIZED for user in y.consumers()):
+            self._plain(chain, scale, shift)
 
     def _into_maker(self, x: ir.Value, chain: list[_Step]) -> tuple[bool, list[_Step]]:
         """Fold the longest possible beginning of a chain into the node that makes x; what is left."""
@@ -184,15 +203,19 @@ class _Folder(Editor):
         axis, channels = maker.channel_axis, maker.out_channels
         for count in range(len(chain), 0, -1):
             scale, shift = _total(chain[:count])
+            if not _can_be_written(*_total(chain[count:])):
+                continue
             by, plus = along(scale, _rank(x), axis, channels), along(shift, _rank(x), axis, channels)
             if by is None:
                 continue
             if maker.node.op_type == "MatMul":  # which has no bias
                 if (scale == 1).all() or not self._set(maker, maker.outputs_scaled(by), None):
                     continue
+                x.name = self.free(f"{x.name}.folded")
                 rest = replace(chain[count - 1], x=x, scale=_ONE, shift=shift)
                 return True, [*([rest] if shift.any() else []), *chain[count:]]
             if plus is not None and self._set(maker, maker.outputs_scaled(by), self._bias(maker, by, plus)):
+                x.name = chain[count - 1].node.outputs[0].name
                 return True, chain[count:]
         return False, chain
 
@@ -202,7 +225,7 @@ class _Folder(Editor):
         fits = [r for r in readers if r is not None and r.node.inputs[1 - r.operand] is y]
         if len(fits) < len(readers) or any(r.node.inputs.count(y) > 1 for r in fits):
             return None
-        normalized = bool(chain) and _is_normalized(chain[0].x)
+        normalized = _is_normalized(chain[0].x)
         for start in range(len(chain)):
             scale, shift = _total(chain[start:])
             scales = [along(scale, _rank(y), r.channel_axis, r.in_channels) for r in fits]
@@ -212,16 +235,16 @@ class _Folder(Editor):
             exact = not shift.any() or (
                 all(s is not None for s in shifts) and all(r.takes_shift() for r in fits)
             )
+            left = _total(chain[:start])
             if not exact:
                 size = np.abs(scale)
-                if (scale == 1).all() or size.max() > _FACTORS * size.min():
+                if (scale == 1).all() or not size.min() > 0 or size.max() > _FACTORS * size.min():
                     continue
-            before = _total(chain[:start])
-            if not self._take(fits, scales, shifts if exact and shift.any() else [_ZERO] * len(fits)):
+                left = left[0], np.asarray(left[1] + shift / scale)  # a·x + b = a·(x + b/a)
+            if not _can_be_written(*left):
                 continue
-            if exact:
-                return before
-            return before[0], np.asarray(before[1] + shift / scale)  # a·x + b = a·(x + b/a)
+            if self._take(fits, scales, shifts if exact and shift.any() else [_ZERO] * len(fits)):
+                return left
         return None
 
     def _take(
@@ -279,6 +302,8 @@ class _Folder(Editor):
         Division by a number becomes the multiplication that integer kernels have; division by one number a
         channel stays, since channels of different size are better not rounded together.
         """
+        if not _can_be_written(scale, shift):
+            return
         if int((scale != 1).any()) + int((shift != 0).any()) < len(chain):
             self._write(chain, scale, shift, str(chain[-1].node.outputs[0].name))
             return
@@ -291,7 +316,7 @@ class _Folder(Editor):
         x, old = chain[0].x, chain[-1].node
         y = old.outputs[0]
         parts = [(op, c) for op, c in (("Mul", scale), ("Add", shift)) if (c != (op == "Mul")).any()]
-        if not all(_holds(c) for _, c in parts) or (not parts and not self._may_be_called(x, y)):
+        if not parts and not self._may_be_called(x, y):
             return
         nodes, value = [], x
         for (op, constant), step in zip(parts, chain[len(chain) - len(parts) :], strict=True):
@@ -317,5 +342,18 @@ class _Folder(Editor):
 
 
 def _holds(array: Float64) -> bool:
-    """Whether float32 can hold all values."""
-    return bool((np.abs(array) <= np.finfo(np.float32).max).all())
+    """Whether float32 can hold all values at its full precision."""
+    size, limits = np.abs(array), np.finfo(np.float32)
+    return bool(((size <= limits.max) & ((size >= limits.tiny) | (size == 0))).all())
+
+
+def _can_be_written(scale: Float64, shift: Float64) -> bool:
+    return _holds(scale) and _holds(shift)
+
+
+def _is_quantized(x: ir.Value) -> bool:
+    """Whether a tensor is quantized as a rule; not an input of the network, nor what float operators make."""
+    maker = x.producer()
+    while maker is not None and maker.op_type in _MOVING and maker.inputs and maker.inputs[0] is not None:
+        maker = maker.inputs[0].producer()
+    return maker is not None and maker.op_type in _QUANTIZED and maker.domain in STANDARD_DOMAINS

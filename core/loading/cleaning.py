@@ -167,15 +167,29 @@ def _fold(model: ir.Model, folder: Path, notes: list[str], *, basic: bool = True
         if after[op] > before[op]:
             notes.append(f"{_count(after[op] - before[op], op)} recognized in several nodes each, now one.")
     if basic:
-        infer_shapes(result)
-        nodes = len(result.graph)
-        elementwise_first(result)
-        simplify_activations(result)
-        fold_affine(result)
-        cut_off_unused(result)
-        if (fewer := nodes - len(result.graph)) > 0:
-            notes.append(f"{_count(fewer, 'node')} of constant scales and shifts folded into others.")
+        notes.extend(_simplify(result))
     return result
+
+
+def _simplify(model: ir.Model) -> list[str]:
+    """Fold and rewrite, in place, what exporters spell out; a note says how the graph differs then."""
+    infer_shapes(model)
+    before = Counter(node.op_type for node in model.graph)
+    elementwise_first(model)
+    simplify_activations(model)
+    fold_affine(model)
+    cut_off_unused(model)
+    after = Counter(node.op_type for node in model.graph)
+    if before == after:
+        return []
+    parts = [
+        f"{', '.join(f'{count} {op}' for op, count in sorted(found.items()))} {word}"
+        for found, word in ((before - after, "fewer"), (after - before, "more"))
+        if found
+    ]
+    return [
+        f"Constant scales, shifts and activations were folded into others or rewritten: {'; '.join(parts)}."
+    ]
 
 
 def _look(model: ir.Model, file: ModelFile) -> ir.Model:

@@ -59,9 +59,19 @@ class Editor:
         op: str,
         inputs: Sequence[ir.Value | None],
         attributes: Mapping[str, float] | None = None,
+        *,
+        name: str = "",
     ) -> None:
-        """Put a node of the same name in the place of a node; its output takes over name and readers."""
-        new = ir.node(op, inputs, attributes or {}, name=node.name)
+        """Put another node in the place of a node; its output takes over name and readers.
+
+        Args:
+            node: Goes.
+            op: Operator of the one that comes.
+            inputs: Its operands.
+            attributes: Its attributes.
+            name: Its name, if it shall not be called as the one that goes.
+        """
+        new = ir.node(op, inputs, attributes or {}, name=name or node.name)
         old, value = node.outputs[0], new.outputs[0]
         value.type, value.shape = old.type, old.shape
         self.graph.insert_before(node, new)
@@ -81,6 +91,20 @@ def float_tensor(array: npt.ArrayLike, name: str | None) -> ir.Tensor[npt.NDArra
     """In float32; a number keeps its rank of 0."""
     values = np.asarray(array, np.float32)
     return ir.Tensor(np.ascontiguousarray(values).reshape(values.shape), name=name)
+
+
+def fits_rank(constant: ir.Value, x: ir.Value) -> bool:
+    """Whether a constant of one number has no more dimensions than what it meets, and so adds none."""
+    rank = 0 if constant.const_value is None else len(constant.const_value.shape)
+    return rank == 0 or (x.shape is not None and rank <= len(x.shape))
+
+
+def maker_of(value: ir.Value | None, *ops: str) -> ir.Node | None:
+    """The node that makes a value, if it is one of these standard operators in the value's own graph."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type not in ops or node.domain not in STANDARD_DOMAINS:
+        return None
+    return node
 
 
 def is_read_once(value: ir.Value) -> bool:

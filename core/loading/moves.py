@@ -13,8 +13,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
-from core.loading.editing import Editor, is_read_once
+from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
 
+MOVED = ".moved"  # ends the names of tensors that were made before values are moved
 _MOVES = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 _LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SCALES = frozenset({"Mul", "Add", "Sub", "Div"})
@@ -52,8 +53,8 @@ def _factor_of_operand(editor: Editor, node: ir.Node) -> None:
         or (node.inputs[0] is constants[0] and node.op_type == "Div")
     ):
         return
-    product = variable[0].producer()
-    if product is None or product.op_type != "MatMul" or product.domain not in STANDARD_DOMAINS:
+    product = maker_of(variable[0], "MatMul")
+    if product is None or not fits_rank(constants[0], variable[0]):
         return
     factor = constants[0].const_value
     if factor is None or factor.size != 1 or not is_read_once(variable[0]) or not _is_float(product, node):
@@ -215,4 +216,4 @@ def _move(editor: Editor, step: _Step) -> None:
 
 
 def _moved(editor: Editor, value: ir.Value) -> str:
-    return editor.free(f"{str(value.name).removesuffix('.moved')}.moved")
+    return editor.free(f"{str(value.name).removesuffix(MOVED)}{MOVED}")
