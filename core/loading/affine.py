@@ -18,6 +18,7 @@ from core.loading.linear import Linear, along, constant_of, linear
 Float64 = npt.NDArray[np.float64]
 
 _FACTORS = 1e3  # a shift is divided by the scales before it only where these differ by no more than that
+_LEAST = 1e-30  # far above float32's denormal numbers, which have few digits
 _ONE, _ZERO = np.array(1.0), np.array(0.0)
 # Operators whose results are quantized as a rule, so that what is behind them may be rounded with them.
 _QUANTIZED = frozenset(
@@ -320,9 +321,9 @@ class _Folder(Editor):
             return
         nodes, value = [], x
         for (op, constant), step in zip(parts, chain[len(chain) - len(parts) :], strict=True):
-            kind = "scale" if op == "Mul" else "shift"
+            kind, done = ("scale", "scaled") if op == "Mul" else ("shift", "shifted")
             operand = self.constant(f"{step.node.name}.{kind}", constant)
-            node, result = self.node(op, [value, operand], y, f"{step.node.name}.{kind}ed")
+            node, result = self.node(op, [value, operand], y, f"{step.node.name}.{done}")
             node.name = step.node.name
             nodes.append(node)
             value = result
@@ -342,9 +343,9 @@ class _Folder(Editor):
 
 
 def _holds(array: Float64) -> bool:
-    """Whether float32 can hold all values at its full precision."""
-    size, limits = np.abs(array), np.finfo(np.float32)
-    return bool(((size <= limits.max) & ((size >= limits.tiny) | (size == 0))).all())
+    """Whether float32 can hold all values, and the largest ones at full precision."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return largest == 0.0 or _LEAST <= largest <= float(np.finfo(np.float32).max)
 
 
 def _can_be_written(scale: Float64, shift: Float64) -> bool:
