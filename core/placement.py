@@ -201,6 +201,8 @@ def _linear(walk: _Walk, node: ir.Node, layer: str) -> bool:
     x, w = node.inputs[0], node.inputs[1]
     if x is None or w is None or not (_is_float(x) and _is_float(w)):
         return False
+    if any(v.const_value is not None and v.const_value.size == 0 for v in (x, w)):
+        return False  # nothing to quantize
     for operand, value, other in ((0, x, w), (1, w, x)):
         if value.const_value is None:
             walk.mark(value, layer)

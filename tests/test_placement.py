@@ -155,3 +155,14 @@ def test_integer_tensors_are_left_alone() -> None:
     n.nodes.append(onnx.helper.make_node("Cast", ["more"], ["y"], name="cast", to=onnx.TensorProto.FLOAT))
     model = load_model(n.model({"x": ["A", "B"]}, {"y": [2]}).SerializeToString())
     assert not {"dims", "more"} & set(place(model, ONNXRUNTIME_CPU).tensors)
+
+
+def test_weights_without_values_stay_as_they_are() -> None:
+    n = Net(0)
+    n.add(
+        "MatMul",
+        [n.add("MatMul", ["x", n.const("empty", np.zeros((4, 0)))], "nothing"), n.random("w", 0, 3)],
+        "y",
+    )
+    model = load_model(n.model({"x": ["N", 4]}, {"y": ["N", 3]}).SerializeToString())
+    assert place(model, ONNXRUNTIME_CPU).weights == {}
