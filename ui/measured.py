@@ -20,6 +20,7 @@ from ui.blame import explained
 from ui.cached import IN_TURN, LIVE
 from ui.exporting import Verified
 from ui.measure import Case, Halves, References
+from ui.memory import memory
 from ui.pool import Measurement, ResultKey, Subscriber
 from ui.recent import Recent
 from ui.rows import Row, layer_rows
@@ -111,15 +112,15 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
 def hold(now: Session, name: str, range_: Range | None) -> None:
     """Let `following` use a range of layer `name` that is not saved; None: no longer."""
     if range_ is None:
-        st.session_state.pop(HELD, None)
+        memory.pop(HELD)
     else:
-        st.session_state[HELD] = (now.project.id, now.project.head, name, range_)
+        memory[HELD] = (now.project.identity, now.project.head, name, range_)
 
 
 def following(now: Session) -> Session:
     """The session as it would be with the line that is held in a drag; itself without one."""
-    id, head, name, range_ = st.session_state.get(HELD) or ("", 0, "", None)
-    if (id, head) != (now.project.id, now.project.head):
+    identity, head, name, range_ = memory.get(HELD) or ("", 0, "", None)
+    if (identity, head) != (now.project.identity, now.project.head):
         return now
     try:
         recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)

@@ -15,6 +15,7 @@ from ui import sensitivityruns as runs
 from ui.components.refresh import signal
 from ui.diagnosis import NO_REMEDY
 from ui.figures.sensitivity import Axis
+from ui.memory import memory, uninterrupted
 from ui.sensitivityruns import Sweep
 from ui.views import common, working
 
@@ -248,6 +249,7 @@ def _cancel() -> None:
         remedyruns.cancel(now)
 
 
+@uninterrupted
 def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     """Apply a remedy to the recipe, and measure what that does; a callback."""
     now = state.session()
@@ -259,7 +261,7 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     opened = state.project()
     if opened is not None:
         where = "" if remedy.fix else f" for {text.short(remedy.layer, 40)}"
-        st.session_state[APPLIED] = Applied(
+        memory[APPLIED] = Applied(
             project=now.project.id,
             words=f"{remedy.label}{where}",
             forecast=forecast,
