@@ -60,7 +60,7 @@ def start_trials(now: Session) -> None:
 def climb(id: str) -> tuple[Job[Tuned], Climb] | None:
     """Auto-tune of project `id`, if it was started."""
     job = cached.registry().get(f"{id}:tune")
-    found = cached.kept(id, Climbs).newest
+    found = cached.results(id, Climbs).newest
     return (job, found) if job is not None and found is not None else None
 
 
@@ -84,10 +84,10 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    id, climbs = f"{now.project.id}:tune", cached.kept(now.project.id, Climbs)
+    id, climbs = f"{now.project.id}:tune", cached.results(now.project.id, Climbs)
     with climbs.lock:
         running = cached.registry().get(id)
-        if running is None or not running.active:  # else another window was faster
+        if running is None or not running.active or running.stop.is_set():  # else another window was faster
             climbs.newest = growing
             _submit(id, "Auto-tune", work)
 
