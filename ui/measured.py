@@ -1,11 +1,8 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
-
-import streamlit as st
 
 from core.errors import QuantScopeError
 from core.evaluate import Comparison, LayerError, Preview
@@ -24,14 +21,13 @@ from ui.memory import memory
 from ui.pool import Measurement, ResultKey, Subscriber
 from ui.recent import Recent
 from ui.rows import Row, layer_rows
-from ui.state import HELD, Session, recipe_token, start
+from ui.state import HELD, Session, recipe_token, session_id, start
 
 EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
 WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 HALVES: Measurement[Halves] = Measurement(name="halves", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
-SESSION = "session_id"  # session state: what tells this session from others
 RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
 T = TypeVar("T")
 
@@ -178,8 +174,7 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
 
 
 def _subscriber(kind: Measurement[Any]) -> Subscriber:
-    session: str = st.session_state.setdefault(SESSION, uuid.uuid4().hex)
-    return Subscriber(session, kind.name)
+    return Subscriber(session_id(), kind.name)
 
 
 def _measured(

@@ -6,6 +6,7 @@ the step on disk is the shown one in both: `follow` takes it over.
 """
 
 import hashlib
+import secrets
 import threading
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from ui.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
+SESSION = "session_id"  # session state: what tells this session from others
 NEWS, NEWS_SECONDS = "news", 30.0  # session state: what another window did; how long that is said
 FITTED = "fitted_recipe"  # session state: the last recipe with choices for layers that the model lacks
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
@@ -118,6 +120,15 @@ def news() -> str:
 
 
 @uninterrupted
+def session_id() -> str:
+    """What tells this session from others."""
+    known: str | None = memory.get(SESSION)
+    if known is None:
+        known = memory[SESSION] = secrets.token_hex(16)
+    return known
+
+
+@uninterrupted
 def show(opened: Project | None) -> None:
     """Open a project in this session, or none."""
     memory.pop(LAYER)
@@ -144,7 +155,7 @@ def restart(opened: Project) -> Job[Workspace]:
     cached.registry().forget(opened.id)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
-        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated)
+        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated), heavy=True
     )
 
 

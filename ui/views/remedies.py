@@ -98,14 +98,12 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
 def _measuring(drawn: int) -> None:
     """Progress of the trials; the page is drawn again after each."""
     now = state.session()
-    job = remedyruns.job(now) if now is not None else None
+    job = common.running("remedies", remedyruns.job(now) if now is not None else None)
     if now is None or job is None:
         return
     done = remedyruns.board(now).done
-    if not job.active or done != drawn:
-        signal("remedies", f"{job.id} {done} {job.ended}")
-    if not job.active:
-        return
+    if done != drawn:
+        signal("remedies", f"{job.id} {done}")
     working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
 
 
