@@ -19,7 +19,7 @@ from core.targets import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
 from tests.pages import go, healthy, home, opened, recipe, start, until
-from ui import cached, fixes, measured, opening, state, tuneruns
+from ui import cached, fixes, measured, opening, state, text, tuneruns
 
 __all__ = ["home"]  # a fixture
 
@@ -127,6 +127,22 @@ def test_a_project_with_fixes_is_reopened_as_it_was(ready: AppTest) -> None:
     again = start(opened(ready))
     until(again, lambda a: "recipe" in a.session_state)
     assert digest(again) == before
+
+
+def test_a_default_found_for_an_earlier_recipe_is_said_to_be_one(ready: AppTest) -> None:
+    go(ready, "overview")
+    ready.button(key="start_trials").click().run()
+    until(ready, lambda a: any(b.key == "use_best" for b in a.button))
+    assert there(ready, "measured on")
+    assert not there(ready, text.EARLIER)
+    if not ready.button(key="use_best").disabled:
+        ready.button(key="use_best").click().run()
+        until(ready, lambda a: any(b.key == "use_best" and b.disabled for b in a.button))
+        assert not there(ready, text.EARLIER)  # what was tried is of this recipe
+    switch(ready, "bias_correction").set_value(True).run()
+    until(ready, lambda a: there(a, text.EARLIER))
+    ready.button(key="undo").click().run()
+    until(ready, lambda a: there(a, "measured on") and not there(a, text.EARLIER))
 
 
 def test_auto_tune_is_one_step_that_can_be_undone(ready: AppTest) -> None:
