@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import ProjectError
 from core.files import patiently, read_json, to_json, write_atomic
 
 ROOT = 0  # parent of the first step
@@ -33,9 +34,18 @@ class Step:
 
 
 def steps(folder: Path) -> dict[int, int]:
-    """Steps of the project in `folder`, each with the step it was made from; from the file names alone."""
+    """Steps of the project in `folder`, each with the step it was made from; from the file names alone.
+
+    Raises:
+        ProjectError: The folder is there, but cannot be read.
+    """
     history = folder / "history"
-    names = [path.name for path in history.iterdir()] if history.is_dir() else []
+    try:
+        names = [path.name for path in history.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):  # not there, or removed at this moment
+        names = []
+    except OSError as error:
+        raise ProjectError(f"cannot read {history}: {error.strerror or error}; check the rights") from error
     found = [match for name in names if (match := _STEP_FILE.match(name))]
     return dict(sorted((int(match[1]), int(match[2])) for match in found))
 

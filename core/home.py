@@ -16,6 +16,7 @@ from core.files import remove_folder
 from core.files import remove_leftovers as remove_folders
 from core.history import steps
 
+UNFINISHED = ".new-"  # begins the name of a folder in which a project is being made
 _ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,79}$")
 
 
@@ -53,13 +54,20 @@ def folder_of(id: str) -> Path:
 
 
 def list_projects(limit: int = 20) -> list[Entry]:
-    """The projects, the one that was changed last first."""
-    root = home() / "projects"
+    """The projects, the one that was changed last first.
+
+    Raises:
+        ProjectError: The folder of all projects is there, but cannot be read.
+    """
     found = []
-    for folder in root.iterdir() if root.is_dir() else ():
-        if not folder.is_dir() or not _ID.match(folder.name):
+    for folder in _folders(home() / "projects"):
+        if not _ID.match(folder.name):
             continue
         body, _notes = read_description(folder)
+        try:
+            count = len(steps(folder))
+        except ProjectError:
+            body, count = None, 0  # listed as damaged
         changed = datetime.fromtimestamp(_touched(folder), UTC).isoformat(timespec="seconds")
         model: Source | None = None
         data: Source | None = None
@@ -76,23 +84,41 @@ def list_projects(limit: int = 20) -> list[Entry]:
                 data=data,
                 calibrated=done,
                 created=str((body or {}).get("created", "")),
-                steps=len(steps(folder)),
+                steps=count,
             )
         )
     return sorted(found, key=lambda entry: entry.changed, reverse=True)[:limit]
 
 
+def _folders(root: Path) -> list[Path]:
+    try:
+        return [path for path in root.iterdir() if path.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise ProjectError(f"cannot read {root}: {error.strerror or error}; check the rights") from error
+
+
 def remove_leftovers(*, refused_for: float = 86_400.0) -> None:
     """Delete what nobody sees any more; for the start of a program.
 
-    That is what was left of removed projects whose files were open, and projects that were never calibrated
-    since their model or data were of no use, with the files that were uploaded for them.
+    That is what was left of removed projects whose files were open, projects that a program was killed in
+    making, and projects that were never calibrated since their model or data were of no use, with the files
+    that were uploaded for them.
 
     Args:
         refused_for: Seconds since such a project was changed; others may be in work in another process.
+
+    Raises:
+        ProjectError: The folder of all projects is there, but cannot be read.
     """
-    remove_folders(home() / "projects")
+    root = home() / "projects"
+    remove_folders(root)
     now = datetime.now(UTC).timestamp()
+    for folder in _folders(root):
+        with suppress(OSError):  # finished, or removed by another process
+            if folder.name.startswith(UNFINISHED) and now - folder.stat().st_mtime >= refused_for:
+                remove_folder(folder)
     for entry in list_projects(limit=sys.maxsize):
         unused = not entry.calibrated and entry.steps <= 1
         if unused and now - datetime.fromisoformat(entry.changed).timestamp() >= refused_for:

@@ -5,6 +5,7 @@
     <home>/projects/<id>/head.json               the step that is shown (undo and redo move it)
     <home>/projects/<id>/files/                  uploaded model and data
     <home>/projects/<id>/statistics.npz          what calibration found, written by who calibrates
+    <home>/projects/.new-<random>/               being made
     <home>/projects/.trash-<random>/             removed, while its files are being deleted
 
 Steps are never rewritten or removed: undo moves the head, and an edit after an undo starts a new
@@ -32,13 +33,15 @@ from core.files import patiently, remove_folder, write_atomic
 from core.history import ROOT, Step, add_step, read_head, step_path, write_head
 from core.history import read_step as step_of
 from core.history import steps as steps_of
+from core.home import UNFINISHED, folder_of
 from core.home import Entry as Entry
-from core.home import folder_of
 from core.home import home as home
 from core.home import list_projects as list_projects
 from core.home import remove_leftovers as remove_leftovers
 
 FORMAT = 1
+CHANGED = "this project was changed in another window or program"
+REMOVED = "this project was removed in another window or program; open its model again"
 
 _LOCK = threading.RLock()  # within a process, edits and removals come one after the other
 
@@ -51,6 +54,7 @@ class Project:
     folder: Path
     name: str
     created: str
+    identity: str  # random; tells it from others that had its id before or get it later
     model: Source
     data: Source
     evaluation: Source | None = None
@@ -96,11 +100,12 @@ def create(
         folder=folder_of(id),
         name=name,
         created=_now(),
+        identity=secrets.token_hex(8),
         model=model,
         data=data,
         evaluation=evaluation,
     )
-    new = project.folder.with_name(f".new-{secrets.token_hex(6)}")
+    new = project.folder.with_name(f"{UNFINISHED}{secrets.token_hex(6)}")
     try:
         (new / "history").mkdir(parents=True)
         (new / "files").mkdir()
@@ -114,6 +119,7 @@ def create(
         if read_description(project.folder)[0] is not None:
             return open_project(id)
         _describe(project)
+        return open_project(id)  # with the recipes that are there
     return project
 
 
@@ -140,6 +146,7 @@ def _description(project: Project) -> dict[str, Any]:
         "id": project.id,
         "name": project.name,
         "created": project.created,
+        "identity": project.identity,
         "calibrated": project.calibrated,
         "model": project.model.to_json(),
         "data": project.data.to_json(),
@@ -162,8 +169,9 @@ def open_project(id: str) -> Project:
             description are damaged. The recipe history is never touched.
     """
     folder = folder_of(id)
-    if not folder.is_dir():
-        raise ProjectError(f"there is no project '{id}' in {home() / 'projects'}; open the model again")
+    absent = f"there is no project '{id}' in {home() / 'projects'}; open the model again"
+    if not _is_there(folder):
+        raise ProjectError(absent)
     body, notes = read_description(folder)
     if body is None:
         count = len(steps_of(folder))
@@ -174,6 +182,8 @@ def open_project(id: str) -> Project:
     if not isinstance(body.get("format"), int) or body["format"] > FORMAT:
         raise ProjectError(f"project '{id}' was written by a newer QuantScope; update QuantScope to open it")
     head, parents, head_notes = read_head(folder)
+    if not parents and not _is_there(folder):
+        raise ProjectError(absent)  # removed meanwhile
     notes += head_notes
     try:
         return Project(
@@ -181,6 +191,7 @@ def open_project(id: str) -> Project:
             folder=folder,
             name=str(body["name"]),
             created=str(body["created"]),
+            identity=_identity(body),
             model=Source.from_json(body["model"]),
             data=Source.from_json(body["data"]),
             evaluation=Source.from_json(body["evaluation"]) if body.get("evaluation") else None,
@@ -234,8 +245,8 @@ def record(project: Project, recipe: str, label: str, *, expected_head: int | No
         _check_there(project)
         if expected_head is not None and current_head(project) != expected_head:
             raise ProjectChanged(
-                "the project was changed in another window meanwhile, so this change was not made; "
-                "look at what it shows now, and make the change again"
+                f"{CHANGED}, so what you just did was not applied: look at what it shows now, and do it "
+                "again if you still want it"
             )
         with _writing(project.folder / "history"):
             number = add_step(project.folder, project.head, recipe, label, _now())
@@ -324,11 +335,20 @@ def resolve_path(project: Project, source: Source) -> Path:
 def _check_there(project: Project) -> None:
     """Raises `ProjectRemoved` where the folder is gone, or is that of a newer project of the same id."""
     body, _notes = read_description(project.folder)
-    if not project.folder.is_dir() or (body is not None and body.get("created") != project.created):
-        raise ProjectRemoved(_REMOVED)
+    if not _is_there(project.folder) or (body is not None and _identity(body) != project.identity):
+        raise ProjectRemoved(REMOVED)
 
 
-_REMOVED = "this project was removed in another window or program, so nothing was saved; open its model again"
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:
+        raise ProjectError(f"cannot read {folder}: {error.strerror or error}; check the rights") from error
+
+
+def _identity(body: Mapping[str, Any]) -> str:
+    """What tells a project from others of its id; descriptions of old have only the time."""
+    return str(body.get("identity") or body.get("created"))
 
 
 @contextmanager
@@ -337,7 +357,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ProjectRemoved(_REMOVED) from error
+        raise ProjectRemoved(REMOVED) from error
     except OSError as error:
         reason = error.strerror or error
         raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import project as projects
-from core.project import Project
+from core.project import Project, Source
 from core.recipe import Recipe
-from ui import jobs, state
+from tests.graphs import model, node, randn, value
+from ui import jobs, opening, state
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {
@@ -38,6 +41,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     st.cache_resource.clear()
     yield tmp_path / "home"
     assert jobs.stop_all(60)
+
+
+def small(folder: Path, number: int) -> Project:
+    """A project of two layers, with a model and weights of its own."""
+    path = folder / f"net{number}.onnx"
+    proto = model(
+        [
+            node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+            node("Relu", ["c"], ["y"], name="r"),
+        ],
+        [value("x", ["N", 3, 8, 8])],
+        [value("y", ["N", 4, 8, 8])],
+        {"w": randn(4, 3, 3, 3, seed=number)},
+    )
+    onnx.save(proto, path)
+    data = folder / "data.npz"
+    if not data.exists():
+        np.savez(data, x=randn(6, 3, 8, 8))
+    given = (Source(kind="path", path=str(path)), Source(kind="path", path=str(data)))
+    return opening.open_sources(path.name, *given)
 
 
 def start(project: Project | None = None) -> AppTest:

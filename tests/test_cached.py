@@ -11,46 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 
 from core.evaluate import FloatReference
 from core.model import Model
 from core.progress import Progress, ProgressFn
-from core.project import Project, Source
-from core.recipe import Recipe
+from core.recipe import Encodings, Recipe
 from core.thresholds import Method
-from tests.graphs import model, node, randn, value
-from tests.pages import Tab
+from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
 from tests.support import until
-from ui import cached, measure, measured, opening, state
+from ui import (
+    cached,
+    fixes,
+    measure,
+    measured,
+    state,
+)
 from ui.cached import PROJECTS, VARIANTS, Store
 from ui.jobs import State
 from ui.measure import References
 
 CORE = 8  # models that core may keep beside, of those resolved last
-
-
-def project(folder: Path, number: int) -> Project:
-    """A project with a model of its own."""
-    path = folder / f"net{number}.onnx"
-    proto = model(
-        [
-            node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
-            node("Relu", ["c"], ["y"], name="r"),
-        ],
-        [value("x", ["N", 3, 8, 8])],
-        [value("y", ["N", 4, 8, 8])],
-        {"w": randn(4, 3, 3, 3, seed=number)},
-    )
-    onnx.save(proto, path)
-    data = folder / "data.npz"
-    if not data.exists():
-        np.savez(data, x=randn(6, 3, 8, 8))
-    given = (Source(kind="path", path=str(path)), Source(kind="path", path=str(data)))
-    return opening.open_sources(path.name, *given)
 
 
 def figures(tab: Tab) -> None:
@@ -85,7 +67,7 @@ def test_memory_is_given_back_by_projects_that_were_left(tmp_path: Path, tab: Ta
     models: list[weakref.ref[Model]] = []
     for number in range(20):
         with tab:
-            state.show(project(tmp_path, number))
+            state.show(small(tmp_path, number))
         figures(tab)
         models.append(weakref.ref(tab.session().model))
     gc.collect()
@@ -98,7 +80,7 @@ def test_memory_is_given_back_by_projects_that_were_left(tmp_path: Path, tab: Ta
 
 
 def test_a_project_left_is_the_same_when_it_comes_back(tmp_path: Path, tab: Tab) -> None:
-    every = [project(tmp_path, number) for number in range(PROJECTS + 1)]
+    every = [small(tmp_path, number) for number in range(PROJECTS + 1)]
     first = every[0]
     with tab:
         state.show(first)
@@ -118,7 +100,7 @@ def test_a_project_left_is_the_same_when_it_comes_back(tmp_path: Path, tab: Tab)
 
 def test_a_removed_project_is_forgotten_with_what_runs_for_it(tmp_path: Path, tab: Tab) -> None:
     with tab:
-        state.show(project(tmp_path, 0))
+        state.show(small(tmp_path, 0))
     figures(tab)
     now = tab.session()
 
@@ -143,7 +125,7 @@ def test_a_removed_project_is_forgotten_with_what_runs_for_it(tmp_path: Path, ta
 
 def test_what_runs_keeps_its_project_in_memory(tmp_path: Path, tab: Tab) -> None:
     """Somebody who starts a long search and looks at other projects meanwhile finds it when it is done."""
-    first, *others = (project(tmp_path, number) for number in range(PROJECTS + 2))
+    first, *others = (small(tmp_path, number) for number in range(PROJECTS + 2))
     with tab:
         state.show(first)
     tab.session()
@@ -160,6 +142,23 @@ def test_what_runs_keeps_its_project_in_memory(tmp_path: Path, tab: Tab) -> None
         state.show(others[-1])
     tab.session()
     assert cached.registry().get(f"{first.id}:mixed") is job
+
+
+def test_encodings_that_are_there_need_not_wait_for_others(tmp_path: Path, tab: Tab) -> None:
+    with tab:
+        state.show(small(tmp_path, 0))
+    now, finals = tab.session(), fixes.Finals()
+    recipe = now.recipe.with_passes("bias_correction")
+
+    def final() -> Encodings:
+        def impatient(_: Progress) -> None:
+            assert not finals.making.locked()
+
+        return fixes.final(finals, now.workspace, recipe, now.encodings, "token", impatient)
+
+    finals.found.put("token", fixes.Final(encodings=now.encodings, records=()))
+    with finals.making:  # held for minutes by what another recipe needs
+        assert final() is now.encodings
 
 
 def test_a_store_keeps_what_was_used_last() -> None:
@@ -196,7 +195,7 @@ def test_a_float_model_is_run_once_for_all_who_need_it(
     tmp_path: Path, tab: Tab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tab:
-        state.show(project(tmp_path, 0))
+        state.show(small(tmp_path, 0))
     now = tab.session()
     runs, meeting = [], threading.Barrier(2)
     plain = measure.float_reference
@@ -279,7 +278,7 @@ def test_tokens_may_be_asked_for_from_many_threads() -> None:
 
 def test_encodings_of_more_steps_than_are_kept_may_be_asked_for_at_once(tmp_path: Path, tab: Tab) -> None:
     with tab:
-        state.show(project(tmp_path, 0))
+        state.show(small(tmp_path, 0))
     now = tab.session()
     recipes = [Recipe().with_default(method=Method.PERCENTILE, percentile=90 + n) for n in range(8)]
     found = [state.resolved(now.project, now.workspace, recipe).activations for recipe in recipes]

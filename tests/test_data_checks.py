@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -344,7 +345,12 @@ def test_files_are_closed_when_an_iteration_is_given_up(tmp_path: Path, model: M
     path = save(tmp_path / "a.npz", compressed=True, x=IMAGES)
     iterator = iter(open_samples(path, model))
     next(iterator)
+    assert is_open(path)  # else what follows would show nothing
     del iterator
     gc.collect()
-    path.rename(tmp_path / "b.npz")  # fails on Windows if it is still open
-    os.remove(tmp_path / "b.npz")  # noqa: PTH107
+    assert not is_open(path)
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has a file open."""
+    return any(Path(file.path).resolve() == path.resolve() for file in psutil.Process().open_files())

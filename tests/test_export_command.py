@@ -22,8 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from core import pipeline
-from core import project as projects
-from core.project import Project, Source
+from core.project import Project
 from core.recipe import Recipe, resolve
 from core.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
 from core.thresholds import Method
@@ -219,12 +218,21 @@ def test_a_posix_shell_reads_it_as_it_is_meant(tmp_path: Path) -> None:
     ]
 
 
-def test_labels_are_named_with_their_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    source = Source(kind="path", path=str(tmp_path / "x.npz"), options={"labels": "labels.npy"})
-    project = projects.create("n", Source(kind="path", path=str(tmp_path / "n.onnx")), source)
+@pytest.mark.parametrize("fitting", [True, False])
+def test_labels_do_not_change_the_file_and_are_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fitting: bool
+) -> None:
+    """Those that do not fit are a warning in the app, and an error on the command line."""
+    np.save(tmp_path / "labels.npy", np.arange(12) % 4 if fitting else np.full(12, 37))
+    project = opened(Case(data=npz, options={"labels": str(tmp_path / "labels.npy")}), tmp_path)
+    space = prepare(project, lambda _: None)
+    assert any("labels go from 37" in note for note in space.notes) is not fitting
     words = [w for group in exporting.command_words(project, RECIPE, "n") for w in group]
-    assert words[words.index("--labels") + 1] == str(tmp_path / "labels.npy")
+    assert "--labels" not in words
+    monkeypatch.chdir(tmp_path)
+    Path("n_recipe.yaml").write_text(RECIPE.to_yaml(), encoding="utf-8")
+    assert run(words[1:]) == 0
+    assert Path(words[words.index("-o") + 1]).read_bytes() == exported(project, RECIPE)
 
 
 def test_the_page_shows_the_command_for_every_shell_this_platform_first() -> None:

@@ -19,7 +19,7 @@ from core.targets import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
 from tests.pages import go, healthy, home, opened, recipe, start, until
-from ui import cached, fixes, measured, opening, state, tuneruns
+from ui import cached, fixes, measured, opening, state, text, tuneruns
 
 __all__ = ["home"]  # a fixture
 
@@ -129,6 +129,22 @@ def test_a_project_with_fixes_is_reopened_as_it_was(ready: AppTest) -> None:
     assert digest(again) == before
 
 
+def test_a_default_found_for_an_earlier_recipe_is_said_to_be_one(ready: AppTest) -> None:
+    go(ready, "overview")
+    ready.button(key="start_trials").click().run()
+    until(ready, lambda a: any(b.key == "use_best" for b in a.button))
+    assert there(ready, "measured on")
+    assert not there(ready, text.EARLIER)
+    if not ready.button(key="use_best").disabled:
+        ready.button(key="use_best").click().run()
+        until(ready, lambda a: any(b.key == "use_best" and b.disabled for b in a.button))
+        assert not there(ready, text.EARLIER)  # what was tried is of this recipe
+    switch(ready, "bias_correction").set_value(True).run()
+    until(ready, lambda a: there(a, text.EARLIER))
+    ready.button(key="undo").click().run()
+    until(ready, lambda a: there(a, "measured on") and not there(a, text.EARLIER))
+
+
 def test_auto_tune_is_one_step_that_can_be_undone(ready: AppTest) -> None:
     plain = digest(ready)
     go(ready, "overview")
@@ -151,7 +167,7 @@ def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     job = cached.registry().get(f"{opened(ready).id}:tune")
     assert job is not None
-    growing = cached.kept(opened(ready).id, tuneruns.Climbs).newest
+    growing = cached.results(opened(ready).id, tuneruns.Climbs).newest
     assert growing is not None
     while len(growing.steps) < 2 and job.active:  # without drawing the page: that takes longer than a step
         job.wait(0.005)

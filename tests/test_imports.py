@@ -37,7 +37,7 @@ LAYOUT = """
     sample_data
 
     ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
-    ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.measured
+    ui.memory ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.measured
     ui.mixedruns ui.opening ui.pool ui.recent ui.remedyruns ui.rows ui.sensitivityruns ui.shells
     ui.state ui.toolruns ui.tuneruns
     ui.tensor_view ui.text ui.warm ui.workspace

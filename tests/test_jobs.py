@@ -77,6 +77,24 @@ def test_what_is_wanted_again_while_it_stops_is_started_again() -> None:
     assert registry.get("p") is second
 
 
+def test_what_was_superseded_is_waited_for_until_it_is_over() -> None:
+    """It may still write into the folder of a project that is being removed."""
+    registry, go = Registry(), threading.Event()
+    first = registry.submit("p:tune", "x", lambda _tell: go.wait(10))
+    first.cancel()
+    other = registry.submit("q:tune", "x", lambda _tell: go.wait(10))
+    other.cancel()
+    for id in ("p:tune", "q:tune"):
+        assert registry.submit(id, "x", lambda _tell: None).wait(10)
+    assert registry.working() == {"p", "q"}
+    assert registry.drop("p") == [first]
+    assert registry.working() == {"q"}
+    go.set()
+    assert other.wait(10)
+    assert registry.working() == set()
+    assert registry.drop("q") == []
+
+
 def ended(registry: Registry, id: str) -> Job[None]:
     """A job of that id that has done nothing."""
     job = registry.submit(id, "x", lambda _tell: None)
@@ -95,6 +113,16 @@ def test_what_ended_is_kept_for_the_projects_in_use() -> None:
     assert known == [True, True, False, False, True]  # what runs is never dropped
     go.set()
     assert running.wait(5)
+
+
+def test_what_is_light_is_kept_for_more_projects() -> None:
+    registry = Registry()
+    for project in ("a", "b", "c"):
+        for id, heavy in ((project, True), (f"{project}:fixes:1", True), (f"{project}:tune", False)):
+            assert registry.submit(id, "x", lambda _tell: None, heavy=heavy).wait(5)
+    registry.retain({"a"}, light={"a", "b"})
+    known = {id for p in "abc" for id in (p, f"{p}:fixes:1", f"{p}:tune") if registry.get(id) is not None}
+    assert known == {"a", "a:fixes:1", "a:tune", "b:tune"}
 
 
 def test_of_one_project_the_jobs_that_ended_last_are_kept() -> None:

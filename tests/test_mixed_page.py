@@ -11,8 +11,9 @@ from streamlit.testing.v1 import AppTest
 from core.mixed import Cost, Front, Point
 from core.recipe import Recipe
 from core.targets import Precision
-from tests.pages import healthy, home, opened, recipe, start, until
-from ui import mixedruns, opening
+from core.thresholds import Method
+from tests.pages import Tab, healthy, home, opened, recipe, start, until
+from ui import mixedruns, opening, state
 from ui.figures.mixed import front_figure
 
 __all__ = ["home"]  # a fixture
@@ -63,6 +64,41 @@ def test_a_goal_that_no_point_reaches_is_said(page: AppTest, monkeypatch: pytest
     page.button(key="find_cheapest").click().run()
     assert "the nearest loses 40.00" in page.warning[0].value.replace("\\", "")
     assert "use_mixed" not in keys(page)
+
+
+def test_a_front_of_an_earlier_recipe_is_said_to_be_one_before_it_replaces_later_choices(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = recipe(page).with_layer("fc1", precision=Precision.FLOAT)
+    front = replace(FRONT, points=(FRONT.points[0], replace(FRONT.points[1], recipe=other)), beaten=())
+    monkeypatch.setattr(mixedruns, "mixed_precision", lambda *_, **__: front)
+    page.button(key="start_mixed").click().run()
+    until(page, lambda a: "find_cheapest" in keys(a))
+    page.session_state["mixed_point"] = 1
+    page.run()
+    assert not earlier(page)
+    page.button(key="use_mixed").click().run()
+    assert recipe(page) == other
+    assert not earlier(page)  # a point of the front is in use: the others are of the same recipe
+    with_method(page, Method.MSE)
+    assert earlier(page)
+    assert any("drops what was changed" in m.value for m in page.markdown)
+    page.button(key="undo").click().run()
+    assert not earlier(page)
+    assert not any("drops what was changed" in m.value for m in page.markdown)
+
+
+def with_method(app: AppTest, method: Method) -> None:
+    """Let that be fc2's method, as another page does."""
+    with Tab() as tab:
+        tab.address[state.ADDRESS] = opened(app).id
+        state.edit_layer("fc2", "a method", method=method)
+    app.run()
+    until(app, lambda a: a.title[0].value == "Sensitivity" and not a.exception)
+
+
+def earlier(app: AppTest) -> bool:
+    return any("ound for an earlier state of the recipe" in caption.value for caption in app.caption)
 
 
 def test_one_precision_leaves_nothing_to_choose(page: AppTest) -> None:

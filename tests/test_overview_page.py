@@ -158,7 +158,7 @@ def test_choices_for_layers_that_became_part_of_others_are_said_and_kept_on_disk
     go(app, "overview")
     healthy(app)
     assert any(
-        "1 layer that the model no longer has" in str(m.value) and "gone" in str(m.value)
+        "1 layer that the model does not have" in str(m.value) and "gone" in str(m.value)
         for m in app.markdown
     )
     assert recipe(app).layers["gone"].precision is Precision.FLOAT

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,89 @@ def test_a_damaged_description_is_written_anew_and_the_history_stays(home: Path)
     assert list((home / "projects").iterdir()) == [old.folder]
 
 
+def test_recipes_beside_a_damaged_description_are_shown(home: Path) -> None:
+    old = projects.record(make(id="sample-net"), "mine", "")
+    for name in ("project.json", "project.json.bak"):
+        (old.folder / name).write_text("{", encoding="utf-8")
+    new = projects.create("net", old.model, old.data, id="sample-net")
+    assert projects.read_step(new).recipe == "mine"
+    assert new == projects.open_project("sample-net")
+    assert projects.record(new, "more", "").parents[3] == 2
+
+
+def test_a_project_from_before_there_were_identities_is_told_by_its_time(home: Path) -> None:
+    old = make()
+    description = old.folder / "project.json"
+    body = json.loads(description.read_text(encoding="utf-8"))
+    del body["identity"]
+    description.write_text(json.dumps(body), encoding="utf-8")
+    again = projects.open_project(old.id)
+    assert again.identity == old.created
+    projects.save(again)
+    projects.record(projects.open_project(old.id), "two", "")
+    body["created"] = "2001-01-01T00:00:00+00:00"
+    description.write_text(json.dumps(body), encoding="utf-8")
+    with pytest.raises(ProjectRemoved):
+        projects.save(again)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, error: OSError) -> None:
+    """Let a folder of that name be one that cannot be listed."""
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Any:
+        if path.name == name:
+            raise error
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+
+def test_a_history_that_cannot_be_read_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make()
+    failing(monkeypatch, "history", PermissionError(13, "Permission denied"))
+    with pytest.raises(ProjectError, match="Permission denied"):
+        projects.open_project(project.id)
+    with pytest.raises(ProjectError, match="Permission denied"):
+        projects.record(project, "two", "")
+    (entry,) = projects.list_projects()
+    assert (entry.id, entry.model) == (project.id, None)  # listed as damaged
+    projects.remove_leftovers(refused_for=0.0)
+    assert project.folder.is_dir()
+
+
+def test_a_folder_of_projects_that_cannot_be_read_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    make()
+    failing(monkeypatch, "projects", PermissionError(13, "Permission denied"))
+    with pytest.raises(ProjectError, match="Permission denied"):
+        projects.list_projects()
+
+
+def test_a_project_removed_while_it_is_opened_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make()
+    read = projects.read_head
+
+    def removing(folder: Path) -> Any:
+        projects.delete(project.id)
+        return read(folder)
+
+    monkeypatch.setattr(projects, "read_head", removing)
+    with pytest.raises(ProjectError, match="there is no project"):
+        projects.open_project(project.id)
+
+
+def test_a_project_that_a_program_was_killed_in_making_goes_after_a_day(home: Path) -> None:
+    kept = make()
+    unfinished = home / "projects" / ".new-0123456789ab"
+    (unfinished / "files").mkdir(parents=True)
+    projects.remove_leftovers()  # it may be in work in another process
+    assert unfinished.is_dir()
+    old = time.time() - 90_000
+    os.utime(unfinished, (old, old))
+    projects.remove_leftovers()
+    assert list((home / "projects").iterdir()) == [kept.folder]
+
+
 def test_a_folder_that_cannot_be_made_is_a_clear_error(home: Path) -> None:
     home.write_text("a file", encoding="utf-8")
     with pytest.raises(ProjectError, match="cannot create the folder"):
@@ -219,10 +303,9 @@ def test_nothing_is_written_to_a_removed_project(action: str, home: Path) -> Non
 def test_nothing_is_written_to_a_newer_project_of_the_same_id(
     action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(projects, "_now", lambda: "2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr(projects, "_now", lambda: "2026-01-01T00:00:00+00:00")  # both in the same second
     old = projects.record(make(id="sample-net"), "two", "")
     projects.delete(old.id)
-    monkeypatch.setattr(projects, "_now", lambda: "2026-01-01T00:00:01+00:00")
     new = projects.record(make(id="sample-net"), "new", "")
     before = on_disk(new.folder)
     with pytest.raises(ProjectRemoved):

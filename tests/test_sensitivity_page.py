@@ -129,7 +129,7 @@ def sweep(page: AppTest) -> sensitivityruns.Sweep:
     id = opened(page).id
     job = cached.registry().get(id)
     assert job is not None
-    return cached.kept(id, sensitivityruns.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
+    return cached.results(id, sensitivityruns.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
 
 
 def score(name: str, value: float, rank: int, **changes: Any) -> Score:

@@ -1,7 +1,8 @@
 """Everything kept between runs of a page, and the only place with st.cache_*: jobs, results, curves.
 
 What follows from a project is kept for the few projects used last, and dropped as a whole with everything
-it holds: model, statistics, activations, results.
+it holds: model, statistics, activations, figures. What took minutes to find and is small is kept for many
+more: recipes, steps, trials, runs.
 """
 
 import threading
@@ -19,6 +20,7 @@ from ui.pool import Pool
 from ui.recent import Recent
 
 PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
+FOUND = 32  # whose small results are kept
 VARIANTS = 4  # of what is kept of a kind in a project, as for its model with other fixes
 COMPUTED = 64  # of what follows from no project, such as the values that the Playground draws
 FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
@@ -101,6 +103,11 @@ def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
     return _store().get(project, make, key)
 
 
+def results(project: str, make: Callable[[], T], *key: Hashable) -> T:
+    """As `kept`, for what holds no model and no samples: it stays for many more projects."""
+    return _results().get(project, make, key)
+
+
 def computed(key: Hashable, compute: Callable[[], T]) -> T:
     """What follows from `key` alone, whatever the project; computed where it is not there."""
     known: T | None = _computed().get(key)
@@ -112,9 +119,11 @@ def computed(key: Hashable, compute: Callable[[], T]) -> T:
 
 def use(project: str) -> None:
     """Note that a project is used; the memory of those used longest ago is given back."""
-    for gone in _store().use(project, registry().working() | pool().wanted()):
+    busy = registry().working() | pool().wanted()
+    for gone in _store().use(project, busy):
         pool().forget(gone)
-    registry().retain(_store().projects())
+    _results().use(project, busy)
+    registry().retain(_store().projects(), light=_results().projects())
 
 
 def forget(project: str) -> None:
@@ -127,11 +136,17 @@ def forget(project: str) -> None:
     for job in running:
         job.wait(max(0.0, end - time.monotonic()))
     _store().drop(project)
+    _results().drop(project)
 
 
 @st.cache_resource(show_spinner=False)
 def _store() -> Store:
     return Store(PROJECTS)
+
+
+@st.cache_resource(show_spinner=False)
+def _results() -> Store:
+    return Store(FOUND)
 
 
 @st.cache_resource(show_spinner=False)

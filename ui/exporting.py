@@ -106,7 +106,8 @@ def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]
     """The command that makes the same file from the downloaded recipe: an option and its value a group.
 
     It names all that the file depends on: the model, the samples and how they are read; the recipe holds the
-    rest. Paths are absolute, except those of the recipe and of the file to write.
+    rest. Labels change nothing of it, and the command line refuses those that do not fit. Paths are absolute,
+    except those of the recipe and of the file to write.
     """
     groups = [["quantscope", "quantize", _path(project, project.model, part="model")]]
     data, options = project.data, project.data.options
@@ -120,8 +121,6 @@ def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]
             groups.append(["--limit", str(options["limit"])])
         if options.get("preprocessing"):
             groups.append(["--preprocess", preprocessing(options["preprocessing"]).to_text()])
-        if options.get("labels"):
-            groups.append(["--labels", str(Path(options["labels"]).absolute())])
     return [*groups, ["--recipe", recipe_name(name)], ["-o", file_name(name, recipe)]]
 
 

@@ -57,7 +57,7 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | Non
         report(tell, 0, 0, "applying model fixes")
         return prepare(base.model, recipe, base.samples, statistics=base.statistics, progress=tell)
 
-    started = cached.registry().submit(id, "Applying model fixes", work)
+    started = cached.registry().submit(id, "Applying model fixes", work, heavy=True)
     started.wait(PATIENCE)
     return started
 
@@ -120,8 +120,11 @@ def final(
         return encodings
     if space.samples is None:
         raise DataError(WITHOUT_DATA)
+    known = finals.found.get(token)
+    if known is not None:
+        return known.encodings
     with acquired(finals.making, tell):
-        found = finals.found.get(token)
+        found = finals.found.get(token)  # who held the lock may have made it
         if found is None:
             made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
             found = Final(encodings=made, records=records)

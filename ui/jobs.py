@@ -46,6 +46,7 @@ class Job(Generic[T]):
     ended: float | None = None
     result: T | None = None
     error: str = ""  # for the user
+    heavy: bool = False  # its result holds a model or samples
     stop: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -92,6 +93,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job[Any]] = {}
+        self._superseded: list[Job[Any]] = []  # told to stop, and no longer found by their id
         self._lock = threading.Lock()
 
     def get(self, id: str) -> Job[Any] | None:
@@ -99,16 +101,24 @@ class Registry:
         with self._lock:
             return self._jobs.get(id)
 
-    def submit(self, id: str, title: str, work: Work[T]) -> Job[T]:
+    def submit(self, id: str, title: str, work: Work[T], *, heavy: bool = False) -> Job[T]:
         """Start `work` in a thread; if a job of that id is running, that one is returned instead.
 
-        One that was told to stop is no answer to who asks now: it ends by itself, out of sight.
+        One that was told to stop is no answer to who asks now: it ends by itself, no longer found by its id.
+
+        Args:
+            id: Of the job.
+            title: For people.
+            work: Is given the job's progress callback.
+            heavy: Its result holds a model or samples.
         """
         with self._lock:
             known = self._jobs.get(id)
-            if known is not None and known.active and not known.stop.is_set():
-                return known
-            job: Job[T] = Job(id, title)
+            if known is not None and known.active:
+                if not known.stop.is_set():
+                    return known
+                self._superseded.append(known)
+            job: Job[T] = Job(id, title, heavy=heavy)
             self._jobs[id] = job
         launch(job, work, name=f"job {id}")
         return job
@@ -130,24 +140,35 @@ class Registry:
     def working(self) -> set[str]:
         """Projects with a job that runs."""
         with self._lock:
-            return {_project(id) for id, job in self._jobs.items() if job.active}
+            self._superseded = [job for job in self._superseded if job.active]
+            return {_project(job.id) for job in (*self._jobs.values(), *self._superseded) if job.active}
 
-    def retain(self, projects: Collection[str]) -> None:
-        """Drop what has ended in all other projects, and what ended long ago in these."""
+    def retain(self, projects: Collection[str], light: Collection[str] = ()) -> None:
+        """Drop what has ended, as far as it is not to be kept, and what ended long ago.
+
+        Args:
+            projects: Whose jobs are kept.
+            light: Projects of which those jobs are kept whose results hold no model and no samples.
+        """
         with self._lock:
-            ended: dict[str, list[str]] = {}
-            for id, job in sorted(self._jobs.items(), key=lambda entry: entry[1].ended or 0.0):
+            ended: dict[str, list[Job[Any]]] = {}
+            for job in sorted(self._jobs.values(), key=lambda job: job.ended or 0.0):
                 if not job.active:
-                    ended.setdefault(_project(id), []).append(id)
-            for project, ids in ended.items():
-                others = [id for id in ids if id != project]
-                for id in others[: max(0, len(others) - ENDED)] if project in projects else ids:
-                    del self._jobs[id]
+                    ended.setdefault(_project(job.id), []).append(job)
+            for project, jobs in ended.items():
+                others = [job for job in jobs if job.id != project]
+                old = {job.id for job in others[: max(0, len(others) - ENDED)]}
+                for job in jobs:
+                    kept = project in projects or (project in light and not job.heavy)
+                    if not kept or job.id in old:
+                        del self._jobs[job.id]
 
     def drop(self, project: str) -> list[Job[Any]]:
         """Cancel what runs for a project and drop all its jobs; those that still run are returned."""
         with self._lock:
-            gone = [self._jobs.pop(id) for id in list(self._jobs) if _project(id) == project]
+            gone = [job for job in (*self._jobs.values(), *self._superseded) if _project(job.id) == project]
+            self._jobs = {id: job for id, job in self._jobs.items() if _project(id) != project}
+            self._superseded = [job for job in self._superseded if _project(job.id) != project]
         running = [job for job in gone if job.active]
         for job in running:
             job.cancel()
@@ -242,18 +263,23 @@ def _run(job: Job[T], work: Work[T]) -> None:
         state = State.DONE
     except Cancelled:
         state = State.CANCELLED
-    except QuantScopeError as failure:
-        error = str(failure)
-    except MemoryError:
-        error = "this machine has not enough memory for it; use fewer samples or a smaller model"
     except BaseException as failure:  # SystemExit too: a thread that ends must not leave a job that runs
-        if _interpreter_ends():
+        if not isinstance(failure, QuantScopeError | MemoryError) and _interpreter_ends():
             state = State.CANCELLED  # it failed since the server is being stopped
         else:
-            log.exception("job %s failed", job.id)
-            error = f"unexpected {type(failure).__name__}: {failure} (the server's log has the details)"
+            error = reason(failure, job.id)
     finally:
         _end(job, state, error)
+
+
+def reason(failure: BaseException, id: str) -> str:
+    """Why a job failed, for the user; what nobody expected goes into the log too."""
+    if isinstance(failure, QuantScopeError):
+        return str(failure)
+    if isinstance(failure, MemoryError):
+        return "this machine has not enough memory for it; use fewer samples or a smaller model"
+    log.error("job %s failed", id, exc_info=failure)
+    return f"unexpected {type(failure).__name__}: {failure} (the server's log has the details)"
 
 
 def _end(job: Job[Any], state: State, error: str) -> None:

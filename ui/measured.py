@@ -1,11 +1,8 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
-
-import streamlit as st
 
 from core.errors import QuantScopeError
 from core.evaluate import Comparison, LayerError, Preview
@@ -20,17 +17,17 @@ from ui.blame import explained
 from ui.cached import IN_TURN, LIVE
 from ui.exporting import Verified
 from ui.measure import Case, Halves, References
+from ui.memory import memory
 from ui.pool import Measurement, ResultKey, Subscriber
 from ui.recent import Recent
 from ui.rows import Row, layer_rows
-from ui.state import HELD, Session, recipe_token, start
+from ui.state import HELD, Session, recipe_token, session_id, start
 
 EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
 WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 HALVES: Measurement[Halves] = Measurement(name="halves", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
-SESSION = "session_id"  # session state: what tells this session from others
 RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
 T = TypeVar("T")
 
@@ -111,15 +108,15 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
 def hold(now: Session, name: str, range_: Range | None) -> None:
     """Let `following` use a range of layer `name` that is not saved; None: no longer."""
     if range_ is None:
-        st.session_state.pop(HELD, None)
+        memory.pop(HELD)
     else:
-        st.session_state[HELD] = (now.project.id, now.project.head, name, range_)
+        memory[HELD] = (now.project.identity, now.project.head, name, range_)
 
 
 def following(now: Session) -> Session:
     """The session as it would be with the line that is held in a drag; itself without one."""
-    id, head, name, range_ = st.session_state.get(HELD) or ("", 0, "", None)
-    if (id, head) != (now.project.id, now.project.head):
+    identity, head, name, range_ = memory.get(HELD) or ("", 0, "", None)
+    if (identity, head) != (now.project.identity, now.project.head):
         return now
     try:
         recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)
@@ -177,8 +174,7 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
 
 
 def _subscriber(kind: Measurement[Any]) -> Subscriber:
-    session: str = st.session_state.setdefault(SESSION, uuid.uuid4().hex)
-    return Subscriber(session, kind.name)
+    return Subscriber(session_id(), kind.name)
 
 
 def _measured(

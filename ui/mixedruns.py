@@ -12,9 +12,9 @@ from ui.state import Session, recipe_token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A front, and the recipe that it began with."""
+    """A front, and the recipes that it is of."""
 
-    token: str
+    tokens: frozenset[str]  # of the recipe that it began with, and of all points
     front: Front
 
 
@@ -40,7 +40,8 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
             precisions=precisions,
             progress=tell,
         )
-        return Found(token=recipe_token(recipe), front=front)
+        recipes = (recipe, *(point.recipe for point in (*front.points, *front.beaten)))
+        return Found(tokens=frozenset(map(recipe_token, recipes)), front=front)
 
     id = f"{now.project.id}:mixed"
     cached.registry().restart(id, "Mixed precision", work)

@@ -2,8 +2,8 @@
 
 Whoever wants a result says so by polling: `request` again and again, or `waits` in between. A subscriber
 waits for one thing at a time, so that its next request ends its interest in the one before. Work that has
-begun is told to stop only where nobody is interested in it any more and something else waits; otherwise it
-runs to its end and its result is kept.
+begun is told to stop only where all who wanted it asked for something else and something else waits;
+otherwise it runs to its end and its result is kept. Who does not poll any more loses only what waits.
 """
 
 import itertools
@@ -16,7 +16,10 @@ from typing import Any, Generic, TypeVar
 from ui.jobs import Job, State, Work, launch
 from ui.recent import Recent
 
-LAPSE = 10.0  # seconds without polling after which a subscriber is taken to be gone: a closed tab
+LAPSE = (
+    150.0  # seconds without polling after which a tab is taken to be closed; hidden ones poll once a minute
+)
+AGAIN = 5.0  # seconds for which a failure is the answer; who asks later has it tried again
 SESSIONS = 256  # whose last turn is remembered
 T = TypeVar("T")
 
@@ -59,6 +62,12 @@ class _Request:
     forgotten: bool = False  # its project is gone; the result is of no use
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    job: Job[Any]
+    at: float  # when it was there
+
+
 @dataclass(slots=True)
 class _Interest:
     key: ResultKey[Any]
@@ -76,10 +85,10 @@ class Pool:
 
         Args:
             lanes: Threads of each, at most.
-            clock: Seconds; what `LAPSE` is measured by.
+            clock: Seconds; what `LAPSE` and `AGAIN` are measured by.
         """
         self._lanes, self._clock = dict(lanes), clock
-        self._results: dict[str, dict[Measurement[Any], Recent[Job[Any]]]] = {}  # by project
+        self._results: dict[str, dict[Measurement[Any], Recent[_Result]]] = {}  # by project
         self._requests: dict[ResultKey[Any], _Request] = {}  # that wait or are in work
         self._interests: dict[Subscriber, _Interest] = {}
         self._turns: Recent[int] = Recent(SESSIONS)  # when a session was served last, counted in runs
@@ -87,9 +96,13 @@ class Pool:
         self._changed = threading.Condition()  # with the lock of all the above
 
     def request(self, who: Subscriber, key: ResultKey[T], title: str, work: Work[T]) -> Job[T] | None:
-        """The job of `key` once it is done or has failed; None while it waits or runs (it is started)."""
+        """The job of `key` once it is done or has failed; None while it waits or runs (it is started).
+
+        One that failed more than `AGAIN` seconds ago is tried again: the disk may be back, or memory free.
+        """
         with self._changed:
             self._interests.pop(who, None)
+            self._drop_old_failure(key)
             known = self._result(key)
             if known is None:
                 self._interests[who] = _Interest(key, self._clock())
@@ -147,12 +160,24 @@ class Pool:
 
     def _result(self, key: ResultKey[T]) -> Job[T] | None:
         kept = self._results.get(key.project, {}).get(key.kind)
-        return kept.get(key.token) if kept is not None else None
+        found = kept.get(key.token) if kept is not None else None
+        return found.job if found is not None else None
+
+    def _drop_old_failure(self, key: ResultKey[Any]) -> None:
+        kept = self._results.get(key.project, {}).get(key.kind)
+        found = kept.get(key.token) if kept is not None else None
+        if kept is None or found is None or found.job.state is not State.FAILED:
+            return
+        if self._clock() - found.at > AGAIN:
+            kept.drop(key.token)
 
     def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[Any]]]:
-        """Who waits for what, without those who are gone."""
+        """Who waits for what, without those who are gone; what has begun is finished for them too."""
         now = self._clock()
-        return ((w, i.key) for w, i in list(self._interests.items()) if now - i.seen <= LAPSE)
+        for who, interest in list(self._interests.items()):
+            request = self._requests.get(interest.key)
+            if now - interest.seen <= LAPSE or (request is not None and request.job is not None):
+                yield who, interest.key
 
     def _arrange(self) -> None:
         """Begin what can be begun, drop what nobody wants, and stop that where something else waits."""
@@ -214,4 +239,4 @@ class Pool:
         del self._requests[key]
         if not useless:
             kinds = self._results.setdefault(key.project, {})
-            kinds.setdefault(key.kind, Recent(key.kind.keep)).put(key.token, job)
+            kinds.setdefault(key.kind, Recent(key.kind.keep)).put(key.token, _Result(job, self._clock()))

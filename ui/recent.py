@@ -32,6 +32,11 @@ class Recent(Generic[T]):
         with self._lock:
             self._put(key, value)
 
+    def drop(self, key: Hashable) -> None:
+        """Keep nothing for `key`."""
+        with self._lock:
+            self._values.pop(key, None)
+
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of `key`; made if need be, which must not take long."""
         with self._lock:

@@ -134,7 +134,8 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     if fresh >= growing.subjects:  # before, most of the time goes into getting ready
                         sweeps.pace = (time.monotonic() - began) / fresh
             except Cancelled:
-                _explain_later(now, growing, exported, few)
+                if sweeps.newest is growing:  # else another run looks for them
+                    _explain_later(now, growing, exported, few)
                 raise
             finally:
                 for key in list(known)[: max(0, len(known) - KEPT)]:
@@ -144,7 +145,7 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
 
     with sweeps.lock:
         running = job(now)
-        if running is not None and running.active:  # perhaps another window was faster
+        if running is not None and running.active and not running.stop.is_set():  # another window was faster
             return
         sweeps.by_kind[kind] = sweeps.newest = growing
         explained = explaining(now)
@@ -230,7 +231,7 @@ def _likely(now: Session) -> list[str]:
 
 
 def _sweeps(now: Session) -> Sweeps:
-    return cached.kept(now.project.id, Sweeps, now.model.hash)
+    return cached.results(now.project.id, Sweeps, now.model.hash)
 
 
 def _id(now: Session) -> str:

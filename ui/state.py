@@ -6,6 +6,7 @@ the step on disk is the shown one in both: `follow` takes it over.
 """
 
 import hashlib
+import secrets
 import threading
 import time
 from collections import deque
@@ -13,24 +14,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import streamlit as st
-
 from core import project as projects
-from core.errors import QuantScopeError
+from core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from core.layers import Layer
 from core.model import Model
 from core.project import Project
-from core.recipe import Choice, Encodings, Recipe, resolve
+from core.recipe import Encodings, Recipe, resolve
 from core.words import plural
 from ui import cached, fixes
 from ui.jobs import Job
+from ui.memory import address, memory, uninterrupted
 from ui.recent import Recent
 from ui.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
+SESSION = "session_id"  # session state: what tells this session from others
 NEWS, NEWS_SECONDS = "news", 30.0  # session state: what another window did; how long that is said
-ELSEWHERE = "This project was changed in another window; it is shown now as it is there."
+FITTED = "fitted_recipe"  # session state: the last recipe with choices for layers that the model lacks
+ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
+ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
 AGAIN = "What you just did was not applied: do it again if you still want it."
 _edits = threading.Lock()  # between a look at the step on disk and the step that follows it
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
@@ -56,69 +59,86 @@ class Session:
 
 def project() -> Project | None:
     """The open project; after a reload, the one that the address names."""
-    known: Project | None = st.session_state.get(OPEN)
-    address = st.query_params.get(ADDRESS)
-    if known is None and address:
+    known: Project | None = memory.get(OPEN)
+    named = address.get(ADDRESS)
+    if known is None and named:
         try:
-            known = projects.open_project(address)
+            known = projects.open_project(named)
         except QuantScopeError as error:
-            st.session_state["notice"] = str(error)
-            st.query_params.pop(ADDRESS, None)
+            memory["notice"] = str(error)
+            address.pop(ADDRESS)
             return None
-        st.session_state[OPEN] = known
+        memory[OPEN] = known
     if known is not None and not known.folder.is_dir():
-        _leave(f"{known.name} was removed in another window, or its folder was; open the model again.")
+        _removed()
         return None
-    if known is not None and address != known.id:
-        st.query_params[ADDRESS] = known.id  # a change of page drops it
+    if known is not None and named != known.id:
+        address[ADDRESS] = known.id  # a change of page drops it
     return known
 
 
-def _leave(why: str) -> None:
-    """Close the open project, and go to the page that opens others."""
-    st.session_state["notice"] = why
-    st.session_state["go"] = "open"
+@uninterrupted
+def _removed() -> None:
+    """Close the open project, which is no longer there, and say so on the page that opens others."""
+    memory["go"] = "open"
     show(None)
+    _say(f"{projects.REMOVED.capitalize()}.")
 
 
-def follow() -> bool:
-    """Show what another window made of the open project; whether it made anything of it."""
+@uninterrupted
+def follow() -> str:
+    """Show what another window made of the open project; what that is, or nothing."""
     known = project()
     if known is None:
-        return False
+        return ""
     try:
         there = projects.open_project(known.id)
     except QuantScopeError as error:
-        _leave(str(error))
-        return True
-    st.session_state[OPEN] = there
-    if there.head == known.head:
-        return False
-    _say(ELSEWHERE)
-    _redraw_editors()
-    return True
+        if project() is not None:  # it is there, but cannot be read
+            memory["notice"], memory["go"] = str(error), "open"
+            show(None)
+        return str(error)
+    memory[OPEN] = there
+    words = ANEW if there.identity != known.identity else ELSEWHERE if there.head != known.head else ""
+    if there.identity != known.identity:
+        memory.pop(LAYER)
+        memory.pop(HELD)
+    if words:
+        _say(words)
+        _redraw_editors()
+    return words
 
 
 def _say(words: str) -> None:
-    st.session_state[NEWS] = (words, time.monotonic() + NEWS_SECONDS)
+    memory[NEWS] = (words, time.monotonic() + NEWS_SECONDS)
 
 
 def news() -> str:
     """What another window did lately, until this one goes on; a page is drawn more than once meanwhile."""
-    words, until = st.session_state.get(NEWS, ("", 0.0))
+    words, until = memory.get(NEWS, ("", 0.0))
     return words if time.monotonic() < until else ""
 
 
+@uninterrupted
+def session_id() -> str:
+    """What tells this session from others."""
+    known: str | None = memory.get(SESSION)
+    if known is None:
+        known = memory[SESSION] = secrets.token_hex(16)
+    return known
+
+
+@uninterrupted
 def show(opened: Project | None) -> None:
     """Open a project in this session, or none."""
-    st.session_state.pop(LAYER, None)
-    st.session_state.pop(NEWS, None)
+    memory.pop(LAYER)
+    memory.pop(NEWS)
     if opened is None:
-        st.session_state.pop(OPEN, None)
-        st.query_params.pop(ADDRESS, None)
+        memory.pop(OPEN)
+        address.pop(ADDRESS)
         return
-    st.session_state[OPEN] = opened
-    st.query_params[ADDRESS] = opened.id
+    memory[OPEN] = opened
+    address[ADDRESS] = opened.id
 
 
 def start(opened: Project) -> Job[Workspace]:
@@ -135,7 +155,7 @@ def restart(opened: Project) -> Job[Workspace]:
     cached.registry().forget(opened.id)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
-        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated)
+        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated), heavy=True
     )
 
 
@@ -182,29 +202,34 @@ def session() -> Session | None:
 
 
 def _known(recipe: Recipe, space: Workspace) -> tuple[Recipe, Workspace]:
-    """The recipe without layers that the model no longer has, and a note that names them.
+    """The recipe without layers that the model does not have, and a note that names them.
 
-    A project may be older than a rule by which loading makes one layer of several. Its saved steps stay.
+    A project may be older than a rule by which loading makes one layer of several, and layers that a model
+    fix inserts go with it. Saved steps stay.
     """
     missing = [name for name in recipe.layers if name not in space.model.layer_names]
     if not missing:
         return recipe, space
-    kept = {name: choice for name, choice in recipe.layers.items() if name not in missing}
+    before, model, fitted = memory.get(FITTED, (None, "", None))
+    if before is not recipe or model != space.model.hash:
+        kept = {name: choice for name, choice in recipe.layers.items() if name not in missing}
+        fitted = replace(recipe, layers=kept)
+        memory[FITTED] = recipe, space.model.hash, fitted
     listed = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
     note = (
-        f"The recipe has choices for {plural(len(missing), 'layer')} that the model no longer has, since "
-        f"they became part of others: {listed}. These choices do nothing."
+        f"The recipe has choices for {plural(len(missing), 'layer')} that the model does not have: {listed}. "
+        "These choices do nothing."
     )
-    return replace(recipe, layers=kept), replace(space, notes=(*space.notes, note))
+    return fitted, replace(space, notes=(*space.notes, note))
 
 
 def _recipe(opened: Project) -> Recipe:
     """The shown step's recipe."""
-    key = (opened.id, opened.head)
-    known = st.session_state.get("recipe")
+    key = (opened.id, opened.identity, opened.head)
+    known = memory.get("recipe")
     if known is None or known[0] != key:
         saved = projects.read_step(opened).recipe if opened.head else ""
-        known = st.session_state["recipe"] = (key, Recipe.from_yaml(saved) if saved else Recipe())
+        known = memory["recipe"] = (key, Recipe.from_yaml(saved) if saved else Recipe())
     recipe: Recipe = known[1]
     return recipe
 
@@ -255,31 +280,31 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
     _move(step)
 
 
+@uninterrupted
 def _move(step: Callable[[Project], Project]) -> bool:
     """Go from the shown step to another; whether that was done."""
     with _edits:
-        changed, opened = follow(), project()
-        if changed and opened is not None:
-            _say(f"{ELSEWHERE} {AGAIN}")
-        if changed or opened is None:
+        words, opened = follow(), project()
+        if opened is None:
             return False
-        st.session_state.pop(NEWS, None)
-        try:
-            after = step(opened)
-        except (QuantScopeError, ValueError) as error:
-            st.session_state["notice"] = str(error)
-            return False
-        try:
-            st.session_state[OPEN] = after
-        except BaseException:  # Streamlit interrupts here for a rerun that was asked for meanwhile
-            st.session_state[OPEN] = after  # the step is on disk, and this window's own
-            raise
-    return True
+        if not words:
+            memory.pop(NEWS)
+            try:
+                memory[OPEN] = step(opened)
+                return True
+            except (ProjectChanged, ProjectRemoved):  # by another process, at this moment
+                words = follow()
+            except (QuantScopeError, ValueError) as error:
+                memory["notice"] = str(error)
+                return False
+        if project() is not None:
+            _say(f"{words or ELSEWHERE} {AGAIN}")
+        return False
 
 
 def _redraw_editors() -> None:
     """Tables are drawn anew where the program changed what they show."""
-    st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
+    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
 
 
 def load_recipe(now: Session, content: bytes, name: str) -> None:
@@ -288,9 +313,9 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
         recipe = Recipe.from_yaml(content.decode("utf-8"))
         resolve(fixes.without(recipe), now.opened.statistics, now.opened.model)
     except UnicodeDecodeError:
-        st.session_state["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
+        memory["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        memory["notice"] = str(error)
     else:
         edit(lambda _: recipe, f"recipe {name}")
 
@@ -300,12 +325,14 @@ def edit_layer(name: str, label: str, **changes: Any) -> None:
     edit(lambda recipe: recipe.with_layer(name, **changes), label)
 
 
+@uninterrupted
 def undo() -> None:
     """Show the recipe before; for use in callbacks."""
     if _move(projects.undo):
         _redraw_editors()
 
 
+@uninterrupted
 def redo() -> None:
     """Show the recipe after; for use in callbacks."""
     if _move(projects.redo):
@@ -315,20 +342,15 @@ def redo() -> None:
 def layer(now: Session) -> Layer:
     """The layer that the Inspector shows; the first computed one by default."""
     names = [entry.name for entry in now.model.layers]
-    chosen = st.session_state.get(LAYER) or st.query_params.get("layer")
+    chosen = memory.get(LAYER) or address.get("layer")
     if chosen not in names:
         computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
         chosen = (computed or names)[0]
-    st.session_state[LAYER] = chosen
+    memory[LAYER] = chosen
     return now.model.layer(chosen)
 
 
 def choose_layer(name: str) -> None:
     """Let the Inspector show a layer."""
-    st.session_state.pop(HELD, None)
-    st.session_state[LAYER] = name
-
-
-def own_choice(recipe: Recipe, name: str) -> Choice:
-    """What was chosen for a layer itself."""
-    return recipe.layers.get(name, Choice())
+    memory.pop(HELD)
+    memory[LAYER] = name

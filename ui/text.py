@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from core.words import plural as plural  # for pages, beside the other words
 
+EARLIER = "found for an earlier state of the recipe"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+\-/])")
 _BACKTICKS = re.compile(r"`+")

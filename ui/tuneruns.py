@@ -1,10 +1,11 @@
 """Runs that look for a better recipe in the background: one default for all, auto-tune, each fix alone."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from core.autotune import Step, Tuned, tune
+from core.choice import Choice
 from core.progress import ProgressFn
 from core.recipe import Recipe
 from core.tune import FixTrial, MeasuredDefault, measured_default, tried_fixes
@@ -40,7 +41,20 @@ class FixTrials:
     trials: tuple[FixTrial, ...]
 
 
-def trials(id: str) -> Job[MeasuredDefault] | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultTrials:
+    """Every method as the default of one recipe."""
+
+    tokens: frozenset[str]  # of the recipe, and of it with what was tried
+    found: MeasuredDefault
+
+
+def with_default(recipe: Recipe, choice: Choice) -> Recipe:
+    """The recipe with a default that was tried."""
+    return recipe.with_default(**{entry.name: getattr(choice, entry.name) for entry in fields(choice)})
+
+
+def trials(id: str) -> Job[DefaultTrials] | None:
     """The job that tries every method as the default of project `id`, if it was started."""
     return cached.registry().get(f"{id}:trials")
 
@@ -49,18 +63,21 @@ def start_trials(now: Session) -> None:
     """Try every method as the default of the shown recipe."""
     space, recipe = now.workspace, now.recipe
     samples = space.samples
-    if samples is not None:
-        _submit(
-            f"{now.project.id}:trials",
-            "Trying every method",
-            lambda tell: measured_default(space.model, space.statistics, samples, recipe, progress=tell),
-        )
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> DefaultTrials:
+        found = measured_default(space.model, space.statistics, samples, recipe, progress=tell)
+        tried = (with_default(recipe, trial.choice) for trial in found.trials)
+        return DefaultTrials(tokens=frozenset(map(recipe_token, (recipe, *tried))), found=found)
+
+    _submit(f"{now.project.id}:trials", "Trying every method", work)
 
 
 def climb(id: str) -> tuple[Job[Tuned], Climb] | None:
     """Auto-tune of project `id`, if it was started."""
     job = cached.registry().get(f"{id}:tune")
-    found = cached.kept(id, Climbs).newest
+    found = cached.results(id, Climbs).newest
     return (job, found) if job is not None and found is not None else None
 
 
@@ -84,10 +101,10 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    id, climbs = f"{now.project.id}:tune", cached.kept(now.project.id, Climbs)
+    id, climbs = f"{now.project.id}:tune", cached.results(now.project.id, Climbs)
     with climbs.lock:
         running = cached.registry().get(id)
-        if running is None or not running.active:  # else another window was faster
+        if running is None or not running.active or running.stop.is_set():  # else another window was faster
             climbs.newest = growing
             _submit(id, "Auto-tune", work)
 

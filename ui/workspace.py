@@ -13,6 +13,7 @@ from core.progress import Progress, ProgressFn
 from core.project import Project, Source, resolve_path, write_file
 from core.samples import Samples
 from core.sources.images import preprocessing
+from core.sources.synthetic import DEFAULT_COUNT
 from core.statistics import Statistics
 from sample_data import SAMPLES
 
@@ -105,7 +106,7 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
     options = source.options
     limit = int(options["limit"]) if options.get("limit") else None
     if source.kind == "random":
-        return random_samples(model, limit or 32, seed=int(options.get("seed", 0)))
+        return random_samples(model, limit or DEFAULT_COUNT, seed=int(options.get("seed", 0)))
     path: Path
     if source.kind == "sample":
         sample = _sample(source.path)

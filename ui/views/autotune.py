@@ -88,7 +88,7 @@ def _ended(now: state.Session, job: Job, growing: Climb) -> None:
         _start("Tune again")
         said = f"{text.plural(len(found.steps), 'step')}, {text.duration(job.elapsed)}"
         if not in_use and growing.token != state.recipe_token(now.recipe):
-            said += "; it began with an earlier state of the recipe"
+            said += f"; {text.EARLIER}"
         st.caption(said)
     st.plotly_chart(steps_figure(found.steps), key="steps", config=PLAIN)
     with st.expander("What was tried, and why it was kept"):

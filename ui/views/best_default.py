@@ -6,6 +6,7 @@ from core.tune import MARGIN_DB, MeasuredDefault
 from ui import state, text, tuneruns
 from ui.figures.trials import trials_figure
 from ui.jobs import Job, State
+from ui.tuneruns import DefaultTrials
 from ui.views import working
 
 
@@ -38,7 +39,7 @@ def _begin() -> None:
         tuneruns.start_trials(now)
 
 
-def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
+def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
     if job.state is State.CANCELLED:
         st.info("It was cancelled before every method was measured.")
         _start("Try again")
@@ -47,8 +48,8 @@ def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
         st.error(text.escape(job.error), icon=":material/error:")
         _start("Try again")
         return
-    found = job.result
-    assert found is not None  # it is done
+    assert job.result is not None  # it is done
+    found = job.result.found
     st.plotly_chart(trials_figure(found.trials, found.best), key="trials", config={"displayModeBar": False})
     in_use = now.recipe.default == found.best.choice
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -66,6 +67,8 @@ def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
         refused = [t for t in found.trials if t.refused and t.sqnr_db > found.best.sqnr_db]
         if found.best is found.trials[0] and not refused:
             said += f"; nothing wins {MARGIN_DB:g} dB over MinMax, and less may be chance"
+        if state.recipe_token(now.recipe) not in job.result.tokens:
+            said += f"; {text.EARLIER}"
         st.caption(said)
     for trial in refused:
         st.caption(f"Not taken: {text.escape(trial.label)}, which {text.escape(trial.refused)}.")
@@ -73,8 +76,4 @@ def _result(now: state.Session, job: Job[MeasuredDefault]) -> None:
 
 def _use(found: MeasuredDefault) -> None:
     choice = found.best.choice
-    state.edit(lambda recipe: recipe.with_default(**_fields(choice)), f"default {found.best.label}")
-
-
-def _fields(choice: object) -> dict[str, object]:
-    return {name: getattr(choice, name) for name in type(choice).__slots__}  # type: ignore[attr-defined]
+    state.edit(lambda recipe: tuneruns.with_default(recipe, choice), f"default {found.best.label}")

@@ -12,6 +12,7 @@ from core.project import Project
 from ui import measured, state, text
 from ui.components.refresh import signal, tick
 from ui.jobs import Job, State
+from ui.memory import memory, uninterrupted
 from ui.pool import Measurement
 
 log = logging.getLogger("quantscope")
@@ -134,13 +135,14 @@ def follow(name: str, value: T) -> tuple[str, T]:
     return key, first
 
 
+@uninterrupted
 def changed(key: str, act: Callable[..., None], *args: Any) -> None:
     """Call `act(value, *args)` for a changed widget that follows; for use as a callback.
 
     One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
     """
-    if st.session_state.get(FOLLOWING + key.rpartition("_")[0], ("", None))[0] == key:
-        act(st.session_state[key], *args)
+    if memory.get(FOLLOWING + key.rpartition("_")[0], ("", None))[0] == key:
+        act(memory[key], *args)
 
 
 def running(name: str, job: Job | None) -> Job | None:

@@ -9,6 +9,7 @@ from core.weights import WeightMethod
 from ui import state, text
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure
+from ui.memory import uninterrupted
 from ui.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
 from ui.views import common, easy, tools
 
@@ -83,6 +84,7 @@ def _use_named(name: str, method: Method) -> None:
     state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
 
 
+@uninterrupted
 def _use_range(label: str, low: float, high: float) -> None:
     """A range of the table is to be used; a callback."""
     now = state.session()

@@ -87,7 +87,7 @@ def _result(now: state.Session, layer: Layer, job: Job[easyruns.EasyRun]) -> Non
         _again(layer)
     said = f"{text.plural(run.tuned.samples, 'sample')}, {text.duration(job.elapsed)}"
     if not current:
-        said += "; found for an earlier state of the recipe"
+        said += f"; {text.EARLIER}"
     st.caption(said)
     if run.read is None and run.made is None:
         st.info("No layer with weights reads this tensor, so there is no output to compare.")

@@ -5,6 +5,7 @@ import streamlit as st
 from core.targets import TARGETS, target
 from ui import exporting, measured, state, text
 from ui.exporting import Verified
+from ui.memory import memory, uninterrupted
 from ui.shells import shells as shells_of_all
 from ui.views import common, saturation
 
@@ -90,19 +91,26 @@ def _target(now: state.Session) -> None:
         index=list(TARGETS).index(now.recipe.target),
         format_func=lambda name: target(name).label,
         key=key,
-        on_change=lambda: saturation.choose_target(st.session_state[key]),
+        on_change=_choose_target,
+        args=(key,),
         width=420,
     )
     st.caption(text.escape(target(now.recipe.target).note))
 
 
+@uninterrupted
+def _choose_target(key: str) -> None:
+    saturation.choose_target(memory[key])
+
+
+@uninterrupted
 def _load() -> None:
     """Take the choices of an uploaded recipe; what does not fit is said and changes nothing."""
-    file = st.session_state["recipe_file"]
+    file = memory["recipe_file"]
     now = state.session()
-    if file is None or file.file_id == st.session_state.get(LOADED):
+    if file is None or file.file_id == memory.get(LOADED):
         return  # polling may bring it once more
-    st.session_state[LOADED] = file.file_id
+    memory[LOADED] = file.file_id
     if now is not None:
         state.load_recipe(now, file.getvalue(), file.name)
 

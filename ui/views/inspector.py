@@ -12,6 +12,7 @@ from core.thresholds import Method
 from ui import cached, measured, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
+from ui.memory import memory, uninterrupted
 from ui.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
 from ui.views import common, details, effect_panel, tools
 
@@ -288,9 +289,10 @@ def _chart(now: state.Session, seen: TensorView) -> None:
     threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
 
 
+@uninterrupted
 def _held() -> None:
     """A clip line stands still while it is dragged, or was let go without a change; a callback."""
-    said = st.session_state[CHART].hold
+    said = memory[CHART].hold
     now = state.session()
     if said is None or now is None:
         return
@@ -298,22 +300,24 @@ def _held() -> None:
     measured.hold(now, details.owner(now), range_)
 
 
+@uninterrupted
 def _dragged() -> None:
     """A clip line was moved; a callback."""
-    said = st.session_state[CHART].edit
+    said = memory[CHART].edit
     now = state.session()
     if said is None or now is None:
         return
-    st.session_state["drag_seq"] = int(said["seq"])
+    memory["drag_seq"] = int(said["seq"])
     name = details.owner(now)
     range_ = Range(float(said["low"]), float(said["high"]))
     words = f"{text.number(range_.low, 3)} … {text.number(range_.high, 3)}"
     state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=range_)
 
 
+@uninterrupted
 def _use() -> None:
     """A method's mark was clicked; a callback."""
-    said = st.session_state[CHART].use
+    said = memory[CHART].use
     now = state.session()
     if said is None or now is None:
         return

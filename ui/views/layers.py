@@ -11,6 +11,7 @@ from core.thresholds import Method
 from ui import measured, state, text
 from ui.components.refresh import wide
 from ui.figures.errors import error_figure
+from ui.memory import memory, uninterrupted
 from ui.rows import Row
 from ui.tensor_view import AUTOMATIC, LABELS, RULES
 from ui.views import common
@@ -101,10 +102,12 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
         )
 
 
+@uninterrupted
 def _bump() -> None:
-    st.session_state["editor_rev"] = st.session_state.get("editor_rev", 0) + 1
+    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
 
 
+@uninterrupted
 def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
@@ -115,27 +118,31 @@ def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
     _bump()
 
 
+@uninterrupted
 def _set_method(names: tuple[str, ...]) -> None:
-    label = st.session_state["bulk_method"]
+    label = memory["bulk_method"]
     _for_all(names, label, method=METHODS[label])
 
 
+@uninterrupted
 def _set_precision(names: tuple[str, ...]) -> None:
-    value = st.session_state["bulk_precision"]
+    value = memory["bulk_precision"]
     _for_all(names, str(value), precision=Precision(value))
 
 
+@uninterrupted
 def _set_weights(names: tuple[str, ...]) -> None:
-    value = st.session_state["bulk_weights"]
+    value = memory["bulk_weights"]
     _for_all(names, f"weights {value}", weights=GRANULARITY[value])
 
 
+@uninterrupted
 def _set_scales(names: tuple[str, ...]) -> None:
     """For all layers it is the recipe's default, which holds for what a model fix adds too."""
-    rule, now = SCALES[st.session_state["bulk_scales"]], state.session()
+    rule, now = SCALES[memory["bulk_scales"]], state.session()
     if now is None:
         return
-    label = f"scales {st.session_state['bulk_scales']}"
+    label = f"scales {memory['bulk_scales']}"
     if set(names) < {layer.name for layer in now.model.layers}:
         _for_all(names, label, scale_rule=rule)
         return
@@ -149,6 +156,7 @@ def _set_scales(names: tuple[str, ...]) -> None:
     _bump()
 
 
+@uninterrupted
 def _reset(names: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
@@ -274,13 +282,14 @@ def _editor() -> str:
     return f"layers_{st.session_state.get('editor_rev', 0)}"
 
 
+@uninterrupted
 def _edited(key: str, names: list[str]) -> None:
     if key != _editor():
         return  # polling brought the edits of the table before once more
-    edits: dict[int, dict[str, Any]] = st.session_state[key]["edited_rows"]
+    edits: dict[int, dict[str, Any]] = memory[key]["edited_rows"]
     refused = apply_edits(edits, names)
     if refused:
-        st.session_state["notice"] = refused
+        memory["notice"] = refused
     _bump()
 
 

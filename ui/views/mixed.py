@@ -95,8 +95,11 @@ def _result(now: state.Session, found: Found) -> None:
         f"simulated; measured on {text.plural(front.samples, 'sample')} {where}. "
         + " ".join(text.escape(note) for note in front.notes)
     )
+    current = state.recipe_token(now.recipe) in found.tokens
+    if not current:
+        st.caption(f"{text.EARLIER.capitalize()}: other layers may deserve more bits by now.")
     if chosen is not None:
-        _point(now, front, points[chosen], beaten=chosen >= len(front.points))
+        _point(now, front, points[chosen], beaten=chosen >= len(front.points), current=current)
     else:
         st.markdown(":material/ads_click: Click a point to see its layers and to use it.")
 
@@ -138,7 +141,7 @@ def _picked() -> None:
         st.session_state[CHOSEN] = int(points[0]["customdata"][0])
 
 
-def _point(now: state.Session, front: Front, point: Point, *, beaten: bool) -> None:
+def _point(now: state.Session, front: Front, point: Point, *, beaten: bool, current: bool) -> None:
     in_use = state.recipe_token(now.recipe) == state.recipe_token(point.recipe)
     share = 100.0 * point.size_bytes / front.float_bytes
     words = [
@@ -147,6 +150,7 @@ def _point(now: state.Session, front: Front, point: Point, *, beaten: bool) -> N
         f"output SQNR **{text.decibel(point.sqnr_db)}**",
         lost(point, front),
         ":orange[another point costs no more and is no less exact]" if beaten else "",
+        "" if current else ":orange[using it drops what was changed in the recipe since]",
     ]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(

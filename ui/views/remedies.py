@@ -15,6 +15,7 @@ from ui import sensitivityruns as runs
 from ui.components.refresh import signal
 from ui.diagnosis import NO_REMEDY
 from ui.figures.sensitivity import Axis
+from ui.memory import memory, uninterrupted
 from ui.sensitivityruns import Sweep
 from ui.views import common, working
 
@@ -97,14 +98,12 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
 def _measuring(drawn: int) -> None:
     """Progress of the trials; the page is drawn again after each."""
     now = state.session()
-    job = remedyruns.job(now) if now is not None else None
+    job = common.running("remedies", remedyruns.job(now) if now is not None else None)
     if now is None or job is None:
         return
     done = remedyruns.board(now).done
-    if not job.active or done != drawn:
-        signal("remedies", f"{job.id} {done} {job.ended}")
-    if not job.active:
-        return
+    if done != drawn:
+        signal("remedies", f"{job.id} {done}")
     working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
 
 
@@ -248,6 +247,7 @@ def _cancel() -> None:
         remedyruns.cancel(now)
 
 
+@uninterrupted
 def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     """Apply a remedy to the recipe, and measure what that does; a callback."""
     now = state.session()
@@ -259,7 +259,7 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     opened = state.project()
     if opened is not None:
         where = "" if remedy.fix else f" for {text.short(remedy.layer, 40)}"
-        st.session_state[APPLIED] = Applied(
+        memory[APPLIED] = Applied(
             project=now.project.id,
             words=f"{remedy.label}{where}",
             forecast=forecast,

@@ -8,6 +8,7 @@ from core.evaluate import Comparison, DefaultSession, SaturatedLayer
 from core.targets import ANY_X86, ONNXRUNTIME_CPU, target
 from ui import measured, state, text
 from ui.components import Card, cards
+from ui.memory import memory, uninterrupted
 
 SHOWN = 8  # layers that lose most
 WHY = (
@@ -29,9 +30,10 @@ def choose_target(name: str) -> None:
     state.edit(lambda recipe: recipe.with_target(name), f"target {target(name).label}")
 
 
+@uninterrupted
 def _make_safe(project: str, said: str) -> None:
     """Quantize for any x86, and remember what a default session gave before; a callback."""
-    st.session_state[BEFORE] = project, said
+    memory[BEFORE] = project, said
     choose_target(ANY_X86.name)
 
 

@@ -14,6 +14,7 @@ from ui.components.payload import Mark
 from ui.disagreement import Verdict, shown, verdicts
 from ui.figures.grids import GRIDS, grids_figure
 from ui.jobs import Job, State
+from ui.memory import memory
 from ui.tensor_view import RangeView
 from ui.views import working
 
@@ -35,7 +36,7 @@ def _marked(seen: RangeView) -> tuple[Mark, ...]:
 
 def marked(id: str) -> Mark | None:
     """The mark with that id."""
-    return next((mark for mark in st.session_state.get(MARKED, ("", ()))[1] if mark.id == id), None)
+    return next((mark for mark in memory.get(MARKED, ("", ()))[1] if mark.id == id), None)
 
 
 # --- the table ---
