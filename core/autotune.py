@@ -1,6 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import onnx
@@ -93,7 +93,8 @@ def tune(
     search = _Search(model, fitted, known, choosing, held, threads, progress)
     search.watch = watch
     plain = start.with_default(method=Method.MINMAX).with_passes()
-    minmax = search.judged(search.build(plain))
+    built = search.build(plain)
+    minmax = search.judged(built)
     complete = True
     try:
         search.defaults(start)
@@ -119,17 +120,20 @@ def tune(
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
         complete=complete,
-        unquantized=_unquantized(model, start, chosen),
+        unquantized=_unquantized(model, start, chosen, built.encodings.kept_float),
         lost=lost,
     )
 
 
-def _unquantized(model: Model, start: Recipe, chosen: Recipe) -> tuple[str, ...]:
-    """Layers that the recipe to start from quantizes, where the one chosen quantizes none."""
+def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[str]) -> tuple[str, ...]:
+    """Layers that the recipe to start from quantizes, where the one chosen quantizes none.
+
+    No recipe quantizes the tensors `kept`, which no integers can hold.
+    """
 
     def placed(recipe: Recipe) -> frozenset[str]:
         floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
-        return place(model, target(recipe.target), floats).nodes
+        return place(model, target(recipe.target), floats, kept).nodes
 
     if placed(chosen):
         return ()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from core.words import plural
+from core.words import decibels, plural
 from ui.columns import cells, columns, cut, dims
 from ui.console import clean, number, size, table
 
@@ -99,11 +98,12 @@ def quantization(result: Figures) -> str:
     ]
     if result["trials"]:
         best = next(trial for trial in result["trials"] if trial["taken"])
-        said = "no error" if best["sqnr_db"] == math.inf else number(best["sqnr_db"], 4, " dB")
-        lines.append(f"best of {len(result['trials'])} tried: {best['label']}, {said}")
+        lines.append(
+            f"best of {len(result['trials'])} tried: {best['label']}, {decibels(best['sqnr_db'], 2)}"
+        )
         refused = [t for t in result["trials"] if t["refused"] and t["sqnr_db"] > best["sqnr_db"]]
         for trial in refused:
-            figure = number(trial["sqnr_db"], 4, " dB")
+            figure = decibels(trial["sqnr_db"], 2)
             lines.append(f"not taken: {trial['label']}, {figure}, which {trial['refused']}")
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:
