@@ -50,7 +50,10 @@ def test_auto_ends_without_a_warning_where_it_helped(quantscope: Run, tmp_path: 
     plain = quantscope(*base)
     assert "output 'y' varies in the float model and is 0" in plain.json["warnings"][0]
     assert "'a_Conv'" in plain.json["warnings"][0]
-    assert "--auto" in plain.json["warnings"][1]
+    helps = plain.json["warnings"][1]
+    assert helps.startswith("a narrower range for 'a_Conv', ")
+    assert " helps (the outputs read nothing beyond it): " in helps
+    assert helps.endswith("--auto, which finds it and more")
     tuned = quantscope(*base, "--auto")
     assert tuned.code == 0, tuned.err
     assert tuned.json["warnings"] == []
@@ -67,7 +70,7 @@ def test_compare_tells_each_part_and_ends_with_what_is_lost(quantscope: Run, tmp
     assert ["y", "1", "of", "2,", "first", "1", "0", "dB", "1", "constant"] in lines
     (last,) = last_lines(done.err, 1)
     assert last.startswith("warning: 1 of 2 channels of output 'y'")
-    assert "Leave 'y_Concat' in float" in last
+    assert last.endswith("Leave 'y_Concat' in float: --float-layer y_Concat")
 
 
 def test_an_output_of_noise_is_said(quantscope: Run, tmp_path: Path) -> None:

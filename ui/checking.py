@@ -71,7 +71,7 @@ def check(
     )
     seen = preview(reference, proto, layers=False, threads=threads)
     lost = lost_outputs(model, seen.output.outputs, view(model, proto))
-    found = faults(seen.output.outputs, lost)
+    found = faults(seen.output.outputs, lost, told=lambda one: one.options)
     if not found:
         return Check()
     before = closeness(seen)
@@ -80,7 +80,7 @@ def check(
         other = preview(reference, made.proto, layers=False, threads=threads)
         after = closeness(other)
         if after > before + WINS_DB and not other.output.lost:
-            bare = faults(seen.output.outputs, lost, advise=False)
+            bare = faults(seen.output.outputs, lost, told=lambda one: one.sentence)
             return Check(faults=bare, remedies=(_said(option, before, after, tuned),))
     return Check(faults=found, remedies=(general(tuned),))
 
@@ -99,7 +99,9 @@ def general(tuned: bool) -> str:
 
 
 def _said(option: Sparing, before: float, after: float, tuned: bool) -> str:
-    wins = f"{option.label} helps: {decibels(before)} -> {decibels(after)}, every output at the same weight"
+    why = f" ({option.why})" if option.why else ""
+    won = f"{decibels(before)} -> {decibels(after)}, every output at the same weight"
+    wins = f"{option.label} helps{why}: {won}"
     if option.float_layers:
         flags = " ".join(f"--float-layer {shlex.quote(name)}" for name in option.float_layers)
         return f"{wins}. Quantize with {flags}" + ("" if tuned else ", or with --auto, which looks for it")
