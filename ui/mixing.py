@@ -13,6 +13,7 @@ from core.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
 from core.model import Model
 from core.recipe import Recipe
 from core.samples import Samples
+from core.sources.labels import label_shapes, may_be_labelled
 from core.targets import Precision, target
 from ui.console import BadInput, note, progress_bar
 from ui.options import pick, unused_labels
@@ -69,9 +70,12 @@ class Aim:
             return
         scores = float_reference(model, samples, count=1, layers=False).scores
         if scores is None:
+            by_labels = ""
+            if samples.labels is None and may_be_labelled(model):
+                by_labels = f"; where one does, labels tell: --labels PATH ({label_shapes(model)})"
             raise BadInput(
-                f"--max-drop limits points of top-1, but no output of {model.name} holds class scores; limit "
-                "the error of the outputs with --min-sqnr instead"
+                f"--max-drop limits points of top-1, but no output of '{model.name}' is known to hold class "
+                f"scores{by_labels}; or limit the error of the outputs with --min-sqnr instead"
             )
         if scores.labels is None and samples.labels is not None:
             note(unused_labels(samples.labels, model))

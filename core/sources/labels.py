@@ -146,8 +146,20 @@ def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return whole
 
 
+def may_be_labelled(model: Model) -> bool:
+    """Whether labels of any shape fit an output of the model."""
+    return bool(_label_shapes(model))
+
+
 def label_shapes(model: Model) -> str:
     """The shapes of labels that the model's outputs take, in words."""
+    shapes = _label_shapes(model)
+    if not shapes:
+        return "the model has no output of class scores"
+    return f"the model takes {' or '.join(shapes[:3])}"
+
+
+def _label_shapes(model: Model) -> list[str]:
     shapes = []
     for info in model.outputs:
         dims = info.shape
@@ -157,9 +169,7 @@ def label_shapes(model: Model) -> str:
         positions = () if dims[2:] == (1,) * (len(dims) - 2) else dims[1:-1] if len(dims) == 3 else dims[2:]
         each = "position" if positions else "sample"
         shapes.append(f"one class a {each}, {text(('N', *positions))}, for '{info.name}' {text(dims)}")
-    if not shapes:
-        return "the model has no output of class scores"
-    return f"the model takes {' or '.join(shapes[:3])}"
+    return shapes
 
 
 def wrong_labels(labels: Labels | None, model: Model) -> str:
