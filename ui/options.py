@@ -17,7 +17,7 @@ from core.model import Model
 from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
 from core.sources.inputs import text
-from core.sources.labels import Labels, label_shapes
+from core.sources.labels import Labels, all_ignored, label_shapes
 from core.targets import TARGETS, Granularity, Precision
 from core.thresholds import Method
 from core.weights import WeightMethod
@@ -105,7 +105,8 @@ class Feed:
         warnings = check_samples(samples, model)
         wrong = wrong_labels(samples.labels, model) if accuracy or self.labels is not None else ""
         if wrong:
-            raise DataError(f"{wrong}: give class indices, or leave the labels out")
+            where = "" if self.labels is None else f"{self.labels.name}: "
+            raise DataError(f"{where}{wrong}: give class indices, or leave the labels out")
         for warning in warnings:
             note(f"warning: {warning}")
         return samples
@@ -113,6 +114,8 @@ class Feed:
 
 def unused_labels(labels: Labels, model: Model) -> str:
     """A warning about labels that no output of the model is held against."""
+    if all_ignored(labels):
+        return "warning: the labels are not used: all of them are the ignore label"
     got = text(labels.shape)
     return f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}"
 

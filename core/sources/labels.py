@@ -178,10 +178,22 @@ def wrong_labels(labels: Labels | None, model: Model) -> str:
     if classes is None or labels is None:
         return ""
     low, high = _ends(labels)
-    if low < 0 or high >= classes:
-        also = "" if labels.ndim == 1 else " (where one of these is no class, name it as the ignore label)"
-        return f"labels go from {low} to {high}, but the model has classes 0 to {classes - 1}{also}"
-    return ""
+    return out_of_range(low, high, classes)
+
+
+def out_of_range(low: int, high: int, classes: int) -> str:
+    """What is wrong with labels from `low` to `high`; "" if nothing is."""
+    if low >= 0 and high < classes:
+        return ""
+    return (
+        f"labels go from {low} to {high}, but the model has classes 0 to {classes - 1} (where one of these "
+        "is no class, name it with --ignore-label)"
+    )
+
+
+def all_ignored(labels: Labels) -> bool:
+    """Whether there are labels, and none of them is a class."""
+    return labels.size > 0 and bool(np.all(labels == IGNORED))
 
 
 def _classes(labels: Labels | None, model: Model) -> int | None:
@@ -243,7 +255,28 @@ def _positions(
     out = values.astype(kind)
     if void is not None:
         out[void] = IGNORED
-    return out, said
+    turned = _turned(out, model)
+    return out, [*said, f"{label}: {turned}"] if turned else said
+
+
+def _turned(labels: Labels, model: Model) -> str:
+    """A note where labels of sequences fit only with more classes than positions, on the axis before them.
+
+    They may be of other positions then: (N, 5) for scores (N, 7, 5) of 7 tokens.
+    """
+    positions = labels.shape[1:]
+    dense = _dense(model, positions)
+    name = scoring(dense, _ends(labels)[1])
+    shape = next((info.shape for info in model.outputs if info.name == name), None)
+    if len(positions) != 1 or shape is None or class_axis(shape, positions) != 1:
+        return ""
+    classes = shape[1]
+    if not isinstance(classes, int) or classes <= positions[0]:
+        return ""
+    return (
+        f"axis 1 of '{name}' {text(shape)} is read as {classes:,} classes, since the labels "
+        f"{text(labels.shape)} are of {positions[0]:,} positions"
+    )
 
 
 def _is_void(values: npt.NDArray[Any], model: Model) -> bool:
