@@ -35,6 +35,7 @@ class Tuned:
     complete: bool = True  # False: cancelled before everything was tried
     unquantized: tuple[str, ...] = ()  # layers that could be quantized, where the result leaves all in float
     lost: int = 0  # channels of the outputs that vary in the float model and are constant in the result
+    fell_back: bool = False  # plain MinMax is the result, since nothing that was kept on the way beat it
 
     @property
     def story(self) -> tuple[str, ...]:
@@ -50,7 +51,10 @@ class Tuned:
             where = f"{plural(self.held_out, 'sample')} held out, which judge between all that was kept"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
         minmax, tuned = decibels(self.minmax_db, 2), decibels(self.tuned_db, 2)
-        return (*told, f"On {where}: MinMax {minmax}, tuned {tuned}.")
+        back = (
+            " What was kept on the way is no better there, so plain MinMax stays." if self.fell_back else ""
+        )
+        return (*told, f"On {where}: MinMax {minmax}, tuned {tuned}.{back}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
