@@ -1,6 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import onnx
@@ -22,6 +22,7 @@ from core.tune import Trial, closeness, split_samples, toggled, tried_defaults
 from core.verdicts import Step as Step
 from core.verdicts import Tuned as Tuned
 from core.verdicts import Verdict, verdict
+from core.words import plural
 
 CHOOSING = 48  # samples that choices are made on
 GAIN_DB = 0.05  # what a step must win to be kept
@@ -93,7 +94,8 @@ def tune(
     search = _Search(model, fitted, known, choosing, held, threads, progress)
     search.watch = watch
     plain = start.with_default(method=Method.MINMAX).with_passes()
-    minmax = search.judged(search.build(plain))
+    built = search.build(plain)
+    minmax = search.judged(built)
     complete = True
     try:
         search.defaults(start)
@@ -119,17 +121,21 @@ def tune(
         choosing=len(choosing),
         held_out=len(held) if held is not None else 0,
         complete=complete,
-        unquantized=_unquantized(model, start, chosen),
+        unquantized=_unquantized(model, start, chosen, built.encodings.kept_float),
         lost=lost,
+        fell_back=chosen is plain and any(judged != minmax for _, judged in search.verdicts),
     )
 
 
-def _unquantized(model: Model, start: Recipe, chosen: Recipe) -> tuple[str, ...]:
-    """Layers that the recipe to start from quantizes, where the one chosen quantizes none."""
+def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[str]) -> tuple[str, ...]:
+    """Layers that the recipe to start from quantizes, where the one chosen quantizes none.
+
+    No recipe quantizes the tensors `kept`, which no integers can hold.
+    """
 
     def placed(recipe: Recipe) -> frozenset[str]:
         floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
-        return place(model, target(recipe.target), floats).nodes
+        return place(model, target(recipe.target), floats, kept).nodes
 
     if placed(chosen):
         return ()
@@ -244,7 +250,7 @@ class _Search:
                 trials.append((self._quick(tried, built), tried))
             score, tried = max(trials, key=lambda trial: trial[0])
             kept = score > best_db + GAIN_DB
-            why = "Kept: it wins here." if kept else "Not kept: no method beats the default here."
+            why = "Kept: it wins here." if kept else f"Not kept: {_refused(score, best_db, GAIN_DB)}."
             self._tell(f"{layer}: {_described(tried.choice(layer))}", score, kept, why)
             if kept:
                 changed, best_db = tried, score
@@ -331,7 +337,9 @@ class _Search:
         gained = self.outputs is None or score > self.best_db + least
         more = 0 if self.outputs is None else seen.output.lost - self.outputs.lost
         kept = gained and more <= 0
-        refused = f"{more} channels of the outputs become constant by it" if gained else "no gain"
+        become = "becomes" if more == 1 else "become"
+        refused = f"{plural(more, 'channel')} of the outputs {become} constant by it"
+        refused = refused if gained else _refused(score, self.best_db, least)
         self._tell(what, score, kept, f"Kept: {why}." if kept else f"Not kept: {refused}.")
         if kept:
             self.best, self.best_db, self.outputs = (recipe, built), score, seen.output
@@ -357,6 +365,11 @@ def _with_fix(model: Model, recipe: Recipe, name: str, by_user: frozenset[str]) 
         if roles.get(layer.op) in GLUE and layer.name not in by_user:
             recipe = recipe.without_layer(layer.name).with_layer(layer.name, precision=Precision.FLOAT)
     return recipe
+
+
+def _refused(score: float, best: float, least: float) -> str:
+    """Why a step is not kept that did not win `least` dB."""
+    return f"less than {least:g} dB more" if score > best else "no gain"
 
 
 def _described(choice: Choice) -> str:

@@ -260,7 +260,7 @@ class _Labelling:
         names: tuple[str, ...] = ()
         if isinstance(labels, str | Path):
             values, names = _label_file(Path(labels), samples)
-            return self._fitted(samples, values, Path(labels).name, names)
+            return self._fitted(samples, values, f"{Path(labels).name}: {LABELS}", names)
         return self._fitted(samples, np.asarray(labels), LABELS, names)
 
     def found(self, samples: Samples, raw: RawLabels) -> Samples:
@@ -287,17 +287,17 @@ class _Labelling:
     def _fitted(
         self, samples: Samples, values: npt.NDArray[Any], label: str, names: tuple[str, ...]
     ) -> Samples:
-        rows = samples.feed.rows
+        rows, where = samples.feed.rows, label.removesuffix(LABELS)
         if samples.kind == "reader" and values.ndim and len(values) > rows:
             values = values[:rows]
         if values.ndim and len(values) != rows:
             raise DataError(
-                f"{self.name}: {plural(len(values), 'label')} for {plural(rows, 'sample')}: give one for "
+                f"{where}{plural(len(values), 'label')} for {plural(rows, 'sample')}: give one for "
                 "each, or one for each position of each"
             )
         fitted, said = fit_labels(values, self.model, label, self.ignore)
         wrong = wrong_labels(fitted, self.model)
-        said += [wrong] if wrong else []
+        said += [where + wrong] if wrong else []
         return replace(samples, labels=fitted, label_names=names, warnings=(*samples.warnings, *said))
 
 

@@ -16,6 +16,7 @@ from core.recipe import Recipe, resolve
 from core.samples import Samples
 from core.statistics import Statistics
 from core.tune import HELD_OUT, closeness, without_inserted
+from core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out
 CLEARLY_DB = 0.05  # a smaller change is none
@@ -33,7 +34,7 @@ class Split:
     def judges(self) -> str:
         """What is judged on, in words."""
         count = len(self.judging)
-        few = f"{count} sample{'' if count == 1 else 's'}"
+        few = plural(count, "sample")
         return f"{few} not used for it" if self.unseen else f"the {few} used for it (too few to hold any out)"
 
 
@@ -72,8 +73,8 @@ class JudgedEasyQuant:
             before = sum(layer.before for layer in layers) / len(layers)
             after = sum(layer.after for layer in layers) / len(layers)
             said.append(
-                f"EasyQuant: mean cosine of {len(layers)} layers' own outputs {before:.6f} -> {after:.6f}, "
-                f"on the {self.tuned.samples} samples that it used"
+                f"EasyQuant: mean cosine of the own outputs of {plural(len(layers), 'layer')} {before:.6f} "
+                f"-> {after:.6f}, on the {plural(self.tuned.samples, 'sample')} that it used"
             )
         verdict = f"{self.kept} are kept" if self.kept else "no gain, so nothing is changed"
         outputs = f"EasyQuant: the network's outputs {change(self.before, self.after)}"
@@ -202,13 +203,6 @@ def judged_passes(
 def change(before: Closeness, after: Closeness) -> str:
     """Two figures for people."""
     return f"{decibels(before.mean_db)} -> {decibels(after.mean_db)}"
-
-
-def decibels(sqnr_db: float) -> str:
-    """An SQNR for people."""
-    if math.isfinite(sqnr_db):
-        return f"{sqnr_db:.1f} dB"
-    return "no error" if sqnr_db > 0 else "no finite values"
 
 
 def _reference(model: Model, split: Split, threads: int | None) -> FloatReference:

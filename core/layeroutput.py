@@ -284,7 +284,8 @@ def _sampled(reader: Reader, parts: list[Float32]) -> Sampled:
     bare = Sampled(
         reader=reader, rows=rows, starts=starts, output=reader.output(rows, matrix), lengths=np.zeros(0)
     )
-    squares = np.add.reduceat(bare.output**2, starts, axis=1, dtype=np.float64).sum(axis=(0, 2))
+    squared = np.square(bare.output, dtype=np.float64)  # in float32, squares beyond 1e38 are infinite
+    squares = np.add.reduceat(squared, starts, axis=1).sum(axis=(0, 2))
     return replace(bare, lengths=np.sqrt(squares))
 
 

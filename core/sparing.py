@@ -36,6 +36,7 @@ class Sparing:
     """Changes of a recipe that spare the end of a network."""
 
     label: str  # in a sentence: "leaving 'cat' in float"
+    why: str = ""  # it may help, in a sentence
     layers: Mapping[str, Mapping[str, Any]]  # for `Recipe.with_layer`
 
     def applied(self, recipe: Recipe) -> Recipe:
@@ -135,6 +136,7 @@ def _range(
         return
     changes = {"method": Method.MANUAL, "range": Range(low, high)}
     yield Sparing(
-        label=f"the range {low:.4g} … {high:.4g} for '{layer.name}', of which the outputs read no more",
+        label=f"a narrower range for '{layer.name}', {low:.4g} … {high:.4g}",
+        why="the outputs read nothing beyond it",
         layers=MappingProxyType({layer.name: MappingProxyType(changes)}),
     )

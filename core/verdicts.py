@@ -7,6 +7,7 @@ from core.closeness import closeness
 from core.evaluate import Preview
 from core.recipe import Recipe
 from core.tails import named
+from core.words import decibels, plural
 
 TRADE_DB = 1.0  # that all outputs taken as one may lose at most where the parts of them gain more
 
@@ -34,40 +35,48 @@ class Tuned:
     complete: bool = True  # False: cancelled before everything was tried
     unquantized: tuple[str, ...] = ()  # layers that could be quantized, where the result leaves all in float
     lost: int = 0  # channels of the outputs that vary in the float model and are constant in the result
+    fell_back: bool = False  # plain MinMax is the result, since nothing that was kept on the way beat it
 
     @property
     def story(self) -> tuple[str, ...]:
+        """What was tried and why it was kept, in sentences, and what must not be missed."""
+        return (*self.told, *self.warnings)
+
+    @property
+    def told(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
-        told = [f"{step.what}: {_decibels(step.sqnr_db)}. {step.why}" for step in self.steps]
+        told = [f"{step.what}: {decibels(step.sqnr_db, 2)}. {step.why}" for step in self.steps]
         where = "the same samples"
         if self.held_out:
-            where = f"{self.held_out} samples held out, which judge between all that was kept"
+            where = f"{plural(self.held_out, 'sample')} held out, which judge between all that was kept"
         told += [] if self.complete else ["Cancelled: what was found so far stands."]
-        told.append(f"On {where}: MinMax {_decibels(self.minmax_db)}, tuned {_decibels(self.tuned_db)}.")
-        return (*told, *self.warnings)
+        minmax, tuned = decibels(self.minmax_db, 2), decibels(self.tuned_db, 2)
+        back = (
+            " What was kept on the way is no better there, so plain MinMax stays." if self.fell_back else ""
+        )
+        return (*told, f"On {where}: MinMax {minmax}, tuned {tuned}.{back}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must not be missed about the result."""
-        told = []
+        said = []
         if self.lost:
-            count = f"{self.lost} channel{'s' if self.lost > 1 else ''}"
-            told.append(
-                f"{count} of the outputs vary in the float model and are still constant in the result."
+            vary, are = ("varies", "is") if self.lost == 1 else ("vary", "are")
+            said.append(
+                f"{plural(self.lost, 'channel')} of the outputs {vary} in the float model and {are} still "
+                "constant in the result."
             )
         if self.unquantized:
-            told.append(
-                f"Nothing is quantized in the result: {named(self.unquantized)} could be, and came less "
-                "close to float in every way that was tried."
-            )
-        return tuple(told)
+            said.append(self.nothing_quantized)
+        return tuple(said)
 
-
-def _decibels(sqnr_db: float) -> str:
-    """An SQNR; without a finite one, whether there was no error at all, or no finite output."""
-    if math.isfinite(sqnr_db):
-        return f"{sqnr_db:.2f} dB"
-    return "no error" if sqnr_db > 0 else "no finite outputs"
+    @property
+    def nothing_quantized(self) -> str:
+        """That the result is the float model, where it is."""
+        return (
+            f"Nothing is quantized in the result: {named(self.unquantized)} could be, and came less close to "
+            "float in every way that was tried."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

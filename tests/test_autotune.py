@@ -19,7 +19,11 @@ from core.recipe import Choice, Recipe
 from core.targets import Precision
 from core.thresholds import Method
 from core.tune import MeasuredDefault, Trial, split_samples, tried_fixes
+from core.verdicts import Verdict
 from sample_data import SAMPLES
+from tests.evaluating import list_samples
+from tests.networks import feeds
+from tests.quantizing import network
 
 SAMPLE = SAMPLES["digits_mlp"]
 
@@ -94,6 +98,33 @@ def test_the_story_names_every_step_and_the_verdict(tuned: Tuned) -> None:
         best = step.sqnr_db if step.kept else best
     assert f"MinMax {tuned.minmax_db:.2f} dB" in tuned.story[-1]
     assert f"{tuned.held_out} samples held out, which judge" in tuned.story[-1]  # and so have chosen, too
+
+
+def test_a_step_that_wins_too_little_is_told_so() -> None:
+    found = tune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
+    (glue, *_) = (step for step in found.steps if step.what.startswith("glue"))
+    best = max(step.sqnr_db for step in found.steps[: found.steps.index(glue)] if step.kept)
+    assert best < glue.sqnr_db <= best + 1.0
+    assert glue.why == "Not kept: less than 1 dB more."
+    assert not any("no method beats" in step.why for step in found.steps)
+    assert not found.fell_back
+
+
+def test_falling_back_to_minmax_in_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    def judged(*_: object) -> Verdict:
+        seen.append(30.0 if not seen else 20.0)  # MinMax comes first
+        return Verdict(closeness=seen[-1], overall_db=seen[-1], disagreeing=0.0, lost=0)
+
+    monkeypatch.setattr(_Search, "judged", judged)
+    found = tune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
+    assert len(seen) > 1
+    assert found.recipe == Recipe().with_default(method=Method.MINMAX)
+    assert found.fell_back
+    assert found.story[-1].endswith(
+        "MinMax 30.00 dB, tuned 30.00 dB. What was kept on the way is no better there, so plain MinMax stays."
+    )
 
 
 def test_layers_set_by_the_user_keep_their_choice() -> None:

@@ -158,6 +158,35 @@ def test_dimensions_are_cut_one_by_one() -> None:
     assert dims(["b" * 300, 3]) == f"{'b' * 5}…{'b' * 10}x3"
 
 
+def test_dimensions_lose_no_sizes_and_are_cut_once() -> None:
+    long = ["p2o.DynamicDimension.0", 192, "p2o.DynamicDimension.1", None]
+    assert dims(long, 24) == "p2…ion.0x192xp2…ion.1x?"
+    assert dims(long, 1) == "p….0x192xp….1x?"
+    assert dims([16, 1024, 1024], 3) == "16x1024x1024"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_inspect_shows_all_dimensions(
+    quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    names: list[object] = [f"p2o.DynamicDimension.{n}" for n in range(3)]
+    shape = [names[0], 192, *names[1:]]
+    n = Net()
+    n.add("Relu", ["x"], "y")
+    onnx.save(n.model({"x": shape}, {"y": shape}), tmp_path / "m.onnx")
+    done = quantscope("inspect", tmp_path / "m.onnx")
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    shown = [word for line in lines for word in line.split() if "x192x" in word]
+    assert len(shown) >= 4  # input, output, and both layers
+    for text in shown:
+        assert text.count("x") == 3
+        assert [part[-2:] for part in text.split("x192x")[1].split("x")] == [".1", ".2"]
+    assert "……" not in done.out
+    assert max(map(cells, lines)) <= width
+
+
 def test_names_of_files_stay_whole_for_other_programs(
     quantscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from core.model import Model, load_model
 from core.passes.picking import pick
 from core.quant import Range, fake_quantize
 from core.recipe import Recipe, resolve
+from core.words import decibels
 from tests.networks import NETWORKS, Net
 from tests.quantizing import network
 from tests.support import Run
@@ -227,3 +229,22 @@ def test_known_cases_lose_nothing(name: str) -> None:
     statistics = calibrate(model, samples, cache=False)
     judged = judged_easyquant(model, Recipe(), statistics, samples)
     assert not judged.kept or judged.after.gains_over(judged.before)
+
+
+def test_outputs_whose_squares_exceed_float32_are_judged_in_float64() -> None:
+    n = Net(2)
+    n.add("Mul", [n.add("MatMul", ["x", n.random("w", 4, 3, scale=1e25)], "a"), n.const("k", 1e-25)], "y")
+    model = load_model(n.model({"x": ["N", 4]}, {"y": ["N", 3]}).SerializeToString(), name="large")
+    samples = random_samples(model, 12)
+    judged = judged_easyquant(model, Recipe(), calibrate(model, samples, cache=False), samples)
+    (layer,) = judged.tuned.layers  # a warning of NumPy's would have been an error
+    assert 0.99 < layer.before <= layer.after <= 1.0
+    assert "mean cosine of the own outputs of 1 layer 0.99" in judged.sentences[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [(-0.0, 1, "0.0 dB"), (-0.004, 2, "0.00 dB"), (-0.06, 1, "-0.1 dB"), (math.inf, 1, "no error")],
+)
+def test_figures_have_no_minus_zero_and_no_infinite_decibels(value: float, digits: int, said: str) -> None:
+    assert decibels(value, digits) == said

@@ -332,3 +332,51 @@ def test_data_with_labels_of_another_task_are_calibrated(quantscope: Run, tmp_pa
         done = quantscope(*words)
         assert done.code == 2
         assert "labels have the shape (4, 20, 5)" in done.err
+
+
+def test_labels_that_are_all_ignored_are_not_called_misshapen(tmp_path: Path, quantscope: Run) -> None:
+    x = RNG.integers(0, 11, (4, 7))
+    data, path = save(tmp_path / "a.npz", x=x), tmp_path / "m.onnx"
+    onnx.save(token_proto(length=7), path)
+    np.save(tmp_path / "none.npy", np.full((4, 7), IGNORED))
+    labels = ("--data", data, "--labels", tmp_path / "none.npy")
+    done = quantscope("compare", path, path, *labels)
+    assert done.code == 0, done.err
+    assert "warning: the labels are not used: all of them are the ignore label" in done.err
+    assert "the shape" not in done.err
+    done = quantscope("tune", path, *labels, "--max-drop", 1, "-o", tmp_path / "r.yaml")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--max-drop: all labels are the ignore label" in done.err
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.full((4, 7), 9), "l.npy: labels go from 9 to 9, but the model has classes 0 to 5 (where one of"),
+        (np.zeros((4, 7, 6), int) + 2, "l.npy: labels have the shape (4, 7, 6); the model takes one class"),
+        (np.zeros(28, int), "l.npy: 28 labels for 4 samples: give one for each"),
+    ],
+    ids=["range", "shape", "count"],
+)
+def test_messages_about_labels_name_their_file(
+    tmp_path: Path, quantscope: Run, labels: np.ndarray, says: str
+) -> None:
+    onnx.save(token_proto(length=7), tmp_path / "m.onnx")
+    data = save(tmp_path / "a.npz", x=RNG.integers(0, 11, (4, 7)))
+    np.save(tmp_path / "l.npy", labels)
+    words = ("--data", data, "--labels", tmp_path / "l.npy", "--method", "minmax", "-o", tmp_path / "q.onnx")
+    done = quantscope("quantize", tmp_path / "m.onnx", *words)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert says in done.err
+    assert "a.npz" not in done.err
+    assert ("name it with --ignore-label" in done.err) == ("go from" in says)
+
+
+def test_labels_that_fit_only_with_the_first_axis_as_classes_are_noted(tmp_path: Path) -> None:
+    x = RNG.integers(0, 11, (4, 7))
+    turned = opened(tmp_path, token_proto(classes=5, length=7), x, np.zeros((4, 5), int))
+    (said,) = turned.warnings
+    assert said.endswith(
+        "axis 1 of 'y' (N, 7, 5) is read as 7 classes, since the labels (4, 5) are of 5 positions"
+    )
+    assert opened(tmp_path, token_proto(classes=5, length=7), x, np.zeros((4, 7), int)).warnings == ()

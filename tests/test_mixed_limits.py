@@ -182,5 +182,6 @@ def test_points_of_top1_are_refused_before_tuning_where_there_is_none(
     words = ("tune", tmp_path / "dense.onnx", "--random", 4, "-o", tmp_path / "r.yaml", "--max-drop", 1)
     done = quantscope(*words)
     assert done.code == 2
-    assert "no output of dense holds class scores; limit" in done.err
+    assert "no output of 'dense' is known to hold class scores; where one does, labels tell" in done.err
+    assert "--labels PATH (the model takes one class a position, (N, 8, 8), for 'y' (N, 4, 8, 8))" in done.err
     assert "--min-sqnr" in done.err

@@ -43,7 +43,9 @@ def samples():
     prints = set()
     for text in (ROWS, batches, bare):
         samples = reader_samples(write(tmp_path, text), model)
-        assert (len(samples), samples.kind, samples.warnings) == (5, "reader", ())
+        noted = "unused" in text
+        said = ("my_reader.py, item 0: 'unused' is no input; not used",) if noted else ()
+        assert (len(samples), samples.kind, samples.warnings) == (5, "reader", said)
         for _ in range(2):  # restartable
             assert [int(s["k"]) for s in samples] == [0, 1, 2, 3, 4]
             assert all(s["x"].shape == (1, 3) and s["x"][0, 0] == s["k"] for s in samples)
@@ -250,6 +252,24 @@ def test_labels_that_are_no_use_do_not_stop_a_calibration(
     assert (len(samples), samples.labels) == (5, None)
     (said,) = samples.warnings
     assert re.search("labels not used: .*" + why, said)
+
+
+@pytest.mark.parametrize("first", ["row", "{'x': row}"])
+def test_more_than_a_pair_is_refused(tmp_path: Path, one: Model, first: str) -> None:
+    item = f"{first}, 1, 'a.png'"
+    text = f"row = np.ones((1, 3), np.float32)\ndef samples():\n    yield {item}\n"
+    with pytest.raises(DataError) as caught:
+        reader_samples(write(tmp_path, text), one)
+    said = "yields 3 things where a dict, an array, or a pair of one and its label is wanted, not tuple of 3"
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("item", ["{'x': row, 'path': 'a'}", "({'x': row, 'path': 'a'}, 0)"])
+def test_keys_that_are_no_input_are_noted(tmp_path: Path, one: Model, item: str) -> None:
+    text = f"row = np.ones((1, 3), np.float32)\ndef samples():\n    for _ in range(3): yield {item}\n"
+    samples = reader_samples(write(tmp_path, text), one)
+    assert samples.warnings[0].endswith("item 0: 'path' is no input; not used")
+    assert sum("no input" in said for said in samples.warnings) == 1
 
 
 def test_functions_with_defaults_are_called_without_the_inputs(tmp_path: Path, one: Model) -> None:

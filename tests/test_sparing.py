@@ -19,13 +19,14 @@ from core.qdq import quantize_model
 from core.recipe import Recipe, resolve
 from core.samples import Samples
 from core.sparing import sparings, troubled
-from core.tails import tail
+from core.tails import named, tail
 from core.targets import Precision
 from core.thresholds import Method
 from core.verdicts import Verdict
 from tests.evaluating import list_samples
+from tests.graphs import randn
 from tests.heads import HEADS, samples_for
-from tests.networks import feeds
+from tests.networks import Net, feeds
 from tests.quantizing import network
 
 CASE = Path(__file__).resolve().parents[2] / "shared" / "cases"
@@ -129,7 +130,8 @@ def test_what_is_lost_is_said_with_the_layer_to_blame(name: str, layer: str, wor
     assert words in lost.sentence
     assert f"the integers of '{layer}', which hold larger values, have steps of" in lost.sentence
     assert lost.advice.startswith(f"{lost.sentence}. Leave '{layer}'")
-    assert lost.advice in found.warnings
+    flags = " ".join(f"--float-layer {spared}" for spared in lost.spared)
+    assert f"{lost.sentence}. Leave {named(lost.spared)} in float: {flags}" in found.warnings
     if lost.advice.endswith("or give it 16 bits"):
         proto = quantize_model(
             model, resolve(Recipe().with_layer(layer, precision=Precision.INT16), statistics, model)
@@ -201,3 +203,15 @@ def test_reported_cases(name: str) -> None:
     seen = by(model, samples, reference, found.recipe)
     assert seen.output.lost == 0
     assert closeness(seen) > 30.0
+
+
+def test_values_too_small_for_a_scale_are_not_called_small_beside_larger_ones() -> None:
+    n = Net(3)
+    n.add("Mul", [n.add("MatMul", ["x", n.random("w", 4, 3)], "a"), n.const("tiny", 1e-41)], "y")
+    model = load_model(n.model({"x": ["N", 4]}, {"y": ["N", 3]}).SerializeToString(), name="tiny")
+    samples = list_samples([{"x": randn(2, 4, seed=seed)} for seed in range(20)])
+    statistics = calibrate(model, samples, cache=False)
+    proto = quantize_model(model, resolve(Recipe(), statistics, model))
+    (lost,) = compare(model, proto, samples, layers=False, latency=False).lost
+    assert lost.sentence.endswith("are so small that their scale would be denormal")
+    assert "16 bits" not in lost.advice

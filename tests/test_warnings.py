@@ -50,7 +50,10 @@ def test_auto_ends_without_a_warning_where_it_helped(quantscope: Run, tmp_path: 
     plain = quantscope(*base)
     assert "output 'y' varies in the float model and is 0" in plain.json["warnings"][0]
     assert "'a_Conv'" in plain.json["warnings"][0]
-    assert "--auto" in plain.json["warnings"][1]
+    helps = plain.json["warnings"][1]
+    assert helps.startswith("a narrower range for 'a_Conv', ")
+    assert " helps (the outputs read nothing beyond it): " in helps
+    assert helps.endswith("--auto, which finds it and more")
     tuned = quantscope(*base, "--auto")
     assert tuned.code == 0, tuned.err
     assert tuned.json["warnings"] == []
@@ -67,7 +70,7 @@ def test_compare_tells_each_part_and_ends_with_what_is_lost(quantscope: Run, tmp
     assert ["y", "1", "of", "2,", "first", "1", "0", "dB", "1", "constant"] in lines
     (last,) = last_lines(done.err, 1)
     assert last.startswith("warning: 1 of 2 channels of output 'y'")
-    assert "Leave 'y_Concat' in float" in last
+    assert last.endswith("Leave 'y_Concat' in float: --float-layer y_Concat")
 
 
 def test_an_output_of_noise_is_said(quantscope: Run, tmp_path: Path) -> None:
@@ -107,11 +110,9 @@ def test_tuning_that_leaves_all_in_float_says_so(quantscope: Run, tmp_path: Path
     assert done.code == 0, done.err
     assert done.json["layers"]["int8"] == 0
     (said,) = done.json["warnings"]
-    assert said.startswith(
-        "nothing is quantized, and the result is the float model: in integers, 'scores', 'soft'"
-    )
+    assert said.startswith("Nothing is quantized in the result: 'scores', 'soft' could be")
     assert "Quantize without --auto" in said
-    assert "Nothing is quantized in the result" in done.json["story"][-1]
+    assert not any("is quantized" in line for line in done.json["story"])  # said once
     assert last_lines(done.err, 1) == [f"warning: {said}"]
     plain = quantscope(*base, "--method", "minmax", "--json")
     assert plain.json["layers"]["int8"] > 0
@@ -120,3 +121,66 @@ def test_tuning_that_leaves_all_in_float_says_so(quantscope: Run, tmp_path: Path
     tuned = quantscope("tune", *base[1:5], "-o", tmp_path / "r.yaml", "--json")
     (warning,) = tuned.json["warnings"]
     assert warning.startswith("Nothing is quantized in the result: 'scores', 'soft' could be")
+
+
+def overflowing(folder: Path) -> tuple[Path, Path]:
+    """A product of which one column overflows float32, so that none of it can be in integers."""
+    w = np.abs(randn(4, 6))
+    w[:, 0] = 3e38
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"], name="product"),
+        node("Gather", ["a", "some"], ["y"], name="cut", axis=1),
+    ]
+    constants = {"w": w, "some": np.array([1, 2, 3], np.int64)}
+    onnx.save(
+        model(nodes, [value("x", ["N", 4])], [value("y", ["N", 3])], constants), folder / "overflow.onnx"
+    )
+    np.savez(folder / "d.npz", x=np.abs(randn(24, 4, seed=3)) + 1.0)
+    return folder / "overflow.onnx", folder / "d.npz"
+
+
+@pytest.mark.parametrize(
+    ("words", "so"),
+    [
+        ("quantize -o q.onnx", "so the file holds the float model"),
+        ("quantize --auto -o q.onnx", "so the file holds the float model"),
+        ("quantize --method minmax -o q.onnx", "so the file holds the float model"),
+        ("tune -o r.yaml", "so the recipe quantizes nothing"),
+        ("sensitivity", "so there is nothing to rank"),
+    ],
+)
+def test_where_no_integers_can_hold_the_values_each_command_says_why(
+    quantscope: Run, tmp_path: Path, words: str, so: str
+) -> None:
+    path, data = overflowing(tmp_path)
+    command, *rest = [str(tmp_path / word) if "." in word else word for word in words.split()]
+    done = quantscope(command, path, "--data", data, "--no-cache", *rest)
+    assert done.code == 0, done.err
+    assert last_lines(done.err, 1) == [
+        "warning: no layer of overflow can be quantized ('a' stays float: it holds infinite values, which "
+        f"integers cannot express), {so}"
+    ]
+    assert "error builds up" not in done.out
+
+
+def test_tune_with_a_limit_says_what_the_point_taken_has_lost(quantscope: Run, tmp_path: Path) -> None:
+    path, data = files(tmp_path, "joined_first")
+    recipe = tmp_path / "r.yaml"
+    base = ("--data", data, "--no-cache")
+    limit = ("--min-sqnr", "0", "--precisions", "int8,int16")
+    done = quantscope("tune", path, *base, *limit, "-o", recipe, "--json")
+    assert done.code == 0, done.err
+    fault, remedy = done.json["warnings"]
+    assert fault.startswith("3 of 7 channels of output 'y' (axis 1: 4, 5, 6)")
+    assert remedy.endswith("Quantize with --float-layer cat_Concat")  # Auto-tune has looked already
+    written = quantscope("quantize", path, *base, "--recipe", recipe, "-o", tmp_path / "q.onnx", "--json")
+    assert written.json["warnings"][0] == fault
+
+
+def test_tune_says_so_where_a_limit_is_reached_in_float_alone(quantscope: Run, tmp_path: Path) -> None:
+    path, data = files(tmp_path, "joined_first")
+    limit = ("--min-sqnr", "150", "--precisions", "int8,float")
+    done = quantscope("tune", path, "--data", data, "--no-cache", *limit, "-o", tmp_path / "r.yaml", "--json")
+    assert done.code == 0, done.err
+    (said,) = done.json["warnings"]
+    assert said.startswith("nothing is quantized")

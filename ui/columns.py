@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 DEFAULT_COLUMNS = 120  # where stdout is no terminal and COLUMNS is not set
 LEAST_COLUMNS = 40  # narrower ones are not kept to
 MOST_DIM = 16  # characters of a dimension's name
+LEAST_DIM = 4  # of them that stay in any case
 ELLIPSIS = "…"
 
 
@@ -135,6 +136,17 @@ def head_lines(headers: Sequence[str], widths: Sequence[int]) -> list[list[str]]
     return [[([""] * (lines - len(part)) + part)[n] for part in parts] for n in range(lines)]
 
 
-def dims(shape: Sequence[object]) -> str:
-    """Dimensions as 1x3x224x224; `?` where unknown, and long names cut."""
-    return "x".join("?" if d is None else cut(str(d), MOST_DIM) for d in shape)
+def dims(shape: Sequence[object], width: int | None = None) -> str:
+    """Dimensions as 1x3x224x224; `?` where unknown, and long names cut.
+
+    Names are cut further where the whole would be wider than `width`. Sizes stay whole, and none is left
+    out, so that it may be wider still.
+    """
+    out = ""
+    for most in range(MOST_DIM, LEAST_DIM - 1, -1):
+        out = "x".join(
+            "?" if d is None else str(d) if isinstance(d, int) else cut(str(d), most) for d in shape
+        )
+        if width is None or cells(out) <= width:
+            break
+    return out

@@ -11,7 +11,7 @@ from core.autotune import Tuned
 from core.autotune import tune as autotune
 from core.calibrate import calibrate as collect
 from core.data import Samples
-from core.errors import DataError, ExportError, ModelError
+from core.errors import DataError, ModelError
 from core.evaluate import compare as measure
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
 from core.heldout import judged_easyquant, judged_passes
@@ -19,22 +19,17 @@ from core.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
 from core.qdq import quantize_model
 from core.recipe import Encodings, Recipe, resolve
-from core.runtime import Session
 from core.statistics import Statistics
 from core.targets import Precision
 from core.tune import measured_default
-from ui.checking import Check, check, say_if_worse
+from ui.checking import Check, all_float, check, check_runs, judged, say_if_worse, warn_if_all_float
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed
 from ui.options import (
     Choices,
     Feed,
-    all_float,
     check_output,
-    nothing_quantized,
-    quantizes,
     unused_labels,
-    warn_if_all_float,
     write,
 )
 
@@ -121,10 +116,13 @@ def quantize(
         statistics = _collect(model, samples, threads=threads, cache=cache, quiet=quiet)
     trials: list[Figures] = []
     story: list[str] = []
+    warnings: list[str] = []
     if tuned:
         assert samples is not None
         found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
-        recipe, story = found.recipe, list(found.story)
+        recipe, story = found.recipe, list(found.told)
+        if found.unquantized:
+            warnings = [f"{found.nothing_quantized} Quantize without --auto to have integers."]
     elif trying:
         assert samples is not None
         recipe, trials = _tuned(model, statistics, samples, recipe, threads=threads, quiet=quiet)
@@ -132,21 +130,13 @@ def quantize(
         assert samples is not None
         recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
-    warnings: list[str] = []
-    if not encodings.placement.nodes:
-        if tuned and quantizes(model, asked_for):
-            warnings.append(nothing_quantized(model, asked_for, recipe))
-        else:
-            warnings.append(f"{all_float(model, recipe)}, so the file holds the float model")
-    _check_runs(proto, samples)
+    if not encodings.placement.nodes and not warnings:
+        why = all_float(model, asked_for, statistics)
+        warnings.append(f"{why}, so the file holds the float model")
+    check_runs(proto, samples)
     seen = Check()
     if samples is not None and encodings.placement.nodes:
-        given = samples
-
-        def build(other: Recipe) -> onnx.ModelProto:
-            return _built(model, other, given, statistics, threads=threads, quiet=True)[0]
-
-        seen = check(model, recipe, statistics, samples, proto, build, tuned=tuned, threads=threads)
+        seen = check(model, recipe, statistics, samples, proto, tuned=tuned, threads=threads)
     if samples is not None and measurable and choices.method and not (trying or easy):
         say_if_worse(model, recipe, statistics, samples, proto, threads)
     written = write_onnx(proto, output)
@@ -255,7 +245,7 @@ def tune(
     model = load_model(path)
     recipe = choices.build(model)
     aim.check(recipe)
-    warn_if_all_float(model, recipe, "there is nothing to tune")
+    warned = warn_if_all_float(model, recipe, "there is nothing to tune")
     samples = feed.open(model, accuracy=aim.max_drop is not None)
     if samples.synthetic:
         note("warning: tuned on random samples, the recipe says nothing about real ones")
@@ -265,10 +255,15 @@ def tune(
     chosen, front = found.recipe, None
     if aim.given:
         chosen, front = mixed(model, samples, recipe, chosen, aim, threads=threads, quiet=quiet)
+    warnings = found.warnings if front is None else ()
+    if not (warned or (front is None and found.unquantized)):
+        with progress_bar("checking", quiet) as progress:
+            taken = judged(model, recipe, chosen, statistics, samples, threads=threads, progress=progress)
+        warnings = taken or warnings
     write(output, chosen.to_yaml().encode("utf-8"))
     return {
         "recipe": str(output),
-        "warnings": list(found.warnings) if front is None else [],
+        "warnings": list(warnings),
         "minmax_db": found.minmax_db,
         "tuned_db": found.tuned_db,
         "samples": {"choosing": found.choosing, "held_out": found.held_out},
@@ -278,7 +273,7 @@ def tune(
             {"what": step.what, "sqnr_db": step.sqnr_db, "kept": step.kept, "why": step.why}
             for step in found.steps
         ],
-        "story": list(found.story),
+        "story": list(found.told),
         "front": front,
     }
 
@@ -332,22 +327,6 @@ def _built(
         with progress_bar("judging passes", quiet) as progress:
             said.append(judged_passes(model, recipe, samples, threads=threads, progress=progress).sentence)
     return made.proto, made.encodings, said
-
-
-def _check_runs(proto: onnx.ModelProto, samples: Samples | None) -> None:
-    """Run the quantized model once, so that no file is written that does not run.
-
-    Raises:
-        ExportError: ONNX Runtime refuses it.
-    """
-    if proto.ByteSize() >= PROTOBUF_LIMIT:
-        return
-    try:
-        session = Session(proto.SerializeToString(), what="the quantized model")
-        if samples is not None:
-            session.run(samples[0])
-    except (ModelError, DataError) as error:
-        raise ExportError(f"{error}. Leave that layer in float: --float-layer NAME") from error
 
 
 def _kept_float(encodings: Encodings) -> list[str]:

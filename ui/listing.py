@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from core.words import plural
+from core.words import decibels, plural
 from ui.columns import cells, columns, cut, dims
 from ui.console import clean, number, size, table
 
@@ -15,11 +14,11 @@ WORST = 5  # layers that a comparison marks in each column
 LOSING = 8  # layers that saturate, shown at the most
 
 
-def shape(found: list[Any] | None) -> str:
-    """Dimensions as 1x3x224x224; `?` where unknown, and long names cut."""
+def shape(found: list[Any] | None, width: int) -> str:
+    """Dimensions as 1x3x224x224; `?` where unknown, and names cut to keep to `width` columns."""
     if found is None:
         return "unknown"
-    return clean(dims(found)) or "scalar"
+    return clean(dims(found, width)) or "scalar"
 
 
 def inspection(found: Figures) -> str:
@@ -32,7 +31,7 @@ def inspection(found: Figures) -> str:
     for kind in ("inputs", "outputs"):
         for info in found[kind]:
             room = width - len(f"  {kind[:-1]:<6}    {info['type']}  ")
-            size_ = cut(shape(info["shape"]), room // 2)
+            size_ = cut(shape(info["shape"], room // 2), room - 3)
             name = cut(clean(info["name"]), room - cells(size_))
             lines.append(f"  {kind[:-1]:<6}  {name}  {info['type']}  {size_}")
     ops = ", ".join(f"{cut(clean(op), width // 2)} {count}" for op, count in found["ops"].items())
@@ -50,13 +49,14 @@ def _layers(layers: list[Figures]) -> str:
         (
             layer["name"],
             "+".join(layer["ops"]) or layer["op"],
-            shape(layer["shape"]),
+            shape(layer["shape"], columns() // 3),
             f"{layer['parameters']:,}" if layer["parameters"] else "",
             "yes" if layer["quantizable"] else "float",
         )
         for layer in layers
     ]
-    return table(("layer", "ops", "output", "parameters", "quantizable"), rows, numeric=("parameters",))
+    heads = ("layer", "ops", "output", "parameters", "quantizable")
+    return table(heads, rows, numeric=("parameters",), whole=("output",))
 
 
 def _summary(found: Figures) -> str:
@@ -99,11 +99,12 @@ def quantization(result: Figures) -> str:
     ]
     if result["trials"]:
         best = next(trial for trial in result["trials"] if trial["taken"])
-        said = "no error" if best["sqnr_db"] == math.inf else number(best["sqnr_db"], 4, " dB")
-        lines.append(f"best of {len(result['trials'])} tried: {best['label']}, {said}")
+        lines.append(
+            f"best of {len(result['trials'])} tried: {best['label']}, {decibels(best['sqnr_db'], 2)}"
+        )
         refused = [t for t in result["trials"] if t["refused"] and t["sqnr_db"] > best["sqnr_db"]]
         for trial in refused:
-            figure = number(trial["sqnr_db"], 4, " dB")
+            figure = decibels(trial["sqnr_db"], 2)
             lines.append(f"not taken: {trial['label']}, {figure}, which {trial['refused']}")
     lines += [clean(sentence) for sentence in (*result["story"], *result["passes"])]
     if result["recipe"]:

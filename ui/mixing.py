@@ -13,6 +13,7 @@ from core.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
 from core.model import Model
 from core.recipe import Recipe
 from core.samples import Samples
+from core.sources.labels import all_ignored, label_shapes, may_be_labelled
 from core.targets import Precision, target
 from ui.console import BadInput, note, progress_bar
 from ui.options import pick, unused_labels
@@ -63,16 +64,21 @@ class Aim:
         """Make sure, before minutes are spent, that there is a top-1 where one is to be kept.
 
         Raises:
-            BadInput: No output holds class scores.
+            BadInput: No output holds class scores, or no label is a class.
         """
         if self.max_drop is None:
             return
         scores = float_reference(model, samples, count=1, layers=False).scores
         if scores is None:
+            by_labels = ""
+            if samples.labels is None and may_be_labelled(model):
+                by_labels = f"; where one does, labels tell: --labels PATH ({label_shapes(model)})"
             raise BadInput(
-                f"--max-drop limits points of top-1, but no output of {model.name} holds class scores; limit "
-                "the error of the outputs with --min-sqnr instead"
+                f"--max-drop limits points of top-1, but no output of '{model.name}' is known to hold class "
+                f"scores{by_labels}; or limit the error of the outputs with --min-sqnr instead"
             )
+        if scores.labels is not None and all_ignored(scores.labels):
+            raise BadInput("--max-drop: all labels are the ignore label, so there is no top-1 to keep")
         if scores.labels is None and samples.labels is not None:
             note(unused_labels(samples.labels, model))
 

@@ -14,13 +14,11 @@ from core.data import Samples, check_samples, open_samples, preprocessing, rando
 from core.errors import DataError, QuantScopeError, RecipeError
 from core.files import write_atomic
 from core.model import Model
-from core.placement import place
 from core.quant import ScaleRule
 from core.recipe import Choice, Recipe
 from core.sources.inputs import text
-from core.sources.labels import Labels, label_shapes
-from core.tails import named
-from core.targets import TARGETS, Granularity, Precision, target
+from core.sources.labels import Labels, all_ignored, label_shapes
+from core.targets import TARGETS, Granularity, Precision
 from core.thresholds import Method
 from core.weights import WeightMethod
 from ui.console import BadInput, note
@@ -107,7 +105,8 @@ class Feed:
         warnings = check_samples(samples, model)
         wrong = wrong_labels(samples.labels, model) if accuracy or self.labels is not None else ""
         if wrong:
-            raise DataError(f"{wrong}: give class indices, or leave the labels out")
+            where = "" if self.labels is None else f"{self.labels.name}: "
+            raise DataError(f"{where}{wrong}: give class indices, or leave the labels out")
         for warning in warnings:
             note(f"warning: {warning}")
         return samples
@@ -115,6 +114,8 @@ class Feed:
 
 def unused_labels(labels: Labels, model: Model) -> str:
     """A warning about labels that no output of the model is held against."""
+    if all_ignored(labels):
+        return "warning: the labels are not used: all of them are the ignore label"
     got = text(labels.shape)
     return f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}"
 
@@ -275,38 +276,6 @@ def check_percentile(value: float) -> None:
     """Raises `BadInput` unless `value` is a share in percent that a method can keep."""
     if not 50.0 <= value <= 100.0:  # also refuses NaN
         raise BadInput(f"--percentile is the share of values kept in percent, 50 to 100, not {value:g}")
-
-
-def warn_if_all_float(model: Model, recipe: Recipe, so: str) -> None:
-    """Say so where nothing of the model is quantized by the recipe, whatever the values are."""
-    if not quantizes(model, recipe):
-        note(f"warning: {all_float(model, recipe)}, so {so}")
-
-
-def quantizes(model: Model, recipe: Recipe) -> bool:
-    """Whether any layer runs in integers, as far as the choices of layers decide it."""
-    floats = {layer.name for layer in model.layers if recipe.choice(layer.name).precision is Precision.FLOAT}
-    return bool(place(model, target(recipe.target), floats).nodes)
-
-
-def all_float(model: Model, recipe: Recipe) -> str:
-    """Why no layer is quantized, where none is."""
-    if place(model, target(recipe.target)).nodes and any(
-        recipe.choice(layer.name).precision is Precision.FLOAT for layer in model.layers
-    ):
-        return f"the recipe leaves all layers of {model.name} in float"
-    return f"no layer of {model.name} can be quantized (quantscope inspect shows what it is made of)"
-
-
-def nothing_quantized(model: Model, asked_for: Recipe, found: Recipe) -> str:
-    """Why tuning left all layers in float, where it did."""
-    floats = [n.name for n in model.layers if asked_for.choice(n.name).precision is Precision.FLOAT]
-    could = place(model, target(found.target), floats).nodes
-    layers = [layer.name for layer in model.layers if could.intersection(layer.nodes)]
-    return (
-        f"nothing is quantized, and the result is the float model: in integers, {named(layers)} came less "
-        "close to it in every way that was tried. Quantize without --auto to have them in integers"
-    )
 
 
 def listed(names: Iterable[str]) -> str:

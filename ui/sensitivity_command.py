@@ -23,8 +23,9 @@ from core.runtime import thread_count
 from core.sensitivity import Kind, Run, Subject, stream
 from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
+from ui.checking import warn_if_all_float
 from ui.console import BadInput, clean, note, number, progress_bar, table
-from ui.options import Choices, Feed, warn_if_all_float
+from ui.options import Choices, Feed
 from ui.text import change, plural
 
 Figures = dict[str, Any]
@@ -58,13 +59,15 @@ def sensitivity(
     recipe, data = choices.build(original), feed.open(original)
     if data.synthetic:
         note("warning: ranked on random samples, the layers say nothing about real data")
-    warn_if_all_float(original, recipe, "there is nothing to rank")
+    warned = warn_if_all_float(original, recipe, "there is nothing to rank")
     most = rankable(len(data), 0)
     if samples > most:
         rest = "all there are" if most == len(data) else "the others judge remedies"
         note(f"note: samples that rank: {most}, {rest}")
     with progress_bar("calibrating", quiet) as progress:
         known = calibrate(original, data, progress=progress, threads=threads, cache=cache)
+        if not warned:
+            warn_if_all_float(original, recipe, "there is nothing to rank", known)
         ready = prepare(original, recipe, data, statistics=known, threads=threads, progress=progress)
         model, statistics = ready.model, ready.statistics
         found = resolve(recipe, statistics, model)
@@ -230,7 +233,11 @@ def listing(result: Figures) -> str:
     lines += [f"… and {more} more; --json lists all"] if more > 0 else []
     turn = result["first_bad"]
     said = (
-        f"{clean(turn['layer'])}: {clean(turn['sentence'])}" if turn else "none, the error builds up evenly"
+        f"{clean(turn['layer'])}: {clean(turn['sentence'])}"
+        if turn
+        else "none, the error builds up evenly"
+        if rows
+        else "none, nothing is quantized"
     )
     lines += ["", f"first layer that turns bad: {said}"]
     for layer in result["layers"]:

@@ -263,7 +263,7 @@ def compare(
         warnings=(
             *_warnings(outputs.outputs, shown),
             *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
-            *faults(outputs.outputs, lost),
+            *faults(outputs.outputs, lost, told=lambda one: one.options),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,

@@ -1,8 +1,11 @@
 """Outputs and channels that vary in the float model and are constant in the quantized one, and why."""
 
 import math
-from collections.abc import Iterable
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import numpy as np
 
 from core.evaluate.outputs import OutputError
 from core.evaluate.view import QdqView
@@ -11,6 +14,7 @@ from core.tails import named, tail
 
 LOW_DB = 3.0  # an output with less is half noise
 FINER = 257.0  # steps of 16 bits in one of 8
+DENORMAL = 256.0 * float(np.finfo(np.float32).tiny)  # values up to it have a denormal scale in 8 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +49,24 @@ class Lost:
         said += " after quantization"
         if self.layer is None or self.step is None:
             return said
+        if self.too_small:
+            return (
+                f"{said}: {they} {self.reach:.3g}, and the values of '{self.layer}' are so small that their "
+                "scale would be denormal"
+            )
         return (
             f"{said}: {they} {self.reach:.3g}, and the integers of '{self.layer}', which hold larger values, "
             f"have steps of {self.step:.3g}"
         )
 
     @property
+    def too_small(self) -> bool:
+        """Whether no scale that is a normal float32 is fine enough: it is 1 then (`encoding_from_range`)."""
+        return self.step == 1.0 and self.reach < DENORMAL
+
+    @property
     def advice(self) -> str:
-        """The same, and what to do."""
+        """The same, and what to do, where each layer has a precision of its own to choose."""
         if not self.spared:
             return self.sentence
         enough = self.step is not None and self.step < FINER * self.reach / 4.0
@@ -60,16 +74,29 @@ class Lost:
             f"{self.sentence}. Leave {named(self.spared)} in float{', or give it 16 bits' if enough else ''}"
         )
 
+    @property
+    def options(self) -> str:
+        """The same, and what to do, for the command line, where one layer can only be left in float."""
+        if not self.spared:
+            return self.sentence
+        flags = " ".join(f"--float-layer {shlex.quote(name)}" for name in self.spared)
+        return f"{self.sentence}. Leave {named(self.spared)} in float: {flags}"
 
-def faults(outputs: Iterable[OutputError], lost: Iterable[Lost], *, advise: bool = True) -> tuple[str, ...]:
+
+def faults(
+    outputs: Iterable[OutputError],
+    lost: Iterable[Lost],
+    *,
+    told: Callable[[Lost], str] = lambda one: one.advice,
+) -> tuple[str, ...]:
     """A sentence for each output with lost channels, with less than `LOW_DB`, or that is not finite.
 
     Args:
         outputs: Compared by channel.
         lost: From `lost_outputs`.
-        advise: Whether to say what to do, which nobody has measured.
+        told: Its sentence, with the advice or without.
     """
-    said = {found.output: found.advice if advise else found.sentence for found in lost}
+    said = {found.output: told(found) for found in lost}
     for found in outputs:
         noise = found.noise
         if found.name in said or noise is None or noise < 10.0 ** (-LOW_DB / 10.0):

@@ -115,7 +115,7 @@ def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | No
         if scores is not None:
             classes = scores.shape[1]
             if labels is not None:
-                _check(labels, samples.rows, classes, name)
+                _check(labels, samples.rows, classes)
             return ScoresSpec(output=name, classes=classes, labels=labels)
     deep = [name for name, value in arrays.items() if value.ndim == 3]
     given = list(samples[0].values()) if deep and len(samples) else []
@@ -137,12 +137,12 @@ def _of_positions(outputs: Mapping[str, npt.NDArray[Any]], labels: Labels, rows:
     chosen = scoring(classes, int(labels.max(initial=0)))
     if chosen is None:
         return None
-    _check(labels, rows, classes[chosen], chosen)
+    _check(labels, rows, classes[chosen])
     return ScoresSpec(output=chosen, classes=classes[chosen], labels=labels, axis=axes[chosen])
 
 
-def _check(labels: Labels, rows: int, classes: int, output: str) -> None:
-    check_labels(labels, classes, output)
+def _check(labels: Labels, rows: int, classes: int) -> None:
+    check_labels(labels, classes)
     if len(labels) != rows:
         raise DataError(
             f"there are {plural(len(labels), 'label')} for {plural(rows, 'sample')}: give one each"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from core import metrics
 from core.errors import DataError
 from core.evaluate.positions import Overlap, mean_iou
-from core.sources.labels import IGNORED
+from core.sources.labels import IGNORED, out_of_range
 
 Counts = npt.NDArray[np.int64]
 
@@ -48,18 +48,16 @@ def scores_tokens(output: npt.NDArray[Any], inputs: Iterable[npt.NDArray[Any]]) 
     return any(v.dtype.kind in "iu" and v.shape == output.shape[:2] for v in inputs)
 
 
-def check_labels(labels: npt.NDArray[np.int64], classes: int, output: str) -> None:
+def check_labels(labels: npt.NDArray[np.int64], classes: int) -> None:
     """Make sure that labels are class indices.
 
     Raises:
         DataError: Some are negative, or larger than the last class.
     """
     known = labels[labels != IGNORED]
-    if known.size and not 0 <= int(known.min()) <= int(known.max()) < classes:
-        raise DataError(
-            f"labels run from {known.min()} to {known.max()}, but output '{output}' has {classes} classes "
-            f"(0 to {classes - 1}). Give class indices, or leave the labels out."
-        )
+    wrong = out_of_range(int(known.min()), int(known.max()), classes) if known.size else ""
+    if wrong:
+        raise DataError(f"{wrong}: give class indices, or leave the labels out")
 
 
 def count_rows(

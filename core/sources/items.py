@@ -26,6 +26,11 @@ def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[st
         DataError: It is something else; the message says what it is, and what it must be.
     """
     own = None
+    if _is_more(item):
+        raise DataError(
+            f"{label}: samples() yields {len(item)} things where a dict, an array, or a pair of one and its "
+            f"label is wanted, not {described(item)}; the model takes {wanted(inputs)}"
+        )
     if isinstance(item, tuple | list) and len(item) == 2 and _is_pair(item, inputs):
         item, own = item
     if not isinstance(item, Mapping) and len(inputs) == 1 and not _is_text(item) and item is not None:
@@ -49,6 +54,19 @@ def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[st
         own = next((item[key] for key in LABEL_KEYS if key in item and key not in names), None)
     arrays = {info.name: _numbers(item[info.name], info, label) for info in inputs}
     return {name: ArrayRows(array=array) for name, array in arrays.items()}, own
+
+
+def unused_keys(item: Any, inputs: Sequence[Input], label: str) -> list[str]:
+    """A note where an item, or the first of a pair, has keys that are neither inputs nor labels."""
+    if isinstance(item, tuple | list) and len(item) == 2:
+        item = item[0]
+    if not isinstance(item, Mapping):
+        return []
+    known = {*LABEL_KEYS, *(info.name for info in inputs)}
+    others = [f"'{_name(key)}'" for key in item if key not in known]
+    more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+    shown = ", ".join(others[:MOST_NAMES]) + more
+    return [f"{label}: {shown} {'is' if len(others) == 1 else 'are'} no input; not used"] if others else []
 
 
 def item_labels(own: Any, rows: int, label: str) -> RawLabels:
@@ -118,6 +136,17 @@ def described(value: Any) -> str:
         shown = repr(value)
         return f"{kind} {shown if len(shown) <= 24 else shown[:23] + '…'}"
     return kind
+
+
+def _is_more(item: Any) -> bool:
+    """Whether several different things are given: a sample, its label, and what else a loader has of it."""
+    if not isinstance(item, tuple | list) or len(item) < 3:
+        return False
+    first, *others = item
+    if isinstance(first, Mapping):
+        return True
+    axes = len(getattr(first, "shape", None) or ())
+    return axes > 0 and any(_rank(part) < axes or _is_text(part) for part in others)
 
 
 def _is_pair(item: Sequence[Any], inputs: Sequence[Input]) -> bool:

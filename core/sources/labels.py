@@ -146,8 +146,20 @@ def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return whole
 
 
+def may_be_labelled(model: Model) -> bool:
+    """Whether labels of any shape fit an output of the model."""
+    return bool(_label_shapes(model))
+
+
 def label_shapes(model: Model) -> str:
     """The shapes of labels that the model's outputs take, in words."""
+    shapes = _label_shapes(model)
+    if not shapes:
+        return "the model has no output of class scores"
+    return f"the model takes {' or '.join(shapes[:3])}"
+
+
+def _label_shapes(model: Model) -> list[str]:
     shapes = []
     for info in model.outputs:
         dims = info.shape
@@ -157,9 +169,7 @@ def label_shapes(model: Model) -> str:
         positions = () if dims[2:] == (1,) * (len(dims) - 2) else dims[1:-1] if len(dims) == 3 else dims[2:]
         each = "position" if positions else "sample"
         shapes.append(f"one class a {each}, {text(('N', *positions))}, for '{info.name}' {text(dims)}")
-    if not shapes:
-        return "the model has no output of class scores"
-    return f"the model takes {' or '.join(shapes[:3])}"
+    return shapes
 
 
 def wrong_labels(labels: Labels | None, model: Model) -> str:
@@ -168,10 +178,22 @@ def wrong_labels(labels: Labels | None, model: Model) -> str:
     if classes is None or labels is None:
         return ""
     low, high = _ends(labels)
-    if low < 0 or high >= classes:
-        also = "" if labels.ndim == 1 else " (where one of these is no class, name it as the ignore label)"
-        return f"labels go from {low} to {high}, but the model has classes 0 to {classes - 1}{also}"
-    return ""
+    return out_of_range(low, high, classes)
+
+
+def out_of_range(low: int, high: int, classes: int) -> str:
+    """What is wrong with labels from `low` to `high`; "" if nothing is."""
+    if low >= 0 and high < classes:
+        return ""
+    return (
+        f"labels go from {low} to {high}, but the model has classes 0 to {classes - 1} (where one of these "
+        "is no class, name it with --ignore-label)"
+    )
+
+
+def all_ignored(labels: Labels) -> bool:
+    """Whether there are labels, and none of them is a class."""
+    return labels.size > 0 and bool(np.all(labels == IGNORED))
 
 
 def _classes(labels: Labels | None, model: Model) -> int | None:
@@ -233,7 +255,28 @@ def _positions(
     out = values.astype(kind)
     if void is not None:
         out[void] = IGNORED
-    return out, said
+    turned = _turned(out, model)
+    return out, [*said, f"{label}: {turned}"] if turned else said
+
+
+def _turned(labels: Labels, model: Model) -> str:
+    """A note where labels of sequences fit only with more classes than positions, on the axis before them.
+
+    They may be of other positions then: (N, 5) for scores (N, 7, 5) of 7 tokens.
+    """
+    positions = labels.shape[1:]
+    dense = _dense(model, positions)
+    name = scoring(dense, _ends(labels)[1])
+    shape = next((info.shape for info in model.outputs if info.name == name), None)
+    if len(positions) != 1 or shape is None or class_axis(shape, positions) != 1:
+        return ""
+    classes = shape[1]
+    if not isinstance(classes, int) or classes <= positions[0]:
+        return ""
+    return (
+        f"axis 1 of '{name}' {text(shape)} is read as {classes:,} classes, since the labels "
+        f"{text(labels.shape)} are of {positions[0]:,} positions"
+    )
 
 
 def _is_void(values: npt.NDArray[Any], model: Model) -> bool:

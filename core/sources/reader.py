@@ -18,7 +18,7 @@ from core.samples import Feed, Loads, Sample, group, sample_digest
 from core.sources.arrayfiles import Found
 from core.sources.feeds import Batch, array_feed, open_batch
 from core.sources.inputs import Input, model_inputs, text
-from core.sources.items import described, item_arrays, item_labels, to_array, wanted
+from core.sources.items import described, item_arrays, item_labels, to_array, unused_keys, wanted
 from core.sources.labels import RawLabels, joined, read_labels
 from core.words import plural
 
@@ -92,6 +92,7 @@ class ReaderFeed:
             label = f"{self.path.name}, item {number}"
             arrays, own = item_arrays(item, self.inputs, label)
             batch, said = open_batch(arrays, self.inputs, label)
+            said += unused_keys(item, self.inputs, label)
             yield batch, None if own is None else item_labels(own, batch.fit.count, label), said
             number += 1
 
