@@ -142,14 +142,12 @@ def _takes_part(node: ir.Node) -> bool:
         return bool(node.attributes.get_int("keepdims", 1)) and len(_variable(node)) == 1
     if node.op_type not in _POINTWISE or any(v is None for v in node.inputs[:1]):
         return False
-    constants = [v for v in node.inputs if v is not None and v.const_value is not None]
-    return all(_keeps_shape(c, v) for c in constants for v in _variable(node))
+    constants = [v.const_value for v in node.inputs if v is not None and v.const_value is not None]
+    return all(keeps_shape(c.shape.numpy(), v) for c in constants for v in _variable(node))
 
 
-def _keeps_shape(constant: ir.Value, x: ir.Value) -> bool:
-    """Whether broadcasting a constant against x cannot make x larger."""
-    assert constant.const_value is not None
-    shape = constant.const_value.shape.numpy()
+def keeps_shape(shape: Sequence[int], x: ir.Value) -> bool:
+    """Whether broadcasting a constant of this shape against x gives x's shape, as far as that is known."""
     if x.shape is None or not shape:
         return not shape
     dims = list(x.shape)[max(0, len(x.shape) - len(shape)) :]

@@ -15,7 +15,7 @@ from core.qdq import quantize_model
 from core.recipe import Recipe, resolve
 from core.samples import Samples
 from core.statistics import Statistics
-from core.tune import HELD_OUT, closeness, without_inserted
+from core.tune import closeness, split_samples, without_inserted
 from core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out
@@ -105,11 +105,10 @@ class JudgedPasses:
 
 def hold_out(samples: Samples) -> Split:
     """A third of the samples for judging, in whatever order they come; all for both where they are few."""
-    order = samples.by_content()
-    if len(order) < FEWEST:
+    fitting, judging = split_samples(samples, fewest=FEWEST)
+    if judging is None:
         return Split(fitting=samples, judging=samples, unseen=False)
-    held = min(HELD_OUT, len(order) // 3)
-    return Split(fitting=samples.select(order[:-held]), judging=samples.select(order[-held:]), unseen=True)
+    return Split(fitting=fitting, judging=judging, unseen=True)
 
 
 def judged_easyquant(

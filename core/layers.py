@@ -110,7 +110,7 @@ def _input_layer(value: ir.Value, taken: set[ir.Node]) -> Layer | None:
     """An input; of another type than float32, the result of the Cast that reads it is what gets quantized."""
     output, nodes, ops = value, [], ["Input"]
     if not _is_float32(value):
-        cast = _only_consumer(value)
+        cast = only_consumer(value)
         if cast is None or cast.op_type != "Cast" or not _is_float32(cast.outputs[0]):
             return None
         taken.add(cast)
@@ -132,14 +132,14 @@ def _compute_layer(main: ir.Node, taken: set[ir.Node]) -> Layer:
     nodes = [main]
     bias = _bias(main)
     if main.domain in STANDARD_DOMAINS:
-        add = _only_consumer(main.outputs[0]) if main.op_type in _ABSORB_BIAS and bias is None else None
+        add = only_consumer(main.outputs[0]) if main.op_type in _ABSORB_BIAS and bias is None else None
         if add is not None and add.op_type == "Add":
             constant = next((v for v in add.inputs if v is not None and v.const_value is not None), None)
             if constant is not None and _is_per_channel(constant, main):
                 nodes.append(add)
                 bias = constant
         if main.op_type in _ABSORB_ACTIVATION:
-            activation = _only_consumer(nodes[-1].outputs[0])
+            activation = only_consumer(nodes[-1].outputs[0])
             if activation is not None and _is_fused_activation(activation):
                 nodes.append(activation)
     taken.update(nodes)
@@ -187,7 +187,7 @@ def _compound_layer(compound: Compound, taken: set[ir.Node]) -> Layer:
     )
 
 
-def _only_consumer(value: ir.Value) -> ir.Node | None:
+def only_consumer(value: ir.Value) -> ir.Node | None:
     """The one node that reads a tensor once, in the same graph, where nothing else sees the tensor."""
     uses = list(value.uses())
     if len(uses) != 1 or value.is_graph_output():

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from core.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
 from core.encodings import has_8_bits, whole_steps
+from core.loading.editing import unique_name
 from core.model import Model
 from core.placement import REMOVABLE, WeightPlacement
 from core.quant import Encoding, quantize
@@ -330,16 +331,6 @@ class _Builder:
     def _free(self, wanted: str, otherwise: str) -> str:
         """`wanted`, unless another node has stored its own version of that initializer already."""
         return wanted if f"{wanted}_quantized" not in self.graph.initializers else otherwise
-
-
-def unique_name(name: str, taken: set[str]) -> str:
-    """The name, or with a number behind it where the model has used it for something else; taken from now."""
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    taken.add(candidate)
-    return candidate
 
 
 def dequantizer(value: ir.Value | None) -> ir.Node | None:

@@ -218,6 +218,9 @@ def raised_scale(scale: FloatArray, rule: ScaleRule) -> npt.NDArray[np.float32]:
     return ruled_scale(scale, rule if rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP)
 
 
+_FAR_FROM_INFINITE = float(np.finfo(np.float32).max) / 2**17  # times all steps of 16 bits
+
+
 def with_finite_ends(encoding: Encoding, rule: ScaleRule) -> Encoding:
     """The encoding, its scale a little smaller where an outermost integer would be infinite in float32.
 
@@ -227,6 +230,8 @@ def with_finite_ends(encoding: Encoding, rule: ScaleRule) -> Encoding:
         encoding: Of a range.
         rule: That its scale obeys, and shall obey still.
     """
+    if float(encoding.scale.max(initial=0.0)) < _FAR_FROM_INFINITE:
+        return encoding
     zero = encoding.zero_point
     steps = np.maximum(encoding.qmax - zero, zero - encoding.qmin).astype(np.float32)
     most = np.finfo(np.float32).max / np.maximum(steps, 1)

@@ -158,13 +158,15 @@ def tried_defaults(
     )
 
 
-def split_samples(samples: Samples, most: int = HELD_OUT) -> tuple[Samples, Samples | None]:
+def split_samples(
+    samples: Samples, most: int = HELD_OUT, fewest: int = FEWEST
+) -> tuple[Samples, Samples | None]:
     """Samples to choose on, in the order of their content, and others to judge by; None if they are few.
 
-    A third is held out, but no more than `most`.
+    A third is held out, but no more than `most`; none of less than `fewest`.
     """
     order = samples.by_content()
-    if len(order) < FEWEST:
+    if len(order) < fewest:
         return samples.select(order), None
     held = min(most, len(order) // 3)
     return samples.select(order[:-held]), samples.select(order[-held:])

@@ -11,11 +11,10 @@ import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
 from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
+from core.loading.linear import LINEAR, WITH_BIAS
 
 CUT = ".cut"  # ends the names of tensors that a limit of ours made
 _SMALLEST_SLOPE = 1e-6  # of a HardSigmoid that is spelled out
-
-_LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm"})  # with a bias that takes a shift
 
 
 def simplify_activations(model: ir.Model) -> None:
@@ -148,7 +147,7 @@ class _Rules(Editor):
             limits = None if clip is None else _limits(clip)
             if clip is None or limits is None or limits[0] != 0.0:
                 continue
-            add, maker = maker_of(clip.inputs[0], "Add"), maker_of(x, *_LINEAR, "MatMul")
+            add, maker = maker_of(clip.inputs[0], "Add"), maker_of(x, *LINEAR)
             if x is None or add is None or maker is None or x not in add.inputs:
                 continue
             shift = _number(add.inputs[1 - add.inputs.index(x)])
@@ -200,7 +199,7 @@ class _Rules(Editor):
         if node.op_type != "HardSigmoid":
             return
         x = node.inputs[0]
-        maker = maker_of(x, *_LINEAR)
+        maker = maker_of(x, *WITH_BIAS)
         if x is None or maker is None or not is_read_once(x):
             return
         if maker.inputs[1] is None or maker.inputs[1].const_value is None:

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.layers import STANDARD_DOMAINS
-from core.loading.editing import Editor, float_tensor
+from core.compound import keeps_shape
+from core.layers import STANDARD_DOMAINS, only_consumer
+from core.loading.editing import Editor, set_constant
 from core.loading.linear import Linear, along, constant_of, linear
 
 Float64 = npt.NDArray[np.float64]
@@ -87,7 +88,7 @@ def _step(node: ir.Node | None) -> _Step | None:
     x, c, from_constant = node.inputs[0], constant_of(node.inputs[1]), False
     if c is None:
         x, c, from_constant = node.inputs[1], constant_of(node.inputs[0]), True
-    if c is None or x is None or x.const_value is not None or not _keeps_shape(c, x):
+    if c is None or x is None or x.const_value is not None or not keeps_shape(c.shape, x):
         return None
     if node.op_type == "Mul":
         return _Step(node=node, x=x, scale=c, shift=_ZERO)
@@ -121,30 +122,12 @@ def _rank(value: ir.Value | None) -> int | None:
     return None if value is None or value.shape is None else len(value.shape)
 
 
-def _keeps_shape(constant: Float64, x: ir.Value) -> bool:
-    """Whether broadcasting the constant against x gives x's shape, as far as that is known."""
-    if x.shape is None:
-        return constant.ndim == 0
-    if constant.ndim > len(x.shape):
-        return False
-    dims = list(x.shape)[len(x.shape) - constant.ndim :]
-    return all(size in (1, dim) for size, dim in zip(constant.shape, dims, strict=True))
-
-
-def _reader(value: ir.Value) -> ir.Node | None:
-    """The only node that reads a value, once, in the same graph, where nothing else sees it."""
-    uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output() or uses[0].node.graph is not value.graph:
-        return None
-    return uses[0].node
-
-
 def _continues(node: ir.Node) -> bool:
     """Whether a chain that began earlier goes through this node."""
     step = _step(node)
     if step is None or step.x.producer() is None:
         return False
-    return _reader(step.x) is node and _step(step.x.producer()) is not None
+    return only_consumer(step.x) is node and _step(step.x.producer()) is not None
 
 
 def _chain(node: ir.Node) -> list[_Step]:
@@ -153,7 +136,7 @@ def _chain(node: ir.Node) -> list[_Step]:
     after: ir.Node | None = node
     while (step := _step(after)) is not None:
         chain.append(step)
-        after = _reader(step.node.outputs[0])
+        after = only_consumer(step.node.outputs[0])
     return chain
 
 
@@ -199,7 +182,7 @@ class _Folder(Editor):
     def _into_maker(self, x: ir.Value, chain: list[_Step]) -> tuple[bool, list[_Step]]:
         """Fold the longest possible beginning of a chain into the node that makes x; what is left."""
         maker = linear(x.producer())
-        if maker is None or _reader(x) is None:
+        if maker is None or only_consumer(x) is None:
             return False, chain
         axis, channels = maker.channel_axis, maker.out_channels
         for count in range(len(chain), 0, -1):
@@ -291,8 +274,7 @@ class _Folder(Editor):
         """Give one operand of one node another value; other readers of the old one keep it."""
         old = node.inputs[index]
         if old is not None and len(old.uses()) == 1 and not old.is_graph_output():
-            old.const_value = float_tensor(array, old.name)
-            old.shape = ir.Shape(array.shape)
+            set_constant(old, array)
             return
         name = str(old.name) if old is not None else f"{node.name}.bias"
         node.replace_input_with(index, self.constant(name, array))

@@ -18,9 +18,7 @@ class Editor:
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
-        self._taken: set[str | None] = {v.name for n in graph.all_nodes() for v in n.outputs}
-        self._taken |= {n.name for n in graph.all_nodes()} | set(graph.initializers)
-        self._taken |= {v.name for v in graph.inputs}
+        self._taken = names_in_use(graph) | {str(n.name) for n in graph.all_nodes()}
 
     def holds(self, node: ir.Node) -> bool:
         """Whether a node is (still) one of the graph's, and of the standard's operators."""
@@ -28,21 +26,11 @@ class Editor:
 
     def free(self, name: str) -> str:
         """The name, or with a number behind it where the graph uses it; taken from now on."""
-        free, number = name, 2
-        while free in self._taken:
-            free, number = f"{name}_{number}", number + 1
-        self._taken.add(free)
-        return free
+        return unique_name(name, self._taken)
 
     def constant(self, name: str, array: npt.ArrayLike) -> ir.Value:
         """A new float32 initializer."""
-        name = self.free(name)
-        tensor = float_tensor(array, name)
-        value = ir.Value(
-            name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=tensor.shape, const_value=tensor
-        )
-        self.graph.initializers[name] = value
-        return value
+        return add_initializer(self.graph, self.free(name), array)
 
     def node(
         self, op: str, inputs: Sequence[ir.Value | None], like: ir.Value, name: str
@@ -87,10 +75,35 @@ class Editor:
         old.replace_all_uses_with(new)
 
 
-def float_tensor(array: npt.ArrayLike, name: str | None) -> ir.Tensor[npt.NDArray[np.float32]]:
-    """In float32; a number keeps its rank of 0."""
+def unique_name(name: str, taken: set[str]) -> str:
+    """The name, or with a number behind it where the model has used it for something else; taken from now."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def names_in_use(graph: ir.Graph) -> set[str]:
+    """Of all tensors of a graph and of the graphs inside it."""
+    names = {str(v.name) for n in graph.all_nodes() for v in n.outputs}
+    return names | {str(v.name) for v in graph.inputs} | set(graph.initializers)
+
+
+def add_initializer(graph: ir.Graph, name: str, array: npt.ArrayLike) -> ir.Value:
+    """A new float32 initializer of a name that is free."""
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
+    set_constant(value, array)
+    graph.initializers[name] = value
+    return value
+
+
+def set_constant(value: ir.Value, array: npt.ArrayLike) -> None:
+    """Give an initializer another value, and perhaps another shape; a number keeps its rank of 0."""
     values = np.asarray(array, np.float32)
-    return ir.Tensor(np.ascontiguousarray(values).reshape(values.shape), name=name)
+    value.const_value = ir.Tensor(np.ascontiguousarray(values).reshape(values.shape), name=value.name)
+    value.shape = ir.Shape(values.shape)
 
 
 def fits_rank(constant: ir.Value, x: ir.Value) -> bool:

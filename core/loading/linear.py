@@ -10,7 +10,8 @@ from core.layers import STANDARD_DOMAINS
 
 Float64 = npt.NDArray[np.float64]
 
-_LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+WITH_BIAS = LINEAR - {"MatMul"}
 _COPIED = 1 << 16  # elements; larger weights that several nodes read are not copied for one of them
 
 
@@ -117,7 +118,7 @@ class Linear:
 
 def linear(node: ir.Node | None) -> Linear | None:
     """The node with its weights, where these and the bias are constants that may change."""
-    if node is None or node.domain not in STANDARD_DOMAINS or node.op_type not in _LINEAR:
+    if node is None or node.domain not in STANDARD_DOMAINS or node.op_type not in LINEAR:
         return None
     operand = 0 if node.op_type == "MatMul" and constant_of(node.inputs[0]) is not None else 1
     weight, given = node.inputs[operand], node.inputs[2] if len(node.inputs) > 2 else None

@@ -14,10 +14,10 @@ import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
 from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
+from core.loading.linear import LINEAR
 
 MOVED = ".moved"  # ends the names of tensors that were made before values are moved
 _MOVES = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
-_LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SCALES = frozenset({"Mul", "Add", "Sub", "Div"})
 _LIMITS = frozenset({"Relu", "Clip"})
 
@@ -142,7 +142,7 @@ def _comes_from_weights(value: ir.Value) -> bool:
         if len(variable) != 1:
             return False
         maker = variable[0].producer()
-    if maker is None or maker.op_type not in _LINEAR or maker.domain not in STANDARD_DOMAINS:
+    if maker is None or maker.op_type not in LINEAR or maker.domain not in STANDARD_DOMAINS:
         return False
     return any(v is not None and v.const_value is not None for v in maker.inputs[:2])
 

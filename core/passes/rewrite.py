@@ -8,6 +8,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from core.layers import build_layers, float_tensors
+from core.loading.editing import add_initializer, names_in_use, set_constant, unique_name
 from core.loading.graphhash import graph_hash
 from core.model import Model
 from core.passes.picking import pick
@@ -37,22 +38,9 @@ def with_constants(model: Model, arrays: Mapping[str, Float32]) -> Model:
     return rebuilt(model, graph)
 
 
-def set_constant(value: ir.Value, array: Float32) -> None:
-    """Give an initializer another value, and perhaps another shape."""
-    value.const_value = ir.Tensor(np.ascontiguousarray(array, np.float32), name=value.name)
-    value.shape = ir.Shape(array.shape)
-
-
 def add_constant(graph: ir.Graph, name: str, array: Float32) -> ir.Value:
     """A new initializer, called `name` unless that is taken."""
-    taken = {v.name for node in graph for v in node.outputs} | {v.name for v in graph.inputs}
-    free, number = name, 0
-    while free in graph.initializers or free in taken:
-        free, number = f"{name}_{number}", number + 1
-    value = ir.Value(name=free, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(array.shape))
-    value.const_value = ir.Tensor(np.ascontiguousarray(array, np.float32), name=free)
-    graph.initializers[free] = value
-    return value
+    return add_initializer(graph, unique_name(name, names_in_use(graph)), array)
 
 
 def set_bias(graph: ir.Graph, node: ir.Node, array: Float32) -> None:

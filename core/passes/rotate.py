@@ -8,10 +8,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from core.calibrate import data_rows
+from core.loading.editing import set_constant
 from core.model import Model
 from core.passes.linear import linear
 from core.passes.picking import Picked, pick
-from core.passes.rewrite import Difference, add_constant, difference, rebuilt, set_constant
+from core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from core.passes.streams import Stream, find_streams
 from core.progress import ProgressFn
 from core.runtime import parallel_map, thread_count

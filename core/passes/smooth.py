@@ -8,13 +8,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from core.errors import RecipeError
+from core.loading.editing import set_constant
 from core.model import Model
 from core.passes.channels import Channels
 from core.passes.equalize import clip_bounds, placement_of, rescaled
 from core.passes.following import find_channels
 from core.passes.linear import Linear, linear
 from core.passes.observe import Observed, observe
-from core.passes.rewrite import Difference, add_constant, difference, rebuilt, set_constant
+from core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from core.placement import Placement
 from core.progress import ProgressFn
 from core.recipe import Recipe

@@ -16,9 +16,10 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
+from core.loading.editing import unique_name
 from core.model import Model
 from core.optimized import reads
-from core.qdq import dequantizer, quantize_ir, unique_name
+from core.qdq import dequantizer, quantize_ir
 from core.quant import INT8, Encoding, dequantize
 from core.recipe import Encodings
 from core.runtime import Session
