@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from core.loading.editing import number_of
 from core.model import Model
 from core.targets import Role, Target, target
 
@@ -85,6 +86,11 @@ def place(
     )
 
 
+def shared_roots(model: Model, target_: Target) -> Mapping[str, str]:
+    """`Placement.sources` where nothing is left in float; found once a model and target."""
+    return model.memo.get(("shared roots", target_.name), lambda: place(model, target_).sources)
+
+
 @dataclass(slots=True)
 class _Walk:
     """State of the pass: what has been marked so far."""
@@ -100,12 +106,17 @@ class _Walk:
     nodes: set[str] = field(default_factory=set)
     inside: set[str] = field(default_factory=set)  # between a quantized node and its fused activation
     layer_of_node: dict[str, str] = field(init=False)
-    spelled_out: set[str] = field(init=False)  # nodes of compounds that compute in float
+    spelled_out: set[str] = field(default_factory=set)  # nodes of compounds that compute in float
+    ends: list[ir.Node] = field(default_factory=list)  # their last nodes
 
     def __post_init__(self) -> None:
-        nodes = {str(node.name): node for node in self.model.ir.graph}
         compounds = [layer for layer in self.model.layers if layer.compound]
-        self.spelled_out = {n for c in compounds for n in self._in_float([nodes[n] for n in c.nodes])}
+        nodes = {str(node.name): node for node in self.model.ir.graph} if compounds else {}
+        for layer in compounds:
+            own = [nodes[name] for name in layer.nodes]
+            if in_float := self._in_float(own):
+                self.spelled_out |= in_float
+                self.ends.append(own[-1])
         self.layer_of_node = {node: layer.name for layer in self.model.layers for node in layer.nodes}
 
     def _in_float(self, nodes: Sequence[ir.Node]) -> set[str]:
@@ -129,11 +140,14 @@ class _Walk:
     def zero_point_shifts(self) -> dict[str, float]:
         """Quantized tensors that are an integer kernel's result plus a number, for integer readers alone."""
         found = {}
-        for node in self.model.ir.graph:
+        for node in self.ends:
             value = node.outputs[0]
-            if node.name not in self.spelled_out or node.op_type != "Add" or value.name not in self.tensors:
+            if node.op_type != "Add" or value.name not in self.tensors:
                 continue
-            number, product = _number_and_variable(node)
+            product, constant = node.inputs
+            if number_of(constant) is None:
+                product, constant = constant, product
+            number = number_of(constant)
             maker = None if product is None else product.producer()
             if number is None or product is None or maker is None or maker.name not in self.spelled_out:
                 continue
@@ -299,17 +313,6 @@ def _select(walk: _Walk, node: ir.Node, layer: str) -> bool:
         return False
     walk.mark(node.outputs[0], layer)
     return True
-
-
-def _number_and_variable(node: ir.Node) -> tuple[float | None, ir.Value | None]:
-    """The constant operand, if it is one number, and the other one."""
-    number, variable = None, None
-    for value in node.inputs:
-        if value is None or value.const_value is None:
-            variable = value
-        elif value.const_value.size == 1:
-            number = float(value.const_value.numpy().item())
-    return number, variable
 
 
 def _is_affine(node: ir.Node) -> bool:

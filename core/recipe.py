@@ -20,7 +20,7 @@ from core.errors import DataError, RecipeError
 from core.histogram import Histogram, histogram_of
 from core.model import Model
 from core.passes.table import PassChoice, pass_choices
-from core.placement import Placement, WeightPlacement, not_finite, place
+from core.placement import Placement, WeightPlacement, not_finite, place, shared_roots
 from core.quant import (
     Encoding,
     QuantSpec,
@@ -170,7 +170,7 @@ def resolve(
     everything = place(model, target(recipe.target), float_layers)
     kept_float = not_finite(model, everything)
     kept_float |= _unrepresentable(recipe, statistics, model, everything, kept_float)
-    placement = place(model, target(recipe.target), float_layers, kept_float)
+    placement = place(model, target(recipe.target), float_layers, kept_float) if kept_float else everything
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():
         work.activation(tensor, placement.tensors[tensor])
@@ -210,12 +210,12 @@ def _unrepresentable(
         everything: The placement where no tensor is kept in float, only layers are.
         kept_float: Tensors that are kept already.
     """
-    scores = score_tensors(model.ir.graph)
+    scores = model.memo.get("score tensors", lambda: score_tensors(model.ir.graph))
     floats = {layer for layer in model.layer_names if recipe.choice(layer).precision is Precision.FLOAT}
     found: dict[str, str] = {}
     placement = everything
     # Statistics hold tensors that have parameters of their own where nothing is left in float.
-    sources = place(model, everything.target).sources
+    sources = shared_roots(model, everything.target)
     while True:
         more = {}
         for tensor in placement.own():
@@ -380,7 +380,7 @@ class _Resolver:
 
     def _shared_root(self, tensor: str) -> str:
         """The tensor whose values contain this one's where nothing is left in float."""
-        return place(self.model, self.placement.target).sources.get(tensor, tensor)
+        return shared_roots(self.model, self.placement.target).get(tensor, tensor)
 
     def _array(self, initializer: str) -> Float32:
         value = self.model.ir.graph.initializers[initializer].const_value

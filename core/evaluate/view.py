@@ -16,9 +16,8 @@ from onnx import numpy_helper
 
 from core.errors import ModelError
 from core.evaluate.qlinear import float_name, has_integer_operators, output_scales
-from core.loading.activations import CUT
+from core.loading.editing import is_made_by_loading
 from core.loading.modelfile import read_model_file
-from core.loading.moves import MOVED
 from core.model import Model, TensorInfo
 from core.quant import TYPES, Encoding, QuantType
 from core.sources.inputs import text
@@ -240,7 +239,7 @@ def _integers(
     made = {name for node in graph.node for name in node.output}
     for layer in model.layers:  # a Relu or Clip that was left to the operator's own clipping
         last = layer.inner[-1] if layer.inner else ""
-        ours = layer.output.endswith((CUT, MOVED))
+        ours = is_made_by_loading(layer.output)
         if last in found and layer.output not in found and layer.output not in made and not ours:
             found[layer.output] = found[last]
     return found
@@ -255,7 +254,7 @@ def _adopt_removed_activations(
     """
     present = set(names.values())
     for layer in model.layers:
-        if layer.output in present or not layer.inner or layer.output.endswith((CUT, MOVED)):
+        if layer.output in present or not layer.inner or is_made_by_loading(layer.output):
             continue
         last = layer.inner[-1]
         if last in quantizers:

@@ -10,10 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
-from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
+from core.loading.editing import CUT, Editor, fits_rank, is_read_once, maker_of, number_of
 from core.loading.linear import LINEAR, WITH_BIAS
 
-CUT = ".cut"  # ends the names of tensors that a limit of ours made
 _SMALLEST_SLOPE = 1e-6  # of a HardSigmoid that is spelled out
 
 
@@ -53,14 +52,6 @@ def _is_float32(node: ir.Node) -> bool:
     return len(node.outputs) == 1 and bool(node.outputs[0].dtype == ir.DataType.FLOAT)
 
 
-def _number(value: ir.Value | None) -> float | None:
-    """A constant of one number."""
-    if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
-        return None
-    array = value.const_value.numpy()
-    return float(array.reshape(())) if array.size == 1 and np.isfinite(array).all() else None
-
-
 def _variable(node: ir.Node) -> ir.Value | None:
     """The one operand that is no constant."""
     found = [v for v in node.inputs if v is not None and v.const_value is None]
@@ -75,14 +66,14 @@ def _limits(node: ir.Node) -> tuple[float, float] | None:
         return 0.0, np.inf
     if node.op_type in ("Min", "Max") and len(node.inputs) == 2:
         constants = [v for v in node.inputs if v is not None and v.const_value is not None]
-        number = _number(constants[0]) if len(constants) == 1 else None
+        number = number_of(constants[0]) if len(constants) == 1 else None
         if number is None or len(constants[0].const_value.shape) > 0:  # type: ignore[union-attr]
             return None
         return (number, np.inf) if node.op_type == "Max" else (-np.inf, number)
     if node.op_type != "Clip":
         return None
     given = [*node.inputs[1:3], None, None][:2]
-    low, high = (None if v is None else _number(v) for v in given)
+    low, high = (None if v is None else number_of(v) for v in given)
     if any(v is not None and n is None for v, n in zip(given, (low, high), strict=True)):
         return None
     return -np.inf if low is None else low, np.inf if high is None else high
@@ -110,7 +101,7 @@ class _Rules(Editor):
             if x is None or scaled is None or maker is None or x not in maker.inputs:
                 continue
             factor = maker.inputs[1 - maker.inputs.index(x)]
-            alpha = _number(factor)
+            alpha = number_of(factor)
             if factor is None or alpha is None or not fits_rank(factor, x):
                 continue
             if 0 < alpha < 1 and is_read_once(scaled):
@@ -150,7 +141,7 @@ class _Rules(Editor):
             add, maker = maker_of(clip.inputs[0], "Add"), maker_of(x, *LINEAR)
             if x is None or add is None or maker is None or x not in add.inputs:
                 continue
-            shift = _number(add.inputs[1 - add.inputs.index(x)])
+            shift = number_of(add.inputs[1 - add.inputs.index(x)])
             if shift is None or shift < 0 or not is_read_once(add.outputs[0]):
                 continue
             if set(x.consumers()) != {node, add} or x.is_graph_output():
@@ -218,9 +209,9 @@ class _Rules(Editor):
             maker, other = maker_of(operand, "Mul", "Div"), node.inputs[1 - i]
             if operand is None or maker is None or other is None or other.const_value is not None:
                 continue
-            which = 1 if _number(maker.inputs[1]) is not None else 0
+            which = 1 if number_of(maker.inputs[1]) is not None else 0
             constant, u = maker.inputs[which], maker.inputs[1 - which]
-            factor = _number(constant)
+            factor = number_of(constant)
             if constant is None or factor is None or u is None or u.const_value is not None:
                 continue
             if not is_read_once(operand) or not _same_shape(u, node.outputs[0]) or not fits_rank(constant, u):
@@ -257,7 +248,7 @@ class _Rules(Editor):
         if node.op_type != "Add":
             return
         for clipped, c in (node.inputs, node.inputs[::-1]):
-            maker, shift = maker_of(clipped, "Relu", "Clip"), _number(c)
+            maker, shift = maker_of(clipped, "Relu", "Clip"), number_of(c)
             bounds = None if maker is None else _limits(maker)
             if clipped is None or maker is None or bounds is None or shift is None:
                 continue

@@ -8,6 +8,9 @@ import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
 
+CUT = ".cut"  # ends the names of tensors that a limit of ours made
+MOVED = ".moved"  # ends the names of tensors that are made before values are moved
+
 
 class Editor:
     """Changes the main graph of a model in place.
@@ -104,6 +107,19 @@ def set_constant(value: ir.Value, array: npt.ArrayLike) -> None:
     values = np.asarray(array, np.float32)
     value.const_value = ir.Tensor(np.ascontiguousarray(values).reshape(values.shape), name=value.name)
     value.shape = ir.Shape(values.shape)
+
+
+def is_made_by_loading(tensor: str) -> bool:
+    """Whether loading put in the Relu or Clip that makes a tensor, so that other files do not have it."""
+    return tensor.endswith((CUT, MOVED))
+
+
+def number_of(value: ir.Value | None) -> float | None:
+    """A finite float32 constant of one number."""
+    if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
+        return None
+    array = value.const_value.numpy()
+    return float(array.reshape(())) if array.size == 1 and np.isfinite(array).all() else None
 
 
 def fits_rank(constant: ir.Value, x: ir.Value) -> bool:

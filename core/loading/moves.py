@@ -13,10 +13,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from core.layers import STANDARD_DOMAINS
-from core.loading.editing import Editor, fits_rank, is_read_once, maker_of
+from core.loading.editing import MOVED, Editor, fits_rank, is_read_once, maker_of
 from core.loading.linear import LINEAR
 
-MOVED = ".moved"  # ends the names of tensors that were made before values are moved
 _MOVES = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 _SCALES = frozenset({"Mul", "Add", "Sub", "Div"})
 _LIMITS = frozenset({"Relu", "Clip"})
