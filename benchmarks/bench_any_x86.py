@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks.quality.judge import latencies_ms, logits, sqnr_db
 from benchmarks.quality.networks import Network, networks
-from core.autotune import tune
-from core.data import open_samples
+from core.data.opening import open_samples
 from core.export.onnx_file import write_onnx
-from core.machine import integer_sums
-from core.model import load_model
+from core.model.model import load_model
 from core.pipeline import quantize
-from core.recipe import Recipe
-from core.targets import TARGETS
+from core.recipe.recipe import Recipe
+from core.runtime.machine import integer_sums
+from core.targets.target import TARGETS
+from core.tuning.autotune import tune
 
 HEAD = (
     "| network | recipe | target | exact: dB | top-1 % | default session: dB | top-1 % | same bits | ms | s |"

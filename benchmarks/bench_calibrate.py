@@ -31,12 +31,12 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from core.calibrate import calibrate
-from core.data import Samples, open_samples
-from core.model import Model, load_model
-from core.runtime import open_session, session_options
-from core.statistics import Statistics
-from core.targets import TARGETS, Precision
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import Samples, open_samples
+from core.model.model import Model, load_model
+from core.runtime.sessions import open_session, session_options
+from core.targets.target import TARGETS, Precision
 from core.thresholds import SEARCHES, curves, search
 
 IMAGES = {"mobilenet_v2": 64, "resnet50": 32}

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.judge import session, sqnr_db
-from core.data import open_samples
+from core.data.opening import open_samples
 from core.export.onnx_file import write_onnx
-from core.model import load_model
+from core.model.model import load_model
 from core.pipeline import quantize
-from core.recipe import Recipe
+from core.recipe.recipe import Recipe
 from core.thresholds import Method
 from sample_data import SAMPLES
 

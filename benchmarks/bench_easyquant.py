@@ -9,14 +9,14 @@ import argparse
 import sys
 import time
 
-from core.calibrate import calibrate
-from core.data import Samples, open_samples
-from core.easyquant import easyquant
+from core.calibration.calibrate import calibrate
+from core.data.opening import Samples, open_samples
 from core.evaluate import compare
-from core.model import Model, load_model
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
 from core.thresholds import Method
+from core.tuning.easyquant import easyquant
 from sample_data import SAMPLES
 
 METHODS = (Method.MINMAX, Method.MSE, Method.KL_V2)

@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.histogram import BINS_PER_SIDE, Accumulator, histogram_of
+from core.calibration.histogram import BINS_PER_SIDE, Accumulator, histogram_of
 from core.quant import INT8, INT16, UINT8, QuantSpec
 from core.thresholds import SEARCHES, Method, curves, errors_at, search
 

@@ -17,15 +17,15 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from core.calibrate import calibrate
-from core.data import Samples, random_samples
+from core.calibration.calibrate import calibrate
+from core.data.opening import Samples, random_samples
 from core.evaluate import tensor_error
 from core.evaluate.layers import NO_FUSION
 from core.evaluate.sums import ErrorTotal, error_sums
-from core.model import Model, load_model
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.runtime import open_session, session_options
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.runtime.sessions import open_session, session_options
 from core.sensitivity import Kind, Run, plan, stream
 from core.sensitivity.quantizers import Quantizers, restricted
 from core.sensitivity.ranking import Metric, figure, ranking

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.distributions import DISTRIBUTIONS, draw
-from core.histogram import Histogram, histogram_of
+from core.calibration.histogram import Histogram, histogram_of
+from core.playground.distributions import DISTRIBUTIONS, draw
 from core.quant import (
     INT4,
     INT8,

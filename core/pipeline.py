@@ -7,17 +7,17 @@ from pathlib import Path
 
 import onnx
 
-from core.calibrate import calibrate
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.samples import Samples
 from core.memo import Memo
-from core.model import Model
+from core.model.model import Model
 from core.passes.apply import PassRecord, change_encodings, change_model
 from core.passes.bias_correction import with_bias_shifts
-from core.passes.table import PASSES
 from core.progress import ProgressFn
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.samples import Samples
-from core.statistics import Statistics
+from core.quantize.qdq import quantize_model
+from core.recipe.passes import PASSES
+from core.recipe.recipe import Encodings, Recipe, resolve
 
 _KEPT = 4  # changed models kept for each model, since editing a recipe seldom touches its passes
 

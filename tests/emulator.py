@@ -19,7 +19,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
-from core import machine, runtime
+from core.runtime import machine, sessions
 from tests.sessions import options
 from tests.sessions import session as open_session
 
@@ -226,14 +226,14 @@ def processor(*, saturating: bool) -> Iterator[None]:
 
     def opened(model: Any, settings: ort.SessionOptions, **extra: Any) -> Any:
         try:
-            exact = settings.get_session_config_entry(runtime.EXACT) == "1"
+            exact = settings.get_session_config_entry(sessions.EXACT) == "1"
         except RuntimeError:  # no such entry
             exact = False
         return made(model, settings, **extra) if exact else EmulatedSession(model, saturating=saturating)
 
-    made = runtime.open_session
+    made = sessions.open_session
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "open_session", opened)
+        patch.setattr(sessions, "open_session", opened)
         patch.setattr(machine, "open_session", opened)
         machine.integer_sums.cache_clear()
         yield

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx import numpy_helper
 
 from core.quant import ScaleRule
-from core.recipe import Recipe
-from core.saturation import LIMIT, worst_sum
-from core.targets import Precision, target
+from core.quantize.saturation import LIMIT, worst_sum
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision, target
 
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 Array = np.ndarray

@@ -14,9 +14,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
-from core.project import Project, Source
-from core.recipe import Recipe
+from core.project import project as projects
+from core.project.project import Project, Source
+from core.recipe.recipe import Recipe
 from tests.graphs import model, node, randn, value
 from ui import jobs, opening, state
 

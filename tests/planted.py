@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core.causes import Cause, Reason, diagnose
-from core.model import Model, load_model
-from core.recipe import Encodings, Recipe, resolve
+from core.calibration.statistics import Statistics
+from core.model.model import Model, load_model
+from core.recipe.recipe import Encodings, Recipe, resolve
 from core.sensitivity import Kind, Subject, stream
 from core.sensitivity.ranking import Metric, figure
-from core.statistics import Statistics
-from core.targets import Granularity
+from core.targets.target import Granularity
+from core.tuning.causes import Cause, Reason, diagnose
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import Sample, statistics_of

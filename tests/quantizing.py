@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from core.histogram import Accumulator
-from core.model import Model, load_model
-from core.placement import activation_tensors
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.statistics import Statistics
+from core.calibration.histogram import Accumulator
+from core.calibration.statistics import Statistics
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.targets.placement import activation_tensors
 from core.thresholds import Method
 from tests.networks import NETWORKS
 from tests.sessions import options

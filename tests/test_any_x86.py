@@ -9,20 +9,20 @@ import numpy as np
 import onnx
 import pytest
 
-from core import machine
-from core.autotune import tune
-from core.data import open_samples, random_samples
-from core.easyquant import easyquant
+from core.data.opening import open_samples, random_samples
+from core.data.samples import Samples
+from core.evaluate.correspondence import read_quantized
 from core.evaluate.saturating import may_saturate
-from core.evaluate.view import read_quantized
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.pipeline import quantize
 from core.quant import ScaleRule
-from core.recipe import Recipe, resolve
-from core.samples import Samples
-from core.targets import ANY_X86, ONNXRUNTIME_CPU, SEVEN_BITS, U8U8, Granularity, Precision
+from core.recipe.recipe import Recipe, resolve
+from core.runtime import machine
+from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, SEVEN_BITS, U8U8, Granularity, Precision
 from core.thresholds import Method
-from core.weights import WeightMethod
+from core.thresholds.weights import WeightMethod
+from core.tuning.autotune import tune
+from core.tuning.easyquant import easyquant
 from sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
 from tests.evaluating import list_samples

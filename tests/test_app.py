@@ -12,11 +12,11 @@ import streamlit as st
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
 from core.evaluate import Accuracy
-from core.project import Source
-from core.recipe import Recipe, resolve
-from core.targets import Precision
+from core.project import project as projects
+from core.project.project import Source
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Precision
 from core.thresholds import Method
 from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until
 from ui import opening

@@ -7,19 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from core.autotune import Step, Tuned, _Search, tune
-from core.calibrate import calibrate
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.data.opening import open_samples
 from core.evaluate import float_reference, preview
-from core.model import load_model
+from core.model.model import load_model
 from core.passes import PASSES
 from core.pipeline import quantize
 from core.progress import Cancelled, Progress
-from core.recipe import Choice, Recipe
-from core.targets import Precision
+from core.recipe.recipe import Choice, Recipe
+from core.targets.target import Precision
 from core.thresholds import Method
-from core.tune import MeasuredDefault, Trial, split_samples, tried_fixes
-from core.verdicts import Verdict
+from core.tuning.autotune import Step, Tuned, _Search, tune
+from core.tuning.story import Verdict
+from core.tuning.trials import MeasuredDefault, Trial, split_samples, tried_fixes
 from sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import feeds

@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from core.evaluate.correspondence import read_quantized, view
 from core.evaluate.layers import NO_FUSION, LayerError, layer_errors
-from core.evaluate.view import read_quantized, view
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.pipeline import Quantized, quantize
-from core.qdq import QUANTIZED, quantize_model
 from core.quant import Range
-from core.recipe import resolve
+from core.quantize.qdq import QUANTIZED, quantize_model
+from core.recipe.recipe import resolve
 from core.sensitivity.quantizers import Quantizers, restricted
-from core.targets import Precision
+from core.targets.target import Precision
 from core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import Net

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.model import load_model
+from core.model.model import load_model
 from tests.test_app import network
 from ui.blame import explained
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core.bysample import BySample, Recorder, joined, top_two
-from core.calibrate import calibrate
-from core.data import random_samples
-from core.histogram import Accumulator, histogram_of
+from core.calibration.by_sample import BySample, Recorder, joined, top_two
+from core.calibration.calibrate import calibrate
+from core.calibration.histogram import Accumulator, histogram_of
+from core.calibration.statistics import Statistics
+from core.data.opening import random_samples
 from core.quant import QuantSpec, Range, encoding_from_range, quantize
-from core.recipe import Recipe, resolve
-from core.statistics import Statistics
+from core.recipe.recipe import Recipe, resolve
 from core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
 from core.thresholds.moving_average import running_averages
 from tests.quantizing import network

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from core.evaluate import FloatReference
-from core.model import Model
+from core.model.model import Model
 from core.progress import Progress, ProgressFn
-from core.recipe import Encodings, Recipe
+from core.recipe.recipe import Encodings, Recipe
 from core.thresholds import Method
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture

@@ -6,21 +6,21 @@ import numpy as np
 import onnx
 import pytest
 
-from core.causes import Reason, causes
-from core.causes.tensors import typical_range
-from core.causes.trials import bench, split_parts, tried
-from core.evidence import gather
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.pipeline import finish
 from core.quant import Range
-from core.recipe import Recipe, resolve
-from core.remedies import output_forecast
+from core.recipe.recipe import Recipe, resolve
 from core.sensitivity import Kind, stream
+from core.sensitivity.channel_errors import gather
 from core.sensitivity.quantizers import by_layer
 from core.sensitivity.ranking import ranking
-from core.targets import Granularity, Precision
+from core.targets.target import Granularity, Precision
 from core.thresholds import Method
-from core.weights import WeightMethod
+from core.thresholds.weights import WeightMethod
+from core.tuning.causes import Reason, causes
+from core.tuning.causes.tensors import typical_range
+from core.tuning.causes.trials import bench, split_parts, tried
+from core.tuning.remedies import output_forecast
 from tests.heads import HEADS, samples_for
 from tests.networks import NETWORKS, Net, feeds
 from tests.planted import Planted, network

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import INT8, QuantSpec
-from core.recipe import Choice
+from core.recipe.recipe import Choice
 from core.thresholds import Family, Method, fits
 from tests.tensors import degenerate, family
 from ui.components.payload import BINS, payload

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from core.sources.inputs import text as shape_text
+from core.data.sources.inputs import text as shape_text
 from tests.interfaces import save
 from tests.networks import Net
 from tests.support import Run

@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from core.encodings import whole_steps, with_whole_steps
 from core.errors import RecipeError
 from core.evaluate.compare import compare
-from core.model import Model, load_model
-from core.placement import place
-from core.qdq import quantize_model
+from core.model.model import Model, load_model
 from core.quant import INT8, UINT8, UINT16, Encoding
-from core.recipe import Choice, Recipe, resolve
-from core.targets import Precision, target
+from core.quantize.encodings import whole_steps, with_whole_steps
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Choice, Recipe, resolve
+from core.targets.placement import place
+from core.targets.target import Precision, target
 from tests.evaluating import list_samples, static_quantized
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of

@@ -11,16 +11,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
-from core.calibrate import calibrate
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.calibration.raw_values import chosen_samples, raw_values
+from core.data.opening import open_samples
 from core.errors import ModelError
-from core.model import load_model
-from core.playground import histogram_of
+from core.model.model import load_model
+from core.playground.lessons import histogram_of
 from core.progress import Cancelled, Progress
+from core.project import project as projects
 from core.quant import INT8, UINT8, QuantSpec, Range
-from core.rawvalues import chosen_samples, raw_values
-from core.recipe import Choice, Recipe
+from core.recipe.recipe import Choice, Recipe
 from core.thresholds import Method, errors_at
 from core.thresholds.grids import compare_grids
 from core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold

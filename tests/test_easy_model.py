@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.easyquant import Tuned
 from core.evaluate import compare
 from core.quant import Range
-from core.recipe import Recipe, resolve
+from core.recipe.recipe import Recipe, resolve
+from core.tuning.easyquant import Tuned
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
 from ui import cached, easymodel, opening

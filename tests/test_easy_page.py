@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.outputcurve import OutputCurve
+from core.evaluate.output_curve import OutputCurve
 from core.quant import Range
 from tests.pages import go, healthy, recipe, shown, start, until
 from tests.pages import home as home  # a fixture

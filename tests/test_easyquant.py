@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from core import metrics
-from core.calibrate import calibrate
-from core.data import random_samples
-from core.easyquant import FACTORS, SAMPLES, LayerTuning, Tuned, best_factors, easyquant
+from core.calibration.calibrate import calibrate
+from core.data.opening import random_samples
+from core.data.samples import Samples
+from core.data.selection import pick
 from core.errors import DataError, RecipeError
-from core.layeroutput import cosines, reader_of, round_rows, sample_rows
-from core.model import Model, load_model
-from core.outputcurve import layer_output_curve, tensor_output_curve
-from core.passes.picking import pick
+from core.evaluate.layer_output import cosines, reader_of, round_rows, sample_rows
+from core.evaluate.output_curve import layer_output_curve, tensor_output_curve
+from core.model.model import Model, load_model
 from core.progress import Cancelled, Progress
-from core.qdq import quantize_model
 from core.quant import (
     INT8,
     UINT8,
@@ -34,10 +33,11 @@ from core.quant import (
     fake_quantize,
     kept_range,
 )
-from core.recipe import Encodings, Recipe, resolve
-from core.samples import Samples
-from core.targets import Granularity, Precision
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.targets.target import Granularity, Precision
 from core.thresholds import Method
+from core.tuning.easyquant import FACTORS, SAMPLES, LayerTuning, Tuned, best_factors, easyquant
 from tests.networks import Net, embedding
 from tests.quantizing import network, run
 from tests.sessions import options

@@ -9,12 +9,12 @@ import onnx
 import pytest
 
 from core.evaluate import LayerError, layer_errors, read_quantized
-from core.evidence import gather
-from core.model import load_model
-from core.qdq import quantize_model
+from core.model.model import load_model
 from core.quant import Range
-from core.recipe import Recipe, resolve
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
 from core.sensitivity import Kind, stream
+from core.sensitivity.channel_errors import gather
 from core.sensitivity.prior import prior
 from core.sensitivity.quantizers import by_layer
 from core.sensitivity.ranking import ranking, stands_out

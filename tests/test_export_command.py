@@ -22,9 +22,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from core import pipeline
-from core.project import Project
-from core.recipe import Recipe, resolve
-from core.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
+from core.data.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
+from core.project.project import Project
+from core.recipe.recipe import Recipe, resolve
 from core.thresholds import Method
 from tests.pages import go, home, recipe, start, until
 from tests.pages import opened as opened_in

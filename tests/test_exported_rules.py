@@ -8,21 +8,21 @@ from functools import cache
 import numpy as np
 import pytest
 
-from core.autotune import tune
-from core.calibrate import calibrate
-from core.data import open_samples, random_samples
-from core.easyquant import easyquant
-from core.model import Model, load_model
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import open_samples, random_samples
+from core.data.samples import Samples
+from core.model.model import Model, load_model
 from core.passes.bias_correction import correct_biases, with_bias_shifts
-from core.passes.table import PASSES
 from core.pipeline import quantize
-from core.qdq import quantize_model
 from core.quant import ScaleRule
-from core.recipe import Recipe, resolve
-from core.samples import Samples
-from core.statistics import Statistics
-from core.targets import TARGETS, Granularity, Precision
-from core.weights import WeightMethod
+from core.quantize.qdq import quantize_model
+from core.recipe.passes import PASSES
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import TARGETS, Granularity, Precision
+from core.thresholds.weights import WeightMethod
+from core.tuning.autotune import tune
+from core.tuning.easyquant import easyquant
 from sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.exported import check_rules

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.model import load_model
-from core.recipe import Recipe, resolve
-from core.targets import Precision
+from core.model.model import load_model
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Precision
 from tests.networks import feeds, masked_attention
 from tests.quantizing import network, statistics_of
 from ui.exporting import stays_float

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.histogram import Accumulator, Histogram
-from core.layers import Layer
+from core.calibration.histogram import Accumulator, Histogram
+from core.model.layers import Layer
 from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range
-from core.recipe import DEFAULT, Choice
+from core.recipe.recipe import DEFAULT, Choice
 from core.thresholds import Method, errors_at, search
-from core.tune import Trial
+from core.tuning.trials import Trial
 from ui.components.payload import payload
 from ui.figures import graph
 from ui.figures.errors import error_figure

@@ -9,13 +9,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.data import open_samples
-from core.model import load_model
+from core.data.opening import open_samples
+from core.model.model import load_model
 from core.passes import PASSES
 from core.pipeline import quantize
 from core.quant import Range
-from core.recipe import Recipe
-from core.targets import Precision
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
 from tests.pages import go, healthy, home, opened, recipe, start, until

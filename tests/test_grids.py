@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import UINT8, QuantSpec, QuantType, Range, encoding_from_range
 from core.thresholds import Method, search
 from core.thresholds.grids import Grid, codebook_mse, compare_grids, linear_codebook, log2_codebook

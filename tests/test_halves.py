@@ -9,15 +9,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core.calibrate import calibrate
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.data.opening import open_samples
 from core.evaluate import float_reference, preview
+from core.evaluate.partly_quantized import activations_only, weights_only
 from core.evaluate.reference import FloatReference
-from core.halves import activations_only, weights_only
-from core.model import Model, load_model
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.targets import Granularity
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.targets.target import Granularity
 from sample_data import SAMPLES
 
 

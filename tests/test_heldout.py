@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core import heldout
-from core.calibrate import calibrate
-from core.data import open_samples, random_samples
-from core.easyquant import Tuned, easyquant
-from core.heldout import Closeness, hold_out, judged_easyquant, judged_passes
-from core.layeroutput import tensor_values
-from core.model import Model, load_model
-from core.passes.picking import pick
+from core.calibration.calibrate import calibrate
+from core.data.opening import open_samples, random_samples
+from core.data.selection import pick
+from core.evaluate.layer_output import tensor_values
+from core.model.model import Model, load_model
 from core.quant import Range, fake_quantize
-from core.recipe import Recipe, resolve
+from core.recipe.recipe import Recipe, resolve
+from core.tuning import held_out
+from core.tuning.easyquant import Tuned, easyquant
+from core.tuning.held_out import Closeness, hold_out, judged_easyquant, judged_passes
 from core.words import decibels
 from tests.networks import NETWORKS, Net
 from tests.quantizing import network
@@ -95,7 +95,7 @@ def test_the_network_never_loses_by_what_is_kept(name: str) -> None:
 def test_scales_that_ruin_the_network_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = squaring()
     samples = random_samples(model, 12)
-    monkeypatch.setattr(heldout, "easyquant", lambda *_, **__: ruined(model))
+    monkeypatch.setattr(held_out, "easyquant", lambda *_, **__: ruined(model))
     judged = judged_easyquant(model, Recipe(), calibrate(model, samples, cache=False), samples)
     assert judged.recipe == Recipe()
     assert judged.after.loses_to(judged.before)
@@ -109,7 +109,7 @@ def test_a_good_half_is_kept_without_the_bad_one(monkeypatch: pytest.MonkeyPatch
     def half_good(*args: Any, **more: Any) -> Tuned:
         return replace(easyquant(*args, **more, effort=2e8), ranges=ruined(model).ranges)
 
-    monkeypatch.setattr(heldout, "easyquant", half_good)
+    monkeypatch.setattr(held_out, "easyquant", half_good)
     judged = judged_easyquant(model, Recipe(), calibrate(model, samples, cache=False), samples)
     assert judged.kept == "the weights' scales"
     assert model.inputs[0].name not in judged.recipe.layers
@@ -131,13 +131,13 @@ def test_a_range_that_others_read_too_loses_nothing_of_its_own() -> None:
 
 def judged_as(monkeypatch: pytest.MonkeyPatch, figures: dict[frozenset[str], float]) -> None:
     """Let networks with these passes have these figures, in dB."""
-    monkeypatch.setattr(heldout, "quantize", lambda _model, recipe, *_, **__: SimpleNamespace(proto=recipe))
+    monkeypatch.setattr(held_out, "quantize", lambda _model, recipe, *_, **__: SimpleNamespace(proto=recipe))
 
     def measured(_reference: object, recipe: Recipe, _threads: object) -> Closeness:
         found = figures[frozenset(choice.name for choice in recipe.passes)]
         return Closeness(mean_db=found, overall_db=found)
 
-    monkeypatch.setattr(heldout, "_measured", measured)
+    monkeypatch.setattr(held_out, "_measured", measured)
 
 
 def test_passes_that_lose_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_the_command_writes_the_same_file_where_easyquant_gains_nothing(
     words = ["quantize", path, "--data", tmp_path / "data.npz", "--method", "minmax"]
     plain, moved = tmp_path / "plain.onnx", tmp_path / "moved.onnx"
     assert quantscope(*words, "-o", plain).code == 0
-    monkeypatch.setattr(heldout, "easyquant", lambda *_, **__: ruined(model))
+    monkeypatch.setattr(held_out, "easyquant", lambda *_, **__: ruined(model))
     done = quantscope(*words, "--easyquant", "-o", moved)
     assert done.code == 0, done.err
     assert "no gain, so nothing is changed" in done.out

@@ -13,7 +13,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
 from core.evaluate import compare, float_reference, preview
 from core.evaluate.compare import NOT_ALONE
 from core.evaluate.qlinear import output_scales
-from core.model import Model
+from core.model.model import Model
 from tests.evaluating import Sample, case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS
 from tests.sessions import options

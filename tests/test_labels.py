@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from core.data import Samples, open_samples
+from core.data.opening import Samples, open_samples
+from core.data.sources.labels import IGNORED, fit_labels, scoring, wrong_labels
 from core.errors import DataError
 from core.evaluate import compare
 from core.evaluate.positions import count_positions, mean_iou
 from core.evaluate.scores import accuracy
-from core.model import Model, load_model
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.sources.labels import IGNORED, fit_labels, scoring, wrong_labels
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
 from tests.graphs import model, node, randn, value
 from tests.interfaces import save
 from tests.networks import Net

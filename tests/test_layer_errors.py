@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
 
 from core.evaluate import LayerError, compare, layer_errors, read_quantized, tensor_error
+from core.evaluate.correspondence import encoding_of, expose, view
 from core.evaluate.isolated import isolated_model
 from core.evaluate.layers import probes
 from core.evaluate.sums import TensorError
-from core.evaluate.view import encoding_of, expose, view
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.quant import Encoding, dequantize, fake_quantize
 from tests.evaluating import Sample, case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS, Net

@@ -7,17 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from core.calibrate import calibrate
-from core.closeness import closeness
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.data.opening import open_samples
+from core.data.samples import Samples
 from core.evaluate import float_reference, preview
-from core.model import Model, load_model
-from core.qdq import quantize_model
-from core.recipe import Choice, Recipe, resolve
-from core.samples import Samples
+from core.evaluate.closeness import closeness
+from core.model.model import Model, load_model
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Choice, Recipe, resolve
 from core.thresholds import Method
-from core.tune import MeasuredDefault, Trial, measured_default, tried_defaults
-from core.unseen import MARGIN_DB, least_gain, why_refused
+from core.tuning.trials import MeasuredDefault, Trial, measured_default, tried_defaults
+from core.tuning.unseen_samples import MARGIN_DB, least_gain, why_refused
 from sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS

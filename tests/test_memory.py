@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 
 from core import pipeline
-from core.calibrate import calibrate
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import open_samples
+from core.data.samples import Samples
 from core.evaluate import float_reference, preview
 from core.memo import Memo
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.passes.apply import PassRecord
-from core.passes.table import PASSES
 from core.pipeline import prepare, quantize
-from core.placement import not_finite, place
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.samples import Samples
-from core.statistics import Statistics
-from core.targets import target
+from core.quantize.qdq import quantize_model
+from core.recipe.passes import PASSES
+from core.recipe.recipe import Recipe, resolve
+from core.targets.placement import not_finite, place
+from core.targets.target import target
 from tests.networks import NETWORKS, feeds
 
 MODELS = 20

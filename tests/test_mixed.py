@@ -10,21 +10,21 @@ import numpy as np
 import onnx
 import pytest
 
-from core.calibrate import calibrate
-from core.data import Samples, open_samples
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import Samples, open_samples
 from core.errors import RecipeError
 from core.evaluate import FloatReference, float_reference, preview
-from core.mixed import Cost, Front, mixed_precision
-from core.mixed.costs import CostModel
-from core.mixed.knapsack import additive_front
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.pipeline import Quantized, quantize
-from core.placement import place
 from core.progress import Cancelled, Progress
-from core.recipe import Recipe
-from core.statistics import Statistics
-from core.targets import Precision, target
-from core.tune import closeness, split_samples
+from core.recipe.recipe import Recipe
+from core.targets.placement import place
+from core.targets.target import Precision, target
+from core.tuning.mixed import Cost, Front, mixed_precision
+from core.tuning.mixed.costs import CostModel
+from core.tuning.mixed.knapsack import additive_front
+from core.tuning.trials import closeness, split_samples
 from sample_data import SAMPLES
 from tests.networks import Net
 

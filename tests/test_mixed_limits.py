@@ -8,14 +8,14 @@ from pathlib import Path
 import onnx
 import pytest
 
-from core.autotune import Tuned
-from core.data import Samples
+from core.data.opening import Samples
 from core.errors import RecipeError
-from core.mixed import Cost, Front, Point
-from core.model import Model
-from core.recipe import Recipe
-from core.targets import Precision
+from core.model.model import Model
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision
 from core.thresholds import Method
+from core.tuning.autotune import Tuned
+from core.tuning.mixed import Cost, Front, Point
 from sample_data import SAMPLES
 from tests.networks import Net
 from tests.support import Run

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.mixed import Cost, Front, Point
-from core.recipe import Recipe
-from core.targets import Precision
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision
 from core.thresholds import Method
+from core.tuning.mixed import Cost, Front, Point
 from tests.pages import Tab, healthy, home, opened, recipe, start, until
 from ui import mixedruns, opening, state
 from ui.figures.mixed import front_figure

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from core.errors import ModelError
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,
@@ -278,7 +278,8 @@ def test_hash_is_of_the_content_and_the_same_elsewhere(tmp_path: Path) -> None:
     onnx.save(proto, path)
     loaded = load_model(path)
     assert load_model(proto.SerializeToString()).hash == loaded.hash
-    code = "import sys, core.model; m = core.model.load_model(sys.argv[1]); print(m.hash, m.source_hash)"
+    code = "import sys; from core.model.model import load_model as read; m = read(sys.argv[1])"
+    code += "; print(m.hash, m.source_hash)"
     for _ in range(2):
         run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
         assert run.stdout.split() == [loaded.hash, loaded.source_hash]

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from core.errors import ExportError, ModelError
-from core.loading import cleaning
-from core.model import Model, load_model
+from core.model.loading import cleaning
+from core.model.model import Model, load_model
 from tests.graphs import HALF, assert_same_function, model, node, randn, random_feeds, session, value
 
 

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto
 
 from core.errors import ModelError
-from core.loading.modelfile import read_model_file
-from core.model import load_model
+from core.model.loading.modelfile import read_model_file
+from core.model.model import load_model
 from tests.graphs import assert_same_function, model, node, randn, value
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from core.errors import ModelError
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,

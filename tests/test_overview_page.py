@@ -10,10 +10,10 @@ import pytest
 from onnx import helper
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
-from core.project import Source
-from core.recipe import Recipe
-from core.targets import Precision
+from core.project import project as projects
+from core.project.project import Source
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision
 from core.thresholds import Method
 from tests.graphs import model, value
 from tests.heads import HEADS, samples_for

@@ -10,15 +10,15 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from core.data import open_samples
-from core.model import Model, load_model
+from core.data.opening import open_samples
+from core.data.samples import Samples
+from core.model.model import Model, load_model
 from core.passes.bias_correction import correct_biases, with_bias_shifts
 from core.passes.segments import Pieces
-from core.qdq import quantize_ir, quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.samples import Samples
-from core.targets import Granularity
-from core.weights import WeightMethod
+from core.quantize.qdq import quantize_ir, quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.targets.target import Granularity
+from core.thresholds.weights import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.sessions import options

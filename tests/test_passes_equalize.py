@@ -10,19 +10,19 @@ import numpy as np
 import onnx
 import pytest
 
-from core.data import open_samples
-from core.loading.graphhash import graph_hash
-from core.model import Model, load_model
+from core.data.opening import open_samples
+from core.model.loading.graphhash import graph_hash
+from core.model.model import Model, load_model
 from core.passes.absorb import absorb_biases
 from core.passes.equalize import clip_bounds, equalize, rescaled
 from core.passes.following import find_channels
 from core.passes.gains import noise_gains
 from core.passes.noise import noise_model
 from core.passes.observe import Observed, observe
-from core.placement import place
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.targets import Granularity, target
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
+from core.targets.placement import place
+from core.targets.target import Granularity, target
 from sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
+from core.data.samples import Samples
 from core.errors import RecipeError
 from core.passes import PASSES, PassChoice, pass_choices
 from core.pipeline import prepare, quantize
 from core.progress import Cancelled, Progress
-from core.recipe import Recipe, resolve
-from core.samples import Samples
-from core.targets import Granularity
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Granularity
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import network, run, sqnr
 from tests.test_passes_bias_correction import samples_of

@@ -10,14 +10,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from core.data import open_samples
-from core.loading.graphhash import graph_hash
-from core.model import Model, load_model
+from core.data.opening import open_samples
+from core.model.loading.graphhash import graph_hash
+from core.model.model import Model, load_model
 from core.passes.rewrite import rebuilt
 from core.passes.rotate import _aligned, _basis, _main_direction, _turn, rotate
 from core.passes.streams import find_streams
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
 from sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.model import load_model
+from core.model.model import load_model
 from core.passes.gptq import Grid, damped, round_weights, row_errors
 from core.passes.patches import product
 from core.passes.rounding import round_to_outputs
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.targets import Granularity
-from core.weights import WeightMethod
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Granularity
+from core.thresholds.weights import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import initializer, network, run, sqnr, statistics_of
 from tests.sessions import session as open_session

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data import open_samples
+from core.data.opening import open_samples
 from core.errors import RecipeError
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.passes.equalize import equalize
 from core.passes.smooth import smooth
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
 from sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

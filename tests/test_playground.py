@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as hyp
 from streamlit.testing.v1 import AppTest
 
-from core.distributions import DISTRIBUTIONS, MAX_SIZE, draw
-from core.playground import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from core.playground.distributions import DISTRIBUTIONS, MAX_SIZE, draw
+from core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
 from core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
 from core.thresholds import Method, errors_at
 from core.thresholds.grids import linear_codebook

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibrate import calibrate
-from core.data import open_samples
-from core.histogram import histogram_of
-from core.model import load_model
+from core.calibration.calibrate import calibrate
+from core.calibration.histogram import histogram_of
+from core.data.opening import open_samples
+from core.model.model import load_model
 from core.quant import (
     INT8,
     QuantSpec,
@@ -23,9 +23,9 @@ from core.quant import (
     kept_range,
     ruled_scale,
 )
-from core.recipe import Recipe, resolve
+from core.recipe.recipe import Recipe, resolve
 from core.thresholds import SEARCHES, Method, curves, encoding_errors, errors_at, search
-from core.weights import WeightMethod, weight_encoding
+from core.thresholds.weights import WeightMethod, weight_encoding
 from sample_data import SAMPLES
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of

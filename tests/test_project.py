@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import project as projects
 from core.errors import QuantScopeError
-from core.project import ProjectError, Source
+from core.project import project as projects
+from core.project.project import ProjectError, Source
 
 
 @pytest.fixture(autouse=True)

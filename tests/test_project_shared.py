@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from core import files, history
-from core import home as folder
-from core import project as projects
-from core.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
+from core import files
+from core.project import history
+from core.project import home as folder
+from core.project import project as projects
+from core.project.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
 
 ROOT = Path(__file__).resolve().parents[1]
 EDITS = 40

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.calibration.histogram import Accumulator
 from core.evaluate import fusion_report, integer_layers
-from core.histogram import Accumulator
-from core.model import load_model
-from core.qdq import quantize_model
+from core.model.model import load_model
 from core.quant import UINT8, QuantSpec, Range
-from core.recipe import Recipe, resolve
-from core.representable import why_float
-from core.targets import Granularity, Precision
+from core.quantize.qdq import quantize_model
+from core.quantize.representable import why_float
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Granularity, Precision
 from core.thresholds import Method
 from tests.networks import Net, feeds, masked_attention
 from tests.quantizing import MINMAX, executed, network, quantized, run, sqnr, statistics_of

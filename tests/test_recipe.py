@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from core.errors import DataError, RecipeError
 from core.quant import Range, ScaleRule
-from core.recipe import Choice, Recipe, resolve
-from core.targets import Granularity, Precision, target
+from core.recipe.recipe import Choice, Recipe, resolve
+from core.targets.target import Granularity, Precision, target
 from core.thresholds import Method
-from core.weights import WeightMethod
+from core.thresholds.weights import WeightMethod
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from core.errors import ModelError
-from core.model import load_model
+from core.model.model import load_model
 from tests.graphs import BOOL, Build, graph, model, node, value
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from core.causes.trials import Effect, RemedyTrial
 from core.errors import DataError
 from core.progress import Progress
-from core.remedies import Remedy
 from core.thresholds import Method
+from core.tuning.causes.trials import Effect, RemedyTrial
+from core.tuning.remedies import Remedy
 from tests.pages import Tab
 from tests.pages import home as home  # a fixture
 from ui import cached, opening, remedyruns, state

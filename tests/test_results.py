@@ -11,14 +11,14 @@ from typing import Any
 import onnx
 import pytest
 
-from core.causes.trials import Bench
-from core.mixed import Cost
-from core.model import Model
-from core.remedies import Remedy
-from core.samples import Samples
+from core.calibration.statistics import Statistics
+from core.data.samples import Samples
+from core.model.model import Model
 from core.sensitivity import Kind
-from core.statistics import Statistics
 from core.thresholds import Method
+from core.tuning.causes.trials import Bench
+from core.tuning.mixed import Cost
+from core.tuning.remedies import Remedy
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
 from ui import cached, easymodel, easyruns, mixedruns, remedyruns, sensitivityruns, state, tuneruns

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.machine import integer_sums
 from core.passes.gptq import Grid, damped, round_weights, row_errors
 from core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize
-from core.saturation import (
+from core.quantize.saturation import (
     LIMIT,
     REACH,
     best_safe,
@@ -24,7 +23,8 @@ from core.saturation import (
     reading_order,
     worst_sum,
 )
-from core.weights import WeightMethod, channel_rows, weight_encoding
+from core.runtime.machine import integer_sums
+from core.thresholds.weights import WeightMethod, channel_rows, weight_encoding
 from tests.emulator import EmulatedSession
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import MINMAX, network, quantized

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.targets import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
+from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
 from tests.emulator import processor
 from tests.pages import go, healthy, recipe, start, until
 from tests.pages import home as home  # a fixture

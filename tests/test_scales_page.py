@@ -8,9 +8,9 @@ import pytest
 from onnx import numpy_helper
 from streamlit.testing.v1 import AppTest
 
-from core import project as projects
+from core.project import project as projects
 from core.quant import Range, ScaleRule
-from core.recipe import Recipe, resolve
+from core.recipe.recipe import Recipe, resolve
 from core.thresholds import Method
 from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture

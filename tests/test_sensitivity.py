@@ -12,18 +12,18 @@ import onnx
 import pytest
 
 from core.errors import DataError
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.progress import Cancelled, Progress
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.runtime import Session
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.runtime.sessions import Session
 from core.sensitivity import Kind, Run, Subject, plan, stream
 from core.sensitivity.blocked import blocked
 from core.sensitivity.pieces import piece_graph
 from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, union
 from core.sensitivity.ranking import LARGER_IS_BETTER, Metric, figure, metrics_of, ranking
 from core.sensitivity.simulation import Simulation, simulation
-from core.targets import Granularity, Precision
+from core.targets.target import Granularity, Precision
 from core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, embedding, feeds

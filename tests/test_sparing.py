@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from core.autotune import tune
-from core.calibrate import calibrate
-from core.closeness import closeness
-from core.data import open_samples
+from core.calibration.calibrate import calibrate
+from core.data.opening import open_samples
+from core.data.samples import Samples
 from core.evaluate import FloatReference, Preview, compare, float_reference, preview
+from core.evaluate.closeness import closeness
+from core.evaluate.correspondence import view
 from core.evaluate.lost import Lost, lost_outputs
-from core.evaluate.view import view
-from core.model import Model, load_model
+from core.model.model import Model, load_model
+from core.model.output_path import named, tail
 from core.pipeline import quantize
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.samples import Samples
-from core.sparing import sparings, troubled
-from core.tails import named, tail
-from core.targets import Precision
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
+from core.targets.target import Precision
 from core.thresholds import Method
-from core.verdicts import Verdict
+from core.tuning.autotune import tune
+from core.tuning.spare_outputs import sparings, troubled
+from core.tuning.story import Verdict
 from tests.evaluating import list_samples
 from tests.graphs import randn
 from tests.heads import HEADS, samples_for

@@ -9,16 +9,16 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core import staged
-from core.calibrate import calibrate
-from core.data import random_samples
+from core.calibration import stages
+from core.calibration.calibrate import calibrate
+from core.calibration.histogram import histogram_of
+from core.calibration.stages import staged_model, worth_staging
+from core.data.opening import random_samples
 from core.errors import QuantScopeError
-from core.histogram import histogram_of
-from core.model import Model, load_model
-from core.placement import activation_tensors
+from core.model.model import Model, load_model
+from core.model.session import float_session
 from core.progress import Cancelled, Progress
-from core.session import float_session
-from core.staged import staged_model, worth_staging
+from core.targets.placement import activation_tensors
 
 RNG = np.random.default_rng(0)
 
@@ -75,7 +75,7 @@ def computed(model: Model) -> list[str]:
 @pytest.mark.parametrize("width", [16, 24, 32, 64, 5])
 @pytest.mark.parametrize("limit", [1, 50_000, 1 << 30])
 def test_channel_counts_and_cuts(monkeypatch: pytest.MonkeyPatch, width: int, limit: int) -> None:
-    monkeypatch.setattr(staged, "STAGE_BYTES", limit)
+    monkeypatch.setattr(stages, "STAGE_BYTES", limit)
     model = residual(width)
     for tensors in (computed(model), [t for t in activation_tensors(model) if t != "x"], ["h1"]):
         count = agree(model, tensors)
@@ -86,7 +86,7 @@ def test_channel_counts_and_cuts(monkeypatch: pytest.MonkeyPatch, width: int, li
 
 def test_reference_models(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     """Transformers, recurrent networks, control flow, several inputs: cut wherever they can be."""
-    monkeypatch.setattr(staged, "STAGE_BYTES", 1)
+    monkeypatch.setattr(stages, "STAGE_BYTES", 1)
     opened = 0
     for path in sorted((shared / "models").glob("*.onnx")):
         if path.stem.startswith("candy"):
@@ -104,10 +104,10 @@ def test_statistics_do_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None
     model = residual(32)
     samples = random_samples(model, 5)
     expected = calibrate(model, samples, threads=1, cache=False)
-    monkeypatch.setattr("core.calibrate.worth_staging", lambda *_: True)
-    monkeypatch.setattr(staged, "STAGE_BYTES", 1)
+    monkeypatch.setattr("core.calibration.calibrate.worth_staging", lambda *_: True)
+    monkeypatch.setattr(stages, "STAGE_BYTES", 1)
     assert calibrate(model, samples, threads=3, cache=False) == expected
-    monkeypatch.setattr("core.calibrate.staged_model", lambda *_: None)
+    monkeypatch.setattr("core.calibration.calibrate.staged_model", lambda *_: None)
     assert calibrate(model, samples, cache=False) == expected
 
 
@@ -136,14 +136,14 @@ def test_graphs_that_cannot_be_taken_apart(monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError(28, "No space left on device")
 
     model = residual(5, 1)
-    monkeypatch.setattr(staged.onnx, "load", full)
+    monkeypatch.setattr(stages.onnx, "load", full)
     assert staged_model(model, ["y"]) is None
 
 
 def test_nothing_is_left_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     model = residual(32)
-    monkeypatch.setattr("core.calibrate.worth_staging", lambda *_: True)
+    monkeypatch.setattr("core.calibration.calibrate.worth_staging", lambda *_: True)
     calibrate(model, random_samples(model, 2), cache=False)
 
     def cancel(progress: Progress) -> None:

@@ -10,9 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core import files
-from core import project as projects
-from core.project import Project, Source
-from core.recipe import Recipe
+from core.project import project as projects
+from core.project.project import Project, Source
+from core.recipe.recipe import Recipe
 from tests.pages import healthy, home, opened, start, until
 from ui import opening
 from ui.views.start import RECENT

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import machine, statcache
-from core.calibrate import calibrate
-from core.data import Samples, open_samples
-from core.model import Model, load_model
-from core.statistics import Statistics
+from core.calibration import cache
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import Samples, open_samples
+from core.model.model import Model, load_model
+from core.runtime import machine
 from tests.networks import feeds, mobile_cnn
 from tests.quantizing import network
 
@@ -106,12 +107,12 @@ def test_the_cache_drops_what_was_used_longest_ago(
     stays = [files[0], *files[4:]]
     assert runs(model, samples.take(5), tmp_path / "c")[1] == 0  # the oldest is used once more
     size = max(file.stat().st_size for file in files)
-    monkeypatch.setattr(statcache, "LARGEST", sum(file.stat().st_size for file in stays) + size + size // 2)
+    monkeypatch.setattr(cache, "LARGEST", sum(file.stat().st_size for file in stays) + size + size // 2)
     _, ran = runs(model, samples, tmp_path / "c")
     assert ran == 11
     (new,) = set(kept(tmp_path / "c")) - set(files)
     assert kept(tmp_path / "c") == sorted([*stays, new])
-    monkeypatch.setattr(statcache, "LARGEST", 0)
+    monkeypatch.setattr(cache, "LARGEST", 0)
     runs(model, samples.take(9), tmp_path / "none")
     assert len(kept(tmp_path / "none")) == 1  # what was just found out stays in any case
 
@@ -135,7 +136,7 @@ def test_trimming_bears_with_other_processes(
 
     monkeypatch.setattr(Path, "stat", statting)
     monkeypatch.setattr(Path, "unlink", unlinking)
-    monkeypatch.setattr(statcache, "LARGEST", 0)
+    monkeypatch.setattr(cache, "LARGEST", 0)
     found, ran = runs(model, samples, tmp_path / "c")
     assert ran == 11
     assert used in kept(tmp_path / "c")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.histogram import Histogram, histogram_of
+from core.calibration.histogram import Histogram, histogram_of
 from core.quant import QuantSpec, QuantType, Range, ScaleRule, encoding_from_range, fake_quantize
 from core.thresholds import FLAGS, Method, errors_at, search
 from core.thresholds.power_of_two import with_ruled_scale

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import metrics
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import Encoding, Range, encoding_from_range, fake_quantize
 from core.thresholds import curves, encoding_errors, errors_at
 from tests.tensors import FAMILIES, SPECS, UINT8_ASYMMETRIC, family, quantized, raw_mse

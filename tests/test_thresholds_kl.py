@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import INT8, UINT8, QuantSpec
 from core.thresholds import Method, curves, search
 from core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences

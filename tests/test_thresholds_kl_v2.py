@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import INT8, QuantSpec
 from core.thresholds import Method, Search, errors_at, search
 from core.thresholds.kl import BINS, magnitude_bins, signed_bins

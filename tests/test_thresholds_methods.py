@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.histogram import histogram_of
+from core.calibration.histogram import histogram_of
 from core.quant import QuantSpec, QuantType, Range, encoding_from_range
 from core.thresholds import Family, Method, Search, errors_at, fits, search
 from core.thresholds.aciq import factor

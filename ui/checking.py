@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 import onnx
 
-from core.closeness import closeness
+from core.calibration.statistics import Statistics
+from core.data.samples import Samples
 from core.errors import DataError, ExportError, ModelError
 from core.evaluate import float_reference, preview
+from core.evaluate.closeness import closeness
+from core.evaluate.correspondence import view
 from core.evaluate.lost import faults, lost_outputs
-from core.evaluate.view import view
 from core.export.onnx_file import PROTOBUF_LIMIT
-from core.model import Model
+from core.model.model import Model
 from core.pipeline import quantize
-from core.placement import place
 from core.progress import ProgressFn
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.runtime import Session
-from core.samples import Samples
-from core.sparing import Sparing, sparings
-from core.statistics import Statistics
-from core.targets import Precision, target
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
+from core.runtime.sessions import Session
+from core.targets.placement import place
+from core.targets.target import Precision, target
 from core.thresholds import Method
-from core.tune import representative
+from core.tuning.spare_outputs import Sparing, sparings
+from core.tuning.trials import representative
 from core.words import decibels, plural
 from ui.console import note
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import onnx
 
-from core.autotune import Tuned
-from core.autotune import tune as autotune
-from core.calibrate import calibrate as collect
-from core.data import Samples
+from core.calibration.calibrate import calibrate as collect
+from core.calibration.statistics import Statistics
+from core.data.opening import Samples
 from core.errors import DataError, ModelError
 from core.evaluate import compare as measure
 from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
-from core.heldout import judged_easyquant, judged_passes
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.pipeline import quantize as run_pipeline
-from core.qdq import quantize_model
-from core.recipe import Encodings, Recipe, resolve
-from core.statistics import Statistics
-from core.targets import Precision
-from core.tune import measured_default
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.targets.target import Precision
+from core.tuning.autotune import Tuned
+from core.tuning.autotune import tune as autotune
+from core.tuning.held_out import judged_easyquant, judged_passes
+from core.tuning.trials import measured_default
 from ui.checking import Check, all_float, check, check_runs, judged, say_if_worse, warn_if_all_float
 from ui.console import BadInput, note, progress_bar
 from ui.mixing import Aim, mixed

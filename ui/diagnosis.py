@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.causes import Cause, causes
-from core.model import Model
-from core.recipe import Encodings, Recipe
-from core.remedies import Remedy
+from core.calibration.statistics import Statistics
+from core.model.model import Model
+from core.recipe.recipe import Encodings, Recipe
 from core.sensitivity.ranking import Score
-from core.statistics import Statistics
-from core.targets import Precision
+from core.targets.target import Precision
+from core.tuning.causes import Cause, causes
+from core.tuning.remedies import Remedy
 from ui.recent import Recent
 from ui.rows import Row
 from ui.text import change, decibel

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import Range, encoding_from_range
 from core.thresholds import Method, RangeError, errors_at
 from core.thresholds.reference import REFERENCES, ReferenceRow, reference_thresholds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.machine import IntegerSums, describe, pairs_are_neighbours
-from core.targets import ANY_X86
+from core.runtime.machine import IntegerSums, describe, pairs_are_neighbours
+from core.targets.target import ANY_X86
 from ui.console import plain
 
 UNKNOWN_ORDER = (

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from core.easyquant import Tuned, easyquant
 from core.evaluate import Comparison, compare
-from core.heldout import Split, hold_out
 from core.progress import Cancelled, Progress, ProgressFn
-from core.recipe import Recipe, resolve
+from core.recipe.recipe import Recipe, resolve
+from core.tuning.easyquant import Tuned, easyquant
+from core.tuning.held_out import Split, hold_out
 from ui import cached
 from ui.jobs import Job, Work
 from ui.measure import MOST_SAMPLES, quantized_bytes

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from core.easyquant import Tuned, easyquant
 from core.errors import DataError
-from core.outputcurve import OutputCurve, layer_output_curve, tensor_output_curve
+from core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
 from core.progress import Progress, ProgressFn
 from core.quant import Range
+from core.tuning.easyquant import Tuned, easyquant
 from ui import cached
 from ui.easymodel import Figures, figures, split_for
 from ui.jobs import Job

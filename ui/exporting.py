@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from core.model import Model
+from core.data.sources.images import preprocessing
+from core.data.sources.synthetic import DEFAULT_COUNT
+from core.model.model import Model
 from core.progress import ProgressFn, report
-from core.project import Project, Source
-from core.recipe import Encodings, Recipe
-from core.runtime import Session
-from core.sources.images import preprocessing
-from core.sources.synthetic import DEFAULT_COUNT
-from core.targets import Precision, target
+from core.project.project import Project, Source
+from core.recipe.recipe import Encodings, Recipe
+from core.runtime.sessions import Session
+from core.targets.target import Precision, target
 from sample_data import SAMPLES
 from ui.measure import Case, quantized_bytes, reference
 from ui.rows import Row

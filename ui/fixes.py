@@ -8,9 +8,9 @@ from core.errors import DataError
 from core.passes.apply import PassRecord
 from core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
 from core.progress import ProgressFn, report
-from core.project import Project
-from core.recipe import Encodings, Recipe
-from core.tune import without_inserted
+from core.project.project import Project
+from core.recipe.recipe import Encodings, Recipe
+from core.tuning.trials import without_inserted
 from ui import cached
 from ui.jobs import Job, acquired
 from ui.recent import Recent

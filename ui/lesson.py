@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from core.distributions import DISTRIBUTIONS
-from core.playground import BitsCurve, Draw
+from core.playground.distributions import DISTRIBUTIONS
+from core.playground.lessons import BitsCurve, Draw
 from core.quant import QuantSpec, QuantType, Range
-from core.recipe import Choice
+from core.recipe.recipe import Choice
 from core.thresholds import Method
 from ui import text
 from ui.tensor_view import AUTOMATIC

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from core.data.samples import Samples
+from core.data.sources.labels import IGNORED
 from core.evaluate import (
     Accuracy,
     Comparison,
@@ -20,13 +22,11 @@ from core.evaluate import (
     read_quantized,
 )
 from core.evaluate.outputs import OutputComparison
-from core.halves import activations_only, weights_only
-from core.model import Model
+from core.evaluate.partly_quantized import activations_only, weights_only
+from core.model.model import Model
 from core.progress import ProgressFn, report
-from core.qdq import quantize_model
-from core.recipe import Encodings
-from core.samples import Samples
-from core.sources.labels import IGNORED
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Encodings
 from ui.jobs import acquired
 from ui.recent import Recent
 

@@ -10,7 +10,7 @@ from core.passes.apply import PassRecord
 from core.pipeline import carry_over
 from core.progress import ProgressFn
 from core.quant import Range
-from core.recipe import Encodings, resolve
+from core.recipe.recipe import Encodings, resolve
 from core.thresholds import Method, RangeError
 from ui import cached, exporting, fixes, measure, text
 from ui.blame import explained

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.mixed import Cost, Front, mixed_precision
 from core.progress import ProgressFn
+from core.tuning.mixed import Cost, Front, mixed_precision
 from ui import cached
 from ui.jobs import Job
 from ui.state import Session, recipe_token

@@ -7,14 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from core.data.samples import Samples
+from core.data.sources.labels import all_ignored, label_shapes, may_be_labelled
 from core.errors import RecipeError
 from core.evaluate import float_reference
-from core.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
-from core.model import Model
-from core.recipe import Recipe
-from core.samples import Samples
-from core.sources.labels import all_ignored, label_shapes, may_be_labelled
-from core.targets import Precision, target
+from core.model.model import Model
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision, target
+from core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
 from ui.console import BadInput, note, progress_bar
 from ui.options import pick, unused_labels
 

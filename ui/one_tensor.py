@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.calibration.histogram import Accumulator
 from core.errors import DataError
-from core.histogram import Accumulator
 from core.quant import (
     TYPES,
     Encoding,

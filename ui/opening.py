@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core import project as projects
 from core.errors import DataError, ModelError
-from core.loading.foreign import foreign_format
-from core.project import Project, Source
-from core.recipe import Recipe
+from core.model.loading.foreign import foreign_format
+from core.project import project as projects
+from core.project.project import Project, Source
+from core.recipe.recipe import Recipe
 from sample_data import SAMPLES
 
 

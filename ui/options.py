@@ -10,17 +10,24 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.data import Samples, check_samples, open_samples, preprocessing, random_samples, wrong_labels
+from core.data.opening import (
+    Samples,
+    check_samples,
+    open_samples,
+    preprocessing,
+    random_samples,
+    wrong_labels,
+)
+from core.data.sources.inputs import text
+from core.data.sources.labels import Labels, all_ignored, label_shapes
 from core.errors import DataError, QuantScopeError, RecipeError
 from core.files import write_atomic
-from core.model import Model
+from core.model.model import Model
 from core.quant import ScaleRule
-from core.recipe import Choice, Recipe
-from core.sources.inputs import text
-from core.sources.labels import Labels, all_ignored, label_shapes
-from core.targets import TARGETS, Granularity, Precision
+from core.recipe.recipe import Choice, Recipe
+from core.targets.target import TARGETS, Granularity, Precision
 from core.thresholds import Method
-from core.weights import WeightMethod
+from core.thresholds.weights import WeightMethod
 from ui.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
 from core.progress import Cancelled, Progress, ProgressFn, report
-from core.recipe import Recipe
-from core.remedies import Remedy
+from core.recipe.recipe import Recipe
+from core.tuning.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
+from core.tuning.remedies import Remedy
 from ui import cached
 from ui.jobs import Job, reason
 from ui.state import Session, recipe_token, session_id

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.calibration.statistics import Statistics
 from core.evaluate import LayerError, TensorError
-from core.layers import Layer
-from core.model import Model
-from core.recipe import Encodings, Recipe
-from core.statistics import Statistics
-from core.targets import Precision
+from core.model.layers import Layer
+from core.model.model import Model
+from core.recipe.recipe import Encodings, Recipe
+from core.targets.target import Precision
 from core.thresholds import FLAGS, RangeError, Search, errors_at
 from ui.recent import Recent
 from ui.tensor_view import LABELS, clipped

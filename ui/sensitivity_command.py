@@ -8,21 +8,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.calibrate import calibrate
-from core.causes import Cause, diagnose
-from core.causes.trials import Bench, RemedyTrial, bench, effect, rankable, split_parts, tried
+from core.calibration.calibrate import calibrate
 from core.errors import DataError, QuantScopeError
 from core.evaluate import layer_errors, read_quantized
-from core.model import load_model
+from core.model.model import load_model
 from core.pipeline import finish, prepare
 from core.progress import ProgressFn, report
-from core.qdq import quantize_model
-from core.recipe import Recipe, resolve
-from core.remedies import Remedy, output_forecast
-from core.runtime import thread_count
+from core.quantize.qdq import quantize_model
+from core.recipe.recipe import Recipe, resolve
+from core.runtime.sessions import thread_count
 from core.sensitivity import Kind, Run, Subject, stream
 from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
+from core.tuning.causes import Cause, diagnose
+from core.tuning.causes.trials import Bench, RemedyTrial, bench, effect, rankable, split_parts, tried
+from core.tuning.remedies import Remedy, output_forecast
 from ui.checking import warn_if_all_float
 from ui.console import BadInput, clean, note, number, progress_bar, table
 from ui.options import Choices, Feed

@@ -5,16 +5,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from core.causes import Cause, diagnose
-from core.causes.trials import rankable, split_parts
-from core.encodings import Encodings
+from core.data.samples import Samples
 from core.evaluate import LayerError
-from core.model import Model
+from core.model.model import Model
 from core.progress import Cancelled, Progress, ProgressFn
-from core.samples import Samples
+from core.quantize.encodings import Encodings
 from core.sensitivity import SAMPLES, Kind, Run, plan, stream
 from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
 from core.sensitivity.turning import Turn, first_bad
+from core.tuning.causes import Cause, diagnose
+from core.tuning.causes.trials import rankable, split_parts
 from ui import cached
 from ui.jobs import Job
 from ui.measured import final, rows

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core import project as projects
 from core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
-from core.layers import Layer
-from core.model import Model
-from core.project import Project
-from core.recipe import Encodings, Recipe, resolve
+from core.model.layers import Layer
+from core.model.model import Model
+from core.project import project as projects
+from core.project.project import Project
+from core.recipe.recipe import Encodings, Recipe, resolve
 from core.words import plural
 from ui import cached, fixes
 from ui.jobs import Job

@@ -6,12 +6,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
-from core.layers import Layer
-from core.model import Model
+from core.calibration.histogram import Histogram
+from core.calibration.statistics import Statistics
+from core.model.layers import Layer
+from core.model.model import Model
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
-from core.recipe import Choice, Encodings, Recipe, activation_spec
-from core.statistics import Statistics
+from core.recipe.recipe import Choice, Encodings, Recipe, activation_spec
 from core.thresholds import FLAGS, Method, RangeError, Search, curves, encoding_errors, errors_at, search
 from ui.recent import Recent
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from core.calibration.raw_values import raw_values
 from core.progress import Progress, ProgressFn
-from core.rawvalues import raw_values
 from core.thresholds.reference import ReferenceRow
 from ui import cached
 from ui.disagreement import compute_references

@@ -4,11 +4,11 @@ import threading
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from core.autotune import Step, Tuned, tune
-from core.choice import Choice
 from core.progress import ProgressFn
-from core.recipe import Recipe
-from core.tune import FixTrial, MeasuredDefault, measured_default, tried_fixes
+from core.recipe.choice import Choice
+from core.recipe.recipe import Recipe
+from core.tuning.autotune import Step, Tuned, tune
+from core.tuning.trials import FixTrial, MeasuredDefault, measured_default, tried_fixes
 from ui import cached
 from ui.jobs import Job, Work
 from ui.state import Session, recipe_token

@@ -19,9 +19,9 @@ def _warm() -> None:
     try:
         import numpy as np
 
-        from core import project
+        from core.calibration.histogram import Accumulator
         from core.evaluate import tensor_error
-        from core.histogram import Accumulator
+        from core.project import project
         from core.quant import UINT8, QuantSpec, encoding_from_range, quantize
         from core.thresholds import SEARCHES, Method, errors_at, search
         from ui import workspace  # noqa: F401 - imports all that a page needs

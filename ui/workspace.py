@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.calibrate import calibrate
-from core.data import check_samples, open_samples, random_samples
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.opening import check_samples, open_samples, random_samples
+from core.data.samples import Samples
+from core.data.sources.images import preprocessing
+from core.data.sources.synthetic import DEFAULT_COUNT
 from core.errors import DataError, QuantScopeError
-from core.model import Model, load_model
+from core.model.model import Model, load_model
 from core.progress import Progress, ProgressFn
-from core.project import Project, Source, resolve_path, write_file
-from core.samples import Samples
-from core.sources.images import preprocessing
-from core.sources.synthetic import DEFAULT_COUNT
-from core.statistics import Statistics
+from core.project.project import Project, Source, resolve_path, write_file
 from sample_data import SAMPLES
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache

@@ -1,6 +1,7 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
 from core.evaluate.compare import Comparison, DefaultSession, compare, error_dict
+from core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized
 from core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from core.evaluate.latency import Latency
 from core.evaluate.layers import LayerError, layer_errors
@@ -9,7 +10,6 @@ from core.evaluate.reference import FloatReference, Preview, float_reference, pr
 from core.evaluate.saturating import SaturatedLayer
 from core.evaluate.scores import Accuracy
 from core.evaluate.sums import TensorError, tensor_error
-from core.evaluate.view import QuantizedFile, check_interface, read_quantized
 
 __all__ = [
     "Accuracy",

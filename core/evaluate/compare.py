@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 
+from core.data.samples import Load, Samples
 from core.errors import DataError
+from core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
 from core.evaluate.latency import Latency, measure_latency
 from core.evaluate.layers import LayerError, layer_errors, quantized_session
 from core.evaluate.lost import Lost, faults, lost_outputs
@@ -27,13 +29,11 @@ from core.evaluate.reference import row_spans
 from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from core.evaluate.scores import Accuracy
 from core.evaluate.sums import TensorError
-from core.evaluate.view import QuantizedFile, check_interface, read_quantized, view
-from core.machine import integer_sums
-from core.model import Model
+from core.model.model import Model
+from core.model.session import model_session
 from core.progress import ProgressFn
-from core.runtime import Session, parallel_map, thread_count
-from core.samples import Load, Samples
-from core.session import model_session
+from core.runtime.machine import integer_sums
+from core.runtime.sessions import Session, parallel_map, thread_count
 from core.words import plural
 
 NOT_ALONE = (

@@ -11,10 +11,10 @@ from pathlib import Path
 import onnx
 
 from core.errors import ModelError
-from core.evaluate.view import QuantizedFile, read_quantized
-from core.model import Model
-from core.optimized import EXTERNAL_WEIGHTS, WEIGHTS_FILE
-from core.runtime import EXTERNAL_FOLDER, ORT_ERRORS, first_line, open_session, session_options
+from core.evaluate.correspondence import QuantizedFile, read_quantized
+from core.model.model import Model
+from core.runtime.optimized_graph import EXTERNAL_WEIGHTS, WEIGHTS_FILE
+from core.runtime.sessions import EXTERNAL_FOLDER, ORT_ERRORS, first_line, open_session, session_options
 
 _INTEGER = frozenset(
     {

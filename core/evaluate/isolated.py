@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from core.evaluate.view import Counterpart, QdqView
-from core.model import Model
+from core.evaluate.correspondence import Counterpart, QdqView
+from core.model.model import Model
 
 PREFIX = "alone/"
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy.typing as npt
 
+from core.data.samples import Load, Sample, Samples
 from core.errors import ModelError
+from core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, view
 from core.evaluate.isolated import IsolatedModel, isolated_model
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
-from core.evaluate.view import Counterpart, QdqView, QuantizedFile, expose, view
-from core.model import Layer, Model
+from core.model.model import Layer, Model
+from core.model.session import model_session
 from core.progress import ProgressFn
-from core.runtime import Arrays, Session, parallel_map
-from core.samples import Load, Sample, Samples
-from core.session import model_session
+from core.runtime.sessions import Arrays, Session, parallel_map
 
 # ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
 NO_FUSION = {"session.disable_quant_qdq": "1"}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from core.data.samples import Samples
+from core.data.sources.labels import Labels, scoring
 from core.errors import DataError
 from core.evaluate.channels import ChannelError, ChannelSums, ChannelTotal, balanced_db, channel_sums
 from core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
@@ -21,8 +23,6 @@ from core.evaluate.scores import (
     scores_tokens,
 )
 from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
-from core.samples import Samples
-from core.sources.labels import Labels, scoring
 from core.words import plural
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 
+from core.data.samples import Load, Sample, Samples
 from core.errors import DataError
+from core.evaluate.correspondence import check_interface, read_quantized, view
 from core.evaluate.layers import (
     LayerError,
     compare_tensors,
@@ -26,12 +28,10 @@ from core.evaluate.outputs import (
     scores_spec,
 )
 from core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
-from core.evaluate.view import check_interface, read_quantized, view
-from core.model import Model
+from core.model.model import Model
+from core.model.session import model_session
 from core.progress import ProgressFn
-from core.runtime import Arrays, parallel_map, thread_count
-from core.samples import Load, Sample, Samples
-from core.session import model_session
+from core.runtime.sessions import Arrays, parallel_map, thread_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from core import metrics
+from core.data.sources.labels import IGNORED, out_of_range
 from core.errors import DataError
 from core.evaluate.positions import Overlap, mean_iou
-from core.sources.labels import IGNORED, out_of_range
 
 Counts = npt.NDArray[np.int64]
 

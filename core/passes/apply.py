@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.model import Model
+from core.data.samples import Samples
+from core.model.model import Model
 from core.passes.bias_correction import correct_biases
 from core.passes.equalize import equalize
 from core.passes.rewrite import Difference
 from core.passes.rotate import rotate
 from core.passes.rounding import round_to_outputs
 from core.passes.smooth import smooth
-from core.passes.table import PASSES, PassChoice
 from core.progress import ProgressFn
-from core.recipe import Encodings, Recipe
-from core.samples import Samples
+from core.recipe.passes import PASSES, PassChoice
+from core.recipe.recipe import Encodings, Recipe
 from core.words import plural
 
 

@@ -7,19 +7,19 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
-from core.calibrate import data_rows
-from core.model import Model
-from core.passes.picking import Picked, pick
+from core.calibration.calibrate import data_rows
+from core.data.samples import Sample, Samples
+from core.data.selection import Picked, pick
+from core.model.model import Model
+from core.model.session import float_session
 from core.passes.segments import Pieces
-from core.placement import WeightPlacement
 from core.progress import ProgressFn, report
-from core.qdq import quantize_ir
 from core.quant import Encoding, Range, ScaleRule, dequantize, encoding_from_range, quantize, raised_scale
-from core.recipe import Encodings
-from core.runtime import parallel_map, thread_count
-from core.samples import Sample, Samples
-from core.session import float_session
+from core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
+from core.quantize.qdq import quantize_ir
+from core.recipe.recipe import Encodings
+from core.runtime.sessions import parallel_map, thread_count
+from core.targets.placement import WeightPlacement
 
 SAMPLES = 32  # measured on; more hardly changes the means
 LABEL = "correcting biases"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.model import Model
+from core.data.samples import Samples
+from core.model.model import Model
 from core.passes.absorb import absorb_biases
 from core.passes.channels import Channels
 from core.passes.following import find_channels
@@ -14,11 +15,10 @@ from core.passes.gains import gate, noise_gains
 from core.passes.noise import noise_model
 from core.passes.observe import Observed, observe
 from core.passes.rewrite import Difference, difference, with_constants
-from core.placement import Placement, place
 from core.progress import ProgressFn
-from core.recipe import Recipe
-from core.samples import Samples
-from core.targets import Granularity, Precision, target
+from core.recipe.recipe import Recipe
+from core.targets.placement import Placement, place
+from core.targets.target import Granularity, Precision, target
 
 LARGEST = 2.0**10  # scales stay within [1 / LARGEST, LARGEST]
 MARGIN = 1.1  # an unseen activation may be that much larger than all seen ones

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.saturation import LIMIT
+from core.quantize.saturation import LIMIT
 
 Float64 = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]
@@ -16,7 +16,7 @@ PAIRED = 32  # columns up to which two integers are changed at once, too
 TINY = 1e-9  # gains below this share are rounding noise
 
 # Shapes: groups G, outputs a group O, columns K. Where two neighbouring integers must keep their sum within
-# `LIMIT` (see `core.saturation`), `partner` (K,) has for each column that of its neighbour, -1 for none.
+# `LIMIT` (see `quantize.saturation`), `partner` (K,) has for each column that of its neighbour, -1 for none.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibrate import data_rows
+from core.calibration.calibrate import data_rows
+from core.data.samples import Load, Samples, sample_digest
 from core.errors import DataError
-from core.model import Model
+from core.model.model import Model
+from core.model.session import float_session
 from core.progress import ProgressFn
-from core.runtime import ORT_ERRORS, first_line, parallel_map, thread_count
-from core.samples import Load, Samples, sample_digest
-from core.session import float_session
+from core.runtime.sessions import ORT_ERRORS, first_line, parallel_map, thread_count
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]

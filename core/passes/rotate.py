@@ -7,17 +7,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.calibrate import data_rows
-from core.loading.editing import set_constant
-from core.model import Model
+from core.calibration.calibrate import data_rows
+from core.data.samples import Sample, Samples
+from core.data.selection import Picked, pick
+from core.model.loading.editing import set_constant
+from core.model.model import Model
+from core.model.session import float_session
 from core.passes.linear import linear
-from core.passes.picking import Picked, pick
 from core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from core.passes.streams import Stream, find_streams
 from core.progress import ProgressFn
-from core.runtime import parallel_map, thread_count
-from core.samples import Sample, Samples
-from core.session import float_session
+from core.runtime.sessions import parallel_map, thread_count
 
 SAMPLES = 32
 CANDIDATES = 24  # bases tried for each stream

@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from core.calibrate import data_rows
-from core.encodings import adds_pairs
-from core.machine import pairs_are_neighbours
-from core.model import Model
+from core.calibration.calibrate import data_rows
+from core.data.samples import Sample, Samples
+from core.data.selection import Picked, pick
+from core.model.model import Model
+from core.model.session import float_session
 from core.passes.gptq import Grid, damped, round_weights, row_errors
 from core.passes.patches import Product, product
-from core.passes.picking import Picked, pick
-from core.placement import WeightPlacement
 from core.progress import ProgressFn, report
 from core.quant import Encoding
-from core.recipe import Encodings
-from core.runtime import parallel_map, thread_count
-from core.samples import Sample, Samples
-from core.saturation import partners
-from core.session import float_session
+from core.quantize.encodings import adds_pairs
+from core.quantize.saturation import partners
+from core.recipe.recipe import Encodings
+from core.runtime.machine import pairs_are_neighbours
+from core.runtime.sessions import parallel_map, thread_count
+from core.targets.placement import WeightPlacement
 
 SAMPLES = 64
 DAMPING = 0.01  # of the mean energy of a layer's inputs
@@ -106,7 +106,7 @@ class _Job:
     product: Product
     weight: npt.NDArray[np.float32]
     encoding: Encoding
-    partner: npt.NDArray[np.int64] | None  # of each column, where their sums must fit (core.saturation)
+    partner: npt.NDArray[np.int64] | None  # of each column, where their sums must fit (quantize.saturation)
 
     @property
     def gram_bytes(self) -> int:

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from core.runtime import Session, parallel_map
-from core.samples import Sample
+from core.data.samples import Sample
+from core.runtime.sessions import Session, parallel_map
 
 Array = npt.NDArray[Any]
 

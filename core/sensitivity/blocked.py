@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from core.optimized import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
-from core.runtime import ORT_ERRORS
+from core.runtime.optimized_graph import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
+from core.runtime.sessions import ORT_ERRORS
 from core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
 
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})

@@ -16,15 +16,15 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from core.loading.editing import unique_name
-from core.model import Model
-from core.optimized import reads
-from core.qdq import dequantizer, quantize_ir
+from core.model.loading.editing import unique_name
+from core.model.model import Model
+from core.model.session import Array, light_graph
 from core.quant import INT8, Encoding, dequantize
-from core.recipe import Encodings
-from core.runtime import Session
+from core.quantize.qdq import dequantizer, quantize_ir
+from core.recipe.recipe import Encodings
+from core.runtime.optimized_graph import reads
+from core.runtime.sessions import Session
 from core.sensitivity.quantizers import Quantizers, restricted
-from core.session import Array, light_graph
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation
 

@@ -9,20 +9,20 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from core.data.samples import Sample, Samples, sample_digest
 from core.errors import DataError
 from core.evaluate.outputs import RunOutputs, ScoresSpec, compare_run, scores_spec
 from core.evaluate.reference import row_spans
 from core.evaluate.scores import class_scores
 from core.evaluate.sums import ErrorSums
-from core.model import Model
+from core.model.model import Model
+from core.model.session import Array
 from core.progress import ProgressFn, report
 from core.quant import Encoding
-from core.recipe import Encodings
-from core.runtime import parallel_map, thread_count
-from core.samples import Sample, Samples, sample_digest
+from core.recipe.recipe import Encodings
+from core.runtime.sessions import parallel_map, thread_count
 from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
 from core.sensitivity.simulation import Simulation, Trace, simulation
-from core.session import Array
 
 
 class Kind(StrEnum):
@@ -226,7 +226,7 @@ def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | 
 
 
 def _unlike(equal: int, size: int) -> ErrorSums:
-    """Integers: the share that differs stands for the noise, as in `core.closeness`."""
+    """Integers: the share that differs stands for the noise, as in `core.evaluate.closeness`."""
     differ = float(size - equal)
     return ErrorSums(ff=float(size), qq=float(size), fq=float(equal), dd=differ, max_abs=0.0, count=size)
 

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from core.jit import compiled
-from core.layers import Layer
-from core.model import Model
+from core.model.layers import Layer
+from core.model.model import Model
+from core.model.session import Array
 from core.quant import Encoding
-from core.recipe import Encodings
+from core.recipe.recipe import Encodings
 from core.sensitivity.blocked import blocked
 from core.sensitivity.pieces import Piece, PieceGraph, Reads, piece_graph
 from core.sensitivity.quantizers import Quantizers, root_of
-from core.session import Array
 
 Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.evaluate import LayerError, TensorError
-from core.model import Model
+from core.model.model import Model
 from core.sensitivity.ranking import stands_out
 
 # dB; where all layers are alike, a small difference is none. SQNR also falls where errors merely add up.

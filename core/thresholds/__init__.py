@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from core.bysample import BySample
-from core.histogram import Histogram
+from core.calibration.by_sample import BySample
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range, ScaleRule
 from core.thresholds.aciq import search_aciq
 from core.thresholds.admm import search_admm

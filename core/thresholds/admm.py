@@ -12,7 +12,7 @@ round also takes the best zero point for its scale, so that both ends move.
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range
 from core.thresholds.alternate import (
     FREE,

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.jit import compiled
 from core.quant import QuantSpec
 from core.thresholds.density import Part, side_sums

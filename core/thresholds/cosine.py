@@ -1,6 +1,6 @@
 """The range with the largest cosine between the values and what becomes of them (ALGORITHMS §3, `cosine`)."""
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec
 from core.thresholds.least import search_least
 from core.thresholds.search import Method, Search

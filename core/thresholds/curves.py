@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range, ScaleRule, encoding_from_ranges
 from core.thresholds.density import density_of
 from core.thresholds.error import errors_of

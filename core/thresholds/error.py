@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import Encoding, QuantSpec, Range, encoding_from_range
 from core.thresholds.density import CLIPPING, ENERGY, ERROR, OUTSIDE, Density, density_of, sweep
 

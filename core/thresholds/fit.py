@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.jit import compiled
 
 FloatArray = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range
 from core.thresholds.density import Part, density_of
 from core.thresholds.error import encoding_errors, sqnr_db_of

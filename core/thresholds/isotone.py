@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from core.bysample import BySample
-from core.histogram import Histogram
+from core.calibration.by_sample import BySample
+from core.calibration.histogram import Histogram
 from core.quant import Encoding, QuantSpec, Range, encoding_from_ranges
 from core.thresholds.density import density_of
 from core.thresholds.error import errors_of

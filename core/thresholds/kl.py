@@ -17,7 +17,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.jit import compiled
 from core.quant import QuantSpec, Range
 from core.thresholds.distribution import magnitude_distribution, signed_distribution

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.jit import compiled
 from core.quant import QuantSpec, Range
 from core.thresholds.kl import BINS, magnitude_bins, signed_bins

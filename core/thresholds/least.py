@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range, encoding_from_ranges
 from core.thresholds import alternate
 from core.thresholds.candidates import HIGH, LOSS, LOW, minimize

@@ -1,6 +1,6 @@
 """The range that the user set (ALGORITHMS §3, `manual`)."""
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range
 from core.thresholds.error import errors_at
 from core.thresholds.search import Method, Search, flags_of, single

@@ -1,6 +1,6 @@
 """The observed extremes: nothing is clipped (ALGORITHMS §3, `minmax`)."""
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec
 from core.thresholds.error import errors_at
 from core.thresholds.search import Method, Search, flags_of, full_range, single

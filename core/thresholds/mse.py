@@ -1,6 +1,6 @@
 """The range with the least mean squared error (ALGORITHMS §3, `mse`)."""
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec
 from core.thresholds.least import search_least
 from core.thresholds.search import Method, Search

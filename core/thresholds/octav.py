@@ -19,7 +19,7 @@ rounds circle: then the one with the least loss is taken.
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.jit import compiled
 from core.quant import QuantSpec, Range
 from core.thresholds.candidates import candidate_factors

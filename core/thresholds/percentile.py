@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range
 from core.thresholds.distribution import magnitude_distribution, signed_distribution
 from core.thresholds.search import Method, Search, flags_of, symmetric_range

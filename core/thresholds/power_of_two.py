@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import (
     Encoding,
     QuantSpec,

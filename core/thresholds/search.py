@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import QuantSpec, Range
 
 FloatArray = npt.NDArray[np.float64]

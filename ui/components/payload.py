@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.histogram import Histogram
+from core.calibration.histogram import Histogram
 from core.quant import ScaleRule
 from core.thresholds import Family, Method, fits
 from ui import text

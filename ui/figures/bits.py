@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.playground import BitsCurve
+from core.playground.lessons import BitsCurve
 from ui.figures.style import FLOAT, SQNR_FORMULA, layout
 
 DASHES = ("solid", "dash", "dot", "dashdot")

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.playground import Draw
+from core.playground.lessons import Draw
 from core.thresholds import Method
 from ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 

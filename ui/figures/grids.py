@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.playground import staircase
+from core.playground.lessons import staircase
 from core.thresholds.grids import Grid, GridError
 from ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 

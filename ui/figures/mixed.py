@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.mixed import Cost, Front, Point
+from core.tuning.mixed import Cost, Front, Point
 from ui.figures.style import ACCENT, BAD, FLOAT, QUANTIZED, SQNR_FORMULA, layout
 from ui.text import number, plural, size
 

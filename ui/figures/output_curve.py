@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from core.outputcurve import OutputCurve
+from core.evaluate.output_curve import OutputCurve
 from core.quant import Range
 from ui.figures.style import COSINE_FORMULA, FLOAT, label, layout
 

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from core.histogram import Histogram
-from core.playground import Staircase
+from core.calibration.histogram import Histogram
+from core.playground.lessons import Staircase
 from ui.figures.style import ACCENT, FLOAT, QUANTIZED, layout
 
 BINS = 400  # of the distribution behind, at most

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.autotune import Step
+from core.tuning.autotune import Step
 from ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.tune import Trial
+from core.tuning.trials import Trial
 from ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 

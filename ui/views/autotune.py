@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.autotune import Tuned
+from core.tuning.autotune import Tuned
 from ui import state, text, tuneruns
 from ui.figures.steps import steps_figure
 from ui.jobs import Job

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.tune import MARGIN_DB, MeasuredDefault
+from core.tuning.trials import MARGIN_DB, MeasuredDefault
 from ui import state, text, tuneruns
 from ui.figures.trials import trials_figure
 from ui.jobs import Job, State

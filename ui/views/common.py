@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from core.errors import QuantScopeError
-from core.project import Project
+from core.project.project import Project
 from ui import measured, state, text
 from ui.components.refresh import signal, tick
 from ui.jobs import Job, State

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from core.layers import Layer
+from core.model.layers import Layer
 from core.quant import Range
 from core.thresholds import Method
-from core.weights import WeightMethod
+from core.thresholds.weights import WeightMethod
 from ui import state, text
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure

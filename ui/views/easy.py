@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from core.layers import Layer
-from core.recipe import Recipe
+from core.model.layers import Layer
+from core.recipe.recipe import Recipe
 from ui import easyruns, state, text
 from ui.figures.output_curve import output_curve_figure
 from ui.jobs import Job, State

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.evaluate import Preview
-from core.layers import Layer
+from core.model.layers import Layer
 from ui import measured, state, text
 from ui.components import Card, cards
 from ui.components.refresh import signal

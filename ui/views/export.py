@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.targets import TARGETS, target
+from core.targets.target import TARGETS, target
 from ui import exporting, measured, state, text
 from ui.exporting import Verified
 from ui.memory import memory, uninterrupted

@@ -7,8 +7,8 @@ import streamlit as st
 
 from core.passes import PASSES, Pass, PassChoice
 from core.passes.apply import PassRecord
-from core.recipe import Recipe
-from core.tune import FixTrial, toggled
+from core.recipe.recipe import Recipe
+from core.tuning.trials import FixTrial, toggled
 from ui import measured, state, text, tuneruns
 from ui.jobs import Job
 from ui.views import common, working

@@ -4,10 +4,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.layers import Layer
+from core.model.layers import Layer
 from core.quant import Range, ScaleRule
-from core.recipe import Recipe
-from core.targets import Granularity, Precision, target
+from core.recipe.recipe import Recipe
+from core.targets.target import Granularity, Precision, target
 from core.thresholds import Method
 from ui import cached, measured, state, text
 from ui.components import threshold_chart

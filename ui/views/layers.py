@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.recipe import Recipe
-from core.targets import Granularity, Precision, target
+from core.recipe.recipe import Recipe
+from core.targets.target import Granularity, Precision, target
 from core.thresholds import Method
 from ui import measured, state, text
 from ui.components.refresh import wide

@@ -4,9 +4,9 @@ import streamlit as st
 
 from core.evaluate import Comparison
 from core.evaluate.lost import Lost, faults
-from core.recipe import Recipe
-from core.tails import named
-from core.targets import Precision
+from core.model.output_path import named
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision
 from ui import state, text
 from ui.components import Card
 

@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import RecipeError
-from core.mixed import PRECISIONS, Cost, Front, Point
-from core.targets import target
+from core.targets.target import target
+from core.tuning.mixed import PRECISIONS, Cost, Front, Point
 from ui import mixedruns, state, text
 from ui.figures.mixed import front_figure, lost
 from ui.jobs import Job, State

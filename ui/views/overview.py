@@ -3,10 +3,10 @@
 import streamlit as st
 
 from core.evaluate import Accuracy, Comparison, Latency
-from core.machine import integer_sums
+from core.runtime.machine import integer_sums
 from core.sensitivity import Kind
 from core.sensitivity.ranking import Metric, ranking
-from core.targets import Precision
+from core.targets.target import Precision
 from ui import cached, diagnosis, measured, sensitivityruns, state, text
 from ui.components import Card, cards, layer_graph
 from ui.figures.errors import error_figure

@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.distributions import DISTRIBUTIONS, draw
-from core.playground import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from core.playground.distributions import DISTRIBUTIONS, draw
+from core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
 from core.thresholds import Method
 from core.thresholds.grids import linear_codebook
 from core.thresholds.reference import ReferenceRow

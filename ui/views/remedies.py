@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.causes import Cause
-from core.causes.trials import RemedyTrial
-from core.remedies import OutputForecast, Remedy, output_forecast
 from core.sensitivity.ranking import Score
+from core.tuning.causes import Cause
+from core.tuning.causes.trials import RemedyTrial
+from core.tuning.remedies import OutputForecast, Remedy, output_forecast
 from ui import remedyruns, state, text
 from ui import sensitivityruns as runs
 from ui.components.refresh import signal

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.evaluate import Comparison, DefaultSession, SaturatedLayer
-from core.targets import ANY_X86, ONNXRUNTIME_CPU, target
+from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, target
 from ui import measured, state, text
 from ui.components import Card, cards
 from ui.memory import memory, uninterrupted

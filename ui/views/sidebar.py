@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from core import project as projects
 from core.errors import QuantScopeError
-from core.machine import integer_sums
-from core.targets import target
+from core.project import project as projects
+from core.runtime.machine import integer_sums
+from core.targets.target import target
 from ui import state, text
 from ui.components.refresh import listen
 from ui.views import common

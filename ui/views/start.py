@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from core import project as projects
+from core.data.sources.images import PRESETS
 from core.errors import QuantScopeError
-from core.project import Entry, Project, Source
-from core.sources.images import PRESETS
+from core.project import project as projects
+from core.project.project import Entry, Project, Source
 from sample_data import SAMPLES, Sample
 from ui import cached, opening, state, text, workspace
 from ui.jobs import State

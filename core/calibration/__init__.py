@@ -1,0 +1,1 @@
+"""From samples to statistics: a histogram of every tensor."""

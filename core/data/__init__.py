@@ -1,0 +1,1 @@
+"""Calibration and evaluation samples, from whatever holds them."""

@@ -1,0 +1,1 @@
+"""Lessons about quantizers, on distributions whose every property is known."""

@@ -1,0 +1,1 @@
+"""A project on disk: which model and data, and every recipe the user ever had."""

@@ -1,0 +1,1 @@
+"""The user's choices, as data and as a file; nothing is computed here."""

@@ -1,0 +1,177 @@
+"""Recipes as YAML: written for people to read and diff, checked entry by entry when read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from core.errors import RecipeError
+from core.quant import Range, ScaleRule
+from core.recipe.passes import PassChoice, pass_choices
+from core.recipe.recipe import Choice, Recipe
+from core.targets.target import Granularity, Precision
+from core.thresholds import Method
+from core.thresholds.weights import WeightMethod
+
+VERSION = 1
+
+
+def dump(recipe: Recipe) -> str:
+    """YAML text of a recipe; `load` gives the same recipe back."""
+    document: dict[str, Any] = {"quantscope": VERSION, "target": recipe.target}
+    if recipe.model_hash:
+        document["model"] = recipe.model_hash
+    if recipe.passes:
+        document["passes"] = [
+            {choice.name: dict(choice.options)} if choice.options else choice.name for choice in recipe.passes
+        ]
+    document["default"] = _plain(recipe.default)
+    document["layers"] = {name: _plain(choice) for name, choice in recipe.layers.items()}
+    # PyYAML reads a next-line character that it wrote plainly as a blank; escaped it survives.
+    plain = not any("\x85" in name for name in recipe.layers)
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=plain, width=110))
+
+
+def load(text: str) -> Recipe:
+    """The recipe in a YAML text.
+
+    Raises:
+        RecipeError: Not YAML, not a recipe, or an entry that makes no sense; the message names it.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where is not None else ""
+        raise RecipeError(
+            f"the recipe is not valid YAML{line}: {getattr(error, 'problem', None) or error}"
+        ) from None
+    if not isinstance(document, Mapping) or "quantscope" not in document:
+        raise RecipeError(
+            "this is no recipe: its first line should be 'quantscope: 1', as in files saved here"
+        )
+    if document["quantscope"] != VERSION:
+        raise RecipeError(
+            f"the recipe has version {document['quantscope']!r}, and this QuantScope reads {VERSION}: "
+            "upgrade QuantScope"
+        )
+    _known(document, {"quantscope", "target", "model", "passes", "default", "layers"}, "recipe")
+    layers = document.get("layers") or {}
+    if not isinstance(layers, Mapping):
+        raise RecipeError("'layers' should map layer names to choices")
+    return Recipe(
+        target=str(document.get("target", Recipe().target)),
+        model_hash=str(document.get("model", "")),
+        passes=_passes(document.get("passes") or []),
+        default=_choice(document.get("default") or {}, "default"),
+        layers=MappingProxyType({str(name): _choice(entry, str(name)) for name, entry in layers.items()}),
+    )
+
+
+def _passes(entries: object) -> tuple[PassChoice, ...]:
+    if not isinstance(entries, list):
+        raise RecipeError(f"'passes' should be a list such as [equalize, bias_correction], not {entries!r}")
+    return pass_choices(*(_pass(entry) for entry in entries))
+
+
+def _pass(entry: object) -> PassChoice:
+    if not isinstance(entry, Mapping):
+        return PassChoice(name=str(entry))
+    if len(entry) != 1:
+        raise RecipeError(f"passes: expected a name, or one name with options, not {entry!r}")
+    name, options = next(iter(entry.items()))
+    if options is not None and not isinstance(options, Mapping):
+        raise RecipeError(f"passes: {name}: expected options such as 'alpha: 0.5', not {options!r}")
+    return PassChoice(
+        name=str(name),
+        options=MappingProxyType(
+            {str(key): _number(value, f"passes: {name}: {key}") for key, value in (options or {}).items()}
+        ),
+    )
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    """The fields that are set, in types YAML knows."""
+    out: dict[str, Any] = {}
+    for field in fields(choice):
+        value = getattr(choice, field.name)
+        if isinstance(value, Range):
+            out["low"], out["high"] = float(value.low), float(value.high)
+        elif isinstance(value, tuple):
+            out[field.name] = [float(number) for number in value]
+        elif value is not None:
+            out[field.name] = value if isinstance(value, bool | float) else str(value)
+    return out
+
+
+def _choice(entry: object, name: str) -> Choice:
+    if not isinstance(entry, Mapping):
+        raise RecipeError(f"{name}: expected entries such as 'method: mse', not {entry!r}")
+    _known(entry, {*_READERS, "low", "high"}, name)
+    values = {
+        key: read(entry[key], f"{name}: {key}")
+        for key, read in _READERS.items()
+        if entry.get(key) is not None
+    }
+    if ("low" in entry) != ("high" in entry):
+        raise RecipeError(f"{name}: 'low' and 'high' belong together")
+    if "low" in entry:
+        low, high = _number(entry["low"], f"{name}: low"), _number(entry["high"], f"{name}: high")
+        try:
+            values["range"] = Range(low, high)
+        except ValueError as error:
+            raise RecipeError(f"{name}: {error}") from None
+    return Choice(**values)
+
+
+def _known(entry: Mapping[Any, Any], keys: set[str], name: str) -> None:
+    unknown = sorted(str(key) for key in entry if key not in keys)
+    if unknown:
+        raise RecipeError(f"{name}: unknown entry {unknown[0]!r}; known are {', '.join(sorted(keys))}")
+
+
+def _number(value: object, where: str) -> float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)  # type: ignore[arg-type]  # YAML reads 1e-3 as text, so text is tried too
+    except (TypeError, ValueError):
+        raise RecipeError(f"{where} should be a number, not {value!r}") from None
+
+
+def _numbers(value: object, where: str) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise RecipeError(f"{where} should be a list of numbers, not {value!r}")
+    return tuple(_number(number, where) for number in value)
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise RecipeError(f"{where} should be true or false, not {value!r}")
+    return value
+
+
+def _one_of(
+    kind: type[Method] | type[Precision] | type[Granularity] | type[WeightMethod] | type[ScaleRule],
+) -> Callable[..., Any]:
+    def read(value: object, where: str) -> Any:
+        try:
+            return kind(str(value))
+        except ValueError:
+            raise RecipeError(f"{where} should be one of {', '.join(kind)}, not {value!r}") from None
+
+    return read
+
+
+_READERS: dict[str, Callable[[object, str], Any]] = {
+    "method": _one_of(Method),
+    "percentile": _number,
+    "symmetric": _flag,
+    "precision": _one_of(Precision),
+    "weights": _one_of(Granularity),
+    "weight_method": _one_of(WeightMethod),
+    "scale_rule": _one_of(ScaleRule),
+    "weight_factors": _numbers,
+}

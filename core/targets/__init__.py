@@ -1,0 +1,1 @@
+"""What a runtime or chip accepts, and where quantizers go."""

@@ -1,0 +1,115 @@
+"""Causes in the weights of a layer."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from core.sensitivity.prior import WeightNoise
+from core.tuning.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, evened, percent
+
+Floats = npt.NDArray[np.float64]
+
+LONELY = 12.0  # largest weight of a channel over its rms; a bell curve has 4
+ROUNDED = 0.5  # of the weights' noise that rounding by outputs leaves; measured, see tests
+EXPLAINED = frozenset({Reason.UNEVEN_WEIGHTS, Reason.WEIGHT_OUTLIERS})  # why weights lose
+SHIFTED = 0.25  # share of the weights' error that is a constant
+
+
+def uneven(case: Case) -> Iterator[Cause]:
+    """One scale for channels that differ widely, as depthwise weights do."""
+    for weight in case.weights:
+        encoding = case.encodings.weights[weight.node]
+        if encoding.scale.ndim or case.placement(weight.node).axis is None or weight.spread <= UNEVEN:
+            continue
+        used = weight.reach > 0.0
+        widest, middle = float(weight.reach.max()), float(np.median(weight.reach[used]))
+        bits = bits_used(float(np.median(weight.steps[used])), signed=True)
+        kind = "depthwise weight" if _is_depthwise(case, weight) else "weight"
+        yield case.cause(
+            Reason.UNEVEN_WEIGHTS,
+            f"One scale serves all {int(used.sum())} channels of the {kind}: the widest reaches "
+            f"{widest:.3g}, the median one {middle:.3g}, {weight.spread:.0f} times less, so that half of "
+            f"the channels keep at most {bits:.1f} of {encoding.type.bits} bits.",
+            case.weight_share,
+            {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
+            *case.forecast.per_channel(),
+            *case.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
+            *case.forecast.fix("rounding", weights=ROUNDED),
+        )
+
+
+def _energy(weight: WeightNoise) -> Floats:
+    """Mean square of each channel."""
+    rms = np.divide(weight.reach, weight.crest, out=np.zeros_like(weight.reach), where=weight.crest > 0.0)
+    return np.asarray(rms**2, np.float64)
+
+
+def _is_depthwise(case: Case, weight: WeightNoise) -> bool:
+    node = next(n for n in case.model.ir.graph if n.name == weight.node)
+    groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
+    return groups > 1 and groups == weight.reach.size
+
+
+def outliers(case: Case) -> Iterator[Cause]:
+    """Single weights far beyond the others of their channel."""
+    remedies = case.forecast.weight_ranges() if case.weight_share >= MATTERS else ()
+    for weight in case.weights if remedies else ():
+        channel = int(np.argmax(weight.crest))
+        crest, reach = float(weight.crest[channel]), float(weight.reach[channel])
+        if crest < LONELY:
+            continue
+        yield case.cause(
+            Reason.WEIGHT_OUTLIERS,
+            f"Single large weights set the scale: in channel {channel} the largest, {reach:.3g}, is "
+            f"{crest:.0f} times the channel's rms, and the rest is left with coarse steps.",
+            case.weight_share,
+            {"channel": channel, "reach": reach, "crest": crest},
+            *remedies,
+            *case.forecast.fix("rounding", weights=ROUNDED),
+        )
+
+
+def coarse(case: Case) -> Iterator[Cause]:
+    """The weights lose more than what the layer computes does, whatever the reason."""
+    seen = case.evidence
+    if case.weights and case.weight_share >= 0.5:
+        said = "Rounding its weights costs more than rounding what it computes"
+        if seen is not None and seen.weights > seen.tensors:
+            said = f"{said}: {decibel(seen.weights)} against {decibel(seen.tensors)}."
+        else:
+            said = f"{said}, on average over its channels."
+        yield case.cause(
+            Reason.COARSE_WEIGHTS,
+            said,
+            case.weight_share,
+            {"weights": case.noise.weights, "tensors": case.noise.tensors},
+            *case.forecast.weight_ranges(),
+            *case.forecast.fix("rounding", weights=ROUNDED),
+            *case.forecast.float_layer(),
+        )
+
+
+def shift(case: Case) -> Iterator[Cause]:
+    """Rounded weights move the mean of the output."""
+    evidence = case.evidence
+    if evidence is None or not case.weights or evidence.weights <= 0.0:
+        return
+    share = evidence.weights / evidence.total * evidence.shift_share
+    if evidence.shift_share < SHIFTED or share < 0.1:
+        return
+    remedies = case.forecast.fix("bias_correction", weights=max(1.0 - evidence.shift_share, 1e-9))
+    if not remedies:
+        return
+    rms = np.sqrt(evidence.energy)
+    relative = np.divide(np.abs(evidence.shift), rms, out=np.zeros_like(rms), where=rms > 0.0)
+    channel = int(np.argmax(relative))
+    off, part = float(evidence.shift[channel]), float(relative[channel])
+    yield case.cause(
+        Reason.SHIFT,
+        f"Its rounded weights shift the output: {percent(evidence.shift_share)} of their error is the same "
+        f"everywhere; channel {channel} is off by {off:.3g} on average, {percent(part)} of its rms.",
+        share,
+        {"channel": channel, "shift": off, "part": evidence.shift_share},
+        *remedies,
+    )

@@ -1,0 +1,194 @@
+"""Mixed precision from end to end: search in simulation, then measure what was found as it is exported."""
+
+from collections.abc import Callable, Sequence
+
+from core.calibration.calibrate import calibrate
+from core.calibration.statistics import Statistics
+from core.data.samples import Samples
+from core.errors import RecipeError
+from core.evaluate import Accuracy, Preview, float_reference, preview
+from core.model.model import Model
+from core.pipeline import Quantized, quantize
+from core.progress import ProgressFn, report
+from core.recipe.recipe import Recipe
+from core.targets.target import Precision, Target, target
+from core.tuning.mixed.costs import Cost, CostModel
+from core.tuning.mixed.front import Front, Point, monotone
+from core.tuning.mixed.search import Search, spread
+from core.tuning.mixed.space import Assignment, Simulator, Space, free_layers
+from core.tuning.trials import closeness, split_samples
+
+PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest first
+POINTS = 16  # most that are measured
+SIMULATED = 16  # samples that the search runs on
+JUDGES = 384  # most samples held out: shares of few rows are coarse
+_WEIGHT = 20  # simulated trials that one measured recipe is worth in a progress bar
+
+
+def mixed_precision(
+    model: Model,
+    recipe: Recipe,
+    samples: Samples,
+    *,
+    statistics: Statistics | None = None,
+    cost: Cost | str = Cost.SIZE,
+    precisions: Sequence[Precision | str] = PRECISIONS,
+    points: int = POINTS,
+    threads: int | None = None,
+    progress: ProgressFn | None = None,
+) -> Front:
+    """Assign precisions to layers, and give what is best at each cost.
+
+    Assignments are searched for with simulated runs on some samples. Those on the front found are then
+    made into complete quantized models, passes and all, and measured on samples that neither the search
+    nor the thresholds have seen; what another one beats there is left out. Layers whose precision
+    `recipe` sets keep it. Its default precision gives way to the lowest of `precisions`.
+
+    Deterministic, and independent of the order of the samples and of `threads`.
+
+    Args:
+        model: The float model.
+        recipe: Methods, passes and choices to keep.
+        samples: Calibration samples; up to a third are held out. With labels, points know their top-1.
+        statistics: Of the model on these samples, used where there are too few to hold any out.
+        cost: What is to be saved: bytes of the file, or estimated time.
+        precisions: What layers may be given; at least two that the target has.
+        points: Most points to measure, at least two.
+        threads: Samples run side by side; None = one a processor.
+        progress: Told how far it is; may raise `Cancelled`.
+
+    Raises:
+        RecipeError: A precision is unknown, or there is nothing to choose.
+        DataError: There are no samples, or they do not fit the model.
+    """
+    kind, allowed = _kind(cost), _allowed(precisions, target(recipe.target))
+    fitted, held = split_samples(samples, most=JUDGES)
+    known = statistics if held is None else None
+    known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
+
+    def build(tried: Recipe, heard: ProgressFn | None) -> Quantized:
+        return quantize(model, tried, fitted, statistics=known, threads=threads, cache=False, progress=heard)
+
+    space = _space(model, recipe, build, allowed, progress)
+    costs = CostModel(space.built.model, space.built.statistics)
+    simulator = Simulator(space, costs, kind, fitted.take(SIMULATED), threads)
+    search = Search(simulator)
+    total = search.total + _WEIGHT * points
+    search.run(lambda done: report(progress, done, total, "trying precisions"))
+    judge_samples = held or fitted
+    judge = float_reference(model, judge_samples, count=len(judge_samples), layers=False, threads=threads)
+    scores: Accuracy | None = None
+    measured = []
+    chosen = spread(search.front(), search.found, max(points, 2))
+    for number, assignment in enumerate(dict.fromkeys((space.bottom, *chosen))):
+
+        def alive(_: object = None, done: int = search.total + _WEIGHT * number) -> None:
+            report(progress, done, total, "measuring recipes")
+
+        alive()
+        recipe_ = space.with_recipe(assignment)
+        built = build(recipe_, alive)
+        seen = preview(judge, built.proto, layers=False, threads=threads, progress=alive)
+        measured.append(_point(space, recipe_, assignment, seen, simulator.time(assignment)))
+        scores = seen.output.accuracy
+    report(progress, total, total, "measuring recipes")
+    points_ = monotone(measured, kind)
+    return Front(
+        kind=kind,
+        points=points_,
+        lowest=allowed[0],
+        layers=len(space.names),
+        float_bytes=model.proto().ByteSize(),
+        float_top1=None if scores is None else scores.float_top1,
+        labelled=scores is not None and scores.float_top1 is not None,
+        positions=scores is not None and scores.positions,
+        rows=0 if scores is None else scores.rows,
+        samples=len(judge),
+        held_out=held is not None,
+        searched=len(search.found),
+        notes=_notes(space),
+        beaten=tuple(point for point in measured if point not in points_),
+    )
+
+
+def _space(
+    model: Model,
+    recipe: Recipe,
+    build: Callable[[Recipe, ProgressFn | None], Quantized],
+    allowed: tuple[Precision, ...],
+    progress: ProgressFn | None,
+) -> Space:
+    """What there is to choose.
+
+    Raises:
+        RecipeError: Nothing.
+    """
+    start = recipe.with_default(precision=allowed[0])
+    built = build(start, progress)
+    names, options = free_layers(built, model, recipe, allowed)
+    if not names:
+        raise RecipeError(
+            f"no layer of {model.name} is left to choose a precision for: the recipe sets each of them, "
+            "or they cannot be quantized"
+        )
+    return Space(built=built, recipe=start, names=names, options=options, lowest=allowed[0])
+
+
+def _point(space: Space, recipe: Recipe, assignment: Assignment, seen: Preview, time: float) -> Point:
+    scores = seen.output.accuracy
+    top1 = agreement = drop = None
+    if scores is not None:
+        top1, agreement = scores.quantized_top1, scores.agreement
+        drop = 100.0 * (1.0 - agreement)
+        if top1 is not None and scores.float_top1 is not None:
+            drop = 100.0 * (scores.float_top1 - top1)
+    changed = zip(space.names, assignment, strict=True)
+    return Point(
+        recipe=recipe,
+        size_bytes=seen.size_bytes,
+        time=time,
+        sqnr_db=closeness(seen),
+        top1=top1,
+        agreement=agreement,
+        drop=drop,
+        layers=tuple((name, precision) for name, precision in changed if precision is not space.lowest),
+    )
+
+
+def _notes(space: Space) -> tuple[str, ...]:
+    """What a reader of the figures should know."""
+    target_ = space.built.encodings.placement.target
+    notes = [
+        "Time is estimated from multiply-accumulates, memory traffic and conversions, as a share of the "
+        "float model's; measure the file that you take."
+    ]
+    if target_.integer_bits < 16 and any(Precision.INT16 in options for options in space.options):
+        notes.append(
+            f"{target_.label} has no integer kernels for 16-bit activations: it computes them in float "
+            "between conversions, so they save bytes, and cost time."
+        )
+    return tuple(notes)
+
+
+def _kind(cost: Cost | str) -> Cost:
+    try:
+        return Cost(cost)
+    except ValueError:
+        raise RecipeError(f"there is no cost {cost!r}; choose from {', '.join(Cost)}") from None
+
+
+def _allowed(precisions: Sequence[Precision | str], target_: Target) -> tuple[Precision, ...]:
+    """The precisions, the cheapest first.
+
+    Raises:
+        RecipeError: One is unknown to the target, or there are fewer than two.
+    """
+    unknown = [str(p) for p in precisions if p not in target_.precisions]
+    if unknown:
+        raise RecipeError(
+            f"{target_.label} has no precision {unknown[0]!r}; choose from {', '.join(target_.precisions)}"
+        )
+    found = tuple(p for p in PRECISIONS if p in {str(given) for given in precisions})
+    if len(found) < 2:
+        raise RecipeError("mixed precision needs at least two precisions to choose from, e.g. int8 and float")
+    return found
