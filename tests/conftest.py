@@ -14,7 +14,7 @@ import pytest
 from sample_data import SAMPLES
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
 from tests.wire import Wire, seen
-from ui import cli
+from ui.cli import command_line
 
 # The first example of a test may compile a loop; how long that takes says nothing. Examples are the same in
 # every run, so that a failure is the change's; QUANTSCOPE_EXPLORE=1 looks for new ones.
@@ -49,7 +49,7 @@ def quantscope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
     def run(*arguments: object) -> Outcome:
         capsys.readouterr()
-        code = cli.run([str(argument) for argument in arguments])
+        code = command_line.run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

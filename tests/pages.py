@@ -18,7 +18,7 @@ from core.project import project as projects
 from core.project.project import Project, Source
 from core.recipe.recipe import Recipe
 from tests.graphs import model, node, randn, value
-from ui import jobs, opening, state
+from ui.session import jobs, opening, state
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {

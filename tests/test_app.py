@@ -19,10 +19,10 @@ from core.recipe.recipe import Recipe, resolve
 from core.targets.target import Precision
 from core.thresholds import Method
 from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until
-from ui import opening
-from ui.measure import guessing
-from ui.rows import layer_rows
-from ui.workspace import prepare
+from ui.content.rows import layer_rows
+from ui.runs.measure import guessing
+from ui.session import opening
+from ui.session.workspace import prepare
 
 __all__ = ["home"]  # a fixture
 

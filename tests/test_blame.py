@@ -8,7 +8,7 @@ import pytest
 
 from core.model.model import load_model
 from tests.test_app import network
-from ui.blame import explained
+from ui.content.failing_node import explained
 
 
 @pytest.mark.parametrize(

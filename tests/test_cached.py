@@ -21,16 +21,11 @@ from core.thresholds import Method
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
 from tests.support import until
-from ui import (
-    cached,
-    fixes,
-    measure,
-    measured,
-    state,
-)
-from ui.cached import PROJECTS, VARIANTS, Store
-from ui.jobs import State
-from ui.measure import References
+from ui.runs import measure, measured
+from ui.runs.measure import References
+from ui.session import cached, fixes, state
+from ui.session.cached import PROJECTS, VARIANTS, Store
+from ui.session.jobs import State
 
 CORE = 8  # models that core may keep beside, of those resolved last
 

@@ -11,7 +11,7 @@ from core.recipe.recipe import Choice
 from core.thresholds import Family, Method, fits
 from tests.tensors import degenerate, family
 from ui.components.payload import BINS, payload
-from ui.tensor_view import view_range
+from ui.content.tensor_view import view_range
 
 SPEC = QuantSpec(type=INT8, symmetric=True)
 DEGENERATE = degenerate()

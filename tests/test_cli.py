@@ -17,8 +17,9 @@ from core.thresholds.reference import REFERENCES
 from sample_data import SAMPLES
 from tests.sessions import session as open_session
 from tests.support import Run, process
-from ui import cli, console
-from ui.options import read_preprocessing
+from ui.cli import command_line
+from ui.cli.arguments import read_preprocessing
+from ui.terminal import console
 
 MLP = SAMPLES["digits_mlp"]
 
@@ -103,7 +104,7 @@ def test_no_arguments_show_the_help(quantscope: Run) -> None:
     ],
 )
 def test_a_model_alone_opens_the_app(given: list[str], expected: list[str]) -> None:
-    assert cli.with_command(given) == expected
+    assert command_line.with_command(given) == expected
 
 
 # The whole path

@@ -14,7 +14,7 @@ import pytest
 from sample_data import SAMPLES
 from tests.sessions import session as open_session
 from tests.support import ROOT, Run, command_env, process
-from ui import cli
+from ui.cli import command_line
 
 MLP = SAMPLES["digits_mlp"]
 
@@ -24,7 +24,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A quantized model."""
     out = tmp_path_factory.mktemp("quantized") / "q.onnx"
     words = ("quantize", MLP.model, "--random", 2, "--no-cache", "-o", out)
-    assert cli.run([str(word) for word in words]) == 0
+    assert command_line.run([str(word) for word in words]) == 0
     return out.read_bytes()
 
 
@@ -211,7 +211,7 @@ def test_the_unexpected_is_one_line_and_code_1(quantscope: Run, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by\nsurprise")
 
-    monkeypatch.setattr("ui.anatomy.inspection", fail)
+    monkeypatch.setattr("ui.cli.inspection.inspection", fail)
     done = quantscope("inspect", MLP.model)
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
@@ -227,7 +227,7 @@ def test_control_c_ends_quietly_and_writes_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ui.commands.collect", interrupt)
+    monkeypatch.setattr("ui.cli.commands.collect", interrupt)
     done = quantscope("quantize", MLP.model, *DATA, "-o", tmp_path / "q.onnx")
     assert (done.code, done.err) == (130, "interrupted\n")
     assert not (tmp_path / "q.onnx").exists()
@@ -303,7 +303,7 @@ def input_shape() -> tuple[int, ...]:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    line = f'"{sys.executable}" -m ui.cli inspect "{SAMPLES["digits_vit"].model}" | head -n 1'
+    line = f'"{sys.executable}" -m ui.cli.command_line inspect "{SAMPLES["digits_vit"].model}" | head -n 1'
     done = subprocess.run(
         line,
         shell=True,

@@ -183,7 +183,7 @@ def test_a_file_name_cannot_steer_the_terminal(quantscope: Run, tmp_path: Path) 
     ("words", "code"), [(f'inspect "{MLP.model}" >&-', 0), ("inspect none.onnx 2>&-", 2)]
 )
 def test_a_closed_stream_changes_nothing(tmp_path: Path, words: str, code: int) -> None:
-    line = f'"{sys.executable}" -m ui.cli {words}'
+    line = f'"{sys.executable}" -m ui.cli.command_line {words}'
     done = subprocess.run(
         line, shell=True, cwd=ROOT, env=command_env(tmp_path), capture_output=True, timeout=60, check=False
     )

@@ -16,9 +16,9 @@ from core.data.sources.inputs import text as shape_text
 from tests.interfaces import save
 from tests.networks import Net
 from tests.support import Run
-from ui import text as page_text
-from ui.columns import DEFAULT_COLUMNS, cells, cut, dims, fold
-from ui.console import table
+from ui.content import text as page_text
+from ui.terminal.columns import DEFAULT_COLUMNS, cells, cut, dims, fold
+from ui.terminal.console import table
 
 LONG = "model/stage_" * 40
 NAMES = {

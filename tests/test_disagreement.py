@@ -25,11 +25,11 @@ from core.thresholds import Method, errors_at
 from core.thresholds.grids import compare_grids
 from core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold
 from sample_data import SAMPLES
-from ui import opening
 from ui.components.payload import Mark, payload
-from ui.disagreement import OWN, compute_references, settings_text, shown, usable_range, verdicts
+from ui.content.disagreement import OWN, compute_references, settings_text, shown, usable_range, verdicts
+from ui.content.tensor_view import AUTOMATIC, RangeView, view_range
 from ui.figures.grids import GRIDS, grids_figure
-from ui.tensor_view import AUTOMATIC, RangeView, view_range
+from ui.session import opening
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 ASYMMETRIC = QuantSpec(type=UINT8, symmetric=False)

@@ -15,11 +15,12 @@ from core.recipe.recipe import Recipe, resolve
 from core.tuning.easyquant import Tuned
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui import cached, easymodel, opening
-from ui.easymodel import Figures, WholeRun
-from ui.measure import quantized_bytes
+from ui.runs import easyquant_model
+from ui.runs.easyquant_model import Figures, WholeRun
+from ui.runs.measure import quantized_bytes
+from ui.session import cached, opening
+from ui.session.workspace import prepare
 from ui.views import easy_model
-from ui.workspace import prepare
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_it_is_measured_as_exported_used_in_one_step_and_undone(overview: AppTes
     until(app, lambda a: "use_easymodel" in keys(a), 60.0)
     healthy(app)
     assert recipe(app) == before
-    run = easymodel.whole_job(opened(app).id).result
+    run = easyquant_model.whole_job(opened(app).id).result
     assert run.tuned.complete
     assert run.figures.unseen
     space = prepare(opened(app), lambda _: None)
@@ -62,27 +63,27 @@ def test_stopping_keeps_what_was_found_and_it_can_be_measured_later(
     overview: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = overview
-    tune = easymodel.easyquant
+    tune = easyquant_model.easyquant
 
     def stopped(*args: Any, progress: Any, **more: Any) -> Any:
         def tell(told: Any) -> None:
             if told.done > told.total // 2:
-                easymodel.whole_job(opened(app).id).cancel()
+                easyquant_model.whole_job(opened(app).id).cancel()
             progress(told)
 
         return tune(*args, progress=tell, **more)
 
-    monkeypatch.setattr(easymodel, "easyquant", stopped)
+    monkeypatch.setattr(easyquant_model, "easyquant", stopped)
     app.button(key="start_easymodel").click().run()
     until(app, lambda a: "use_easymodel" in keys(a), 60.0)
-    run = easymodel.whole_job(opened(app).id).result
+    run = easyquant_model.whole_job(opened(app).id).result
     assert not run.tuned.complete
     assert run.figures is None
     assert 0 < len(run.tuned.layers) < run.of + 1
     assert any("stopped" in entry.value for entry in app.info)
     app.button(key="measure_easymodel").click().run()
     until(app, lambda a: "use_easymodel" in keys(a) and "measure_easymodel" not in keys(a), 60.0)
-    again = easymodel.whole_job(opened(app).id).result
+    again = easyquant_model.whole_job(opened(app).id).result
     assert again.tuned == run.tuned
     assert again.figures is not None
 

@@ -10,8 +10,8 @@ from core.evaluate.output_curve import OutputCurve
 from core.quant import Range
 from tests.pages import go, healthy, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui import opening
 from ui.figures.output_curve import output_curve_figure
+from ui.session import opening
 
 
 @pytest.fixture

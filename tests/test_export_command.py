@@ -28,10 +28,12 @@ from core.recipe.recipe import Recipe, resolve
 from core.thresholds import Method
 from tests.pages import go, home, recipe, start, until
 from tests.pages import opened as opened_in
-from ui import exporting, opening, shells
-from ui.cli import run
-from ui.measure import quantized_bytes
-from ui.workspace import prepare
+from ui.cli.command_line import run
+from ui.content import shells
+from ui.runs import exporting
+from ui.runs.measure import quantized_bytes
+from ui.session import opening
+from ui.session.workspace import prepare
 
 __all__ = ["home"]  # a fixture
 

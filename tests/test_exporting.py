@@ -9,7 +9,7 @@ from core.recipe.recipe import Recipe, resolve
 from core.targets.target import Precision
 from tests.networks import feeds, masked_attention
 from tests.quantizing import network, statistics_of
-from ui.exporting import stays_float
+from ui.runs.exporting import stays_float
 
 
 def test_masked_scores_are_named_with_their_mask() -> None:

@@ -19,13 +19,13 @@ from core.recipe.recipe import DEFAULT, Choice
 from core.thresholds import Method, errors_at, search
 from core.tuning.trials import Trial
 from ui.components.payload import payload
+from ui.content.rows import Row
+from ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
 from ui.figures import graph
 from ui.figures.errors import error_figure
 from ui.figures.overlay import overlay_figure
 from ui.figures.trials import trials_figure
 from ui.figures.weights import weights_figure
-from ui.rows import Row
-from ui.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ASYMMETRIC = QuantSpec(type=UINT8, symmetric=False)

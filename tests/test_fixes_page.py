@@ -19,7 +19,9 @@ from core.targets.target import Precision
 from core.thresholds import Method
 from sample_data import SAMPLES
 from tests.pages import go, healthy, home, opened, recipe, start, until
-from ui import cached, fixes, measured, opening, state, text, tuneruns
+from ui.content import text
+from ui.runs import measured, recipe_search
+from ui.session import cached, fixes, opening, state
 
 __all__ = ["home"]  # a fixture
 
@@ -167,7 +169,7 @@ def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     job = cached.registry().get(f"{opened(ready).id}:tune")
     assert job is not None
-    growing = cached.results(opened(ready).id, tuneruns.Climbs).newest
+    growing = cached.results(opened(ready).id, recipe_search.Climbs).newest
     assert growing is not None
     while len(growing.steps) < 2 and job.active:  # without drawing the page: that takes longer than a step
         job.wait(0.005)

@@ -13,7 +13,7 @@ import pytest
 from core.errors import DataError
 from core.progress import Cancelled, Progress, ProgressFn
 from tests.support import until
-from ui.jobs import ENDED, NO_THREAD, Job, Registry, State, acquired, stop_all
+from ui.session.jobs import ENDED, NO_THREAD, Job, Registry, State, acquired, stop_all
 
 
 def test_a_job_is_found_again_and_starts_once() -> None:
@@ -234,7 +234,7 @@ def test_a_lock_that_comes_free_too_late_is_given_back() -> None:
 
 def test_time_left_shrinks_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("ui.jobs.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ui.session.jobs.time.monotonic", lambda: now[0])
     job = Job("p", "x")
     job.report(Progress(done=0, total=10, label="run"))
     assert job.seconds_left is None

@@ -17,7 +17,7 @@ from streamlit.config import get_config_options
 
 from sample_data import SAMPLES
 from tests.support import ROOT, App, Run, command_env, free_port
-from ui import launch
+from ui.server import launch
 
 
 @pytest.fixture

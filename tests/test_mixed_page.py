@@ -13,8 +13,9 @@ from core.targets.target import Precision
 from core.thresholds import Method
 from core.tuning.mixed import Cost, Front, Point
 from tests.pages import Tab, healthy, home, opened, recipe, start, until
-from ui import mixedruns, opening, state
 from ui.figures.mixed import front_figure
+from ui.runs import mixed_precision
+from ui.session import opening, state
 
 __all__ = ["home"]  # a fixture
 
@@ -36,7 +37,7 @@ def test_the_front_is_found_and_its_cheapest_point_used_and_undone(page: AppTest
     page.button(key="start_mixed").click().run()
     until(page, lambda a: "find_cheapest" in keys(a), 90)
     healthy(page)
-    job = mixedruns.job(opened(page).id)
+    job = mixed_precision.job(opened(page).id)
     assert job is not None
     front = job.result.front
     page.number_input(key="mixed_drop").set_value(1.0).run()
@@ -58,7 +59,7 @@ def test_the_front_is_found_and_its_cheapest_point_used_and_undone(page: AppTest
 
 def test_a_goal_that_no_point_reaches_is_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     worst = replace(FRONT, points=tuple(replace(point, drop=40.0) for point in FRONT.points))
-    monkeypatch.setattr(mixedruns, "mixed_precision", lambda *_, **__: worst)
+    monkeypatch.setattr(mixed_precision, "mixed_precision", lambda *_, **__: worst)
     page.button(key="start_mixed").click().run()
     until(page, lambda a: "find_cheapest" in keys(a))
     page.button(key="find_cheapest").click().run()
@@ -71,7 +72,7 @@ def test_a_front_of_an_earlier_recipe_is_said_to_be_one_before_it_replaces_later
 ) -> None:
     other = recipe(page).with_layer("fc1", precision=Precision.FLOAT)
     front = replace(FRONT, points=(FRONT.points[0], replace(FRONT.points[1], recipe=other)), beaten=())
-    monkeypatch.setattr(mixedruns, "mixed_precision", lambda *_, **__: front)
+    monkeypatch.setattr(mixed_precision, "mixed_precision", lambda *_, **__: front)
     page.button(key="start_mixed").click().run()
     until(page, lambda a: "find_cheapest" in keys(a))
     page.session_state["mixed_point"] = 1

@@ -21,10 +21,10 @@ from tests.networks import Net
 from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 from tests.sessions import session
-from ui import opening
 from ui.components import Card
+from ui.session import opening
+from ui.session.workspace import prepare
 from ui.views import overview as overview_page
-from ui.workspace import prepare
 
 
 @pytest.fixture

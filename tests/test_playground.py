@@ -17,12 +17,12 @@ from core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, f
 from core.thresholds import Method, errors_at
 from core.thresholds.grids import linear_codebook
 from tests.pages import home as home  # a fixture
-from ui import lesson
+from ui.content import lesson
+from ui.content.lesson import PLAYED, PRESETS, SIZES, Settings, finding, from_query, query_text, to_query
+from ui.content.tensor_view import LABELS
 from ui.figures.bits import bits_figure
 from ui.figures.draws import draws_figure
 from ui.figures.staircase import staircase_figure
-from ui.lesson import PLAYED, PRESETS, SIZES, Settings, finding, from_query, query_text, to_query
-from ui.tensor_view import LABELS
 
 APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 SYMMETRIC = QuantSpec(type=INT8, symmetric=True)

@@ -12,8 +12,8 @@ import pytest
 from core.errors import DataError
 from core.progress import Progress, ProgressFn
 from tests.support import until
-from ui.jobs import NO_THREAD, Job, State, stop_all
-from ui.pool import AGAIN, LAPSE, Measurement, Pool, ResultKey, Subscriber
+from ui.session.jobs import NO_THREAD, Job, State, stop_all
+from ui.session.pool import AGAIN, LAPSE, Measurement, Pool, ResultKey, Subscriber
 
 KIND: Measurement[str] = Measurement(name="effect", lane="one", keep=3)
 OTHER: Measurement[str] = Measurement(name="whole", lane="one")

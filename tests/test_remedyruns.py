@@ -15,8 +15,9 @@ from core.tuning.causes.trials import Effect, RemedyTrial
 from core.tuning.remedies import Remedy
 from tests.pages import Tab
 from tests.pages import home as home  # a fixture
-from ui import cached, opening, remedyruns, state
-from ui.jobs import Job, State
+from ui.runs import remedy_trials
+from ui.session import cached, opening, state
+from ui.session.jobs import Job, State
 from ui.views import common, remedies
 
 
@@ -41,7 +42,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         effect = Effect(sqnr_db=1.0, agreement=None, top1=None)
         return RemedyTrial(before=effect, after=effect, rows=1, unseen=True)
 
-    monkeypatch.setattr(remedyruns, "tried", tried)
+    monkeypatch.setattr(remedy_trials, "tried", tried)
     yield go
     go.set()
 
@@ -49,8 +50,8 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def drawn(tab: Tab, now: state.Session) -> Job[None]:
     """The job, as drawing the page leaves it, when it has ended."""
     with tab:
-        remedyruns.pump(now)
-    job = remedyruns.job(now)
+        remedy_trials.pump(now)
+    job = remedy_trials.job(now)
     assert job is not None
     assert job.wait(30)
     return job
@@ -66,16 +67,16 @@ def test_what_cannot_be_measured_is_not_started_with_every_drawing(
         runs.append(1)
         raise DataError("the data file is no longer there")
 
-    monkeypatch.setattr(remedyruns, "bench", bench)
+    monkeypatch.setattr(remedy_trials, "bench", bench)
     with tab:
-        remedyruns.want(now, [remedy("fc1"), remedy("fc2")])
+        remedy_trials.want(now, [remedy("fc1"), remedy("fc2")])
     for _ in range(5):
         job = drawn(tab, now)
         assert (job.state, job.error) == (State.FAILED, "the data file is no longer there")  # what is shown
     assert len(runs) == 1
-    assert not remedyruns.board(now).waiting
+    assert not remedy_trials.board(now).waiting
     with tab:
-        remedyruns.want(now, [remedy("fc1")])
+        remedy_trials.want(now, [remedy("fc1")])
     drawn(tab, now)
     assert len(runs) == 2  # who asks again has it tried again
 
@@ -92,7 +93,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
     tabs: tuple[Tab, Tab], monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     tab, _ = tabs
-    now, plain = tab.session(), remedyruns.tried
+    now, plain = tab.session(), remedy_trials.tried
     first, second = [layer.name for layer in now.model.layers if layer.kind == "compute"][:2]
     bad, good = remedy(first), remedy(second)
 
@@ -101,38 +102,38 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
             raise error
         return plain(ready, recipe, asked, **more)
 
-    monkeypatch.setattr(remedyruns, "tried", tried)
+    monkeypatch.setattr(remedy_trials, "tried", tried)
     with tab:
-        remedyruns.want(now, [bad, good])
+        remedy_trials.want(now, [bad, good])
     assert drawn(tab, now).state is State.DONE
-    found, token = remedyruns.board(now), state.recipe_token(now.recipe)
-    assert words in found.refused[remedyruns.key(token, bad)]
-    assert remedyruns.key(token, good) in found.trials
+    found, token = remedy_trials.board(now), state.recipe_token(now.recipe)
+    assert words in found.refused[remedy_trials.key(token, bad)]
+    assert remedy_trials.key(token, good) in found.trials
     assert not found.waiting
 
 
 def test_cancel_leaves_what_another_window_waits_for(tabs: tuple[Tab, Tab], held: threading.Event) -> None:
     here, there = tabs
     now, token = here.session(), state.recipe_token(here.session().recipe)
-    ours, both, theirs = (remedyruns.key(token, remedy(name)) for name in ("ours", "both", "theirs"))
+    ours, both, theirs = (remedy_trials.key(token, remedy(name)) for name in ("ours", "both", "theirs"))
     with here:
-        remedyruns.want(now, [remedy("ours"), remedy("both")])
+        remedy_trials.want(now, [remedy("ours"), remedy("both")])
     with there:
-        remedyruns.want(there.session(), [remedy("both"), remedy("theirs")])
-    board, job = remedyruns.board(now), remedyruns.job(now)
+        remedy_trials.want(there.session(), [remedy("both"), remedy("theirs")])
+    board, job = remedy_trials.board(now), remedy_trials.job(now)
     assert list(board.waiting) == [ours, both, theirs]
     with here:
-        remedyruns.cancel(now)
+        remedy_trials.cancel(now)
     assert list(board.waiting) == [both, theirs]
     assert job is not None
     assert job.wait(30)  # it was measuring what nobody wants any more
     with there:
-        remedyruns.pump(there.session())
-    running = remedyruns.job(now)
+        remedy_trials.pump(there.session())
+    running = remedy_trials.job(now)
     assert running is not None
     with here:
-        remedyruns.want(now, [remedy("ours")])
-        remedyruns.cancel(now)
+        remedy_trials.want(now, [remedy("ours")])
+        remedy_trials.cancel(now)
     assert not running.stop.is_set()  # it measures what the other waits for
     held.set()
     assert running.wait(30)
@@ -144,14 +145,14 @@ def test_a_window_that_was_reloaded_can_cancel(tabs: tuple[Tab, Tab], held: thre
     before, after = tabs
     now = before.session()
     with before:
-        remedyruns.want(now, [remedy("one"), remedy("two")])
+        remedy_trials.want(now, [remedy("one"), remedy("two")])
     with after:
-        remedyruns.cancel(after.session())
-    job = remedyruns.job(now)
+        remedy_trials.cancel(after.session())
+    job = remedy_trials.job(now)
     assert job is not None
     assert job.wait(30)
     assert job.state is State.CANCELLED
-    assert not remedyruns.board(now).waiting
+    assert not remedy_trials.board(now).waiting
     assert not held.is_set()
 
 
@@ -163,7 +164,7 @@ def test_a_page_that_measures_is_drawn_anew_when_its_project_is_removed(
     for module in (common, remedies):
         monkeypatch.setattr(module, "signal", lambda *words: asked.append(words))
     with tab:
-        remedyruns.want(now, [remedy("one")])
+        remedy_trials.want(now, [remedy("one")])
     cached.forget(now.project.id)
     opening.projects.delete(now.project.id)
     with tab:

@@ -21,10 +21,11 @@ from core.tuning.mixed import Cost
 from core.tuning.remedies import Remedy
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
-from ui import cached, easymodel, easyruns, mixedruns, remedyruns, sensitivityruns, state, tuneruns
-from ui.cached import PROJECTS
-from ui.jobs import Job, State
-from ui.workspace import Workspace
+from ui.runs import easyquant_layer, easyquant_model, mixed_precision, rankings, recipe_search, remedy_trials
+from ui.session import cached, state
+from ui.session.cached import PROJECTS
+from ui.session.jobs import Job, State
+from ui.session.workspace import Workspace
 
 
 @pytest.fixture
@@ -52,14 +53,14 @@ def long_jobs(tab: Tab) -> dict[str, Job[Any]]:
     first = next(layer.name for layer in now.model.layers if layer.kind == "compute")
     remedy = Remedy(layer=first, label="MSE", changes={"method": Method.MSE}, gain_db=1.0)
     with tab:
-        tuneruns.start_tune(now)
-        tuneruns.start_trials(now)
-        tuneruns.start_fix_trials(now)
-        mixedruns.start(now, Cost.SIZE, ("int8", "int16"))
-        easyruns.start_easy(now, first)
-        easymodel.start_whole(now)
-        sensitivityruns.start(now, Kind.ENABLE, 2)
-        remedyruns.want(now, [remedy])
+        recipe_search.start_tune(now)
+        recipe_search.start_trials(now)
+        recipe_search.start_fix_trials(now)
+        mixed_precision.start(now, Cost.SIZE, ("int8", "int16"))
+        easyquant_layer.start_easy(now, first)
+        easyquant_model.start_whole(now)
+        rankings.start(now, Kind.ENABLE, 2)
+        remedy_trials.want(now, [remedy])
     names = (
         "tune",
         "trials",
@@ -88,8 +89,8 @@ def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Pat
     before = long_jobs(tab)
     now = tab.session()
     assert reachable(now, heavy)
-    makers = (tuneruns.Climbs, sensitivityruns.Sweeps, remedyruns.Board)
-    kept = [remedyruns.board(now), sensitivityruns.newest(now), tuneruns.climb(first.id)]
+    makers = (recipe_search.Climbs, rankings.Sweeps, remedy_trials.Board)
+    kept = [remedy_trials.board(now), rankings.newest(now), recipe_search.climb(first.id)]
     assert all(kept)
     for thing in (*before.values(), *kept):
         assert reachable(thing, heavy) == []
@@ -104,10 +105,10 @@ def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Pat
         state.show(first)
     again = tab.session()
     assert again.model is not now.model
-    assert [remedyruns.board(again), sensitivityruns.newest(again), tuneruns.climb(first.id)] == kept
+    assert [remedy_trials.board(again), rankings.newest(again), recipe_search.climb(first.id)] == kept
     cached.forget(first.id)
     assert all(cached.registry().get(job.id) is None for job in before.values())
-    assert tuneruns.climb(first.id) is None
+    assert recipe_search.climb(first.id) is None
     assert not any(getattr(cached.results(first.id, make), "newest", None) for make in makers[:2])
 
 
@@ -135,9 +136,9 @@ def test_what_is_started_while_the_run_before_it_stops_is_started(
     def begin() -> Job[Any] | None:
         with tab:
             if stopped == "tune":
-                tuneruns.start_tune(now)
+                recipe_search.start_tune(now)
             else:
-                sensitivityruns.start(now, Kind.ENABLE, 2)
+                rankings.start(now, Kind.ENABLE, 2)
         return cached.registry().get(id)
 
     assert begin() is before  # another window was faster
@@ -148,6 +149,6 @@ def test_what_is_started_while_the_run_before_it_stops_is_started(
     go.set()
     assert after.wait(60)
     assert after.result is not None
-    kept = tuneruns.climb(now.project.id) if stopped == "tune" else sensitivityruns.newest(now)
+    kept = recipe_search.climb(now.project.id) if stopped == "tune" else rankings.newest(now)
     assert kept is not None
     assert after.result is (kept[1].result if isinstance(kept, tuple) else kept)

@@ -11,7 +11,8 @@ from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
 from tests.emulator import processor
 from tests.pages import go, healthy, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui import opening, text
+from ui.content import text
+from ui.session import opening
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from core.recipe.recipe import Recipe, resolve
 from core.thresholds import Method
 from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui import opening
 from ui.components.payload import payload
-from ui.measure import quantized_bytes
-from ui.tensor_view import RULES, TensorView, levels, view_tensor
-from ui.workspace import Workspace, prepare
+from ui.content.tensor_view import RULES, TensorView, levels, view_tensor
+from ui.runs.measure import quantized_bytes
+from ui.session import opening
+from ui.session.workspace import Workspace, prepare
 
 RULED = [rule for rule in ScaleRule if rule is not ScaleRule.FREE]
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -14,8 +14,9 @@ from core.sensitivity import Kind, Run, stream
 from core.sensitivity.ranking import Metric, Score
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui import cached, opening, sensitivityruns
 from ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
+from ui.runs import rankings
+from ui.session import cached, opening
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -105,7 +106,7 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
                 held.wait(30)
             yield one
 
-    monkeypatch.setattr(sensitivityruns, "stream", slow)
+    monkeypatch.setattr(rankings, "stream", slow)
     page.button(key="start_sens").click().run()
     until(page, lambda a: len(sweep(a).runs) == 20, 60)
     page.run()
@@ -124,12 +125,12 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
     assert sweep(page).repeated == done
 
 
-def sweep(page: AppTest) -> sensitivityruns.Sweep:
+def sweep(page: AppTest) -> rankings.Sweep:
     """The ranking by single layers, as the page's job writes it."""
     id = opened(page).id
     job = cached.registry().get(id)
     assert job is not None
-    return cached.results(id, sensitivityruns.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
+    return cached.results(id, rankings.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
 
 
 def score(name: str, value: float, rank: int, **changes: Any) -> Score:
@@ -176,13 +177,13 @@ def test_what_is_lost_turns_the_interval_round() -> None:
 def test_all_that_stand_out_are_explained_and_ties_are_not() -> None:
     flagged = [score(f"layer{n}", float(n), n, flagged=True) for n in range(1, 7)]
     rest = [score("quiet", 50.0, 7), score("calm", 60.0, 8)]
-    assert sensitivityruns.top([*flagged, *rest]) == flagged
+    assert rankings.top([*flagged, *rest]) == flagged
     many = [score(f"layer{n}", float(n), n, flagged=True) for n in range(1, 40)]
-    assert sensitivityruns.top(many) == many[: sensitivityruns.MOST_DIAGNOSED]
+    assert rankings.top(many) == many[: rankings.MOST_DIAGNOSED]
     one = score("changes a class", 0.875, 1)
     same = [score(f"changes none {n}", 1.0, n) for n in range(2, 9)]
-    assert sensitivityruns.top([one, *same]) == [one]
-    assert sensitivityruns.top(same) == same[:1]
-    assert sensitivityruns.top(rest) == rest
-    assert sensitivityruns.top([]) == []
-    assert sensitivityruns.top([score("not comparable", math.nan, 1)])
+    assert rankings.top([one, *same]) == [one]
+    assert rankings.top(same) == same[:1]
+    assert rankings.top(rest) == rest
+    assert rankings.top([]) == []
+    assert rankings.top([score("not comparable", math.nan, 1)])

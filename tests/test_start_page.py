@@ -14,7 +14,7 @@ from core.project import project as projects
 from core.project.project import Project, Source
 from core.recipe.recipe import Recipe
 from tests.pages import healthy, home, opened, start, until
-from ui import opening
+from ui.session import opening
 from ui.views.start import RECENT
 
 __all__ = ["home"]  # a fixture

@@ -16,8 +16,9 @@ from core.project import project as projects
 from core.thresholds import Method
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui import cached, measured, opening, state
-from ui.memory import memory, uninterrupted
+from ui.runs import measured
+from ui.session import cached, opening, state
+from ui.session.memory import memory, uninterrupted
 
 NEWS = "changed in another window"
 
@@ -255,7 +256,7 @@ def test_every_interruption_is_heard_where_several_come() -> None:
 
     context = SimpleNamespace(script_requests=SimpleNamespace(request_rerun=asked.append))
     with tab, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ui.memory.get_script_run_ctx", lambda suppress_warning: context)
+        patched.setattr("ui.session.memory.get_script_run_ctx", lambda suppress_warning: context)
         with pytest.raises(RerunException) as raised:
             act()
     assert raised.value is both

@@ -10,7 +10,7 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 if _ROOT not in sys.path:  # `streamlit run ui/app.py` from a checkout that is not installed
     sys.path.append(_ROOT)
 
-from ui import state  # noqa: E402
+from ui.session import state  # noqa: E402
 from ui.views import (  # noqa: E402
     common,
     export,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile
 from tests.support import App, ready
-from ui.tensor_view import AUTOMATIC
+from ui.content.tensor_view import AUTOMATIC
 
 pytestmark = pytest.mark.browser
 

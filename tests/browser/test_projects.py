@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import App, ready
-from ui import shells
+from ui.content import shells
 
 pytestmark = pytest.mark.browser
 

@@ -10,8 +10,8 @@ import numpy as np
 from core.calibration.histogram import Histogram
 from core.quant import ScaleRule
 from core.thresholds import Family, Method, fits
-from ui import text
-from ui.tensor_view import LABELS, Curve, RangeView, clipped, curve
+from ui.content import text
+from ui.content.tensor_view import LABELS, Curve, RangeView, clipped, curve
 
 BINS = 2048  # of the histogram on screen, at most
 

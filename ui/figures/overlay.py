@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
+from ui.content.tensor_view import Levels
 from ui.figures.style import QUANTIZED, WARN, arrangement
-from ui.tensor_view import Levels
 
 
 def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:

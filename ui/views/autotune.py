@@ -4,10 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from core.tuning.autotune import Tuned
-from ui import state, text, tuneruns
+from ui.content import text
 from ui.figures.steps import steps_figure
-from ui.jobs import Job
-from ui.tuneruns import Climb
+from ui.runs import recipe_search
+from ui.runs.recipe_search import Climb
+from ui.session import state
+from ui.session.jobs import Job
 from ui.views import common, working
 
 PLAIN = {"displayModeBar": False}
@@ -24,7 +26,7 @@ def render(now: state.Session) -> None:
     if now.opened.samples is None:
         st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
-    found = tuneruns.climb(now.project.id)
+    found = recipe_search.climb(now.project.id)
     if found is None and not now.encodings.placement.nodes:
         st.info("No layer is quantized, so there is nothing to tune.")
     elif found is None:
@@ -48,11 +50,11 @@ def _start(label: str, *, primary: bool = False) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        tuneruns.start_tune(now)
+        recipe_search.start_tune(now)
 
 
 def _progress(id: str) -> None:
-    found = tuneruns.climb(id)
+    found = recipe_search.climb(id)
     job = common.running("tune", found[0] if found is not None else None)
     if found is None or job is None:
         return
@@ -75,7 +77,7 @@ def _ended(now: state.Session, job: Job, growing: Climb) -> None:
     found = growing.result
     _verdict(found)
     with st.container(horizontal=True, vertical_alignment="center"):
-        in_use = tuneruns.used(now.recipe, found)
+        in_use = recipe_search.used(now.recipe, found)
         st.button(
             "In use" if in_use else "Use the tuned recipe",
             key="use_tuned",

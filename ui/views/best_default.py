@@ -3,10 +3,12 @@
 import streamlit as st
 
 from core.tuning.trials import MARGIN_DB, MeasuredDefault
-from ui import state, text, tuneruns
+from ui.content import text
 from ui.figures.trials import trials_figure
-from ui.jobs import Job, State
-from ui.tuneruns import DefaultTrials
+from ui.runs import recipe_search
+from ui.runs.recipe_search import DefaultTrials
+from ui.session import state
+from ui.session.jobs import Job, State
 from ui.views import working
 
 
@@ -15,7 +17,7 @@ def render(now: state.Session) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
-    job = tuneruns.trials(now.project.id)
+    job = recipe_search.trials(now.project.id)
     st.caption(
         "Tries every method for the whole network and measures the int8 output on calibration samples; "
         "settings of single layers stay."
@@ -24,7 +26,7 @@ def render(now: state.Session) -> None:
     if job is None:
         _start("Try every method")
     elif job.active:
-        working.watch("trials", lambda: tuneruns.trials(now.project.id))
+        working.watch("trials", lambda: recipe_search.trials(now.project.id))
     else:
         _result(now, job)
 
@@ -36,7 +38,7 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        tuneruns.start_trials(now)
+        recipe_search.start_trials(now)
 
 
 def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
@@ -76,4 +78,4 @@ def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
 
 def _use(found: MeasuredDefault) -> None:
     choice = found.best.choice
-    state.edit(lambda recipe: tuneruns.with_default(recipe, choice), f"default {found.best.label}")
+    state.edit(lambda recipe: recipe_search.with_default(recipe, choice), f"default {found.best.label}")

@@ -9,11 +9,13 @@ import streamlit as st
 
 from core.errors import QuantScopeError
 from core.project.project import Project
-from ui import measured, state, text
 from ui.components.refresh import signal, tick
-from ui.jobs import Job, State
-from ui.memory import memory, uninterrupted
-from ui.pool import Measurement
+from ui.content import text
+from ui.runs import measured
+from ui.session import state
+from ui.session.jobs import Job, State
+from ui.session.memory import memory, uninterrupted
+from ui.session.pool import Measurement
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")

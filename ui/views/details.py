@@ -6,11 +6,12 @@ from core.model.layers import Layer
 from core.quant import Range
 from core.thresholds import Method
 from core.thresholds.weights import WeightMethod
-from ui import state, text
+from ui.content import text
+from ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
 from ui.figures.overlay import overlay_figure
 from ui.figures.weights import weights_figure
-from ui.memory import uninterrupted
-from ui.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
+from ui.session import state
+from ui.session.memory import uninterrupted
 from ui.views import common, easy, tools
 
 TOOLS = "Why do tools disagree?"

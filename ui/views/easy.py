@@ -4,9 +4,11 @@ import streamlit as st
 
 from core.model.layers import Layer
 from core.recipe.recipe import Recipe
-from ui import easyruns, state, text
+from ui.content import text
 from ui.figures.output_curve import output_curve_figure
-from ui.jobs import Job, State
+from ui.runs import easyquant_layer
+from ui.session import state
+from ui.session.jobs import Job, State
 from ui.views import easy_model, working
 
 PLAIN = {"displayModeBar": False}
@@ -22,11 +24,11 @@ def render(now: state.Session, layer: Layer) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that outputs cannot be compared.")
         return
-    job = easyruns.easy_job(now, layer.name)
+    job = easyquant_layer.easy_job(now, layer.name)
     if job is None:
         _start(layer, "Run EasyQuant" if layer.weight is not None else "Compare outputs")
     elif job.active:
-        working.watch("easy", lambda: easyruns.easy_job(now, layer.name))
+        working.watch("easy", lambda: easyquant_layer.easy_job(now, layer.name))
     elif job.state is State.DONE:
         _result(now, layer, job)
     else:
@@ -49,10 +51,10 @@ def _start(layer: Layer, label: str) -> None:
 def _begin(name: str) -> None:
     now = state.session()
     if now is not None:
-        easyruns.start_easy(now, name)
+        easyquant_layer.start_easy(now, name)
 
 
-def _result(now: state.Session, layer: Layer, job: Job[easyruns.EasyRun]) -> None:
+def _result(now: state.Session, layer: Layer, job: Job[easyquant_layer.EasyRun]) -> None:
     run = job.result
     assert run is not None  # it is done
     current = run.token == state.recipe_token(now.recipe)
@@ -99,7 +101,7 @@ def _result(now: state.Session, layer: Layer, job: Job[easyruns.EasyRun]) -> Non
         if curve is not None:
             with place:
                 st.markdown(f"**{title}** ({text.code(curve.tensor)})")
-                figure = output_curve_figure(curve, easyruns.kept(now, curve.tensor))
+                figure = output_curve_figure(curve, easyquant_layer.kept(now, curve.tensor))
                 st.plotly_chart(figure, key=f"easy_{title}", config=PLAIN)
 
 
@@ -107,9 +109,9 @@ def _again(layer: Layer) -> None:
     st.button("Run again", key="start_easy", icon=":material/refresh:", on_click=_begin, args=(layer.name,))
 
 
-def _changes(run: easyruns.EasyRun, recipe: Recipe) -> bool:
+def _changes(run: easyquant_layer.EasyRun, recipe: Recipe) -> bool:
     return run.tuned.apply(recipe) != recipe
 
 
-def _use(name: str, run: easyruns.EasyRun) -> None:
+def _use(name: str, run: easyquant_layer.EasyRun) -> None:
     state.edit(run.tuned.apply, f"{text.short(name)}: EasyQuant")

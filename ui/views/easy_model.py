@@ -3,9 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from ui import easymodel, state, text
-from ui.easymodel import Figures, WholeRun
-from ui.jobs import Job
+from ui.content import text
+from ui.runs import easyquant_model
+from ui.runs.easyquant_model import Figures, WholeRun
+from ui.session import state
+from ui.session.jobs import Job
 from ui.views import working
 
 
@@ -19,11 +21,11 @@ def render(now: state.Session) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that outputs cannot be compared.")
         return
-    job = easymodel.whole_job(now.project.id)
+    job = easyquant_model.whole_job(now.project.id)
     if job is None:
         _start("EasyQuant for all layers")
     elif job.active:
-        working.watch("easymodel", lambda: easymodel.whole_job(now.project.id), keeps=True)
+        working.watch("easymodel", lambda: easyquant_model.whole_job(now.project.id), keeps=True)
     elif job.result is not None:
         _result(now, job, job.result)
     else:
@@ -39,7 +41,7 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        easymodel.start_whole(now)
+        easyquant_model.start_whole(now)
 
 
 def _result(now: state.Session, job: Job, run: WholeRun) -> None:
@@ -171,4 +173,4 @@ def _use(run: WholeRun) -> None:
 def _measure(run: WholeRun) -> None:
     now = state.session()
     if now is not None:
-        easymodel.measure_whole(now, run)
+        easyquant_model.measure_whole(now, run)

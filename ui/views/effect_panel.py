@@ -4,9 +4,11 @@ import streamlit as st
 
 from core.evaluate import Preview
 from core.model.layers import Layer
-from ui import measured, state, text
 from ui.components import Card, cards
 from ui.components.refresh import signal
+from ui.content import text
+from ui.runs import measured
+from ui.session import state
 from ui.views import common
 
 PATIENCE = 0.3  # seconds

@@ -3,10 +3,12 @@
 import streamlit as st
 
 from core.targets.target import TARGETS, target
-from ui import exporting, measured, state, text
-from ui.exporting import Verified
-from ui.memory import memory, uninterrupted
-from ui.shells import shells as shells_of_all
+from ui.content import text
+from ui.content.shells import shells as shells_of_all
+from ui.runs import exporting, measured
+from ui.runs.exporting import Verified
+from ui.session import state
+from ui.session.memory import memory, uninterrupted
 from ui.views import common, saturation
 
 LOADED = "recipe_loaded"

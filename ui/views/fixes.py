@@ -9,8 +9,10 @@ from core.passes import PASSES, Pass, PassChoice
 from core.passes.apply import PassRecord
 from core.recipe.recipe import Recipe
 from core.tuning.trials import FixTrial, toggled
-from ui import measured, state, text, tuneruns
-from ui.jobs import Job
+from ui.content import text
+from ui.runs import measured, recipe_search
+from ui.session import state
+from ui.session.jobs import Job
 from ui.views import common, working
 
 MOST = 300  # rows of a table
@@ -25,13 +27,13 @@ def render(now: state.Session) -> None:
     if now.opened.samples is None:
         st.info("The calibration data are not there any more; the fixes measure on them.")
         return
-    job = tuneruns.fix_trials(now.project.id)
+    job = recipe_search.fix_trials(now.project.id)
     known = _known(now, job)
     records = {record.choice.name: record for record in measured.records(now)}
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:
-        working.watch("fixes", lambda: tuneruns.fix_trials(now.project.id))
+        working.watch("fixes", lambda: recipe_search.fix_trials(now.project.id))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -51,7 +53,7 @@ def render(now: state.Session) -> None:
 
 def _known(now: state.Session, job: Job | None) -> Mapping[str, FixTrial]:
     """Trials of the shown recipe."""
-    found: tuneruns.FixTrials | None = job.result if job is not None else None
+    found: recipe_search.FixTrials | None = job.result if job is not None else None
     if found is None or found.token != state.recipe_token(now.recipe):
         return {}
     return {trial.name: trial for trial in found.trials}
@@ -128,7 +130,7 @@ def _touched(entry: Pass, record: PassRecord) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        tuneruns.start_fix_trials(now)
+        recipe_search.start_fix_trials(now)
 
 
 def _toggle(on: bool, name: str) -> None:

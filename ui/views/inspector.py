@@ -9,11 +9,13 @@ from core.quant import Range, ScaleRule
 from core.recipe.recipe import Recipe
 from core.targets.target import Granularity, Precision, target
 from core.thresholds import Method
-from ui import cached, measured, state, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
-from ui.memory import memory, uninterrupted
-from ui.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
+from ui.content import text
+from ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
+from ui.runs import measured
+from ui.session import cached, state
+from ui.session.memory import memory, uninterrupted
 from ui.views import common, details, effect_panel, tools
 
 CHART = "threshold"

@@ -8,12 +8,14 @@ import streamlit as st
 from core.recipe.recipe import Recipe
 from core.targets.target import Granularity, Precision, target
 from core.thresholds import Method
-from ui import measured, state, text
 from ui.components.refresh import wide
+from ui.content import text
+from ui.content.rows import Row
+from ui.content.tensor_view import AUTOMATIC, LABELS, RULES
 from ui.figures.errors import error_figure
-from ui.memory import memory, uninterrupted
-from ui.rows import Row
-from ui.tensor_view import AUTOMATIC, LABELS, RULES
+from ui.runs import measured
+from ui.session import state
+from ui.session.memory import memory, uninterrupted
 from ui.views import common
 
 METHODS = {label: method for method, label in LABELS.items()}

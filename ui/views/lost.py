@@ -7,8 +7,9 @@ from core.evaluate.lost import Lost, faults
 from core.model.output_path import named
 from core.recipe.recipe import Recipe
 from core.targets.target import Precision
-from ui import state, text
 from ui.components import Card
+from ui.content import text
+from ui.session import state
 
 
 def overview(found: Comparison | None) -> None:

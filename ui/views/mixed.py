@@ -6,10 +6,12 @@ import streamlit as st
 from core.errors import RecipeError
 from core.targets.target import target
 from core.tuning.mixed import PRECISIONS, Cost, Front, Point
-from ui import mixedruns, state, text
+from ui.content import text
 from ui.figures.mixed import front_figure, lost
-from ui.jobs import Job, State
-from ui.mixedruns import Found
+from ui.runs import mixed_precision
+from ui.runs.mixed_precision import Found
+from ui.session import state
+from ui.session.jobs import Job, State
 from ui.views import working
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
@@ -31,12 +33,12 @@ def render(now: state.Session) -> None:
         if now.opened.samples is None:
             st.info("The calibration data are not there any more, so that nothing can be measured.")
             return
-        job = mixedruns.job(now.project.id)
+        job = mixed_precision.job(now.project.id)
         _controls(now, job)
         if job is None:
             return
         if job.active:
-            working.watch("mixed", lambda: mixedruns.job(now.project.id))
+            working.watch("mixed", lambda: mixed_precision.job(now.project.id))
         elif job.state is State.CANCELLED:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
@@ -73,7 +75,7 @@ def _begin() -> None:
     now = state.session()
     if now is not None:
         st.session_state.pop(CHOSEN, None)
-        mixedruns.start(now, st.session_state[COST], st.session_state[ALLOWED])
+        mixed_precision.start(now, st.session_state[COST], st.session_state[ALLOWED])
 
 
 def _result(now: state.Session, found: Found) -> None:

@@ -7,13 +7,15 @@ from core.runtime.machine import integer_sums
 from core.sensitivity import Kind
 from core.sensitivity.ranking import Metric, ranking
 from core.targets.target import Precision
-from ui import cached, diagnosis, measured, sensitivityruns, state, text
 from ui.components import Card, cards, layer_graph
+from ui.content import diagnosis, text
+from ui.content.rows import Row, edges
 from ui.figures.errors import error_figure
 from ui.figures.graph import graph_data
 from ui.figures.sensitivity import axis
-from ui.measure import MOST_SAMPLES, Halves, guessing
-from ui.rows import Row, edges
+from ui.runs import measured, rankings
+from ui.runs.measure import MOST_SAMPLES, Halves, guessing
+from ui.session import cached, state
 from ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
 
 TAB, KEPT_TAB = "improve", "improve_kept"
@@ -272,13 +274,13 @@ def _opened() -> None:
 
 
 def _worst(now: state.Session, rows: list[Row]) -> None:
-    ranked = sensitivityruns.ranked(now)
+    ranked = rankings.ranked(now)
     if ranked is not None:
         scores = ranking(ranked.runs, ranked.kind, Metric.SQNR)
         said = "What costs the model's output most, as ranked on *Sensitivity*."
         found = diagnosis.costliest(
             now.model,
-            sensitivityruns.top(scores)[:SHOWN] if scores else [],
+            rankings.top(scores)[:SHOWN] if scores else [],
             ranked.causes,
             lambda score: f"{remedies.cost(score, axis(ranked.kind, Metric.SQNR))} {LEFT[ranked.kind]}",
         )

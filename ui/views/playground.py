@@ -10,15 +10,16 @@ from core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits
 from core.thresholds import Method
 from core.thresholds.grids import linear_codebook
 from core.thresholds.reference import ReferenceRow
-from ui import cached, disagreement, lesson, text
 from ui.components import threshold_chart
 from ui.components.payload import payload
+from ui.content import disagreement, lesson, text
+from ui.content.lesson import Settings
+from ui.content.tensor_view import LABELS, RangeView, levels, view_range
 from ui.figures.bits import bits_figure
 from ui.figures.draws import draws_figure
 from ui.figures.overlay import overlay_figure
 from ui.figures.staircase import staircase_figure
-from ui.lesson import Settings
-from ui.tensor_view import LABELS, RangeView, levels, view_range
+from ui.session import cached
 from ui.views import common, tools
 
 SETTINGS, CHART, SEQ = "playground", "play_threshold", "play_seq"

@@ -10,13 +10,15 @@ from core.sensitivity.ranking import Score
 from core.tuning.causes import Cause
 from core.tuning.causes.trials import RemedyTrial
 from core.tuning.remedies import OutputForecast, Remedy, output_forecast
-from ui import remedyruns, state, text
-from ui import sensitivityruns as runs
 from ui.components.refresh import signal
-from ui.diagnosis import NO_REMEDY
+from ui.content import text
+from ui.content.diagnosis import NO_REMEDY
 from ui.figures.sensitivity import Axis
-from ui.memory import memory, uninterrupted
-from ui.sensitivityruns import Sweep
+from ui.runs import rankings as runs
+from ui.runs import remedy_trials
+from ui.runs.rankings import Sweep
+from ui.session import state
+from ui.session.memory import memory, uninterrupted
 from ui.views import common, working
 
 APPLIED = "sens_applied"
@@ -32,7 +34,7 @@ class Applied:
     project: str
     words: str
     forecast: OutputForecast | None
-    trial: remedyruns.Key
+    trial: remedy_trials.Key
     token: str  # of the recipe with it
 
 
@@ -46,7 +48,7 @@ def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis
         if current:
             st.caption("It ended before causes were looked at; *Run* again looks at them.")
         return
-    remedyruns.pump(now)
+    remedy_trials.pump(now)
     _head(now, [r for s in scores for r in _remedies(sweep.causes.get(s.name, ()))])
     if not any(score.flagged for score in scores):
         st.caption("No layer is far beyond the others; these matter most.")
@@ -69,11 +71,11 @@ def _looking() -> None:
 
 def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
     """Heading, and the way to measure everything."""
-    job, board, token = remedyruns.job(now), remedyruns.board(now), state.recipe_token(now.recipe)
+    job, board, token = remedy_trials.job(now), remedy_trials.board(now), state.recipe_token(now.recipe)
     left = [
         r
         for r in remedies
-        if remedyruns.key(token, r) not in board.trials and r.applied(now.recipe) != now.recipe
+        if remedy_trials.key(token, r) not in board.trials and r.applied(now.recipe) != now.recipe
     ]
     # Progress takes the button's place, so that nothing below moves.
     heading, side = st.columns([3, 4], vertical_alignment="bottom")
@@ -98,10 +100,10 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
 def _measuring(drawn: int) -> None:
     """Progress of the trials; the page is drawn again after each."""
     now = state.session()
-    job = common.running("remedies", remedyruns.job(now) if now is not None else None)
+    job = common.running("remedies", remedy_trials.job(now) if now is not None else None)
     if now is None or job is None:
         return
-    done = remedyruns.board(now).done
+    done = remedy_trials.board(now).done
     if done != drawn:
         signal("remedies", f"{job.id} {done}")
     working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
@@ -191,8 +193,8 @@ def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
 
 def _found(now: state.Session, sweep: Sweep, remedy: Remedy) -> str:
     """What measuring has shown, in words; of the shown recipe, or of the one that was ranked."""
-    board = remedyruns.board(now)
-    keys = [remedyruns.key(token, remedy) for token in (state.recipe_token(now.recipe), sweep.token)]
+    board = remedy_trials.board(now)
+    keys = [remedy_trials.key(token, remedy) for token in (state.recipe_token(now.recipe), sweep.token)]
     if any(place in board.waiting for place in keys):
         return ":gray[measuring…]"
     trial = next((board.trials[place] for place in keys if place in board.trials), None)
@@ -237,14 +239,14 @@ def _want(remedies: Sequence[Remedy]) -> None:
     """Measure without using; a callback."""
     now = state.session()
     if now is not None:
-        remedyruns.want(now, remedies)
+        remedy_trials.want(now, remedies)
 
 
 def _cancel() -> None:
     """A callback."""
     now = state.session()
     if now is not None:
-        remedyruns.cancel(now)
+        remedy_trials.cancel(now)
 
 
 @uninterrupted
@@ -253,7 +255,7 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     now = state.session()
     if now is None:
         return
-    remedyruns.want(now, [remedy])
+    remedy_trials.want(now, [remedy])
     label = remedy.label if remedy.fix else f"{text.short(remedy.layer)}: {remedy.label}"
     state.edit(remedy.applied, label)
     opened = state.project()
@@ -263,7 +265,7 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
             project=now.project.id,
             words=f"{remedy.label}{where}",
             forecast=forecast,
-            trial=remedyruns.key(state.recipe_token(now.recipe), remedy),
+            trial=remedy_trials.key(state.recipe_token(now.recipe), remedy),
             token=state.recipe_token(remedy.applied(now.recipe)),
         )
 
@@ -278,7 +280,7 @@ def _applied(now: state.Session) -> None:
             icon=":material/healing:",
         )
         return
-    board = remedyruns.board(now)
+    board = remedy_trials.board(now)
     trial, refused = board.trials.get(last.trial), board.refused.get(last.trial)
     if refused is not None:
         st.error(f"{text.escape(last.words)}: {text.escape(refused)}", icon=":material/error:")

@@ -6,9 +6,11 @@ import streamlit as st
 
 from core.evaluate import Comparison, DefaultSession, SaturatedLayer
 from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, target
-from ui import measured, state, text
 from ui.components import Card, cards
-from ui.memory import memory, uninterrupted
+from ui.content import text
+from ui.runs import measured
+from ui.session import state
+from ui.session.memory import memory, uninterrupted
 
 SHOWN = 8  # layers that lose most
 WHY = (

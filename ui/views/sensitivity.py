@@ -4,12 +4,14 @@ import streamlit as st
 
 from core.sensitivity import SAMPLES, Kind, Subject
 from core.sensitivity.ranking import Metric, Score, figure, ranking
-from ui import measured, state, text
-from ui import sensitivityruns as runs
 from ui.components import Card, cards
+from ui.content import text
 from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
-from ui.jobs import Job, State
-from ui.sensitivityruns import Sweep
+from ui.runs import measured
+from ui.runs import rankings as runs
+from ui.runs.rankings import Sweep
+from ui.session import state
+from ui.session.jobs import Job, State
 from ui.views import common, mixed, remedies, working
 
 KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"

@@ -6,8 +6,9 @@ from core.errors import QuantScopeError
 from core.project import project as projects
 from core.runtime.machine import integer_sums
 from core.targets.target import target
-from ui import state, text
 from ui.components.refresh import listen
+from ui.content import text
+from ui.session import state
 from ui.views import common
 
 

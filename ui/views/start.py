@@ -12,8 +12,9 @@ from core.errors import QuantScopeError
 from core.project import project as projects
 from core.project.project import Entry, Project, Source
 from sample_data import SAMPLES, Sample
-from ui import cached, opening, state, text, workspace
-from ui.jobs import State
+from ui.content import text
+from ui.session import cached, opening, state, workspace
+from ui.session.jobs import State
 from ui.views import common
 
 RECENT = 12  # projects listed before all are asked for

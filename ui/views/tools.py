@@ -9,13 +9,15 @@ import streamlit as st
 
 from core.thresholds.grids import compare_grids
 from core.thresholds.reference import ReferenceRow
-from ui import state, text, toolruns
 from ui.components.payload import Mark
-from ui.disagreement import Verdict, shown, verdicts
+from ui.content import text
+from ui.content.disagreement import Verdict, shown, verdicts
+from ui.content.tensor_view import RangeView
 from ui.figures.grids import GRIDS, grids_figure
-from ui.jobs import Job, State
-from ui.memory import memory
-from ui.tensor_view import RangeView
+from ui.runs import other_tools
+from ui.session import state
+from ui.session.jobs import Job, State
+from ui.session.memory import memory
 from ui.views import working
 
 MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
@@ -151,7 +153,7 @@ def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> 
 
 def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
     """The methods at once; the other tools as soon as the float model has been run for the values."""
-    job = toolruns.tool_job(now, seen.tensor)
+    job = other_tools.tool_job(now, seen.tensor)
     st.caption(
         f"The same values, and what each method and tool would keep of them. MSE, SQNR and clipped share are "
         f"those of the range in this layer's own type ({seen.spec.type}, "
@@ -161,7 +163,7 @@ def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
     if job is None:
         _start(now, seen.tensor, "Add other tools")
     elif job.active:
-        working.watch("tools", lambda: toolruns.tool_job(now, seen.tensor))
+        working.watch("tools", lambda: other_tools.tool_job(now, seen.tensor))
     elif job.state is State.DONE:
         _facts(job)
     else:
@@ -187,10 +189,10 @@ def _start(now: state.Session, tensor: str, label: str) -> None:
 def _begin(tensor: str) -> None:
     now = state.session()
     if now is not None:
-        toolruns.start_tools(now, tensor)
+        other_tools.start_tools(now, tensor)
 
 
-def _facts(job: Job[toolruns.ToolRun]) -> None:
+def _facts(job: Job[other_tools.ToolRun]) -> None:
     run = job.result
     assert run is not None  # it is done
     if run.samples == run.of and run.every == 1:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ui.jobs import Job
+from ui.session.jobs import Job
 from ui.views.common import poll, running, said
 
 Find = Callable[[], Job | None]

@@ -1,0 +1,5 @@
+"""`python -m` for those whose PATH lacks the `quantscope` command."""
+
+from ui.cli.command_line import main
+
+main()

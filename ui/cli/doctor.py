@@ -1,0 +1,40 @@
+"""What the machine is, and what follows from it for int8 models, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.runtime.machine import IntegerSums, describe, pairs_are_neighbours
+from core.targets.target import ANY_X86
+from ui.terminal.console import plain
+
+UNKNOWN_ORDER = (
+    "Which products its kernels add first is not known for this release of ONNX Runtime: weights for "
+    f"{ANY_X86.name} are kept smaller than they would have to be."
+)
+
+
+def machine() -> dict[str, Any]:
+    """Facts about this machine, and advice."""
+    found = describe()
+    facts: dict[str, Any] = plain(found)
+    return {**facts, "advice": advice(found.sums)}
+
+
+def advice(sums: IntegerSums) -> list[str]:
+    """Sentences on what the sums of integer kernels mean here."""
+    said = []
+    if sums.saturates:
+        said += [
+            "A default ONNX Runtime session adds pairs of u8 x s8 products in 16 bits on this processor, as "
+            "on all x86 without VNNI, and cuts off what does not fit.",
+            "QuantScope's figures come from exact sums (session.x64quantprecision=1); what a default session "
+            "does is shown beside them.",
+            f"For files that cannot saturate: quantscope quantize --target {ANY_X86.name}.",
+        ]
+    else:
+        said += [
+            "A default ONNX Runtime session sums exactly on this processor. On x86 without VNNI it does not: "
+            f"for files that cannot saturate there, use quantscope quantize --target {ANY_X86.name}.",
+        ]
+    return said if pairs_are_neighbours() else [*said, UNKNOWN_ORDER]

@@ -1,0 +1,198 @@
+"""The layer table: what is set for every layer, what it costs, and which layers stand out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.calibration.statistics import Statistics
+from core.evaluate import LayerError, TensorError
+from core.model.layers import Layer
+from core.model.model import Model
+from core.recent import Recent
+from core.recipe.recipe import Encodings, Recipe
+from core.targets.target import Precision
+from core.thresholds import FLAGS, RangeError, Search, errors_at
+from ui.content.tensor_view import LABELS, clipped
+from ui.content.text import cosine
+
+ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of a search; others are facts
+MIN_IQR = 1.5  # dB; where all layers are alike, a small difference is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One layer."""
+
+    name: str
+    kind: str
+    op: str  # operators that run as one, joined by " + "
+    shape: str
+    strategy: str  # label of the method; "" where there is nothing to choose
+    own: bool  # chosen for this layer, not inherited from the default
+    precision: str
+    weights: str  # granularity; "" without weights
+    low: float | None
+    high: float | None
+    clipped: float | None  # share of values
+    tensor_sqnr: float | None  # dB, of the output tensor's own rounding and clipping, from the histogram
+    local_sqnr: float | None  # dB, the layer alone quantized, measured
+    cumulative_sqnr: float | None  # dB, everything before it quantized too, measured
+    cumulative_cosine: float | None
+    shared: str  # layer whose range it takes over, or ""
+    flag: str  # what stands out, "" if nothing
+
+    @property
+    def cosine_text(self) -> str:
+        """Cumulative cosine with enough digits."""
+        return cosine(self.cumulative_cosine)
+
+    @property
+    def best_known(self) -> float | None:
+        """The figure to mark it at: cumulative if known, else local, else the tensor's."""
+        known = (self.cumulative_sqnr, self.local_sqnr, self.tensor_sqnr)
+        return next((value for value in known if value is not None), None)
+
+
+def layer_rows(
+    model: Model,
+    statistics: Statistics,
+    recipe: Recipe,
+    encodings: Encodings,
+    *,
+    cumulative: Sequence[LayerError] = (),
+    local: Mapping[str, LayerError] | None = None,
+    cache: Recent[RangeError] | None = None,
+) -> list[Row]:
+    """A row for each layer, in order.
+
+    Args:
+        model: The float model.
+        statistics: Its histograms.
+        recipe: The choices shown.
+        encodings: What they amount to.
+        cumulative: Measured errors, where there are any yet.
+        local: Measured errors of layers quantized alone.
+        cache: Keeps errors read off histograms between calls.
+    """
+    measured = {error.layer: error.cumulative for error in cumulative}
+    alone = {name: error.local for name, error in (local or {}).items()}
+    known: Recent[RangeError] = Recent(len(model.layers)) if cache is None else cache
+    rows = [
+        _row(
+            layer,
+            model,
+            statistics,
+            recipe,
+            encodings,
+            measured.get(layer.name),
+            alone.get(layer.name),
+            known,
+        )
+        for layer in model.layers
+    ]
+    return _flagged(rows, encodings, model)
+
+
+def _row(
+    layer: Layer,
+    model: Model,
+    statistics: Statistics,
+    recipe: Recipe,
+    encodings: Encodings,
+    cumulative: TensorError | None,
+    local: TensorError | None,
+    cache: Recent[RangeError],
+) -> Row:
+    placement = encodings.placement
+    source = placement.sources.get(layer.output, layer.output)
+    owner = model.layer_of(source)
+    choice = recipe.choice(layer.name)
+    found = encodings.searches.get(source)
+    quantized = layer.output in encodings.activations
+    error = _error(source, statistics, encodings, cache) if quantized else None
+    shared = owner.name if owner is not None and source != layer.output else ""
+    has_weights = any(weight.layer == layer.name for weight in placement.weights.values())
+    stays = choice.precision is Precision.FLOAT or not (quantized or has_weights)
+    return Row(
+        name=layer.name,
+        kind=layer.kind,
+        op=" + ".join(layer.ops) if layer.kind == "compute" else "Input",
+        shape="×".join("?" if d is None else str(d) for d in layer.shape) if layer.shape is not None else "?",
+        strategy=LABELS[choice.method] if choice.method is not None else "",
+        own=layer.name in recipe.layers,
+        precision=Precision.FLOAT.value if stays else str(choice.precision),
+        weights=str(choice.weights) if layer.weight is not None else "",
+        low=found.range.low if found is not None and quantized else None,
+        high=found.range.high if found is not None and quantized else None,
+        clipped=_clipped(statistics, source, found, error),
+        tensor_sqnr=error.sqnr_db if error is not None else None,
+        local_sqnr=local.sqnr_db if local is not None else None,
+        cumulative_sqnr=cumulative.sqnr_db if cumulative is not None else None,
+        cumulative_cosine=cumulative.cosine if cumulative is not None else None,
+        shared=shared,
+        flag="",
+    )
+
+
+def _clipped(
+    statistics: Statistics, tensor: str, found: Search | None, error: RangeError | None
+) -> float | None:
+    """Share of values outside the range; None where there is none."""
+    if error is None or found is None:
+        return None
+    return clipped(statistics.histograms[tensor], found.range, error)
+
+
+def _error(
+    tensor: str, statistics: Statistics, encodings: Encodings, cache: Recent[RangeError]
+) -> RangeError | None:
+    """Error of a tensor under its search's range, remembered."""
+    histogram, found = statistics.histograms.get(tensor), encodings.searches.get(tensor)
+    if histogram is None or found is None:
+        return None
+    key = (tensor, encodings.keys.get(tensor), found.range)
+    known = cache.get(key)
+    if known is None:
+        known = errors_at(histogram, found.range, encodings.specs[tensor])
+        cache.put(key, known)
+    return known
+
+
+def _flagged(rows: list[Row], encodings: Encodings, model: Model) -> list[Row]:
+    """Say what stands out: far below the other layers (median − 3 IQR), or what a search remarked."""
+    limits = {
+        "local_sqnr": _limit([row.local_sqnr for row in rows]),
+        "tensor_sqnr": _limit([row.tensor_sqnr for row in rows]),
+    }
+    out = []
+    for row in rows:
+        said = []
+        if row.local_sqnr is not None and row.local_sqnr < limits["local_sqnr"]:
+            said.append("loses far more than other layers")
+        if row.tensor_sqnr is not None and row.tensor_sqnr < limits["tensor_sqnr"]:
+            said.append("range fits far worse than others")
+        found = encodings.searches.get(model.layer(row.name).output)
+        if found is not None and row.low is not None:
+            said += [FLAGS[flag].rstrip(".") for flag in ALARMING if flag in found.flags]
+        out.append(replace(row, flag="; ".join(said)))
+    return out
+
+
+def _limit(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None and np.isfinite(value)]
+    if len(known) < 4:
+        return -np.inf
+    low, middle, high = np.percentile(known, [25, 50, 75])
+    return float(middle - 3 * max(high - low, MIN_IQR))
+
+
+def edges(model: Model) -> list[tuple[str, str]]:
+    """Which layer reads which, by name."""
+    found = dict.fromkeys(
+        (maker.name, layer.name)
+        for layer in model.layers
+        for tensor in layer.inputs
+        if (maker := model.layer_of(tensor)) is not None and maker.name != layer.name
+    )
+    return list(found)

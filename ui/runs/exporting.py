@@ -1,0 +1,164 @@
+"""What leaves the app: the verified file, the layer table, the command line, and what stays float."""
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from core.data.sources.images import preprocessing
+from core.data.sources.synthetic import DEFAULT_COUNT
+from core.model.model import Model
+from core.progress import ProgressFn, report
+from core.project.project import Project, Source
+from core.recipe.recipe import Encodings, Recipe
+from core.runtime.sessions import Session
+from core.targets.target import Precision, target
+from sample_data import SAMPLES
+from ui.content.rows import Row
+from ui.content.shells import POSIX, Shell
+from ui.runs.measure import Case, quantized_bytes, reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The exported bytes, and whether running them gives what the preview gave."""
+
+    data: bytes
+    sha256: str
+    identical: bool
+    difference: float  # largest absolute difference of any output
+    samples: int
+    runtime: str  # version of ONNX Runtime
+
+
+def verify(case: Case, progress: ProgressFn) -> Verified:
+    """Quantize twice: once as the preview does, once as a file that is loaded again; compare all outputs."""
+    floats = reference(case, progress)
+    data = quantized_bytes(case.model, case.encodings)
+    previewed = Session(quantized_bytes(case.model, case.encodings), what="the preview")
+    loaded = Session(bytes(data), what="the exported file")
+    largest, same = 0.0, True
+    for done, sample in enumerate(floats.inputs, 1):
+        ours, theirs = previewed.run(sample), loaded.run(sample)
+        for name, value in ours.items():
+            other = theirs[name]
+            same = (
+                same
+                and value.dtype == other.dtype
+                and np.array_equal(value, other, equal_nan=value.dtype.kind == "f")
+            )
+            if value.dtype.kind == "f" and value.size:
+                largest = max(largest, float(np.nanmax(np.abs(value - other), initial=0.0)))
+        report(progress, done, len(floats.inputs), "comparing")
+    return Verified(
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        identical=same,
+        difference=largest,
+        samples=len(floats.inputs),
+        runtime=str(ort.__version__),
+    )
+
+
+def stem(name: str) -> str:
+    """A model's name as the start of file names."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name).stem).strip("._-") or "model"
+
+
+def file_name(stem: str, recipe: Recipe) -> str:
+    """The exported model's file name; those for other targets are told apart."""
+    other = recipe.target.removeprefix("onnxruntime-").replace("-", "_")
+    return f"{stem}_int8.onnx" if other == "cpu" else f"{stem}_int8_{other}.onnx"
+
+
+def target_label(recipe: Recipe) -> str:
+    """The target's name for people."""
+    return target(recipe.target).label
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """The layer table; SQNR in dB, clipped as a share.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, lineterminator="\n")
+    fields = [name for name in Row.__slots__ if name != "own"]
+    writer.writerow(fields)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, name)) for name in fields])
+    return sheet.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]]:
+    """The command that makes the same file from the downloaded recipe: an option and its value a group.
+
+    It names all that the file depends on: the model, the samples and how they are read; the recipe holds the
+    rest. Labels change nothing of it, and the command line refuses those that do not fit. Paths are absolute,
+    except those of the recipe and of the file to write.
+    """
+    groups = [["quantscope", "quantize", _path(project, project.model, part="model")]]
+    data, options = project.data, project.data.options
+    if data.kind == "random":
+        groups.append(["--random", str(options.get("limit") or DEFAULT_COUNT)])
+        groups.append(["--seed", str(options.get("seed", 0))])
+    else:
+        part = "evaluation" if options.get("part") == "evaluation" else "calibration"
+        groups.append(["--data", _path(project, data, part=part)])
+        if options.get("limit"):
+            groups.append(["--limit", str(options["limit"])])
+        if options.get("preprocessing"):
+            groups.append(["--preprocess", preprocessing(options["preprocessing"]).to_text()])
+    return [*groups, ["--recipe", recipe_name(name)], ["-o", file_name(name, recipe)]]
+
+
+def command(project: Project, recipe: Recipe, name: str, shell: Shell = POSIX) -> str:
+    """The command of `command_words`, quoted for a shell."""
+    return shell.command(command_words(project, recipe, name))
+
+
+def recipe_name(stem: str) -> str:
+    """The recipe's file name."""
+    return f"{stem}_recipe.yaml"
+
+
+def _path(project: Project, source: Source, *, part: str) -> str:
+    """Where a source lies on this machine; uploads lie in the project's folder."""
+    if source.kind == "sample" and source.path in SAMPLES:
+        return str(getattr(SAMPLES[source.path], part))
+    if source.kind == "stored":
+        return str((project.folder / source.path).absolute())
+    return source.path
+
+
+def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tuple[str, str]]:
+    """Layers that compute in float, each with the reason."""
+    computing = encodings.placement.nodes
+    found = []
+    for layer in model.layers:
+        if layer.kind != "compute" or computing.intersection(layer.nodes):
+            continue
+        if recipe.choice(layer.name).precision is Precision.FLOAT:
+            why = "set to float in the recipe"
+        elif kept := [
+            t for t in (*layer.inputs, layer.weight or "", layer.output) if t in encodings.kept_float
+        ]:
+            why = f"{kept[0]}: {encodings.kept_float[kept[0]]}"
+        elif layer.op not in encodings.placement.target.roles:
+            why = f"{encodings.placement.target.label} has no integer kernel for {layer.op}"
+        else:
+            why = f"its inputs are not quantized, or its {layer.op} has no constant weight"
+        found.append((layer.name, why))
+    return found

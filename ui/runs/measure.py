@@ -1,0 +1,140 @@
+"""What the quantized model does, measured by running it: the work behind the figures of every page."""
+
+import threading
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from core.data.samples import Samples
+from core.data.sources.labels import IGNORED
+from core.evaluate import (
+    Accuracy,
+    Comparison,
+    FloatReference,
+    LayerError,
+    Preview,
+    compare,
+    float_reference,
+    layer_errors,
+    preview,
+    read_quantized,
+)
+from core.evaluate.outputs import OutputComparison
+from core.evaluate.partly_quantized import activations_only, weights_only
+from core.model.model import Model
+from core.progress import ProgressFn, report
+from core.quantize.qdq import quantize_model
+from core.recent import Recent
+from core.recipe.recipe import Encodings
+from ui.session.jobs import acquired
+
+REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo
+FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
+CLASS_ROWS = 2000  # that are looked at for the classes there are
+GUESSED = 1.5  # times what chance gives: still no better than a guess
+MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halves:
+    """What each half of quantization costs alone, on the preview's samples."""
+
+    weights: OutputComparison  # only weights quantized
+    activations: OutputComparison  # only activations quantized
+    both: OutputComparison
+
+
+def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
+    """Whether already the float model is right no more often than a guess: data or labels do not fit it."""
+    few = np.asarray(labels)[:CLASS_ROWS]
+    classes = len(np.unique(few[few != IGNORED]))
+    if found is None or found.float_top1 is None or classes < 2:
+        return False
+    return found.rows >= FEW_ROWS and found.float_top1 <= GUESSED / classes
+
+
+class References:
+    """What float models of a project compute; each is run once, for whoever asks first."""
+
+    def __init__(self) -> None:
+        self.making = threading.Lock()  # two at a time would need the memory of both
+        self.found: Recent[FloatReference] = Recent(REFERENCES)  # by the model's hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is measured."""
+
+    references: References  # keeps what float models compute
+    original: Model  # as opened; what outputs are compared with
+    model: Model  # as the recipe's model fixes leave it; what layers are compared with
+    encodings: Encodings
+    samples: Samples  # the preview's
+
+
+def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
+    """The file that would be exported."""
+    return bytes(quantize_model(model, encodings).SerializeToString())
+
+
+def reference(case: Case, progress: ProgressFn) -> FloatReference:
+    """What the float model computes on the preview's samples; made once and kept.
+
+    Outputs are those of the original model, so that what a fix changes in float counts as error too.
+    """
+    known = case.references.found.get(case.model.hash)
+    if known is not None:
+        return known
+    with acquired(case.references.making, progress):
+        known = case.references.found.get(case.model.hash)  # who held the lock may have made it
+        if known is not None:
+            return known
+        samples, count = case.samples, len(case.samples)
+        found = float_reference(case.model, samples, count=count, progress=progress)
+        if case.model is not case.original:
+            first = float_reference(case.original, samples, count=len(found), layers=False, progress=progress)
+            found = replace(found, outputs=first.outputs)
+        case.references.found.put(case.model.hash, found)
+        return found
+
+
+def effect(case: Case, progress: ProgressFn) -> Preview:
+    """Outputs and cumulative layer errors of the exported model, on a few samples."""
+    floats = reference(case, progress)
+    report(progress, 0, 0, "quantizing")
+    data = quantized_bytes(case.model, case.encodings)
+    report(progress, 0, 0, "running the quantized model")
+    return preview(floats, data)
+
+
+def local_errors(case: Case, progress: ProgressFn) -> dict[str, LayerError]:
+    """Every layer quantized alone, its inputs float."""
+    file = read_quantized(quantized_bytes(case.model, case.encodings))
+    errors = layer_errors(case.model, file, case.samples, local=True, threads=2, progress=progress)
+    return {error.layer: error for error in errors}
+
+
+def whole(case: Case, samples: Samples, progress: ProgressFn) -> Comparison:
+    """Outputs, accuracy, size and latency over the evaluation data."""
+    report(progress, 0, 0, "quantizing")
+    data = quantized_bytes(case.model, case.encodings)
+    some = samples.take(MOST_SAMPLES)
+    return compare(case.original, data, some, layers=False, latency=True, progress=progress)
+
+
+def halves(case: Case, progress: ProgressFn) -> Halves:
+    """The loss of weights and of activations alone."""
+    floats = reference(case, progress)
+
+    def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
+        report(progress, 0, 0, label)
+        # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
+        return preview(floats, proto, layers=False, simulate=True).output
+
+    return Halves(
+        weights=outputs(weights_only(case.model, case.encodings), "only weights quantized"),
+        activations=outputs(activations_only(case.model, case.encodings), "only activations quantized"),
+        both=outputs(quantized_bytes(case.model, case.encodings), "both quantized"),
+    )

@@ -1,0 +1,211 @@
+"""Figures of the shown recipe: those that are there, and the rest measured in the background."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from core.errors import QuantScopeError
+from core.evaluate import Comparison, LayerError, Preview
+from core.passes.apply import PassRecord
+from core.pipeline import carry_over
+from core.progress import ProgressFn
+from core.quant import Range
+from core.recent import Recent
+from core.recipe.recipe import Encodings, resolve
+from core.thresholds import Method, RangeError
+from ui.content import text
+from ui.content.failing_node import explained
+from ui.content.rows import Row, layer_rows
+from ui.runs import exporting, measure
+from ui.runs.exporting import Verified
+from ui.runs.measure import Case, Halves, References
+from ui.session import cached, fixes
+from ui.session.cached import IN_TURN, LIVE
+from ui.session.memory import memory
+from ui.session.pool import Measurement, ResultKey, Subscriber
+from ui.session.state import HELD, Session, recipe_token, session_id, start
+
+EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
+LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
+WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
+HALVES: Measurement[Halves] = Measurement(name="halves", lane=IN_TURN)
+VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
+RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live(Generic[T]):
+    """A measured figure: there, on its way, or not to be had. Never the figure of another recipe."""
+
+    value: T | None = None
+    running: bool = False
+    error: str = ""
+
+
+def effect(now: Session, *, patience: float = 0.0) -> Live[Preview]:
+    """Outputs and cumulative layer errors of the shown recipe, on a few samples.
+
+    Waits for up to `patience` seconds, so that small models need no second drawing.
+    """
+    return _measured(EFFECT, now, measure.effect, patience)
+
+
+def local(now: Session) -> Live[dict[str, LayerError]]:
+    """Errors of every layer quantized alone, by layer."""
+    return _measured(LOCAL, now, measure.local_errors)
+
+
+def whole(now: Session) -> Live[Comparison]:
+    """Accuracy, size and latency over the evaluation data."""
+
+    def work(case: Case, tell: ProgressFn) -> Comparison:
+        return measure.whole(case, now.workspace.judged or case.samples, tell)
+
+    return _measured(WHOLE, now, work)
+
+
+def halves(now: Session) -> Live[Halves]:
+    """What weights and activations cost alone."""
+    return _measured(HALVES, now, measure.halves)
+
+
+def verified(now: Session) -> Live[Verified]:
+    """The exported bytes, loaded again and compared with the preview."""
+    return _measured(VERIFIED, now, exporting.verify)
+
+
+def preview_samples(now: Session) -> str:
+    """How many samples the edit loop's figures come from, in words."""
+    few = now.workspace.preview
+    return text.plural(len(few) if few is not None else 0, "sample")
+
+
+class RangeErrors(Recent[RangeError]):
+    """Errors read off histograms."""
+
+    def __init__(self) -> None:
+        super().__init__(RANGE_ERRORS)
+
+
+def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
+    """The layer table with what has been measured so far, and whether more is on its way."""
+    outcome = effect(now)
+    alone: Live[dict[str, LayerError]] = local(now) if with_local else Live()
+    found = layer_rows(
+        now.model,
+        now.workspace.statistics,
+        now.recipe,
+        now.encodings,
+        cumulative=outcome.value.layers if outcome.value is not None else (),
+        local=alone.value,
+        cache=cached.kept(now.project.id, RangeErrors, now.model.hash),
+    )
+    return found, outcome.running or alone.running
+
+
+# --- a range that is held in a drag ---
+
+
+def hold(now: Session, name: str, range_: Range | None) -> None:
+    """Let `following` use a range of layer `name` that is not saved; None: no longer."""
+    if range_ is None:
+        memory.pop(HELD)
+    else:
+        memory[HELD] = (now.project.identity, now.project.head, name, range_)
+
+
+def following(now: Session) -> Session:
+    """The session as it would be with the line that is held in a drag; itself without one."""
+    identity, head, name, range_ = memory.get(HELD) or ("", 0, "", None)
+    if (identity, head) != (now.project.identity, now.project.head):
+        return now
+    try:
+        recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)
+        encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
+    except (QuantScopeError, ValueError):
+        return now  # said when it is saved
+    return replace(now, recipe=recipe, encodings=encodings, known=finished(now))
+
+
+# --- rounding and bias correction ---
+
+
+def final(now: Session, tell: ProgressFn) -> Encodings:
+    """Encodings as they are exported, rounding and bias correction included; for background work."""
+    if now.known is not None:
+        return carry_over(now.model, now.encodings, now.known)
+    return fixes.final(_finals(now), now.workspace, now.recipe, now.encodings, recipe_token(now.recipe), tell)
+
+
+def finished(now: Session) -> Encodings | None:
+    """What `final` found for the shown recipe, if it is there."""
+    found = _finals(now).found.get(recipe_token(now.recipe))
+    return found.encodings if found is not None else None
+
+
+def records(now: Session) -> tuple[PassRecord, ...]:
+    """What the model fixes of the shown recipe did, as far as that is known."""
+    space = start(now.project).result
+    fixing = fixes.job(now.project, space, now.recipe) if space is not None else None
+    found = _finals(now).found.get(recipe_token(now.recipe))
+    return (*(fixing.result.records if fixing and fixing.result else ()), *(found.records if found else ()))
+
+
+def _finals(now: Session) -> fixes.Finals:
+    return cached.kept(now.project.id, fixes.Finals, now.model.hash)
+
+
+# --- what has been asked for ---
+
+
+def ready(now: Session, kinds: tuple[Measurement[Any], ...]) -> frozenset[str]:
+    """Those kinds of figures that are there for the shown recipe."""
+    return frozenset(kind.name for kind in kinds if cached.pool().peek(key_of(kind, now)) is not None)
+
+
+def waiting(kinds: tuple[Measurement[Any], ...]) -> bool:
+    """Whether figures that this session asked for are on their way; shows that it still wants them."""
+    on_their_way = [cached.pool().waits(_subscriber(kind)) for kind in kinds]
+    return any(on_their_way)
+
+
+def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
+    """What a figure depends on."""
+    return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
+
+
+def _subscriber(kind: Measurement[Any]) -> Subscriber:
+    return Subscriber(session_id(), kind.name)
+
+
+def _measured(
+    kind: Measurement[T], now: Session, work: Callable[[Case, ProgressFn], T], patience: float = 0.0
+) -> Live[T]:
+    """A figure of the shown recipe; it is measured in the background where it is not there."""
+    few = now.workspace.preview
+    if few is None:
+        return Live(error="there are no data to measure on; give calibration data on the Open page")
+
+    def case(tell: ProgressFn) -> Case:
+        return Case(
+            references=cached.kept(now.project.id, References),
+            original=now.opened.model,
+            model=now.model,
+            encodings=final(now, tell),
+            samples=few,
+        )
+
+    def run(tell: ProgressFn) -> T:
+        if kind.lane == LIVE:  # follows edits; the others can wait
+            return work(case(tell), tell)
+        with cached.turn(tell):
+            return work(case(tell), tell)
+
+    pool, key = cached.pool(), key_of(kind, now)
+    job = pool.request(_subscriber(kind), key, kind.name, run)
+    if job is None and patience:
+        job = pool.wait(key, patience)
+    if job is None:
+        return Live(running=True)
+    return Live(value=job.result, error=explained(job.error, now.model))

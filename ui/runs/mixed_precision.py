@@ -1,0 +1,47 @@
+"""Mixed precision in the background: the front, kept for the page, and which of its points is chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.progress import ProgressFn
+from core.tuning.mixed import Cost, Front, mixed_precision
+from ui.session import cached
+from ui.session.jobs import Job
+from ui.session.state import Session, recipe_token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A front, and the recipes that it is of."""
+
+    tokens: frozenset[str]  # of the recipe that it began with, and of all points
+    front: Front
+
+
+def job(id: str) -> Job[Found] | None:
+    """The newest job of project `id`."""
+    return cached.registry().get(f"{id}:mixed")
+
+
+def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
+    """Search from the shown recipe; layers whose precision is set keep it."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> Found:
+        front = mixed_precision(
+            space.model,
+            recipe,
+            samples,
+            statistics=space.statistics,
+            cost=cost,
+            precisions=precisions,
+            progress=tell,
+        )
+        recipes = (recipe, *(point.recipe for point in (*front.points, *front.beaten)))
+        return Found(tokens=frozenset(map(recipe_token, recipes)), front=front)
+
+    id = f"{now.project.id}:mixed"
+    cached.registry().restart(id, "Mixed precision", work)

@@ -1,0 +1,137 @@
+"""Runs that look for a better recipe in the background: one default for all, auto-tune, each fix alone."""
+
+import threading
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+from core.progress import ProgressFn
+from core.recipe.choice import Choice
+from core.recipe.recipe import Recipe
+from core.tuning.autotune import Step, Tuned, tune
+from core.tuning.trials import FixTrial, MeasuredDefault, measured_default, tried_fixes
+from ui.session import cached
+from ui.session.jobs import Job, Work
+from ui.session.state import Session, recipe_token
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class Climb:
+    """Auto-tune while it runs; written by its job, read by pages."""
+
+    token: str  # of the recipe that it began with
+    steps: list[Step] = field(default_factory=list)
+    result: Tuned | None = None
+
+
+@dataclass(slots=True)
+class Climbs:
+    """Auto-tune of one project."""
+
+    newest: Climb | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # while one is started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixTrials:
+    """What each model fix does to one recipe."""
+
+    token: str  # of the recipe
+    trials: tuple[FixTrial, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultTrials:
+    """Every method as the default of one recipe."""
+
+    tokens: frozenset[str]  # of the recipe, and of it with what was tried
+    found: MeasuredDefault
+
+
+def with_default(recipe: Recipe, choice: Choice) -> Recipe:
+    """The recipe with a default that was tried."""
+    return recipe.with_default(**{entry.name: getattr(choice, entry.name) for entry in fields(choice)})
+
+
+def trials(id: str) -> Job[DefaultTrials] | None:
+    """The job that tries every method as the default of project `id`, if it was started."""
+    return cached.registry().get(f"{id}:trials")
+
+
+def start_trials(now: Session) -> None:
+    """Try every method as the default of the shown recipe."""
+    space, recipe = now.workspace, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> DefaultTrials:
+        found = measured_default(space.model, space.statistics, samples, recipe, progress=tell)
+        tried = (with_default(recipe, trial.choice) for trial in found.trials)
+        return DefaultTrials(tokens=frozenset(map(recipe_token, (recipe, *tried))), found=found)
+
+    _submit(f"{now.project.id}:trials", "Trying every method", work)
+
+
+def climb(id: str) -> tuple[Job[Tuned], Climb] | None:
+    """Auto-tune of project `id`, if it was started."""
+    job = cached.registry().get(f"{id}:tune")
+    found = cached.results(id, Climbs).newest
+    return (job, found) if job is not None and found is not None else None
+
+
+def start_tune(now: Session) -> None:
+    """Tune from the shown recipe; what layers were set to stays."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+    growing = Climb(token=recipe_token(recipe))
+
+    def work(tell: ProgressFn) -> Tuned:
+        growing.result = tune(
+            space.model,
+            samples,
+            recipe,
+            statistics=space.statistics,
+            partial=True,
+            watch=growing.steps.append,
+            progress=tell,
+        )
+        return growing.result
+
+    id, climbs = f"{now.project.id}:tune", cached.results(now.project.id, Climbs)
+    with climbs.lock:
+        running = cached.registry().get(id)
+        if running is None or not running.active or running.stop.is_set():  # else another window was faster
+            climbs.newest = growing
+            _submit(id, "Auto-tune", work)
+
+
+def fix_trials(id: str) -> Job[FixTrials] | None:
+    """The job that tries each fix alone in project `id`, if it was started."""
+    return cached.registry().get(f"{id}:fixtrials")
+
+
+def start_fix_trials(now: Session) -> None:
+    """Measure the shown recipe with each fix added, or taken out."""
+    space, recipe = now.opened, now.recipe
+    samples = space.samples
+    if samples is None:
+        return
+
+    def work(tell: ProgressFn) -> FixTrials:
+        found = tried_fixes(space.model, samples, recipe, progress=tell)
+        return FixTrials(token=recipe_token(recipe), trials=found)
+
+    _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)
+
+
+def used(recipe: Recipe, found: Tuned) -> bool:
+    """Whether the recipe is what auto-tune found."""
+    return recipe_token(recipe) == recipe_token(found.recipe)
+
+
+def _submit(id: str, title: str, work: Work[T]) -> None:
+    cached.registry().restart(id, title, work)

@@ -1,0 +1,45 @@
+"""Get ready while the browser opens: import what is heavy, compile the hot loops, tidy up on disk."""
+
+import gc
+import logging
+import threading
+
+log = logging.getLogger("quantscope")
+
+
+def start() -> threading.Thread:
+    """Warm up in the background."""
+    thread = threading.Thread(target=_warm, name="warm up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm() -> None:
+    """Run each kernel of the first page once on a few numbers; Numba keeps what it compiled on disk."""
+    try:
+        import numpy as np
+
+        from core.calibration.histogram import Accumulator
+        from core.evaluate import tensor_error
+        from core.project import project
+        from core.quant import UINT8, QuantSpec, encoding_from_range, quantize
+        from core.thresholds import SEARCHES, Method, errors_at, search
+        from ui.session import workspace  # noqa: F401 - imports all that a page needs
+
+        values = np.linspace(-1.0, 2.0, 4096, dtype=np.float32)
+        accumulator = Accumulator()
+        accumulator.add(values, 0)
+        histogram = accumulator.histogram()
+        spec = QuantSpec(type=UINT8, symmetric=False)
+        found = search(Method.MINMAX, histogram, spec)
+        errors_at(histogram, found.range, spec)
+        encoding = encoding_from_range(found.range, spec)
+        tensor_error(values, quantize(values, encoding), encoding)
+        tensor_error(values, values)
+        for method in SEARCHES:
+            search(method, histogram, spec)
+        gc.collect()
+        gc.freeze()  # what is imported stays: a full collection need not look at it again
+        project.remove_leftovers()
+    except Exception:  # the page will say what is wrong
+        log.debug("warming up failed", exc_info=True)

@@ -1,0 +1,159 @@
+"""Everything kept between runs of a page, and the only place with st.cache_*: jobs, results, curves.
+
+What follows from a project is kept for the few projects used last, and dropped as a whole with everything
+it holds: model, statistics, activations, figures. What took minutes to find and is small is kept for many
+more: recipes, steps, trials, runs.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import streamlit as st
+
+from core.progress import ProgressFn
+from core.recent import Recent
+from ui.session.jobs import Registry, acquired
+from ui.session.pool import Pool
+
+PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
+FOUND = 32  # whose small results are kept
+VARIANTS = 4  # of what is kept of a kind in a project, as for its model with other fixes
+COMPUTED = 64  # of what follows from no project, such as the values that the Playground draws
+FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
+LIVE, IN_TURN = "live", "in turn"  # lanes: what follows an edit at once; what must not disturb another
+LANES = {LIVE: 4, IN_TURN: 1}
+T = TypeVar("T")
+
+
+class Store:
+    """What is kept by project, for the `keep` projects used last."""
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._kept: OrderedDict[str, dict[Callable[[], Any], Recent[Any]]] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, project: str, make: Callable[[], T], key: Hashable) -> T:
+        """The one `make()` of a project and key."""
+        with self._lock:
+            kinds = self._kept.setdefault(project, {})
+            kept: Recent[T] = kinds.setdefault(make, Recent(VARIANTS))
+            return kept.get_or_make(key, make)
+
+    def use(self, project: str, busy: set[str]) -> list[str]:
+        """Note that a project is used now, and drop what is kept of those used longest ago.
+
+        Args:
+            project: The one used.
+            busy: Projects in which something runs; they count as used, and are not dropped.
+
+        Returns:
+            Projects that were dropped.
+        """
+        with self._lock:
+            for id in (*(busy & self._kept.keys()), project):
+                self._kept.setdefault(id, {})
+                self._kept.move_to_end(id)
+            surplus = max(0, len(self._kept) - self._keep)
+            gone = [id for id in self._kept if id not in busy and id != project][:surplus]
+            for id in gone:
+                del self._kept[id]
+            return gone
+
+    def drop(self, project: str) -> None:
+        """Drop what is kept of a project."""
+        with self._lock:
+            self._kept.pop(project, None)
+
+    def projects(self) -> set[str]:
+        """Of which something is kept."""
+        with self._lock:
+            return set(self._kept)
+
+
+@st.cache_resource(show_spinner=False)
+def registry() -> Registry:
+    """Background jobs of this process; opened projects are the results of theirs."""
+    return Registry()
+
+
+@st.cache_resource(show_spinner=False)
+def pool() -> Pool:
+    """Measurements that pages show, as far as they are there, and what is missing on its way."""
+    return Pool(LANES)
+
+
+def turn(tell: ProgressFn) -> AbstractContextManager[None]:
+    """Held by the one measurement that runs: two at a time would spoil each other's latency."""
+    return acquired(_turn(), tell)
+
+
+def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
+    """What is kept of a project by a class and a key; shared by all pages, sessions and threads.
+
+    Args:
+        project: Whose it is; it goes when the project is no longer among those used last.
+        make: Makes an empty one; a class that can be used from several threads.
+        key: What it follows from besides; the last `VARIANTS` keys are kept.
+    """
+    return _store().get(project, make, key)
+
+
+def results(project: str, make: Callable[[], T], *key: Hashable) -> T:
+    """As `kept`, for what holds no model and no samples: it stays for many more projects."""
+    return _results().get(project, make, key)
+
+
+def computed(key: Hashable, compute: Callable[[], T]) -> T:
+    """What follows from `key` alone, whatever the project; computed where it is not there."""
+    known: T | None = _computed().get(key)
+    if known is None:
+        known = compute()
+        _computed().put(key, known)
+    return known
+
+
+def use(project: str) -> None:
+    """Note that a project is used; the memory of those used longest ago is given back."""
+    busy = registry().working() | pool().wanted()
+    for gone in _store().use(project, busy):
+        pool().forget(gone)
+    _results().use(project, busy)
+    registry().retain(_store().projects(), light=_results().projects())
+
+
+def forget(project: str) -> None:
+    """Cancel a project's work and drop all that is kept of it, before it is removed.
+
+    Waits for the work to stop, for a short time: it may write into the project's folder, or read there.
+    """
+    end = time.monotonic() + FORGETTING
+    running = [*registry().drop(project), *pool().forget(project)]
+    for job in running:
+        job.wait(max(0.0, end - time.monotonic()))
+    _store().drop(project)
+    _results().drop(project)
+
+
+@st.cache_resource(show_spinner=False)
+def _store() -> Store:
+    return Store(PROJECTS)
+
+
+@st.cache_resource(show_spinner=False)
+def _results() -> Store:
+    return Store(FOUND)
+
+
+@st.cache_resource(show_spinner=False)
+def _computed() -> Recent[Any]:
+    return Recent(COMPUTED)
+
+
+@st.cache_resource(show_spinner=False)
+def _turn() -> threading.Lock:
+    return threading.Lock()

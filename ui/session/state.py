@@ -1,0 +1,356 @@
+"""One session: which project is open, which recipe is shown, and how it is edited.
+
+The project on disk is the truth. A session keeps its id, the address bar repeats it (so a reload finds
+it again), and every edit is on disk before the page is drawn. Where another window shows the same project,
+the step on disk is the shown one in both: `follow` takes it over.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
+from core.model.layers import Layer
+from core.model.model import Model
+from core.project import project as projects
+from core.project.project import Project
+from core.recent import Recent
+from core.recipe.recipe import Encodings, Recipe, resolve
+from core.words import plural
+from ui.session import cached, fixes
+from ui.session.jobs import Job
+from ui.session.memory import address, memory, uninterrupted
+from ui.session.workspace import Workspace, prepare
+
+RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
+OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
+SESSION = "session_id"  # session state: what tells this session from others
+NEWS, NEWS_SECONDS = "news", 30.0  # session state: what another window did; how long that is said
+FITTED = "fitted_recipe"  # session state: the last recipe with choices for layers that the model lacks
+ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
+ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
+AGAIN = "What you just did was not applied: do it again if you still want it."
+_edits = threading.Lock()  # between a look at the step on disk and the step that follows it
+_tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
+_tokens_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An opened project with all that a page draws."""
+
+    project: Project
+    opened: Workspace  # as it was opened
+    workspace: Workspace  # with the model as the recipe's fixes leave it, and statistics of that
+    recipe: Recipe
+    encodings: Encodings  # before rounding and bias correction, which are found in the background
+    known: Encodings | None = None  # of a step before, to carry over what these found
+
+    @property
+    def model(self) -> Model:
+        """The float model, as the recipe's fixes leave it."""
+        return self.workspace.model
+
+
+def project() -> Project | None:
+    """The open project; after a reload, the one that the address names."""
+    known: Project | None = memory.get(OPEN)
+    named = address.get(ADDRESS)
+    if known is None and named:
+        try:
+            known = projects.open_project(named)
+        except QuantScopeError as error:
+            memory["notice"] = str(error)
+            address.pop(ADDRESS)
+            return None
+        memory[OPEN] = known
+    if known is not None and not known.folder.is_dir():
+        _removed()
+        return None
+    if known is not None and named != known.id:
+        address[ADDRESS] = known.id  # a change of page drops it
+    return known
+
+
+@uninterrupted
+def _removed() -> None:
+    """Close the open project, which is no longer there, and say so on the page that opens others."""
+    memory["go"] = "open"
+    show(None)
+    _say(f"{projects.REMOVED.capitalize()}.")
+
+
+@uninterrupted
+def follow() -> str:
+    """Show what another window made of the open project; what that is, or nothing."""
+    known = project()
+    if known is None:
+        return ""
+    try:
+        there = projects.open_project(known.id)
+    except QuantScopeError as error:
+        if project() is not None:  # it is there, but cannot be read
+            memory["notice"], memory["go"] = str(error), "open"
+            show(None)
+        return str(error)
+    memory[OPEN] = there
+    words = ANEW if there.identity != known.identity else ELSEWHERE if there.head != known.head else ""
+    if there.identity != known.identity:
+        memory.pop(LAYER)
+        memory.pop(HELD)
+    if words:
+        _say(words)
+        _redraw_editors()
+    return words
+
+
+def _say(words: str) -> None:
+    memory[NEWS] = (words, time.monotonic() + NEWS_SECONDS)
+
+
+def news() -> str:
+    """What another window did lately, until this one goes on; a page is drawn more than once meanwhile."""
+    words, until = memory.get(NEWS, ("", 0.0))
+    return words if time.monotonic() < until else ""
+
+
+@uninterrupted
+def session_id() -> str:
+    """What tells this session from others."""
+    known: str | None = memory.get(SESSION)
+    if known is None:
+        known = memory[SESSION] = secrets.token_hex(16)
+    return known
+
+
+@uninterrupted
+def show(opened: Project | None) -> None:
+    """Open a project in this session, or none."""
+    memory.pop(LAYER)
+    memory.pop(NEWS)
+    if opened is None:
+        memory.pop(OPEN)
+        address.pop(ADDRESS)
+        return
+    memory[OPEN] = opened
+    address[ADDRESS] = opened.id
+
+
+def start(opened: Project) -> Job[Workspace]:
+    """Get an opened project ready in the background; nothing happens if that is under way or done."""
+    cached.use(opened.id)
+    known = cached.registry().get(opened.id)
+    if known is not None:
+        return known
+    return restart(opened)
+
+
+def restart(opened: Project) -> Job[Workspace]:
+    """As `start`, and also after a failure or a cancel."""
+    cached.registry().forget(opened.id)
+    title = "Opening" if opened.calibrated else "Calibrating"
+    return cached.registry().submit(
+        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated), heavy=True
+    )
+
+
+def job() -> Job | None:
+    """The job that gets the open project ready, its recipe's model fixes included."""
+    opened = project()
+    if opened is None:
+        return None
+    first = start(opened)
+    space = first.result
+    return first if space is None else fixes.job(opened, space, _recipe(opened)) or first
+
+
+def retry(opened: Project) -> None:
+    """Start the job of `job` over."""
+    first = start(opened)
+    if first.result is None:
+        restart(opened)
+    else:
+        fixes.again(opened, first.result, _recipe(opened))
+
+
+def session() -> Session | None:
+    """The open project with its workspace, recipe and encodings; None until it is ready."""
+    opened = project()
+    if opened is None:
+        return None
+    space = start(opened).result
+    if space is None:
+        return None
+    recipe, fixed = _recipe(opened), space
+    if (fixing := fixes.job(opened, space, recipe)) is not None:
+        if fixing.result is None:
+            return None
+        fixed = fixes.changed(space, fixing.result)
+    recipe, fixed = _known(recipe, fixed)
+    return Session(
+        project=opened,
+        opened=space,
+        workspace=fixed,
+        recipe=recipe,
+        encodings=resolved(opened, fixed, recipe),
+    )
+
+
+def _known(recipe: Recipe, space: Workspace) -> tuple[Recipe, Workspace]:
+    """The recipe without layers that the model does not have, and a note that names them.
+
+    A project may be older than a rule by which loading makes one layer of several, and layers that a model
+    fix inserts go with it. Saved steps stay.
+    """
+    missing = [name for name in recipe.layers if name not in space.model.layer_names]
+    if not missing:
+        return recipe, space
+    before, model, fitted = memory.get(FITTED, (None, "", None))
+    if before is not recipe or model != space.model.hash:
+        kept = {name: choice for name, choice in recipe.layers.items() if name not in missing}
+        fitted = replace(recipe, layers=kept)
+        memory[FITTED] = recipe, space.model.hash, fitted
+    listed = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+    note = (
+        f"The recipe has choices for {plural(len(missing), 'layer')} that the model does not have: {listed}. "
+        "These choices do nothing."
+    )
+    return fitted, replace(space, notes=(*space.notes, note))
+
+
+def _recipe(opened: Project) -> Recipe:
+    """The shown step's recipe."""
+    key = (opened.id, opened.identity, opened.head)
+    known = memory.get("recipe")
+    if known is None or known[0] != key:
+        saved = projects.read_step(opened).recipe if opened.head else ""
+        known = memory["recipe"] = (key, Recipe.from_yaml(saved) if saved else Recipe())
+    recipe: Recipe = known[1]
+    return recipe
+
+
+class Resolved(Recent[Encodings]):
+    """Encodings of one model by the recipe's token."""
+
+    def __init__(self) -> None:
+        super().__init__(RESOLVED)
+
+
+def resolved(opened: Project, workspace: Workspace, recipe: Recipe) -> Encodings:
+    """Scales and zero points of the shown recipe; what an edit leaves alone is taken from the last ones."""
+    known = cached.kept(opened.id, Resolved, workspace.model.hash)
+    token = recipe_token(recipe)
+    found = known.get(token)
+    if found is None:
+        found = resolve(recipe, workspace.statistics, workspace.model, previous=known.newest())
+        known.put(token, found)
+    return found
+
+
+def recipe_token(recipe: Recipe) -> str:
+    """Content digest of a recipe; that of the last few is remembered. For any thread."""
+    with _tokens_lock:
+        known = next((token for other, token in _tokens if other is recipe), None)
+    if known is None:
+        known = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+        with _tokens_lock:
+            _tokens.append((recipe, known))
+    return known
+
+
+def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
+    """Make a new recipe from the shown one and save it; for use in callbacks.
+
+    What a user cannot have is said on the page (`notice`), and nothing changes. Where another window went
+    on from the shown step, its step is shown instead: the change was made in view of another recipe.
+    """
+
+    def step(opened: Project) -> Project:
+        before = _recipe(opened)
+        after = change(before)
+        if after == before:
+            return opened
+        return projects.record(opened, after.to_yaml(), label, expected_head=opened.head)
+
+    _move(step)
+
+
+@uninterrupted
+def _move(step: Callable[[Project], Project]) -> bool:
+    """Go from the shown step to another; whether that was done."""
+    with _edits:
+        words, opened = follow(), project()
+        if opened is None:
+            return False
+        if not words:
+            memory.pop(NEWS)
+            try:
+                memory[OPEN] = step(opened)
+                return True
+            except (ProjectChanged, ProjectRemoved):  # by another process, at this moment
+                words = follow()
+            except (QuantScopeError, ValueError) as error:
+                memory["notice"] = str(error)
+                return False
+        if project() is not None:
+            _say(f"{words or ELSEWHERE} {AGAIN}")
+        return False
+
+
+def _redraw_editors() -> None:
+    """Tables are drawn anew where the program changed what they show."""
+    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
+
+
+def load_recipe(now: Session, content: bytes, name: str) -> None:
+    """Show the recipe of a file, if it fits the model; for use in callbacks."""
+    try:
+        recipe = Recipe.from_yaml(content.decode("utf-8"))
+        resolve(fixes.without(recipe), now.opened.statistics, now.opened.model)
+    except UnicodeDecodeError:
+        memory["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
+    except QuantScopeError as error:
+        memory["notice"] = str(error)
+    else:
+        edit(lambda _: recipe, f"recipe {name}")
+
+
+def edit_layer(name: str, label: str, **changes: Any) -> None:
+    """Change one layer's choice."""
+    edit(lambda recipe: recipe.with_layer(name, **changes), label)
+
+
+@uninterrupted
+def undo() -> None:
+    """Show the recipe before; for use in callbacks."""
+    if _move(projects.undo):
+        _redraw_editors()
+
+
+@uninterrupted
+def redo() -> None:
+    """Show the recipe after; for use in callbacks."""
+    if _move(projects.redo):
+        _redraw_editors()
+
+
+def layer(now: Session) -> Layer:
+    """The layer that the Inspector shows; the first computed one by default."""
+    names = [entry.name for entry in now.model.layers]
+    chosen = memory.get(LAYER) or address.get("layer")
+    if chosen not in names:
+        computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
+        chosen = (computed or names)[0]
+    memory[LAYER] = chosen
+    return now.model.layer(chosen)
+
+
+def choose_layer(name: str) -> None:
+    """Let the Inspector show a layer."""
+    memory.pop(HELD)
+    memory[LAYER] = name

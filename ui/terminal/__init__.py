@@ -1,0 +1,1 @@
+"""Text on a terminal: tables no wider than it is, strict JSON, progress and errors."""
