@@ -19,13 +19,13 @@ app: .venv/.installed  ## open the app without a model
 test: .venv/.installed-test  ## lint, types, unit tests and browser tests
 	@failed=; \
 	echo "ruff check ."; $(BIN)/ruff check --output-format=concise . || failed="$$failed ruff"; \
-	echo "mypy"; $(BIN)/mypy || failed="$$failed mypy"; \
+	echo "mypy"; $(BIN)/python tests/check_types.py || failed="$$failed mypy"; \
 	echo "pytest"; $(BIN)/python -m pytest || failed="$$failed pytest"; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/python tests/check_types.py
 
 bench: .venv/.installed-bench  ## measure speed and quality against other tools
 	for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done

@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks.quality.judge import latencies_ms, logits, sqnr_db
 from benchmarks.quality.networks import Network, networks
-from core.data.opening import open_samples
-from core.export.onnx_file import write_onnx
-from core.model.model import load_model
-from core.pipeline import quantize
-from core.recipe.recipe import Recipe
-from core.runtime.machine import integer_sums
-from core.targets.target import TARGETS
-from core.tuning.autotune import tune
+from quantscope.core.data.opening import open_samples
+from quantscope.core.export.onnx_file import write_onnx
+from quantscope.core.model.model import load_model
+from quantscope.core.pipeline import quantize
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.machine import integer_sums
+from quantscope.core.targets.target import TARGETS
+from quantscope.core.tuning.autotune import tune
 
 HEAD = (
     "| network | recipe | target | exact: dB | top-1 % | default session: dB | top-1 % | same bits | ms | s |"

@@ -31,13 +31,13 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import Samples, open_samples
-from core.model.model import Model, load_model
-from core.runtime.sessions import open_session, session_options
-from core.targets.target import TARGETS, Precision
-from core.thresholds import SEARCHES, curves, search
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.targets.target import TARGETS, Precision
+from quantscope.core.thresholds import SEARCHES, curves, search
 
 IMAGES = {"mobilenet_v2": 64, "resnet50": 32}
 GOALS = {"mobilenet_v2": 2.5, "resnet50": 2.0}

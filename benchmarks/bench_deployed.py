@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.judge import session, sqnr_db
-from core.data.opening import open_samples
-from core.export.onnx_file import write_onnx
-from core.model.model import load_model
-from core.pipeline import quantize
-from core.recipe.recipe import Recipe
-from core.thresholds import Method
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples
+from quantscope.core.export.onnx_file import write_onnx
+from quantscope.core.model.model import load_model
+from quantscope.core.pipeline import quantize
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.sample_data import SAMPLES
 
 RUNS = 200
 HEAD = "| model | method | quantizers | dB | int8 ms | float ms |\n|---|---|---:|---:|---:|---:|"

@@ -9,15 +9,17 @@ import argparse
 import sys
 import time
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import Samples, open_samples
-from core.evaluate import compare
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.thresholds import Method
-from core.tuning.easyquant import easyquant
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.evaluate import compare
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.easyquant import easyquant
+from quantscope.sample_data import SAMPLES
 
 METHODS = (Method.MINMAX, Method.MSE, Method.KL_V2)
 

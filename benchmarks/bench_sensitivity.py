@@ -17,18 +17,20 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from core.calibration.calibrate import calibrate
-from core.data.opening import Samples, random_samples
-from core.evaluate import tensor_error
-from core.evaluate.layers import NO_FUSION
-from core.evaluate.sums import ErrorTotal, error_sums
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.runtime.sessions import open_session, session_options
-from core.sensitivity import Kind, Run, plan, stream
-from core.sensitivity.quantizers import Quantizers, restricted
-from core.sensitivity.ranking import Metric, figure, ranking
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import Samples, random_samples
+from quantscope.core.evaluate import tensor_error
+from quantscope.core.evaluate.layers import NO_FUSION
+from quantscope.core.evaluate.sums import ErrorTotal, error_sums
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.sensitivity import Kind, Run, plan, stream
+from quantscope.core.sensitivity.quantizers import Quantizers, restricted
+from quantscope.core.sensitivity.ranking import Metric, figure, ranking
 
 KINDS = (Kind.ENABLE, Kind.DISABLE)
 

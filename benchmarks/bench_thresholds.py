@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram, histogram_of
-from core.playground.distributions import DISTRIBUTIONS, draw
-from core.quant import (
+from quantscope.core.calibration.histogram import Histogram, histogram_of
+from quantscope.core.playground.distributions import DISTRIBUTIONS, draw
+from quantscope.core.quant import (
     INT4,
     INT8,
     UINT4,
@@ -35,8 +35,8 @@ from core.quant import (
     encoding_from_range,
     fake_quantize,
 )
-from core.thresholds import SEARCHES, Method, search
-from core.thresholds.grids import codebook_mse, log2_codebook
+from quantscope.core.thresholds import SEARCHES, Method, search
+from quantscope.core.thresholds.grids import codebook_mse, log2_codebook
 
 Floats = npt.NDArray[np.float64]
 

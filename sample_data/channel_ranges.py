@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sample_data.digits_networks import DigitsMobileNet, InvertedResidual
+from quantscope.sample_data.digits_networks import DigitsMobileNet, InvertedResidual
 
 CHANNEL_SHARE = 0.15
 FACTOR = 2.0**-6

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sample_data.graph_writer import GraphWriter
+from quantscope.sample_data.graph_writer import GraphWriter
 
 CLASSES = 10
 LAYER_NORM_EPSILON = 1e-5

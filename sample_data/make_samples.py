@@ -1,7 +1,7 @@
 """Train the three sample networks on handwritten digits and write models, data and measured accuracies.
 
     pip install -e ".[samples]"
-    python -m sample_data.make_samples [--only digits_mlp] [--output FOLDER]
+    python -m quantscope.sample_data.make_samples [--only digits_mlp] [--output FOLDER]
 
 PyTorch and scikit-learn are needed here and nowhere else. One thread and fixed seeds: on one machine the
 files come out the same every time; on another they may differ in the last bits, and so may the accuracies
@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.runtime.sessions import open_session, session_options
-from sample_data.channel_ranges import spread_channels
-from sample_data.digits_data import Scene, Sources, Split, render, split_sources
-from sample_data.digits_networks import CLASSES, DigitsMlp, DigitsMobileNet, DigitsVit
-from sample_data.graph_writer import GraphWriter
+from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.sample_data.channel_ranges import spread_channels
+from quantscope.sample_data.digits_data import Scene, Sources, Split, render, split_sources
+from quantscope.sample_data.digits_networks import CLASSES, DigitsMlp, DigitsMobileNet, DigitsVit
+from quantscope.sample_data.graph_writer import GraphWriter
 
 SEED = 2024
 EVALUATION_SIZE = 1000

@@ -13,8 +13,8 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from core.runtime.sessions import open_session, session_options
-from sample_data import SAMPLES, Sample
+from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.sample_data import SAMPLES, Sample
 
 CALIBRATORS = {
     "MinMax": (CalibrationMethod.MinMax, {}),

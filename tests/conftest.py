@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
-from sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.cli import command_line
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
 from tests.wire import Wire, seen
-from ui.cli import command_line
 
 # The first example of a test may compile a loop; how long that takes says nothing. Examples are the same in
 # every run, so that a failure is the change's; QUANTSCOPE_EXPLORE=1 looks for new ones.

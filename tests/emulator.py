@@ -19,7 +19,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
-from core.runtime import machine, sessions
+from quantscope.core.runtime import machine, sessions
 from tests.sessions import options
 from tests.sessions import session as open_session
 

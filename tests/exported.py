@@ -10,10 +10,10 @@ import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
-from core.quant import ScaleRule
-from core.quantize.saturation import LIMIT, worst_sum
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision, target
+from quantscope.core.quant import ScaleRule
+from quantscope.core.quantize.saturation import LIMIT, worst_sum
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision, target
 
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 Array = np.ndarray

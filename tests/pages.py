@@ -14,13 +14,14 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.project import project as projects
-from core.project.project import Project, Source
-from core.recipe.recipe import Recipe
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Project, Source
+from quantscope.core.recipe.file import recipe_from_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.ui.server.launch import SCRIPT as APP
+from quantscope.ui.session import jobs, opening, state
 from tests.graphs import model, node, randn, value
-from ui.session import jobs, opening, state
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 PAGES = {
     "open": "Open a model",
     "overview": "Overview",
@@ -99,7 +100,7 @@ def opened(app: AppTest) -> Project:
 
 def recipe(app: AppTest) -> Recipe:
     """What is on disk, not what the session believes."""
-    return Recipe.from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)
+    return recipe_from_yaml(projects.read_step(projects.open_project(opened(app).id)).recipe)
 
 
 def shown(app: AppTest, kind: str, name: str) -> Any:

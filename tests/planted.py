@@ -9,13 +9,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core.calibration.statistics import Statistics
-from core.model.model import Model, load_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.sensitivity import Kind, Subject, stream
-from core.sensitivity.ranking import Metric, figure
-from core.targets.target import Granularity
-from core.tuning.causes import Cause, Reason, diagnose
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.sensitivity import Kind, Subject, stream
+from quantscope.core.sensitivity.ranking import Metric, figure
+from quantscope.core.targets.target import Granularity
+from quantscope.core.tuning.causes import Cause, Reason, diagnose
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import Sample, statistics_of

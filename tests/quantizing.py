@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from core.calibration.histogram import Accumulator
-from core.calibration.statistics import Statistics
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.targets.placement import activation_tensors
-from core.thresholds import Method
+from quantscope.core.calibration.histogram import Accumulator
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import activation_tensors
+from quantscope.core.thresholds import Method
 from tests.networks import NETWORKS
 from tests.sessions import options
 from tests.sessions import session as open_session

@@ -106,7 +106,7 @@ Run = Callable[..., Outcome]
 
 def process(*arguments: object, home: Path, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run a command line as users do, as a process of its own."""
-    command = [sys.executable, "-m", "ui.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "quantscope.ui.cli", *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -132,7 +132,7 @@ class App:
 
     def start(self, timeout: float = 60.0) -> App:
         """Start the server and return when it answers; also used to start it again on the same port."""
-        command = [sys.executable, "-m", "ui.cli", *self.arguments]
+        command = [sys.executable, "-m", "quantscope.ui.cli", *self.arguments]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--no-browser"]
         self.home.mkdir(parents=True, exist_ok=True)
         self._sink = self.log.open("ab")

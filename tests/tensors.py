@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.quant import INT4, INT8, INT16, UINT4, UINT8, UINT16, Encoding, QuantSpec, QuantType
+from quantscope.core.quant import INT4, INT8, INT16, UINT4, UINT8, UINT16, Encoding, QuantSpec, QuantType
 
 COUNT = 200_000
 FAMILIES = ("normal", "laplace", "relu", "relu6", "heavy_tail", "outliers", "gelu", "two_humps", "negative")

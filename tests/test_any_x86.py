@@ -9,21 +9,22 @@ import numpy as np
 import onnx
 import pytest
 
-from core.data.opening import open_samples, random_samples
-from core.data.samples import Samples
-from core.evaluate.correspondence import read_quantized
-from core.evaluate.saturating import may_saturate
-from core.model.model import Model, load_model
-from core.pipeline import quantize
-from core.quant import ScaleRule
-from core.recipe.recipe import Recipe, resolve
-from core.runtime import machine
-from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, SEVEN_BITS, U8U8, Granularity, Precision
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
-from core.tuning.autotune import tune
-from core.tuning.easyquant import easyquant
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples, random_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate.correspondence import read_quantized
+from quantscope.core.evaluate.saturating import may_saturate
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.pipeline import quantize
+from quantscope.core.quant import ScaleRule
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime import machine
+from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, SEVEN_BITS, U8U8, Granularity, Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.tuning.autotune import tune
+from quantscope.core.tuning.easyquant import easyquant
+from quantscope.sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds

@@ -12,17 +12,19 @@ import streamlit as st
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
-from core.evaluate import Accuracy
-from core.project import project as projects
-from core.project.project import Source
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Precision
-from core.thresholds import Method
+from quantscope.core.evaluate import Accuracy
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Source
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.ui.content.rows import layer_rows
+from quantscope.ui.runs.measure import guessing
+from quantscope.ui.session import opening
+from quantscope.ui.session.workspace import prepare
 from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until
-from ui.content.rows import layer_rows
-from ui.runs.measure import guessing
-from ui.session import opening
-from ui.session.workspace import prepare
 
 __all__ = ["home"]  # a fixture
 
@@ -274,11 +276,11 @@ def test_export_is_verified_and_says_how_to_repeat_it(ready: AppTest) -> None:
 
 def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
     app = go(ready, "export")
-    text = Recipe().with_default(method=Method.KL).to_yaml()
+    text = recipe_to_yaml(Recipe().with_default(method=Method.KL))
     app.get("file_uploader")[0].set_value(("mine.yaml", text.encode(), "application/yaml")).run()
     healthy(app)
     assert recipe(app).default.method is Method.KL
-    wrong = Recipe().with_layer("no such layer", method=Method.MSE).to_yaml()
+    wrong = recipe_to_yaml(Recipe().with_layer("no such layer", method=Method.MSE))
     app.get("file_uploader")[0].set_value(("wrong.yaml", wrong.encode(), "application/yaml")).run()
     assert not app.exception
     assert "no such layer" in app.error[0].value
@@ -335,7 +337,7 @@ def test_a_damaged_recipe_version_is_repaired_and_said(ready: AppTest) -> None:
 def following() -> None:
     import streamlit as st
 
-    from ui.views import common
+    from quantscope.ui.views import common
 
     def act(value: str) -> None:
         st.session_state["edits"] = [*st.session_state["edits"], value]

@@ -7,20 +7,22 @@ import math
 import numpy as np
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples
-from core.evaluate import float_reference, preview
-from core.model.model import load_model
-from core.passes import PASSES
-from core.pipeline import quantize
-from core.progress import Cancelled, Progress
-from core.recipe.recipe import Choice, Recipe
-from core.targets.target import Precision
-from core.thresholds import Method
-from core.tuning.autotune import Step, Tuned, _Search, tune
-from core.tuning.story import Verdict
-from core.tuning.trials import MeasuredDefault, Trial, split_samples, tried_fixes
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.model.model import load_model
+from quantscope.core.passes import PASSES
+from quantscope.core.pipeline import quantize
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.autotune import Step, Tuned, _Search, tune
+from quantscope.core.tuning.story import Verdict
+from quantscope.core.tuning.trials import MeasuredDefault, Trial, split_samples, tried_fixes
+from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import feeds
 from tests.quantizing import network
@@ -85,7 +87,7 @@ def test_the_order_of_samples_does_not_matter(tuned: Tuned) -> None:
     samples = open_samples(SAMPLE.calibration, model)
     shuffled = samples.select([int(i) for i in np.random.default_rng(0).permutation(len(samples))])
     again = tune(model, shuffled)
-    assert again.recipe.to_yaml() == tuned.recipe.to_yaml()
+    assert recipe_to_yaml(again.recipe) == recipe_to_yaml(tuned.recipe)
     assert again.steps == tuned.steps
 
 

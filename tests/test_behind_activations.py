@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from core.evaluate.correspondence import read_quantized, view
-from core.evaluate.layers import NO_FUSION, LayerError, layer_errors
-from core.model.model import Model, load_model
-from core.pipeline import Quantized, quantize
-from core.quant import Range
-from core.quantize.qdq import QUANTIZED, quantize_model
-from core.recipe.recipe import resolve
-from core.sensitivity.quantizers import Quantizers, restricted
-from core.targets.target import Precision
-from core.thresholds import Method
+from quantscope.core.evaluate.correspondence import read_quantized, view
+from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.pipeline import Quantized, quantize
+from quantscope.core.quant import Range
+from quantscope.core.quantize.qdq import QUANTIZED, quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.sensitivity.quantizers import Quantizers, restricted
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import MINMAX, statistics_of

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.model.model import load_model
+from quantscope.core.model.model import load_model
+from quantscope.ui.content.failing_node import explained
 from tests.test_app import network
-from ui.content.failing_node import explained
 
 
 @pytest.mark.parametrize(

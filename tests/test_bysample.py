@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from core.calibration.by_sample import BySample, Recorder, joined, top_two
-from core.calibration.calibrate import calibrate
-from core.calibration.histogram import Accumulator, histogram_of
-from core.calibration.statistics import Statistics
-from core.data.opening import random_samples
-from core.quant import QuantSpec, Range, encoding_from_range, quantize
-from core.recipe.recipe import Recipe, resolve
-from core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
-from core.thresholds.moving_average import running_averages
+from quantscope.core.calibration.by_sample import BySample, Recorder, joined, top_two
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.histogram import Accumulator, histogram_of
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import random_samples
+from quantscope.core.quant import QuantSpec, Range, encoding_from_range, quantize
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
+from quantscope.core.thresholds.moving_average import running_averages
 from tests.quantizing import network
 from tests.tensors import INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, degenerate
 

@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from core.evaluate import FloatReference
-from core.model.model import Model
-from core.progress import Progress, ProgressFn
-from core.recipe.recipe import Encodings, Recipe
-from core.thresholds import Method
+from quantscope.core.evaluate import FloatReference
+from quantscope.core.model.model import Model
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.ui.runs import measure, measured
+from quantscope.ui.runs.measure import References
+from quantscope.ui.session import cached, fixes, state
+from quantscope.ui.session.cached import PROJECTS, VARIANTS, Store
+from quantscope.ui.session.jobs import State
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
 from tests.support import until
-from ui.runs import measure, measured
-from ui.runs.measure import References
-from ui.session import cached, fixes, state
-from ui.session.cached import PROJECTS, VARIANTS, Store
-from ui.session.jobs import State
 
 CORE = 8  # models that core may keep beside, of those resolved last
 

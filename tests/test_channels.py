@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.evaluate.channels import ChannelError, ChannelTotal, balanced_db, candidate_axes, channel_sums
-from core.evaluate.outputs import OutputTotals, compare_run
+from quantscope.core.evaluate.channels import (
+    ChannelError,
+    ChannelTotal,
+    balanced_db,
+    candidate_axes,
+    channel_sums,
+)
+from quantscope.core.evaluate.outputs import OutputTotals, compare_run
 
 RNG = np.random.default_rng
 

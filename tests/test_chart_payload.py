@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.calibration.histogram import histogram_of
-from core.quant import INT8, QuantSpec
-from core.recipe.recipe import Choice
-from core.thresholds import Family, Method, fits
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import INT8, QuantSpec
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.thresholds import Family, Method, fits
+from quantscope.ui.components.payload import BINS, payload
+from quantscope.ui.content.tensor_view import view_range
 from tests.tensors import degenerate, family
-from ui.components.payload import BINS, payload
-from ui.content.tensor_view import view_range
 
 SPEC = QuantSpec(type=INT8, symmetric=True)
 DEGENERATE = degenerate()

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
-from core.thresholds import SEARCHES, Method
-from core.thresholds.reference import REFERENCES
-from sample_data import SAMPLES
+from quantscope.core.thresholds import SEARCHES, Method
+from quantscope.core.thresholds.reference import REFERENCES
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.cli import command_line
+from quantscope.ui.cli.arguments import read_preprocessing
+from quantscope.ui.terminal import console
 from tests.sessions import session as open_session
 from tests.support import Run, process
-from ui.cli import command_line
-from ui.cli.arguments import read_preprocessing
-from ui.terminal import console
 
 MLP = SAMPLES["digits_mlp"]
 
@@ -311,7 +311,7 @@ def test_names_cannot_steer_the_terminal() -> None:
 
 
 def test_progress_without_a_terminal_is_sparse(capsys: pytest.CaptureFixture[str]) -> None:
-    from core.progress import Progress
+    from quantscope.core.progress import Progress
 
     now = 0.0
     report = console._sparse("calibrating", clock=lambda: now)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.cli import command_line
 from tests.sessions import session as open_session
 from tests.support import ROOT, Run, command_env, process
-from ui.cli import command_line
 
 MLP = SAMPLES["digits_mlp"]
 
@@ -211,7 +211,7 @@ def test_the_unexpected_is_one_line_and_code_1(quantscope: Run, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by\nsurprise")
 
-    monkeypatch.setattr("ui.cli.inspection.inspection", fail)
+    monkeypatch.setattr("quantscope.ui.cli.inspection.inspection", fail)
     done = quantscope("inspect", MLP.model)
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
@@ -227,7 +227,7 @@ def test_control_c_ends_quietly_and_writes_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ui.cli.commands.collect", interrupt)
+    monkeypatch.setattr("quantscope.ui.cli.commands.collect", interrupt)
     done = quantscope("quantize", MLP.model, *DATA, "-o", tmp_path / "q.onnx")
     assert (done.code, done.err) == (130, "interrupted\n")
     assert not (tmp_path / "q.onnx").exists()
@@ -272,7 +272,7 @@ def test_control_c_that_gets_lost_is_repeated(tmp_path: Path) -> None:
 
 def interrupt(reader: Path, folder: Path) -> None:
     """Quantize with a user's reader, press Ctrl-C once it is asked, and see that the command ends well."""
-    command = [sys.executable, "-m", "ui.cli", "quantize", str(MLP.model), "--data", str(reader)]
+    command = [sys.executable, "-m", "quantscope.ui.cli", "quantize", str(MLP.model), "--data", str(reader)]
     command += ["-o", str(folder / "q.onnx"), "--no-cache"]
     with subprocess.Popen(
         command,
@@ -303,7 +303,7 @@ def input_shape() -> tuple[int, ...]:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    line = f'"{sys.executable}" -m ui.cli.command_line inspect "{SAMPLES["digits_vit"].model}" | head -n 1'
+    line = f'"{sys.executable}" -m quantscope.ui.cli inspect "{SAMPLES["digits_vit"].model}" | head -n 1'
     done = subprocess.run(
         line,
         shell=True,

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES
 from tests.graphs import model, node, randn, value
 from tests.networks import embedding
 from tests.sessions import session as open_session
@@ -183,7 +183,7 @@ def test_a_file_name_cannot_steer_the_terminal(quantscope: Run, tmp_path: Path) 
     ("words", "code"), [(f'inspect "{MLP.model}" >&-', 0), ("inspect none.onnx 2>&-", 2)]
 )
 def test_a_closed_stream_changes_nothing(tmp_path: Path, words: str, code: int) -> None:
-    line = f'"{sys.executable}" -m ui.cli.command_line {words}'
+    line = f'"{sys.executable}" -m quantscope.ui.cli {words}'
     done = subprocess.run(
         line, shell=True, cwd=ROOT, env=command_env(tmp_path), capture_output=True, timeout=60, check=False
     )

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from core.data.sources.inputs import text as shape_text
+from quantscope.core.data.sources.inputs import text as shape_text
+from quantscope.ui.content import text as page_text
+from quantscope.ui.terminal.columns import DEFAULT_COLUMNS, cells, cut, dims, fold
+from quantscope.ui.terminal.console import table
 from tests.interfaces import save
 from tests.networks import Net
 from tests.support import Run
-from ui.content import text as page_text
-from ui.terminal.columns import DEFAULT_COLUMNS, cells, cut, dims, fold
-from ui.terminal.console import table
 
 LONG = "model/stage_" * 40
 NAMES = {

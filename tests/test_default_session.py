@@ -11,14 +11,15 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType
 
-from core.evaluate import Comparison, compare, read_quantized
-from core.evaluate.compare import _same
-from core.evaluate.saturating import may_saturate, saturated_layers
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, U8U8
-from sample_data import SAMPLES
+from quantscope.core.evaluate import Comparison, compare, read_quantized
+from quantscope.core.evaluate.compare import _same
+from quantscope.core.evaluate.saturating import may_saturate, saturated_layers
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, U8U8
+from quantscope.sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
 from tests.evaluating import case, list_samples, static_quantized
 from tests.networks import NETWORKS, Net, feeds

@@ -11,27 +11,35 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.calibration.calibrate import calibrate
-from core.calibration.raw_values import chosen_samples, raw_values
-from core.data.opening import open_samples
-from core.errors import ModelError
-from core.model.model import load_model
-from core.playground.lessons import histogram_of
-from core.progress import Cancelled, Progress
-from core.project import project as projects
-from core.quant import INT8, UINT8, QuantSpec, Range
-from core.recipe.recipe import Choice, Recipe
-from core.thresholds import Method, errors_at
-from core.thresholds.grids import compare_grids
-from core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold
-from sample_data import SAMPLES
-from ui.components.payload import Mark, payload
-from ui.content.disagreement import OWN, compute_references, settings_text, shown, usable_range, verdicts
-from ui.content.tensor_view import AUTOMATIC, RangeView, view_range
-from ui.figures.grids import GRIDS, grids_figure
-from ui.session import opening
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.raw_values import chosen_samples, raw_values
+from quantscope.core.data.opening import open_samples
+from quantscope.core.errors import ModelError
+from quantscope.core.model.model import load_model
+from quantscope.core.playground.lessons import histogram_of
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.project import project as projects
+from quantscope.core.quant import INT8, UINT8, QuantSpec, Range
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.file import recipe_from_yaml
+from quantscope.core.thresholds import Method, errors_at
+from quantscope.core.thresholds.grids import compare_grids
+from quantscope.core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.components.payload import Mark, payload
+from quantscope.ui.content.disagreement import (
+    OWN,
+    compute_references,
+    settings_text,
+    shown,
+    usable_range,
+    verdicts,
+)
+from quantscope.ui.content.tensor_view import AUTOMATIC, RangeView, view_range
+from quantscope.ui.figures.grids import GRIDS, grids_figure
+from quantscope.ui.server.launch import SCRIPT as APP
+from quantscope.ui.session import opening
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 ASYMMETRIC = QuantSpec(type=UINT8, symmetric=False)
 MLP = SAMPLES["digits_mlp"]
 
@@ -233,7 +241,7 @@ def test_a_range_of_the_table_becomes_the_layers(inspector: AppTest) -> None:
     inspector.button(key="disagree_use_0").click().run()
     assert not inspector.exception
     step = projects.read_step(projects.open_project(inspector.session_state["open_project"].id))
-    choice = Recipe.from_yaml(step.recipe).choice(layer)
+    choice = recipe_from_yaml(step.recipe).choice(layer)
     assert choice.method is Method.MANUAL
     assert choice.range == Range(mark.low, mark.high)
     assert "range of KL" in step.label

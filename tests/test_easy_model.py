@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.evaluate import compare
-from core.quant import Range
-from core.recipe.recipe import Recipe, resolve
-from core.tuning.easyquant import Tuned
+from quantscope.core.evaluate import compare
+from quantscope.core.quant import Range
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.easyquant import Tuned
+from quantscope.ui.runs import easyquant_model
+from quantscope.ui.runs.easyquant_model import Figures, WholeRun
+from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.session import cached, opening
+from quantscope.ui.session.workspace import prepare
+from quantscope.ui.views import easy_model
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui.runs import easyquant_model
-from ui.runs.easyquant_model import Figures, WholeRun
-from ui.runs.measure import quantized_bytes
-from ui.session import cached, opening
-from ui.session.workspace import prepare
-from ui.views import easy_model
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.evaluate.output_curve import OutputCurve
-from core.quant import Range
+from quantscope.core.evaluate.output_curve import OutputCurve
+from quantscope.core.quant import Range
+from quantscope.ui.figures.output_curve import output_curve_figure
+from quantscope.ui.session import opening
 from tests.pages import go, healthy, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui.figures.output_curve import output_curve_figure
-from ui.session import opening
 
 
 @pytest.fixture

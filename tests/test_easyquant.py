@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from core import metrics
-from core.calibration.calibrate import calibrate
-from core.data.opening import random_samples
-from core.data.samples import Samples
-from core.data.selection import pick
-from core.errors import DataError, RecipeError
-from core.evaluate.layer_output import cosines, reader_of, round_rows, sample_rows
-from core.evaluate.output_curve import layer_output_curve, tensor_output_curve
-from core.model.model import Model, load_model
-from core.progress import Cancelled, Progress
-from core.quant import (
+from quantscope.core import metrics
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import random_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.selection import pick
+from quantscope.core.errors import DataError, RecipeError
+from quantscope.core.evaluate.layer_output import cosines, reader_of, round_rows, sample_rows
+from quantscope.core.evaluate.output_curve import layer_output_curve, tensor_output_curve
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.quant import (
     INT8,
     UINT8,
     QuantSpec,
@@ -33,11 +33,14 @@ from core.quant import (
     fake_quantize,
     kept_range,
 )
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.targets.target import Granularity, Precision
-from core.thresholds import Method
-from core.tuning.easyquant import FACTORS, SAMPLES, LayerTuning, Tuned, best_factors, easyquant
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.easyquant import FACTORS, SAMPLES, LayerTuning, Tuned, best_factors, easyquant
 from tests.networks import Net, embedding
 from tests.quantizing import network, run
 from tests.sessions import options
@@ -185,7 +188,7 @@ def test_a_model_gets_better_and_the_recipe_keeps_it(name: str, method: Method) 
         assert all(FACTORS[0] <= f <= FACTORS[-1] for f in t.factors)
         assert len(t.factors) in (1, scales[t.layer])
     better = tuned.apply(recipe)
-    assert Recipe.from_yaml(better.to_yaml()) == better
+    assert recipe_from_yaml(recipe_to_yaml(better)) == better
     assert {k for k, c in better.layers.items() if c.method is Method.MANUAL} == set(tuned.ranges)
     after = resolve(better, calibrate(model, samples, cache=False), model)
     for t in tuned.layers:
@@ -345,9 +348,9 @@ def test_weight_factors_in_recipes() -> None:
             recipe.with_layer(layer, weight_factors=wrong)
     with pytest.raises(RecipeError, match="one layer"):
         recipe.with_default(weight_factors=(1.0,))
-    text = changed.to_yaml().replace("- 0.5", "- wide", 1)
+    text = recipe_to_yaml(changed).replace("- 0.5", "- wide", 1)
     with pytest.raises(RecipeError, match="weight_factors should be a number"):
-        Recipe.from_yaml(text)
+        recipe_from_yaml(text)
 
 
 def test_nothing_found_changes_nothing() -> None:

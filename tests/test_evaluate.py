@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core.errors import DataError, ModelError
-from core.evaluate import compare
-from core.model.model import Model, load_model
-from core.progress import Cancelled, Progress
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.evaluate import compare
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.progress import Cancelled, Progress
 from tests.evaluating import case, list_samples, run_plainly
 from tests.networks import Net
 
@@ -173,7 +173,7 @@ def test_sizes_count_external_data(tmp_path: Path) -> None:
 def test_weights_used_in_place_give_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     model, quantized, items = case("residual_cnn")
     expected = compare(model, quantized, list_samples(items), latency=False)
-    monkeypatch.setattr("core.model.session._INSIDE_BYTES", 1 << 40)  # all of them in the message
+    monkeypatch.setattr("quantscope.core.model.session._INSIDE_BYTES", 1 << 40)  # all of them in the message
     assert compare(model, quantized, list_samples(items), latency=False) == expected
 
 

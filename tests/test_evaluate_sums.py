@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import metrics
-from core.evaluate import tensor_error
-from core.evaluate.scores import class_scores, count_rows
-from core.evaluate.sums import ErrorSums, ErrorTotal, ExactSum, error_sums
-from core.quant import INT8, INT16, UINT8, UINT16, Encoding, QuantType, dequantize
+from quantscope.core import metrics
+from quantscope.core.evaluate import tensor_error
+from quantscope.core.evaluate.scores import class_scores, count_rows
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, ExactSum, error_sums
+from quantscope.core.quant import INT8, INT16, UINT8, UINT16, Encoding, QuantType, dequantize
 
 
 def encoding(kind: QuantType, scale: float = 0.031, zero: int = 3) -> Encoding:

@@ -8,18 +8,19 @@ import numpy as np
 import onnx
 import pytest
 
-from core.evaluate import LayerError, layer_errors, read_quantized
-from core.model.model import load_model
-from core.quant import Range
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.sensitivity import Kind, stream
-from core.sensitivity.channel_errors import gather
-from core.sensitivity.prior import prior
-from core.sensitivity.quantizers import by_layer
-from core.sensitivity.ranking import ranking, stands_out
-from core.sensitivity.turning import first_bad
-from core.thresholds import Method
+from quantscope.core.evaluate import LayerError, layer_errors, read_quantized
+from quantscope.core.model.model import load_model
+from quantscope.core.quant import Range
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.sensitivity import Kind, stream
+from quantscope.core.sensitivity.channel_errors import gather
+from quantscope.core.sensitivity.prior import prior
+from quantscope.core.sensitivity.quantizers import by_layer
+from quantscope.core.sensitivity.ranking import ranking, stands_out
+from quantscope.core.sensitivity.turning import first_bad
+from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds
 from tests.planted import Planted

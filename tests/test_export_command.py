@@ -21,19 +21,21 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from core import pipeline
-from core.data.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
-from core.project.project import Project
-from core.recipe.recipe import Recipe, resolve
-from core.thresholds import Method
+from quantscope.core import pipeline
+from quantscope.core.data.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
+from quantscope.core.project.project import Project
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.ui.cli.command_line import run
+from quantscope.ui.content import shells
+from quantscope.ui.runs import exporting
+from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.session import opening
+from quantscope.ui.session.workspace import prepare
 from tests.pages import go, home, recipe, start, until
 from tests.pages import opened as opened_in
-from ui.cli.command_line import run
-from ui.content import shells
-from ui.runs import exporting
-from ui.runs.measure import quantized_bytes
-from ui.session import opening
-from ui.session.workspace import prepare
 
 __all__ = ["home"]  # a fixture
 
@@ -184,7 +186,7 @@ def test_the_command_makes_the_same_file(name: str, tmp_path: Path, monkeypatch:
     assert words == [w for group in exporting.command_words(project, case.recipe, "my_net") for w in group]
     (folder / "there").mkdir()
     monkeypatch.chdir(folder / "there")
-    Path("my_net_recipe.yaml").write_text(case.recipe.to_yaml(), encoding="utf-8")
+    Path("my_net_recipe.yaml").write_text(recipe_to_yaml(case.recipe), encoding="utf-8")
     assert words[0] == "quantscope"
     assert run(words[1:]) == 0
     made = Path(words[words.index("-o") + 1])
@@ -232,7 +234,7 @@ def test_labels_do_not_change_the_file_and_are_not_named(
     words = [w for group in exporting.command_words(project, RECIPE, "n") for w in group]
     assert "--labels" not in words
     monkeypatch.chdir(tmp_path)
-    Path("n_recipe.yaml").write_text(RECIPE.to_yaml(), encoding="utf-8")
+    Path("n_recipe.yaml").write_text(recipe_to_yaml(RECIPE), encoding="utf-8")
     assert run(words[1:]) == 0
     assert Path(words[words.index("-o") + 1]).read_bytes() == exported(project, RECIPE)
 

@@ -8,22 +8,23 @@ from functools import cache
 import numpy as np
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import open_samples, random_samples
-from core.data.samples import Samples
-from core.model.model import Model, load_model
-from core.passes.bias_correction import correct_biases, with_bias_shifts
-from core.pipeline import quantize
-from core.quant import ScaleRule
-from core.quantize.qdq import quantize_model
-from core.recipe.passes import PASSES
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import TARGETS, Granularity, Precision
-from core.thresholds.weights import WeightMethod
-from core.tuning.autotune import tune
-from core.tuning.easyquant import easyquant
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import open_samples, random_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.bias_correction import correct_biases, with_bias_shifts
+from quantscope.core.pipeline import quantize
+from quantscope.core.quant import ScaleRule
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.passes import PASSES
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import TARGETS, Granularity, Precision
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.tuning.autotune import tune
+from quantscope.core.tuning.easyquant import easyquant
+from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.exported import check_rules
 from tests.networks import NETWORKS, Net

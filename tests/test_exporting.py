@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.model.model import load_model
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Precision
+from quantscope.core.model.model import load_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.ui.runs.exporting import stays_float
 from tests.networks import feeds, masked_attention
 from tests.quantizing import network, statistics_of
-from ui.runs.exporting import stays_float
 
 
 def test_masked_scores_are_named_with_their_mask() -> None:

@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration.histogram import Accumulator, Histogram
-from core.model.layers import Layer
-from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range
-from core.recipe.recipe import DEFAULT, Choice
-from core.thresholds import Method, errors_at, search
-from core.tuning.trials import Trial
-from ui.components.payload import payload
-from ui.content.rows import Row
-from ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
-from ui.figures import graph
-from ui.figures.errors import error_figure
-from ui.figures.overlay import overlay_figure
-from ui.figures.trials import trials_figure
-from ui.figures.weights import weights_figure
+from quantscope.core.calibration.histogram import Accumulator, Histogram
+from quantscope.core.model.layers import Layer
+from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range
+from quantscope.core.recipe.choice import DEFAULT, Choice
+from quantscope.core.thresholds import Method, errors_at, search
+from quantscope.core.tuning.trials import Trial
+from quantscope.ui.components.payload import payload
+from quantscope.ui.content.rows import Row
+from quantscope.ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
+from quantscope.ui.figures import graph
+from quantscope.ui.figures.errors import error_figure
+from quantscope.ui.figures.overlay import overlay_figure
+from quantscope.ui.figures.trials import trials_figure
+from quantscope.ui.figures.weights import weights_figure
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ASYMMETRIC = QuantSpec(type=UINT8, symmetric=False)

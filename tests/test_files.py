@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 
-from core.errors import ExportError
-from core.export.onnx_file import write_onnx
-from core.files import write_atomic
-from sample_data import SAMPLES
+from quantscope.core.errors import ExportError
+from quantscope.core.export.onnx_file import write_onnx
+from quantscope.core.files import write_atomic
+from quantscope.sample_data import SAMPLES
 from tests.sessions import session as open_session
 
 

@@ -9,19 +9,20 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.data.opening import open_samples
-from core.model.model import load_model
-from core.passes import PASSES
-from core.pipeline import quantize
-from core.quant import Range
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from core.thresholds import Method
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples
+from quantscope.core.model.model import load_model
+from quantscope.core.passes import PASSES
+from quantscope.core.pipeline import quantize
+from quantscope.core.quant import Range
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.content import text
+from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.session import cached, fixes, opening, state
 from tests.pages import go, healthy, home, opened, recipe, start, until
-from ui.content import text
-from ui.runs import measured, recipe_search
-from ui.session import cached, fixes, opening, state
 
 __all__ = ["home"]  # a fixture
 
@@ -37,7 +38,7 @@ def ready() -> AppTest:
 
 def upload(app: AppTest, asked: Recipe) -> None:
     go(app, "export")
-    text = asked.to_yaml().encode()
+    text = recipe_to_yaml(asked).encode()
     app.get("file_uploader")[0].set_value(("fixes.yaml", text, "application/yaml")).run()
 
 
@@ -71,7 +72,7 @@ def test_the_app_exports_what_the_command_line_makes(ready: AppTest, names: tupl
     asked = Recipe().with_passes(*names).with_layer(layer, method=Method.KL)
     upload(ready, asked)
     healthy(ready)
-    assert recipe(ready).to_yaml() == asked.to_yaml()
+    assert recipe_to_yaml(recipe(ready)) == recipe_to_yaml(asked)
     assert digest(ready) == headless(asked)
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.calibration.histogram import histogram_of
-from core.quant import UINT8, QuantSpec, QuantType, Range, encoding_from_range
-from core.thresholds import Method, search
-from core.thresholds.grids import Grid, codebook_mse, compare_grids, linear_codebook, log2_codebook
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import UINT8, QuantSpec, QuantType, Range, encoding_from_range
+from quantscope.core.thresholds import Method, search
+from quantscope.core.thresholds.grids import Grid, codebook_mse, compare_grids, linear_codebook, log2_codebook
 from tests.tensors import FAMILIES, INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, degenerate, family, quantized
 
 DEGENERATE = degenerate()

@@ -9,16 +9,18 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples
-from core.evaluate import float_reference, preview
-from core.evaluate.partly_quantized import activations_only, weights_only
-from core.evaluate.reference import FloatReference
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.targets.target import Granularity
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
+from quantscope.core.evaluate.reference import FloatReference
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity
+from quantscope.sample_data import SAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples, random_samples
-from core.data.selection import pick
-from core.evaluate.layer_output import tensor_values
-from core.model.model import Model, load_model
-from core.quant import Range, fake_quantize
-from core.recipe.recipe import Recipe, resolve
-from core.tuning import held_out
-from core.tuning.easyquant import Tuned, easyquant
-from core.tuning.held_out import Closeness, hold_out, judged_easyquant, judged_passes
-from core.words import decibels
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples, random_samples
+from quantscope.core.data.selection import pick
+from quantscope.core.evaluate.layer_output import tensor_values
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quant import Range, fake_quantize
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning import held_out
+from quantscope.core.tuning.easyquant import Tuned, easyquant
+from quantscope.core.tuning.held_out import Closeness, hold_out, judged_easyquant, judged_passes
+from quantscope.core.words import decibels
 from tests.networks import NETWORKS, Net
 from tests.quantizing import network
 from tests.support import Run
@@ -191,7 +193,7 @@ def test_the_command_says_what_passes_do(quantscope: Run, tmp_path: Path) -> Non
     path = tmp_path / "squaring.onnx"
     path.write_bytes(model.float_bytes())
     recipe = tmp_path / "r.yaml"
-    recipe.write_text(Recipe().with_passes("bias_correction").to_yaml(), encoding="utf-8")
+    recipe.write_text(recipe_to_yaml(Recipe().with_passes("bias_correction")), encoding="utf-8")
     done = quantscope("quantize", path, "--random", 12, "--recipe", recipe, "-o", tmp_path / "q.onnx")
     assert done.code == 0, done.err
     assert "Model fixes: the network's outputs" in done.out

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from core.calibration.histogram import BINS_PER_SIDE, EMPTY, Accumulator, Histogram, histogram_of, merge
+from quantscope.core.calibration.histogram import (
+    BINS_PER_SIDE,
+    EMPTY,
+    Accumulator,
+    Histogram,
+    histogram_of,
+    merge,
+)
 
 SPECIAL = [
     0.0,
@@ -214,7 +221,7 @@ def test_samples_that_set_the_extremes() -> None:
 
 
 def test_counters_are_emptied_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.calibration.histogram._CHUNK", 100)
+    monkeypatch.setattr("quantscope.core.calibration.histogram._CHUNK", 100)
     x = np.random.default_rng(2).standard_normal(1234).astype(np.float32)
     accumulator = Accumulator()
     for part in np.split(x, [50, 90, 500]):

@@ -10,58 +10,62 @@ from pathlib import Path
 
 import pytest
 
-# Lowest level first, an empty line between levels; a module may import from its own level and from those
-# before it, never in a circle. A name stands for the module and everything inside it.
+# One line a room, in the way the data goes: a room imports from those on the lines before its own.
 LAYOUT = """
-    core.description core.errors core.files core.history core.home core.jit core.memo core.progress
-    core.words
-
-    core.binning core.bysample core.histogram core.quant
-
-    core.metrics core.representable core.thresholds
-    core.distributions core.playground
-
-    core.model core.layers core.compound core.loading
-    core.data core.samples core.sources
-    core.machine core.optimized core.rawvalues core.runtime core.saturation core.session core.staged
-    core.statcache core.statistics
-    core.bias core.choice core.encodings core.passes.table core.placement core.precision core.recipe
-    core.recipe_file core.tails core.targets core.weights
-
-    core.calibrate core.export core.halves core.passes core.qdq
-
-    core.autotune core.causes core.easyquant core.evaluate core.layeroutput core.lint core.outputcurve
-    core.closeness core.evidence core.heldout core.mixed core.pipeline core.project core.remedies
-    core.sensitivity core.sparing core.tune core.unseen core.verdicts
-
+    core.errors core.progress core.files core.memo core.recent core.words core.jit core.quant core.metrics
+    core.runtime
+    core.model
+    core.data
+    core.targets
+    core.calibration
+    core.thresholds
+    core.recipe
+    core.quantize
+    core.passes
+    core.evaluate
+    core.export
+    core.pipeline
+    core.sensitivity
+    core.tuning
+    core.playground
+    core.project
     sample_data
-
-    ui.cached ui.components ui.disagreement ui.easymodel ui.easyruns ui.figures ui.fixes ui.lesson
-    ui.memory ui.blame ui.columns ui.console ui.diagnosis ui.exporting ui.jobs ui.measure ui.measured
-    ui.mixedruns ui.opening ui.pool ui.recent ui.remedyruns ui.rows ui.sensitivityruns ui.shells
-    ui.state ui.toolruns ui.tuneruns
-    ui.tensor_view ui.text ui.warm ui.workspace
-
+    ui.terminal
+    ui.content
+    ui.session
+    ui.runs
+    ui.figures
+    ui.components
     ui.views
-
-    ui.anatomy ui.app ui.checking ui.cli ui.cli_options ui.cli_sensitivity ui.cli_thresholds
-    ui.commands ui.doctor ui.launch ui.listing ui.mixing ui.one_tensor ui.options
-    ui.sensitivity_command
+    ui.app
+    ui.server
+    ui.cli
+    api
 """
-LEVELS = tuple(tuple(block.split()) for block in LAYOUT.split("\n\n"))
-PACKAGES = ("core", "ui", "sample_data")
+LEVELS = tuple(tuple(line.split()) for line in LAYOUT.strip().splitlines())
+PACKAGES = ("api", "core", "ui", "sample_data")
 # Packages that a part of the project may not import, and why.
 FORBIDDEN: tuple[tuple[str, frozenset[str], str], ...] = (
     (
         "core",
-        frozenset({"streamlit", "plotly", "typer", "tqdm", "rich", "pandas", "ui", "sample_data", "tests"}),
+        frozenset(
+            {"streamlit", "plotly", "typer", "tqdm", "rich", "pandas", "api", "ui", "sample_data", "tests"}
+        ),
         "the engine knows no front end",
     ),
     ("ui.figures", frozenset({"streamlit"}), "a figure is made without a page"),
     ("ui.views", frozenset({"numpy", "numba", "scipy", "onnx", "onnxruntime"}), "pages do no numerics"),
     ("ui", frozenset({"tests", "benchmarks", "torch", "sklearn"}), "not there in an installation"),
 )
-CACHES = "ui.cached"  # the one module that may use st.cache_*
+CACHES = "ui.session.cached"  # the one module that may use st.cache_*
+
+
+def in_repository(name: str) -> str:
+    """The folders of what is imported as `quantscope...`; the public face lies in `api`."""
+    first, _, rest = name.partition(".")
+    if first != "quantscope":
+        return name
+    return rest if rest.split(".")[0] in PACKAGES[1:] else ".".join(filter(None, ("api", rest)))
 
 
 def module_name(root: Path, file: Path) -> str:
@@ -98,14 +102,14 @@ def deferred(tree: ast.Module) -> set[ast.AST]:
 def imports(
     name: str, nodes: Iterable[ast.AST], known: set[str]
 ) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
-    """Absolute names of all that the statements of a module import."""
+    """Names of all that the statements of a module import; ours as they lie in the repository."""
     is_package = any(other.startswith(name + ".") for other in known)
     for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, node
+                yield in_repository(alias.name), node
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
+            base = in_repository(node.module or "")
             if node.level:
                 parts = name.split(".")
                 parts = parts[: len(parts) - node.level + int(is_package)]
@@ -171,6 +175,11 @@ def test_imports_point_down(repo_root: Path) -> None:
     assert violations(repo_root) == []
 
 
+def test_every_room_is_there(repo_root: Path) -> None:
+    known = set(modules(repo_root))
+    assert [name for line in LEVELS for name in line if name not in known] == []
+
+
 ABOVE = "which stands above it"
 FRONT = "the engine knows no front end"
 
@@ -178,29 +187,64 @@ FRONT = "the engine knows no front end"
 @pytest.mark.parametrize(
     ("file", "text", "found", "why"),
     [
-        ("core/quant.py", "from core.metrics import cosine", "core.quant:1 imports core.metrics", ABOVE),
-        ("core/quant.py", "from core import qdq", "core.quant:1 imports core.qdq", ABOVE),
-        ("core/quant.py", "from . import qdq", "core.quant:1 imports core.qdq", ABOVE),
+        (
+            "core/quant.py",
+            "from quantscope.core.recipe import Recipe",
+            "core.quant:1 imports core.recipe",
+            ABOVE,
+        ),
+        (
+            "core/quant.py",
+            "from quantscope.core.quantize import qdq",
+            "core.quant:1 imports core.quantize.qdq",
+            ABOVE,
+        ),
+        ("core/quant.py", "from .quantize import qdq", "core.quant:1 imports core.quantize.qdq", ABOVE),
         (
             "core/thresholds/kl.py",
             "from ..recipe import R",
             "core.thresholds.kl:1 imports core.recipe",
             ABOVE,
         ),
-        ("core/errors.py", "def f():\n    import core.model", "core.errors:2 imports core.model", ABOVE),
-        ("core/data.py", "import streamlit as st", "core.data:1 imports streamlit", FRONT),
-        ("core/data.py", "from tqdm.auto import tqdm", "core.data:1 imports tqdm.auto", FRONT),
-        ("core/data.py", "import ui.state", "core.data:1 imports ui.state", FRONT),
+        (
+            "core/errors.py",
+            "def f():\n    import quantscope.core.model",
+            "core.errors:2 imports core.model",
+            ABOVE,
+        ),
+        ("core/data/opening.py", "import streamlit as st", "core.data.opening:1 imports streamlit", FRONT),
+        (
+            "core/data/opening.py",
+            "from tqdm.auto import tqdm",
+            "core.data.opening:1 imports tqdm.auto",
+            FRONT,
+        ),
+        (
+            "core/data/opening.py",
+            "import quantscope.ui.session.state",
+            "core.data.opening:1 imports ui.session.state",
+            FRONT,
+        ),
         ("ui/figures/curve.py", "import streamlit", "ui.figures.curve:1 imports streamlit", "without a page"),
         ("ui/views/layers.py", "import numpy as np", "ui.views.layers:1 imports numpy", "no numerics"),
-        ("ui/state.py", "import ui.views.layers", "ui.state:1 imports ui.views.layers", ABOVE),
         (
-            "ui/state.py",
-            "@st.cache_data\ndef f(): ...",
-            "ui.state:1 uses a Streamlit cache",
-            "only ui.cached",
+            "ui/session/state.py",
+            "import quantscope.ui.views.layers",
+            "ui.session.state:1 imports ui.views.layers",
+            ABOVE,
         ),
-        ("ui/state.py", "from streamlit import cache_data", "ui.state:1 uses a Streamlit", "only ui.cached"),
+        (
+            "ui/session/state.py",
+            "@st.cache_data\ndef f(): ...",
+            "ui.session.state:1 uses a Streamlit cache",
+            "only ui.session.cached",
+        ),
+        (
+            "ui/session/state.py",
+            "from streamlit import cache_data",
+            "ui.session.state:1 uses a Streamlit",
+            "only ui.session.cached",
+        ),
         ("core/novelty.py", "", "core.novelty has no level", "give it a place in LEVELS"),
     ],
 )
@@ -214,10 +258,10 @@ def test_a_planted_breach_is_found(tmp_path: Path, file: str, text: str, found: 
 
 def test_a_circle_within_a_level_is_found(tmp_path: Path) -> None:
     clean_tree(tmp_path)
-    (tmp_path / "core/model.py").write_text("from core.data import Samples", encoding="utf-8")
-    (tmp_path / "core/data.py").write_text("from core.model import Model", encoding="utf-8")
-    assert violations(tmp_path) == ["circle: core.data -> core.model -> core.data"]
-    (tmp_path / "core/model.py").write_text("def f():\n    import core.data", encoding="utf-8")
+    errors = tmp_path / "core/errors.py"
+    errors.write_text("from quantscope.core.quant import Range", encoding="utf-8")
+    assert violations(tmp_path) == ["circle: core.errors -> core.quant -> core.errors"]
+    errors.write_text("def f():\n    import quantscope.core.quant", encoding="utf-8")
     assert violations(tmp_path) == []
 
 
@@ -226,23 +270,27 @@ def clean_tree(root: Path) -> None:
     files = {
         "core/__init__.py": "",
         "core/errors.py": "import dataclasses",
-        "core/quant.py": "import numpy as np\nfrom core.errors import DataError",
-        "core/metrics.py": "from core.quant import Range",
-        "core/thresholds/__init__.py": "from core.thresholds.kl import search",
-        "core/thresholds/kl.py": "from core import quant\nfrom . import grid",
+        "core/quant.py": "import numpy as np\nfrom quantscope.core.errors import DataError",
+        "core/metrics.py": "from quantscope.core.quant import Range",
+        "core/thresholds/__init__.py": "from quantscope.core.thresholds.kl import search",
+        "core/thresholds/kl.py": "from quantscope.core import quant\nfrom . import grid",
         "core/thresholds/grid.py": "",
-        "core/model.py": "import onnx_ir",
-        "core/data.py": "from core.model import Model",
-        "core/recipe.py": "from .thresholds import search",
-        "core/qdq.py": "from core.recipe import Recipe",
+        "core/model/__init__.py": "",
+        "core/model/model.py": "import onnx_ir",
+        "core/data/__init__.py": "",
+        "core/data/opening.py": "from quantscope.core.model import Model",
+        "core/recipe/__init__.py": "",
+        "core/recipe/recipe.py": "from ..thresholds import search",
+        "core/quantize/__init__.py": "",
+        "core/quantize/qdq.py": "from quantscope.core.recipe import Recipe",
         "ui/__init__.py": "",
-        "ui/cached.py": "import streamlit as st\n@st.cache_data\ndef f(): ...",
+        "ui/session/cached.py": "import streamlit as st\n@st.cache_data\ndef f(): ...",
         "ui/figures/__init__.py": "",
         "ui/figures/curve.py": "import plotly.graph_objects as go\nimport numpy as np",
-        "ui/state.py": "from ui import cached",
-        "ui/views/layers.py": "from ui import state\nfrom ui.figures import curve",
-        "ui/app.py": "import streamlit as st\nfrom ui.views import layers",
-        "sample_data/__init__.py": "from core.errors import DataError",
+        "ui/session/state.py": "from quantscope.ui.session import cached",
+        "ui/views/layers.py": "from quantscope.ui.figures import curve",
+        "ui/app.py": "import streamlit as st\nfrom quantscope.ui.views import layers",
+        "sample_data/__init__.py": "from quantscope.core.errors import DataError",
     }
     for name, text in files.items():
         file = root / name
@@ -253,7 +301,8 @@ def clean_tree(root: Path) -> None:
 def test_help_loads_nothing_heavy(repo_root: Path) -> None:
     """`quantscope --help` must answer at once, so no command module may load an engine at import."""
     heavy = ("numba", "onnx", "onnxruntime", "onnx_ir", "pandas", "plotly", "streamlit")
-    code = f"import sys, ui.cli; print(*[name for name in {heavy!r} if name in sys.modules])"
+    code = "import sys, quantscope.ui.cli.command_line; "
+    code += f"print(*[name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=repo_root, capture_output=True, text=True, check=True, timeout=60
     )

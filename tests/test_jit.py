@@ -10,13 +10,13 @@ from typing import Any
 import numba
 import pytest
 
-from core.jit import compiled
+from quantscope.core.jit import compiled
 
 IMPORT_ONLY = """
 import sys
-import core.thresholds, core.histogram, core.metrics
+import quantscope.core.calibration.histogram, quantscope.core.metrics, quantscope.core.thresholds
 from numba.core.registry import CPUDispatcher
-loops = [v for m in list(sys.modules.values()) if getattr(m, "__name__", "").startswith("core.")
+loops = [v for m in list(sys.modules.values()) if getattr(m, "__name__", "").startswith("quantscope.core.")
          for v in vars(m).values() if isinstance(v, CPUDispatcher)]
 assert len(loops) > 10, loops
 assert not any(loop.signatures for loop in loops)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import DataError
-from core.progress import Cancelled, Progress, ProgressFn
+from quantscope.core.errors import DataError
+from quantscope.core.progress import Cancelled, Progress, ProgressFn
+from quantscope.ui.session.jobs import ENDED, NO_THREAD, Job, Registry, State, acquired, stop_all
 from tests.support import until
-from ui.session.jobs import ENDED, NO_THREAD, Job, Registry, State, acquired, stop_all
 
 
 def test_a_job_is_found_again_and_starts_once() -> None:
@@ -183,7 +183,7 @@ def test_a_job_without_a_thread_has_failed(monkeypatch: pytest.MonkeyPatch) -> N
 
 AT_THE_END = """
 import concurrent.futures, threading, time
-from ui.jobs import Registry
+from quantscope.ui.jobs import Registry
 
 def work(tell):
     while True:  # until the interpreter refuses
@@ -234,7 +234,7 @@ def test_a_lock_that_comes_free_too_late_is_given_back() -> None:
 
 def test_time_left_shrinks_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("ui.session.jobs.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("quantscope.ui.session.jobs.time.monotonic", lambda: now[0])
     job = Job("p", "x")
     job.report(Progress(done=0, total=10, label="run"))
     assert job.seconds_left is None

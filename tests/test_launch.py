@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from streamlit.config import get_config_options
 
-from sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.server import launch
 from tests.support import ROOT, App, Run, command_env, free_port
-from ui.server import launch
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_streamlit_is_told_to_stay_at_home() -> None:
         hosts=["a", "b"],
         app_arguments=["--model", "m"],
     )
-    assert arguments[:3] == ["streamlit", "run", str(ROOT / "ui" / "app.py")]
+    assert arguments[:3] == ["streamlit", "run", str(launch.SCRIPT)]
     for flag in (
         "--server.address=127.0.0.1",
         "--server.port=1234",
@@ -181,7 +181,7 @@ def test_control_c_stops_the_app(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_one_line(taken: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ui.cli", "app", "--port", str(taken), "--no-browser"]
+    command = [sys.executable, "-m", "quantscope.ui.cli", "app", "--port", str(taken), "--no-browser"]
     done = subprocess.run(
         command, cwd=ROOT, env=command_env(tmp_path), capture_output=True, text=True, timeout=60, check=False
     )

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.calibration.histogram import histogram_of
-from core.model.model import Model, load_model
-from core.quant import QuantSpec, QuantType, Range, ScaleRule
-from core.quantize.representable import why_float
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from core.thresholds import Method
-from core.tuning.autotune import tune
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quant import QuantSpec, QuantType, Range, ScaleRule
+from quantscope.core.quantize.representable import why_float
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.autotune import tune
 from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import MINMAX, Sample, quantized, run, sqnr

@@ -7,18 +7,20 @@ import math
 import numpy as np
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples
-from core.data.samples import Samples
-from core.evaluate import float_reference, preview
-from core.evaluate.closeness import closeness
-from core.model.model import Model, load_model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Choice, Recipe, resolve
-from core.thresholds import Method
-from core.tuning.trials import MeasuredDefault, Trial, measured_default, tried_defaults
-from core.tuning.unseen_samples import MARGIN_DB, least_gain, why_refused
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.trials import MeasuredDefault, Trial, measured_default, tried_defaults
+from quantscope.core.tuning.unseen_samples import MARGIN_DB, least_gain, why_refused
+from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS
 from tests.quantizing import network

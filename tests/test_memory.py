@@ -15,21 +15,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from core import pipeline
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import open_samples
-from core.data.samples import Samples
-from core.evaluate import float_reference, preview
-from core.memo import Memo
-from core.model.model import Model, load_model
-from core.passes.apply import PassRecord
-from core.pipeline import prepare, quantize
-from core.quantize.qdq import quantize_model
-from core.recipe.passes import PASSES
-from core.recipe.recipe import Recipe, resolve
-from core.targets.placement import not_finite, place
-from core.targets.target import target
+from quantscope.core import pipeline
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import open_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.memo import Memo
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.apply import PassRecord
+from quantscope.core.pipeline import prepare, quantize
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.passes import PASSES
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import not_finite, place
+from quantscope.core.targets.target import target
 from tests.networks import NETWORKS, feeds
 
 MODELS = 20

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from core import metrics
+from quantscope.core import metrics
 
 VECTORS = st.integers(1, 30).flatmap(
     lambda n: st.tuples(

@@ -10,22 +10,23 @@ import numpy as np
 import onnx
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import Samples, open_samples
-from core.errors import RecipeError
-from core.evaluate import FloatReference, float_reference, preview
-from core.model.model import Model, load_model
-from core.pipeline import Quantized, quantize
-from core.progress import Cancelled, Progress
-from core.recipe.recipe import Recipe
-from core.targets.placement import place
-from core.targets.target import Precision, target
-from core.tuning.mixed import Cost, Front, mixed_precision
-from core.tuning.mixed.costs import CostModel
-from core.tuning.mixed.knapsack import additive_front
-from core.tuning.trials import closeness, split_samples
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.errors import RecipeError
+from quantscope.core.evaluate import FloatReference, float_reference, preview
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.pipeline import Quantized, quantize
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import place
+from quantscope.core.targets.target import Precision, target
+from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
+from quantscope.core.tuning.mixed.costs import CostModel
+from quantscope.core.tuning.mixed.knapsack import additive_front
+from quantscope.core.tuning.trials import closeness, split_samples
+from quantscope.sample_data import SAMPLES
 from tests.networks import Net
 
 MLP, MOBILE = SAMPLES["digits_mlp"], SAMPLES["digits_mobilenet"]
@@ -164,7 +165,7 @@ def test_a_point_says_what_its_recipe_gives(mobile: tuple[Model, Samples, Recipe
     assert held is not None
     judge = float_reference(model, held, count=len(held), layers=False)
     point = front.points[len(front.points) // 2]
-    built = quantize(model, Recipe.from_yaml(point.recipe.to_yaml()), fitted, cache=False)
+    built = quantize(model, recipe_from_yaml(recipe_to_yaml(point.recipe)), fitted, cache=False)
     seen = preview(judge, built.proto, layers=False)
     assert closeness(seen) == point.sqnr_db
     assert len(built.proto.SerializeToString()) == point.size_bytes
@@ -202,7 +203,9 @@ def test_neither_order_nor_threads_matter() -> None:
     shuffled = samples.select([int(i) for i in np.random.default_rng(0).permutation(len(samples))])
     first = mixed_precision(model, Recipe(), samples, threads=2)
     second = mixed_precision(model, Recipe(), shuffled, threads=1)
-    assert [p.recipe.to_yaml() for p in first.points] == [p.recipe.to_yaml() for p in second.points]
+    assert [recipe_to_yaml(p.recipe) for p in first.points] == [
+        recipe_to_yaml(p.recipe) for p in second.points
+    ]
     assert first == second
 
 

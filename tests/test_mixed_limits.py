@@ -8,15 +8,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from core.data.opening import Samples
-from core.errors import RecipeError
-from core.model.model import Model
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from core.thresholds import Method
-from core.tuning.autotune import Tuned
-from core.tuning.mixed import Cost, Front, Point
-from sample_data import SAMPLES
+from quantscope.core.data.opening import Samples
+from quantscope.core.errors import RecipeError
+from quantscope.core.model.model import Model
+from quantscope.core.recipe.file import recipe_from_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.autotune import Tuned
+from quantscope.core.tuning.mixed import Cost, Front, Point
+from quantscope.sample_data import SAMPLES
 from tests.networks import Net
 from tests.support import Run
 
@@ -103,7 +104,7 @@ def tuned(monkeypatch: pytest.MonkeyPatch) -> None:
         recipe = start.with_default(method=Method.MSE).with_layer("fc1", precision=Precision.FLOAT)
         return Tuned(recipe=recipe, steps=(), minmax_db=1.0, tuned_db=1.0, choosing=1, held_out=0)
 
-    monkeypatch.setattr("ui.cli.commands._climb", climb)
+    monkeypatch.setattr("quantscope.ui.cli.commands._climb", climb)
 
 
 @pytest.mark.usefixtures("tuned")
@@ -120,7 +121,7 @@ def test_tune_writes_the_point_that_was_asked_for(tmp_path: Path, quantscope: Ru
     assert "fc1" not in taken["layers"]  # what tuning left in float is open again
     assert all("fc2" not in p["layers"] for p in front["points"])
     assert {"int16"}.isdisjoint(kind for p in front["points"] for kind in p["layers"].values())
-    written = Recipe.from_yaml(recipe.read_text(encoding="utf-8"))
+    written = recipe_from_yaml(recipe.read_text(encoding="utf-8"))
     assert written.default.method is Method.MSE
     assert written.choice("fc2").precision is Precision.FLOAT
     assert all(written.choice(name).precision == kind for name, kind in taken["layers"].items())
@@ -175,7 +176,7 @@ def test_points_of_top1_are_refused_before_tuning_where_there_is_none(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("minutes are spent")
 
-    monkeypatch.setattr("ui.cli.commands._collect", never)
+    monkeypatch.setattr("quantscope.ui.cli.commands._collect", never)
     n = Net()
     n.add("Relu", [n.conv("x", "c", 3, 4)], "y")
     onnx.save(n.model({"x": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]}), tmp_path / "dense.onnx")

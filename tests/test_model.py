@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from core.errors import ModelError
-from core.model.model import Model, load_model
+from quantscope.core.errors import ModelError
+from quantscope.core.model.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,
@@ -278,7 +278,7 @@ def test_hash_is_of_the_content_and_the_same_elsewhere(tmp_path: Path) -> None:
     onnx.save(proto, path)
     loaded = load_model(path)
     assert load_model(proto.SerializeToString()).hash == loaded.hash
-    code = "import sys; from core.model.model import load_model as read; m = read(sys.argv[1])"
+    code = "import sys; from quantscope.core.model.model import load_model as read; m = read(sys.argv[1])"
     code += "; print(m.hash, m.source_hash)"
     for _ in range(2):
         run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)

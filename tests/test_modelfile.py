@@ -15,9 +15,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from core.errors import ModelError
-from core.model.loading.modelfile import read_model_file
-from core.model.model import load_model
+from quantscope.core.errors import ModelError
+from quantscope.core.model.loading.modelfile import read_model_file
+from quantscope.core.model.model import load_model
 from tests.graphs import assert_same_function, model, node, randn, value
 
 

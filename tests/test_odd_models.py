@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from core.errors import ModelError
-from core.model.model import Model, load_model
+from quantscope.core.errors import ModelError
+from quantscope.core.model.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,

@@ -10,8 +10,8 @@ import onnx.backend.test
 import pytest
 from onnx import numpy_helper
 
-from core.errors import ModelError
-from core.model.model import load_model
+from quantscope.core.errors import ModelError
+from quantscope.core.model.model import load_model
 from tests.graphs import session
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"

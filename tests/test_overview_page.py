@@ -10,21 +10,22 @@ import pytest
 from onnx import helper
 from streamlit.testing.v1 import AppTest
 
-from core.project import project as projects
-from core.project.project import Source
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from core.thresholds import Method
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Source
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.ui.components import Card
+from quantscope.ui.session import opening
+from quantscope.ui.session.workspace import prepare
+from quantscope.ui.views import overview as overview_page
 from tests.graphs import model, value
 from tests.heads import HEADS, samples_for
 from tests.networks import Net
 from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 from tests.sessions import session
-from ui.components import Card
-from ui.session import opening
-from ui.session.workspace import prepare
-from ui.views import overview as overview_page
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_choices_for_layers_that_became_part_of_others_are_said_and_kept_on_disk
     source = Source(kind="path", path=str(tmp_path / "m.onnx"))
     opened_as = opening.open_sources("m.onnx", source, Source(kind="random", path=""))
     old = Recipe().with_layer("gone", precision=Precision.FLOAT).with_layer("c1_Conv", method=Method.MSE)
-    projects.record(opened_as, old.to_yaml(), "of an older version")
+    projects.record(opened_as, recipe_to_yaml(old), "of an older version")
     app = start(projects.open_project(opened_as.id))
     until(app, lambda a: "recipe" in a.session_state)
     go(app, "overview")

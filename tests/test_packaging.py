@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.check_types import packages
 from tests.test_imports import imports, modules
 
-PACKAGES = ("core", "ui", "sample_data")
+PACKAGES = ("api", "core", "ui", "sample_data")
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +29,23 @@ def data_files(folder: Path) -> set[Path]:
     return {path for path in found if "__pycache__" not in path.parts and path.name != ".DS_Store"}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_data_file_is_installed(repo_root: Path, project: dict[str, Any], package: str) -> None:
+@pytest.mark.parametrize("folder", PACKAGES)
+def test_every_data_file_is_installed(repo_root: Path, project: dict[str, Any], folder: str) -> None:
     patterns = project["tool"]["setuptools"]["package-data"]
-    root = repo_root / package
-    globs = patterns.get(package, []) + patterns["*"]
-    # setuptools applies "*" in every package; its "**" passes over folders that begin with a dot.
-    taken = {p for g in globs for p in root.glob(g) if g.startswith(".") or ".streamlit" not in p.parts}
+    package = "quantscope" if folder == "api" else f"quantscope.{folder}"
+    root = repo_root / folder
+    taken = {path for glob in patterns.get(package, []) for path in root.glob(glob)}
     assert data_files(root) - taken == set()
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_folder_with_code_is_a_package(repo_root: Path, package: str) -> None:
-    """Without `__init__.py` a folder is left out of an installation, though it works in a checkout."""
-    folders = {path.parent for path in (repo_root / package).rglob("*.py")}
-    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+def test_every_folder_with_code_is_listed(repo_root: Path, project: dict[str, Any]) -> None:
+    """A folder that the list lacks is left out of an installation, though it works in a checkout."""
+    listed = packages()
+    assert set(listed) == set(project["tool"]["setuptools"]["packages"])
+    assert [name for name, folder in listed.items() if not (folder / "__init__.py").is_file()] == []
+    folders = {path.parent for package in PACKAGES for path in (repo_root / package).rglob("*.py")}
+    assert folders == set(listed.values())
+    assert not [name for name in listed if name != "quantscope" and not name.startswith("quantscope.")]
 
 
 def test_every_dependency_is_bounded(project: dict[str, Any]) -> None:

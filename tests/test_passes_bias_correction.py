@@ -10,15 +10,17 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from core.data.opening import open_samples
-from core.data.samples import Samples
-from core.model.model import Model, load_model
-from core.passes.bias_correction import correct_biases, with_bias_shifts
-from core.passes.segments import Pieces
-from core.quantize.qdq import quantize_ir, quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.targets.target import Granularity
-from core.thresholds.weights import WeightMethod
+from quantscope.core.data.opening import open_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.bias_correction import correct_biases, with_bias_shifts
+from quantscope.core.passes.segments import Pieces
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_ir, quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity
+from quantscope.core.thresholds.weights import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.sessions import options

@@ -10,20 +10,21 @@ import numpy as np
 import onnx
 import pytest
 
-from core.data.opening import open_samples
-from core.model.loading.graphhash import graph_hash
-from core.model.model import Model, load_model
-from core.passes.absorb import absorb_biases
-from core.passes.equalize import clip_bounds, equalize, rescaled
-from core.passes.following import find_channels
-from core.passes.gains import noise_gains
-from core.passes.noise import noise_model
-from core.passes.observe import Observed, observe
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.targets.placement import place
-from core.targets.target import Granularity, target
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples
+from quantscope.core.model.loading.graphhash import graph_hash
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.absorb import absorb_biases
+from quantscope.core.passes.equalize import clip_bounds, equalize, rescaled
+from quantscope.core.passes.following import find_channels
+from quantscope.core.passes.gains import noise_gains
+from quantscope.core.passes.noise import noise_model
+from quantscope.core.passes.observe import Observed, observe
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import place
+from quantscope.core.targets.target import Granularity, target
+from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.test_passes_bias_correction import samples_of

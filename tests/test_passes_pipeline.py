@@ -8,13 +8,15 @@ import numpy as np
 import onnx
 import pytest
 
-from core.data.samples import Samples
-from core.errors import RecipeError
-from core.passes import PASSES, PassChoice, pass_choices
-from core.pipeline import prepare, quantize
-from core.progress import Cancelled, Progress
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Granularity
+from quantscope.core.data.samples import Samples
+from quantscope.core.errors import RecipeError
+from quantscope.core.passes import PASSES, PassChoice, pass_choices
+from quantscope.core.pipeline import prepare, quantize
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import network, run, sqnr
 from tests.test_passes_bias_correction import samples_of
@@ -31,7 +33,7 @@ def data(name: str, folder: Path, count: int = 12, back: bool = False) -> Sample
 @pytest.mark.parametrize("name", NETWORKS)
 def test_recipes_replay_to_the_byte(name: str, tmp_path: Path) -> None:
     first = quantize(network(name), RECIPE, data(name, tmp_path), cache=False)
-    read = Recipe.from_yaml(RECIPE.to_yaml())
+    read = recipe_from_yaml(recipe_to_yaml(RECIPE))
     assert read == RECIPE
     again = quantize(network(name), read, data(name, tmp_path, back=True), cache=False, threads=1)
     assert first.proto.SerializeToString(deterministic=True) == again.proto.SerializeToString(
@@ -92,15 +94,15 @@ def test_statistics_are_of_the_changed_model(tmp_path: Path) -> None:
 )
 def test_what_makes_no_sense_is_refused(text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        Recipe.from_yaml(f"quantscope: 1\npasses: {text}\n")
+        recipe_from_yaml(f"quantscope: 1\npasses: {text}\n")
 
 
 def test_passes_read_from_yaml() -> None:
     text = "quantscope: 1\npasses: [equalize, {smooth: {alpha: 0.75}}, {rounding: null}]\n"
-    assert Recipe.from_yaml(text).passes == pass_choices(
+    assert recipe_from_yaml(text).passes == pass_choices(
         "equalize", PassChoice(name="smooth", options={"alpha": 0.75}), "rounding"
     )
-    assert "passes" not in Recipe().to_yaml()
+    assert "passes" not in recipe_to_yaml(Recipe())
     assert (
         Recipe().with_passes("smooth").passes[0].option("alpha") == PASSES["smooth"].options["alpha"].default
     )

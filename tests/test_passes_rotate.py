@@ -10,15 +10,16 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from core.data.opening import open_samples
-from core.model.loading.graphhash import graph_hash
-from core.model.model import Model, load_model
-from core.passes.rewrite import rebuilt
-from core.passes.rotate import _aligned, _basis, _main_direction, _turn, rotate
-from core.passes.streams import find_streams
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples
+from quantscope.core.model.loading.graphhash import graph_hash
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.rewrite import rebuilt
+from quantscope.core.passes.rotate import _aligned, _basis, _main_direction, _turn, rotate
+from quantscope.core.passes.streams import find_streams
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.test_passes_bias_correction import samples_of

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.opening import open_samples
-from core.errors import RecipeError
-from core.model.model import Model, load_model
-from core.passes.equalize import equalize
-from core.passes.smooth import smooth
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from sample_data import SAMPLES
+from quantscope.core.data.opening import open_samples
+from quantscope.core.errors import RecipeError
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.passes.equalize import equalize
+from quantscope.core.passes.smooth import smooth
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.test_passes_bias_correction import samples_of

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from core.model.model import Model, load_model
-from core.targets.placement import activation_tensors, place
-from core.targets.target import ONNXRUNTIME_CPU
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.targets.placement import activation_tensors, place
+from quantscope.core.targets.target import ONNXRUNTIME_CPU
 from tests.networks import NETWORKS, Net, feeds
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as hyp
 from streamlit.testing.v1 import AppTest
 
-from core.playground.distributions import DISTRIBUTIONS, MAX_SIZE, draw
-from core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
-from core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
-from core.thresholds import Method, errors_at
-from core.thresholds.grids import linear_codebook
+from quantscope.core.playground.distributions import DISTRIBUTIONS, MAX_SIZE, draw
+from quantscope.core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from quantscope.core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
+from quantscope.core.thresholds import Method, errors_at
+from quantscope.core.thresholds.grids import linear_codebook
+from quantscope.ui.content import lesson
+from quantscope.ui.content.lesson import (
+    PLAYED,
+    PRESETS,
+    SIZES,
+    Settings,
+    finding,
+    from_query,
+    query_text,
+    to_query,
+)
+from quantscope.ui.content.tensor_view import LABELS
+from quantscope.ui.figures.bits import bits_figure
+from quantscope.ui.figures.draws import draws_figure
+from quantscope.ui.figures.staircase import staircase_figure
+from quantscope.ui.server.launch import SCRIPT as APP
 from tests.pages import home as home  # a fixture
-from ui.content import lesson
-from ui.content.lesson import PLAYED, PRESETS, SIZES, Settings, finding, from_query, query_text, to_query
-from ui.content.tensor_view import LABELS
-from ui.figures.bits import bits_figure
-from ui.figures.draws import draws_figure
-from ui.figures.staircase import staircase_figure
 
-APP = Path(__file__).resolve().parents[1] / "ui" / "app.py"
 SYMMETRIC = QuantSpec(type=INT8, symmetric=True)
 
 

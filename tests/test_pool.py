@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from core.errors import DataError
-from core.progress import Progress, ProgressFn
+from quantscope.core.errors import DataError
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.ui.session.jobs import NO_THREAD, Job, State, stop_all
+from quantscope.ui.session.pool import AGAIN, LAPSE, Measurement, Pool, ResultKey, Subscriber
 from tests.support import until
-from ui.session.jobs import NO_THREAD, Job, State, stop_all
-from ui.session.pool import AGAIN, LAPSE, Measurement, Pool, ResultKey, Subscriber
 
 KIND: Measurement[str] = Measurement(name="effect", lane="one", keep=3)
 OTHER: Measurement[str] = Measurement(name="whole", lane="one")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration.calibrate import calibrate
-from core.calibration.histogram import histogram_of
-from core.data.opening import open_samples
-from core.model.model import load_model
-from core.quant import (
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.data.opening import open_samples
+from quantscope.core.model.model import load_model
+from quantscope.core.quant import (
     INT8,
     QuantSpec,
     Range,
@@ -23,10 +23,11 @@ from core.quant import (
     kept_range,
     ruled_scale,
 )
-from core.recipe.recipe import Recipe, resolve
-from core.thresholds import SEARCHES, Method, curves, encoding_errors, errors_at, search
-from core.thresholds.weights import WeightMethod, weight_encoding
-from sample_data import SAMPLES
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import SEARCHES, Method, curves, encoding_errors, errors_at, search
+from quantscope.core.thresholds.weights import WeightMethod, weight_encoding
+from quantscope.sample_data import SAMPLES
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
 from tests.tensors import FAMILIES, SPECS, UINT8_ASYMMETRIC, degenerate, family, raw_mse

@@ -8,9 +8,16 @@ import numpy as np
 import onnx
 import pytest
 
-from core.errors import DataError, ModelError
-from core.evaluate import compare, float_reference, fusion_report, integer_layers, preview, tensor_error
-from core.progress import Cancelled, Progress
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.evaluate import (
+    compare,
+    float_reference,
+    fusion_report,
+    integer_layers,
+    preview,
+    tensor_error,
+)
+from quantscope.core.progress import Cancelled, Progress
 from tests.evaluating import case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from core import files
-from core.project import history
-from core.project import home as folder
-from core.project import project as projects
-from core.project.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
+from quantscope.core import files
+from quantscope.core.project import history
+from quantscope.core.project import home as folder
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
 
 ROOT = Path(__file__).resolve().parents[1]
 EDITS = 40
 EDITOR = """
 import json, sys
-from core import project as projects
+from quantscope.core.project import project as projects
 project, name, edits = projects.open_project(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()

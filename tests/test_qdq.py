@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.model.model import load_model
-from core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
-from core.quantize.qdq import _saturates_within, quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Granularity
-from core.thresholds import Method
+from quantscope.core.model.model import load_model
+from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
+from quantscope.core.quantize.qdq import _saturates_within, quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity
+from quantscope.core.thresholds import Method
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import MINMAX, executed, initializer, network, quantized, run, sqnr, statistics_of
 from tests.test_placement import onnxruntime_quantized
@@ -255,7 +256,7 @@ def test_edits_reuse_what_they_leave_alone() -> None:
 
 
 def test_a_bias_that_does_not_fit_is_an_error_not_a_wrap() -> None:
-    from core.quantize.bias import quantize_bias
+    from quantscope.core.quantize.bias import quantize_bias
 
     with pytest.raises(OverflowError, match="int32"):
         quantize_bias(np.array([1.0], np.float32), np.array([1e-12], np.float32))

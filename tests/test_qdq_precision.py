@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.calibration.histogram import Accumulator
-from core.evaluate import fusion_report, integer_layers
-from core.model.model import load_model
-from core.quant import UINT8, QuantSpec, Range
-from core.quantize.qdq import quantize_model
-from core.quantize.representable import why_float
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Granularity, Precision
-from core.thresholds import Method
+from quantscope.core.calibration.histogram import Accumulator
+from quantscope.core.evaluate import fusion_report, integer_layers
+from quantscope.core.model.model import load_model
+from quantscope.core.quant import UINT8, QuantSpec, Range
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.representable import why_float
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.thresholds import Method
 from tests.networks import Net, feeds, masked_attention
 from tests.quantizing import MINMAX, executed, network, quantized, run, sqnr, statistics_of
 

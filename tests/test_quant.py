@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from core.quant import (
+from quantscope.core.quant import (
     INT8,
     INT16,
     TYPES,

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data.opening import check_samples, open_samples, reader_samples
-from core.errors import DataError
-from core.model.model import Model
+from quantscope.core.data.opening import check_samples, open_samples, reader_samples
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
 from tests.interfaces import model_with
 
 HEAD = "import numpy as np\n"

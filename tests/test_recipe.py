@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import DataError, RecipeError
-from core.quant import Range, ScaleRule
-from core.recipe.recipe import Choice, Recipe, resolve
-from core.targets.target import Granularity, Precision, target
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
+from quantscope.core.errors import DataError, RecipeError
+from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
 
@@ -35,7 +38,7 @@ names = st.text(min_size=1, max_size=20)
 @given(default=choices, layers=st.dictionaries(names, choices, max_size=4))
 def test_yaml_round_trip(default: Choice, layers: dict[str, Choice]) -> None:
     recipe = Recipe(default=default, layers=layers, model_hash="ab12")
-    assert Recipe.from_yaml(recipe.to_yaml()) == recipe
+    assert recipe_from_yaml(recipe_to_yaml(recipe)) == recipe
 
 
 def test_a_choice_left_open_follows_the_default() -> None:
@@ -77,11 +80,11 @@ def test_an_edit_leaves_the_recipe_before_it_as_it_was() -> None:
 )
 def test_mistakes_are_named(text: str, says: str) -> None:
     with pytest.raises(RecipeError, match=says.replace("[", r"\[")):
-        Recipe.from_yaml(text)
+        recipe_from_yaml(text)
 
 
 def test_numbers_that_yaml_takes_for_text_are_read() -> None:
-    recipe = Recipe.from_yaml("quantscope: 1\nlayers: {a: {method: manual, low: -1e-3, high: 1e-3}}")
+    recipe = recipe_from_yaml("quantscope: 1\nlayers: {a: {method: manual, low: -1e-3, high: 1e-3}}")
     assert recipe.choice("a").range == Range(-1e-3, 1e-3)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.thresholds.reference import REFERENCES, reference_thresholds
-from core.thresholds.reference.result import batches_of
+from quantscope.core.thresholds.reference import REFERENCES, reference_thresholds
+from quantscope.core.thresholds.reference.result import batches_of
 
 RNG = np.random.default_rng(3)
 NORMAL = RNG.standard_normal(2000).astype(np.float32)

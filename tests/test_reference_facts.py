@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.thresholds.reference import REFERENCES, reference_thresholds
-from core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference import REFERENCES, reference_thresholds
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
 
 SIZE = 200_000
 DIGESTS = {"normal": "c0dc1c07518ee37a", "laplace": "8145d48321cd396c", "relu_normal": "f51c83d080c55b6e"}

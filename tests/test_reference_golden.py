@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.thresholds.reference import REFERENCES, ReferenceThreshold
+from quantscope.core.thresholds.reference import REFERENCES, ReferenceThreshold
 
 EVERY = 1 if os.environ.get("QUANTSCOPE_ALL_GOLDEN") == "1" else 2
 

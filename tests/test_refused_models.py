@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from core.errors import ModelError
-from core.model.model import load_model
+from quantscope.core.errors import ModelError
+from quantscope.core.model.model import load_model
 from tests.graphs import BOOL, Build, graph, model, node, value
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from core.errors import DataError
-from core.progress import Progress
-from core.thresholds import Method
-from core.tuning.causes.trials import Effect, RemedyTrial
-from core.tuning.remedies import Remedy
+from quantscope.core.errors import DataError
+from quantscope.core.progress import Progress
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.causes.trials import Effect, RemedyTrial
+from quantscope.core.tuning.remedies import Remedy
+from quantscope.ui.runs import remedy_trials
+from quantscope.ui.session import cached, opening, state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.views import common, remedies
 from tests.pages import Tab
 from tests.pages import home as home  # a fixture
-from ui.runs import remedy_trials
-from ui.session import cached, opening, state
-from ui.session.jobs import Job, State
-from ui.views import common, remedies
 
 
 def remedy(layer: str, method: Method = Method.MSE) -> Remedy:

@@ -11,21 +11,28 @@ from typing import Any
 import onnx
 import pytest
 
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.model.model import Model
-from core.sensitivity import Kind
-from core.thresholds import Method
-from core.tuning.causes.trials import Bench
-from core.tuning.mixed import Cost
-from core.tuning.remedies import Remedy
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model
+from quantscope.core.sensitivity import Kind
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.causes.trials import Bench
+from quantscope.core.tuning.mixed import Cost
+from quantscope.core.tuning.remedies import Remedy
+from quantscope.ui.runs import (
+    easyquant_layer,
+    easyquant_model,
+    mixed_precision,
+    rankings,
+    recipe_search,
+    remedy_trials,
+)
+from quantscope.ui.session import cached, state
+from quantscope.ui.session.cached import PROJECTS
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.session.workspace import Workspace
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
-from ui.runs import easyquant_layer, easyquant_model, mixed_precision, rankings, recipe_search, remedy_trials
-from ui.session import cached, state
-from ui.session.cached import PROJECTS
-from ui.session.jobs import Job, State
-from ui.session.workspace import Workspace
 
 
 @pytest.fixture

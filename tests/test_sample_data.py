@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from sample_data import SAMPLES, Sample
+from quantscope.sample_data import SAMPLES, Sample
 from tests.sessions import options
 from tests.sessions import session as open_session
 
@@ -99,8 +99,8 @@ def test_no_image_stands_twice(sample: Sample) -> None:
 def test_source_images_are_split_before_augmentation() -> None:
     pytest.importorskip("sklearn", reason="the extra `samples` is not installed")
     pytest.importorskip("torch", reason="the extra `samples` is not installed")
-    from sample_data.digits_data import split_sources
-    from sample_data.make_samples import SEED
+    from quantscope.sample_data.digits_data import split_sources
+    from quantscope.sample_data.make_samples import SEED
 
     split = split_sources(SEED)
     parts = [split.training, split.calibration, split.evaluation]

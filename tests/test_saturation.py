@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.passes.gptq import Grid, damped, round_weights, row_errors
-from core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize
-from core.quantize.saturation import (
+from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
+from quantscope.core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize
+from quantscope.core.quantize.saturation import (
     LIMIT,
     REACH,
     best_safe,
@@ -23,8 +23,8 @@ from core.quantize.saturation import (
     reading_order,
     worst_sum,
 )
-from core.runtime.machine import integer_sums
-from core.thresholds.weights import WeightMethod, channel_rows, weight_encoding
+from quantscope.core.runtime.machine import integer_sums
+from quantscope.core.thresholds.weights import WeightMethod, channel_rows, weight_encoding
 from tests.emulator import EmulatedSession
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import MINMAX, network, quantized

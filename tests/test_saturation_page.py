@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
+from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
+from quantscope.ui.content import text
+from quantscope.ui.session import opening
 from tests.emulator import processor
 from tests.pages import go, healthy, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui.content import text
-from ui.session import opening
 
 
 @pytest.fixture

@@ -8,17 +8,18 @@ import pytest
 from onnx import numpy_helper
 from streamlit.testing.v1 import AppTest
 
-from core.project import project as projects
-from core.quant import Range, ScaleRule
-from core.recipe.recipe import Recipe, resolve
-from core.thresholds import Method
+from quantscope.core.project import project as projects
+from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.ui.components.payload import payload
+from quantscope.ui.content.tensor_view import RULES, TensorView, levels, view_tensor
+from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.session import opening
+from quantscope.ui.session.workspace import Workspace, prepare
 from tests.pages import go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui.components.payload import payload
-from ui.content.tensor_view import RULES, TensorView, levels, view_tensor
-from ui.runs.measure import quantized_bytes
-from ui.session import opening
-from ui.session.workspace import Workspace, prepare
 
 RULED = [rule for rule in ScaleRule if rule is not ScaleRule.FREE]
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -11,20 +11,22 @@ import numpy as np
 import onnx
 import pytest
 
-from core.errors import DataError
-from core.model.model import Model, load_model
-from core.progress import Cancelled, Progress
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.runtime.sessions import Session
-from core.sensitivity import Kind, Run, Subject, plan, stream
-from core.sensitivity.blocked import blocked
-from core.sensitivity.pieces import piece_graph
-from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, union
-from core.sensitivity.ranking import LARGER_IS_BETTER, Metric, figure, metrics_of, ranking
-from core.sensitivity.simulation import Simulation, simulation
-from core.targets.target import Granularity, Precision
-from core.thresholds import Method
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.progress import Cancelled, Progress
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import Session
+from quantscope.core.sensitivity import Kind, Run, Subject, plan, stream
+from quantscope.core.sensitivity.blocked import blocked
+from quantscope.core.sensitivity.pieces import piece_graph
+from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, union
+from quantscope.core.sensitivity.ranking import LARGER_IS_BETTER, Metric, figure, metrics_of, ranking
+from quantscope.core.sensitivity.simulation import Simulation, simulation
+from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, embedding, feeds
 from tests.quantizing import network, statistics_of

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.sensitivity import Kind, Run, stream
-from core.sensitivity.ranking import Metric, Score
+from quantscope.core.sensitivity import Kind, Run, stream
+from quantscope.core.sensitivity.ranking import Metric, Score
+from quantscope.ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
+from quantscope.ui.runs import rankings
+from quantscope.ui.session import cached, opening
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
-from ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
-from ui.runs import rankings
-from ui.session import cached, opening
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

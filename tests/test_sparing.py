@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples
-from core.data.samples import Samples
-from core.evaluate import FloatReference, Preview, compare, float_reference, preview
-from core.evaluate.closeness import closeness
-from core.evaluate.correspondence import view
-from core.evaluate.lost import Lost, lost_outputs
-from core.model.model import Model, load_model
-from core.model.output_path import named, tail
-from core.pipeline import quantize
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.targets.target import Precision
-from core.thresholds import Method
-from core.tuning.autotune import tune
-from core.tuning.spare_outputs import sparings, troubled
-from core.tuning.story import Verdict
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import FloatReference, Preview, compare, float_reference, preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.evaluate.correspondence import view
+from quantscope.core.evaluate.lost import Lost, lost_outputs
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.model.output_path import named, tail
+from quantscope.core.pipeline import quantize
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.autotune import tune
+from quantscope.core.tuning.spare_outputs import sparings, troubled
+from quantscope.core.tuning.story import Verdict
 from tests.evaluating import list_samples
 from tests.graphs import randn
 from tests.heads import HEADS, samples_for

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core import files
-from core.project import project as projects
-from core.project.project import Project, Source
-from core.recipe.recipe import Recipe
+from quantscope.core import files
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Project, Source
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.ui.session import opening
+from quantscope.ui.views.start import RECENT
 from tests.pages import healthy, home, opened, start, until
-from ui.session import opening
-from ui.views.start import RECENT
 
 __all__ = ["home"]  # a fixture
 
@@ -25,7 +26,7 @@ def calibrated(name: str, *, seed: int = 0, steps: int = 1) -> Project:
     source = Source(kind="random", options={"seed": seed})
     project = projects.create(name, Source(kind="path", path="/models/net.onnx"), source)
     for _ in range(steps):
-        project = projects.record(project, Recipe().to_yaml(), "Defaults")
+        project = projects.record(project, recipe_to_yaml(Recipe()), "Defaults")
     return projects.mark_calibrated(project)
 
 

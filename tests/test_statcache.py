@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.calibration import cache
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import Samples, open_samples
-from core.model.model import Model, load_model
-from core.runtime import machine
+from quantscope.core.calibration import cache
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.runtime import machine
 from tests.networks import feeds, mobile_cnn
 from tests.quantizing import network
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.calibration.histogram import EMPTY, histogram_of
-from core.calibration.statistics import Statistics
-from core.errors import DataError
+from quantscope.core.calibration.histogram import EMPTY, histogram_of
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.errors import DataError
 
 RNG = np.random.default_rng(0)
 STATISTICS = Statistics(

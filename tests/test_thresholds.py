@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import metrics
-from core.calibration.histogram import histogram_of
-from core.quant import INT8, INT16, UINT8, QuantSpec, QuantType, Range, encoding_from_range
-from core.thresholds import FLAGS, SEARCHES, Method, curves, errors_at, search
+from quantscope.core import metrics
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec, QuantType, Range, encoding_from_range
+from quantscope.core.thresholds import FLAGS, SEARCHES, Method, curves, errors_at, search
 from tests.tensors import (
     FAMILIES,
     INT8_NARROW,

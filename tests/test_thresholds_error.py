@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import metrics
-from core.calibration.histogram import histogram_of
-from core.quant import Encoding, Range, encoding_from_range, fake_quantize
-from core.thresholds import curves, encoding_errors, errors_at
+from quantscope.core import metrics
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import Encoding, Range, encoding_from_range, fake_quantize
+from quantscope.core.thresholds import curves, encoding_errors, errors_at
 from tests.tensors import FAMILIES, SPECS, UINT8_ASYMMETRIC, family, quantized, raw_mse
 
 SHARES = (1.0, 0.8, 0.5, 0.3)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration.histogram import histogram_of
-from core.quant import INT8, UINT8, QuantSpec
-from core.thresholds import Method, curves, search
-from core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import INT8, UINT8, QuantSpec
+from quantscope.core.thresholds import Method, curves, search
+from quantscope.core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
 from tests.tensors import FAMILIES, INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, family
 
 

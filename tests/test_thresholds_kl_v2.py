@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.calibration.histogram import histogram_of
-from core.quant import INT8, QuantSpec
-from core.thresholds import Method, Search, errors_at, search
-from core.thresholds.kl import BINS, magnitude_bins, signed_bins
-from core.thresholds.kl_v2 import chance, chance_table, window_losses
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import INT8, QuantSpec
+from quantscope.core.thresholds import Method, Search, errors_at, search
+from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins
+from quantscope.core.thresholds.kl_v2 import chance, chance_table, window_losses
 from tests.tensors import INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, family
 
 UINT8_UNSIGNED = SPECS["uint8-symmetric"]

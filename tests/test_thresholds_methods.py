@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.calibration.histogram import histogram_of
-from core.quant import QuantSpec, QuantType, Range, encoding_from_range
-from core.thresholds import Family, Method, Search, errors_at, fits, search
-from core.thresholds.aciq import factor
-from core.thresholds.admm import STARTS
-from core.thresholds.alternate import LOSS, ROUNDS, START, alternate
-from core.thresholds.density import density_of
+from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.quant import QuantSpec, QuantType, Range, encoding_from_range
+from quantscope.core.thresholds import Family, Method, Search, errors_at, fits, search
+from quantscope.core.thresholds.aciq import factor
+from quantscope.core.thresholds.admm import STARTS
+from quantscope.core.thresholds.alternate import LOSS, ROUNDS, START, alternate
+from quantscope.core.thresholds.density import density_of
 from tests.tensors import (
     FAMILIES,
     INT8_NARROW,

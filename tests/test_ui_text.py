@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ui.content import text
+from quantscope.ui.content import text
 
 HOSTILE = [
     "**x**",

@@ -12,13 +12,13 @@ from streamlit.runtime.scriptrunner import RerunException
 from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 from streamlit.testing.v1 import AppTest
 
-from core.project import project as projects
-from core.thresholds import Method
+from quantscope.core.project import project as projects
+from quantscope.core.thresholds import Method
+from quantscope.ui.runs import measured
+from quantscope.ui.session import cached, opening, state
+from quantscope.ui.session.memory import memory, uninterrupted
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
-from ui.runs import measured
-from ui.session import cached, opening, state
-from ui.session.memory import memory, uninterrupted
 
 NEWS = "changed in another window"
 
@@ -256,7 +256,7 @@ def test_every_interruption_is_heard_where_several_come() -> None:
 
     context = SimpleNamespace(script_requests=SimpleNamespace(request_rerun=asked.append))
     with tab, pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ui.session.memory.get_script_run_ctx", lambda suppress_warning: context)
+        patched.setattr("quantscope.ui.session.memory.get_script_run_ctx", lambda suppress_warning: context)
         with pytest.raises(RerunException) as raised:
             act()
     assert raised.value is both

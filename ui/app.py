@@ -6,12 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-_ROOT = str(Path(__file__).resolve().parents[1])
-if _ROOT not in sys.path:  # `streamlit run ui/app.py` from a checkout that is not installed
-    sys.path.append(_ROOT)
-
-from ui.session import state  # noqa: E402
-from ui.views import (  # noqa: E402
+from quantscope.ui.session import state
+from quantscope.ui.views import (
     common,
     export,
     inspector,
@@ -76,6 +72,3 @@ def main() -> None:
         common.go(wanted)
     chosen.run()
     sidebar.render()  # last: whoever drags a clip line looks at the page
-
-
-main()

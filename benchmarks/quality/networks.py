@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from PIL import Image
 
-from sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES
 
 Array = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -14,15 +14,15 @@ from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_d
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.quality.networks import Array, Network
-from core.calibration.calibrate import calibrate
-from core.data.opening import open_samples
-from core.export.onnx_file import write_onnx
-from core.model.model import load_model
-from core.pipeline import quantize
-from core.recipe.recipe import Recipe
-from core.targets.target import Granularity
-from core.tuning.autotune import tune
-from core.tuning.trials import measured_default
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.opening import open_samples
+from quantscope.core.export.onnx_file import write_onnx
+from quantscope.core.model.model import load_model
+from quantscope.core.pipeline import quantize
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity
+from quantscope.core.tuning.autotune import tune
+from quantscope.core.tuning.trials import measured_default
 
 Make = Callable[
     [Network, bool, Path], str

@@ -15,7 +15,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
+from quantscope.core.jit import compiled
 
 BLOCK = 2048  # values handled at a time: 8 KB of float32 stay in the first-level cache
 SPARE = 16

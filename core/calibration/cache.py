@@ -10,11 +10,11 @@ from pathlib import Path
 
 import platformdirs
 
-from core.calibration.statistics import FORMAT, Statistics
-from core.data.samples import Samples
-from core.errors import DataError
-from core.model.model import Model
-from core.runtime.machine import kernels
+from quantscope.core.calibration.statistics import FORMAT, Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
+from quantscope.core.runtime.machine import kernels
 
 LARGEST = 1 << 30  # bytes in the folder; beyond, what was used longest ago goes
 _ABANDONED = 86_400.0  # seconds after which a file that was never finished is no longer being written

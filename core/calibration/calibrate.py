@@ -9,18 +9,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.calibration.by_sample import Recorder, joined
-from core.calibration.cache import StatisticsCache
-from core.calibration.histogram import Accumulator, merge
-from core.calibration.stages import staged_model, worth_staging
-from core.calibration.statistics import Statistics
-from core.data.samples import Array, Sample, Samples
-from core.errors import DataError, ModelError
-from core.model.model import Model
-from core.model.session import float_session
-from core.progress import ProgressFn, report
-from core.runtime.sessions import ORT_ERRORS, first_line
-from core.targets.placement import activation_tensors
+from quantscope.core.calibration.by_sample import Recorder, joined
+from quantscope.core.calibration.cache import StatisticsCache
+from quantscope.core.calibration.histogram import Accumulator, merge
+from quantscope.core.calibration.stages import staged_model, worth_staging
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Array, Sample, Samples
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.runtime.sessions import ORT_ERRORS, first_line
+from quantscope.core.targets.placement import activation_tensors
 
 LABEL = "calibrating"
 MAX_THREADS = 16  # each needs room for one sample's activations

@@ -18,7 +18,7 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration import binning
+from quantscope.core.calibration import binning
 
 LOG2_BINS_PER_SIDE = 13
 BINS_PER_SIDE = 1 << LOG2_BINS_PER_SIDE  # on each side of 0; between half of it and all of it are in use

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.data.samples import Samples
-from core.errors import DataError, ModelError
-from core.model.model import Model
-from core.model.session import float_session
-from core.progress import ProgressFn, report
-from core.runtime.sessions import ORT_ERRORS, first_line
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.data.samples import Samples
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.runtime.sessions import ORT_ERRORS, first_line
 
 LIMIT = 2_000_000  # values: 8 MB
 

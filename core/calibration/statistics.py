@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from core.calibration.by_sample import BySample
-from core.calibration.histogram import Histogram
-from core.data.sources.arrays import BROKEN
-from core.errors import DataError
-from core.files import write_atomic
-from core.memo import Memo
+from quantscope.core.calibration.by_sample import BySample
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.data.sources.arrays import BROKEN
+from quantscope.core.errors import DataError
+from quantscope.core.files import write_atomic
+from quantscope.core.memo import Memo
 
 FORMAT = 2  # of the file, and of what the histograms in it mean; raised when either changes
 _READABLE = (1, FORMAT)  # 1 lacks what single samples showed

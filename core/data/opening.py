@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Feed, Sample, Samples, group, sample_digest
-from core.data.sources.arrayfiles import (
+from quantscope.core.data.samples import Feed, Sample, Samples, group, sample_digest
+from quantscope.core.data.sources.arrayfiles import (
     Found,
     open_array_folder,
     open_npy_samples,
@@ -18,8 +18,8 @@ from core.data.sources.arrayfiles import (
     readable,
     what_there_is,
 )
-from core.data.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
-from core.data.sources.imagefiles import (
+from quantscope.core.data.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
+from quantscope.core.data.sources.imagefiles import (
     ImageFeed,
     ImageFiles,
     PixelFeed,
@@ -29,7 +29,7 @@ from core.data.sources.imagefiles import (
     folder_labels,
     pixel_layout,
 )
-from core.data.sources.images import (
+from quantscope.core.data.sources.images import (
     EXTENSIONS,
     PRESETS,
     Preprocessing,
@@ -38,13 +38,20 @@ from core.data.sources.images import (
     preprocessing,
     settle,
 )
-from core.data.sources.inputs import Input, model_inputs, text
-from core.data.sources.labels import LABELS, Labels, RawLabels, fit_labels, read_labels, wrong_labels
-from core.data.sources.reader import open_reader
-from core.data.sources.synthetic import DEFAULT_COUNT, random_samples
-from core.errors import DataError
-from core.model.model import Model
-from core.words import plural
+from quantscope.core.data.sources.inputs import Input, model_inputs, text
+from quantscope.core.data.sources.labels import (
+    LABELS,
+    Labels,
+    RawLabels,
+    fit_labels,
+    read_labels,
+    wrong_labels,
+)
+from quantscope.core.data.sources.reader import open_reader
+from quantscope.core.data.sources.synthetic import DEFAULT_COUNT, random_samples
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
+from quantscope.core.words import plural
 
 __all__ = [
     "PRESETS",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.words import plural
+from quantscope.core.words import plural
 
 Array = npt.NDArray[Any]
 Sample = dict[str, Array]

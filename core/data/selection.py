@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from core.data.samples import Sample, Samples, sample_digest
-from core.errors import DataError
+from quantscope.core.data.samples import Sample, Samples, sample_digest
+from quantscope.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.evaluate.sums import flat_pair
-from core.jit import compiled
+from quantscope.core.evaluate.sums import flat_pair
+from quantscope.core.jit import compiled
 
 Flat = npt.NDArray[Any]
 Rows = npt.NDArray[np.float64]  # (fields, channels)

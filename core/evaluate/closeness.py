@@ -2,8 +2,8 @@
 
 import math
 
-from core.evaluate import OutputError, Preview
-from core.evaluate.channels import balanced_db
+from quantscope.core.evaluate import OutputError, Preview
+from quantscope.core.evaluate.channels import balanced_db
 
 
 def closeness(seen: Preview) -> float:

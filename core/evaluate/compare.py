@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from core.data.samples import Load, Samples
-from core.errors import DataError
-from core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
-from core.evaluate.latency import Latency, measure_latency
-from core.evaluate.layers import LayerError, layer_errors, quantized_session
-from core.evaluate.lost import Lost, faults, lost_outputs
-from core.evaluate.outputs import (
+from quantscope.core.data.samples import Load, Samples
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
+from quantscope.core.evaluate.latency import Latency, measure_latency
+from quantscope.core.evaluate.layers import LayerError, layer_errors, quantized_session
+from quantscope.core.evaluate.lost import Lost, faults, lost_outputs
+from quantscope.core.evaluate.outputs import (
     OutputComparison,
     OutputError,
     OutputTotals,
@@ -24,17 +24,17 @@ from core.evaluate.outputs import (
     compare_run,
     scores_spec,
 )
-from core.evaluate.qlinear import has_integer_operators
-from core.evaluate.reference import row_spans
-from core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
-from core.evaluate.scores import Accuracy
-from core.evaluate.sums import TensorError
-from core.model.model import Model
-from core.model.session import model_session
-from core.progress import ProgressFn
-from core.runtime.machine import integer_sums
-from core.runtime.sessions import Session, parallel_map, thread_count
-from core.words import plural
+from quantscope.core.evaluate.qlinear import has_integer_operators
+from quantscope.core.evaluate.reference import row_spans
+from quantscope.core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
+from quantscope.core.evaluate.scores import Accuracy
+from quantscope.core.evaluate.sums import TensorError
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import model_session
+from quantscope.core.progress import ProgressFn
+from quantscope.core.runtime.machine import integer_sums
+from quantscope.core.runtime.sessions import Session, parallel_map, thread_count
+from quantscope.core.words import plural
 
 NOT_ALONE = (
     "the file is made of integer operators (QLinearConv and the like), between which no float tensors can be "

@@ -10,11 +10,17 @@ from pathlib import Path
 
 import onnx
 
-from core.errors import ModelError
-from core.evaluate.correspondence import QuantizedFile, read_quantized
-from core.model.model import Model
-from core.runtime.optimized_graph import EXTERNAL_WEIGHTS, WEIGHTS_FILE
-from core.runtime.sessions import EXTERNAL_FOLDER, ORT_ERRORS, first_line, open_session, session_options
+from quantscope.core.errors import ModelError
+from quantscope.core.evaluate.correspondence import QuantizedFile, read_quantized
+from quantscope.core.model.model import Model
+from quantscope.core.runtime.optimized_graph import EXTERNAL_WEIGHTS, WEIGHTS_FILE
+from quantscope.core.runtime.sessions import (
+    EXTERNAL_FOLDER,
+    ORT_ERRORS,
+    first_line,
+    open_session,
+    session_options,
+)
 
 _INTEGER = frozenset(
     {

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from core.evaluate.correspondence import Counterpart, QdqView
-from core.model.model import Model
+from quantscope.core.evaluate.correspondence import Counterpart, QdqView
+from quantscope.core.model.model import Model
 
 PREFIX = "alone/"
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})

@@ -7,16 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.calibration.calibrate import data_rows
-from core.data.selection import Picked
-from core.jit import compiled
-from core.model.layers import is_float
-from core.model.model import Model
-from core.model.session import float_session
-from core.passes.patches import Product, product
-from core.quant import Encoding, QuantSpec
-from core.recipe.recipe import Encodings
-from core.targets.placement import WeightPlacement
+from quantscope.core.calibration.calibrate import data_rows
+from quantscope.core.data.selection import Picked
+from quantscope.core.jit import compiled
+from quantscope.core.model.layers import is_float
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.passes.patches import Product, product
+from quantscope.core.quant import Encoding, QuantSpec
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.targets.placement import WeightPlacement
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy.typing as npt
 
-from core.data.samples import Load, Sample, Samples
-from core.errors import ModelError
-from core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, view
-from core.evaluate.isolated import IsolatedModel, isolated_model
-from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
-from core.model.model import Layer, Model
-from core.model.session import model_session
-from core.progress import ProgressFn
-from core.runtime.sessions import Arrays, Session, parallel_map
+from quantscope.core.data.samples import Load, Sample, Samples
+from quantscope.core.errors import ModelError
+from quantscope.core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, view
+from quantscope.core.evaluate.isolated import IsolatedModel, isolated_model
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
+from quantscope.core.model.model import Layer, Model
+from quantscope.core.model.session import model_session
+from quantscope.core.progress import ProgressFn
+from quantscope.core.runtime.sessions import Arrays, Session, parallel_map
 
 # ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
 NO_FUSION = {"session.disable_quant_qdq": "1"}

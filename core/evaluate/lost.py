@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.evaluate.correspondence import QdqView
-from core.evaluate.outputs import OutputError
-from core.model.model import Model
-from core.model.output_path import named, tail
+from quantscope.core.evaluate.correspondence import QdqView
+from quantscope.core.evaluate.outputs import OutputError
+from quantscope.core.model.model import Model
+from quantscope.core.model.output_path import named, tail
 
 LOW_DB = 3.0  # an output with less is half noise
 FINER = 257.0  # steps of 16 bits in one of 8

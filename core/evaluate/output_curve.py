@@ -6,14 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Samples
-from core.data.selection import pick
-from core.errors import DataError
-from core.evaluate.layer_output import by_tensor, reader_of, readers_of, row_count, sample_rows, spec_of
-from core.model.model import Model
-from core.progress import ProgressFn, report
-from core.quant import Range, encoding_from_range
-from core.recipe.recipe import Encodings
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.selection import pick
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.layer_output import (
+    by_tensor,
+    reader_of,
+    readers_of,
+    row_count,
+    sample_rows,
+    spec_of,
+)
+from quantscope.core.model.model import Model
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quant import Range, encoding_from_range
+from quantscope.core.quantize.encodings import Encodings
 
 Float64 = npt.NDArray[np.float64]
 

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Samples
-from core.data.sources.labels import Labels, scoring
-from core.errors import DataError
-from core.evaluate.channels import ChannelError, ChannelSums, ChannelTotal, balanced_db, channel_sums
-from core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
-from core.evaluate.scores import (
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.labels import Labels, scoring
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.channels import (
+    ChannelError,
+    ChannelSums,
+    ChannelTotal,
+    balanced_db,
+    channel_sums,
+)
+from quantscope.core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
+from quantscope.core.evaluate.scores import (
     Accuracy,
     Counts,
     accuracy,
@@ -22,8 +28,8 @@ from core.evaluate.scores import (
     count_rows,
     scores_tokens,
 )
-from core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
-from core.words import plural
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
+from quantscope.core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from core.model.model import Model
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings
+from quantscope.core.model.model import Model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
 
 
 def activations_only(model: Model, encodings: Encodings) -> onnx.ModelProto:

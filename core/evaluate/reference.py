@@ -9,17 +9,17 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 
-from core.data.samples import Load, Sample, Samples
-from core.errors import DataError
-from core.evaluate.correspondence import check_interface, read_quantized, view
-from core.evaluate.layers import (
+from quantscope.core.data.samples import Load, Sample, Samples
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.correspondence import check_interface, read_quantized, view
+from quantscope.core.evaluate.layers import (
     LayerError,
     compare_tensors,
     layer_error,
     probes,
     quantized_session,
 )
-from core.evaluate.outputs import (
+from quantscope.core.evaluate.outputs import (
     OutputComparison,
     OutputTotals,
     RunOutputs,
@@ -27,11 +27,11 @@ from core.evaluate.outputs import (
     compare_run,
     scores_spec,
 )
-from core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
-from core.model.model import Model
-from core.model.session import model_session
-from core.progress import ProgressFn
-from core.runtime.sessions import Arrays, parallel_map, thread_count
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import model_session
+from quantscope.core.progress import ProgressFn
+from quantscope.core.runtime.sessions import Arrays, parallel_map, thread_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

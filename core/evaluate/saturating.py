@@ -13,16 +13,16 @@ import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
-from core.data.samples import Load, Samples
-from core.evaluate.correspondence import QdqView, QuantizedFile, expose, view
-from core.evaluate.fusion import layer_names, optimized, original_name
-from core.evaluate.layers import Probe, probes
-from core.evaluate.sums import ErrorSums, ErrorTotal, error_sums
-from core.model.model import Model
-from core.progress import ProgressFn
-from core.quant import dequantize
-from core.quantize.saturation import LIMIT, worst_sum
-from core.runtime.sessions import Session, parallel_map
+from quantscope.core.data.samples import Load, Samples
+from quantscope.core.evaluate.correspondence import QdqView, QuantizedFile, expose, view
+from quantscope.core.evaluate.fusion import layer_names, optimized, original_name
+from quantscope.core.evaluate.layers import Probe, probes
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, error_sums
+from quantscope.core.model.model import Model
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quant import dequantize
+from quantscope.core.quantize.saturation import LIMIT, worst_sum
+from quantscope.core.runtime.sessions import Session, parallel_map
 
 GIVEN = "exact/"  # names the inputs of a model that is cut at its integer tensors
 _LINEAR = frozenset({"Conv", "Gemm", "MatMul"})

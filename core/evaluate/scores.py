@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core import metrics
-from core.data.sources.labels import IGNORED, out_of_range
-from core.errors import DataError
-from core.evaluate.positions import Overlap, mean_iou
+from quantscope.core import metrics
+from quantscope.core.data.sources.labels import IGNORED, out_of_range
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.positions import Overlap, mean_iou
 
 Counts = npt.NDArray[np.int64]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.quant import UINT8, Encoding, dequantize
+from quantscope.core.jit import compiled
+from quantscope.core.quant import UINT8, Encoding, dequantize
 
 Flat = npt.NDArray[Any]  # one-dimensional
 Sums = tuple[float, float, float, float, float]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import onnx
 
-from core.errors import ExportError
-from core.files import write_atomic
-from core.model.loading.modelfile import all_graphs
+from quantscope.core.errors import ExportError
+from quantscope.core.files import write_atomic
+from quantscope.core.model.loading.modelfile import all_graphs
 
 PROTOBUF_LIMIT = 2**31 - 1  # bytes that a single protobuf file can have
 SMALLEST = 1024  # bytes of a tensor that is worth moving out; shapes stay where checkers look for them

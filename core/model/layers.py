@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from core.model.compound import STANDARD_DOMAINS as STANDARD_DOMAINS
-from core.model.compound import Compound, compound_at
+from quantscope.core.model.compound import STANDARD_DOMAINS as STANDARD_DOMAINS
+from quantscope.core.model.compound import Compound, compound_at
 
 Dim = int | str | None
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import onnx
 import onnx_ir
 
-from core.errors import ExportError, ModelError
-from core.memo import Memo
-from core.model.layers import Layer, TensorInfo, build_layers, float_tensors, shape_of, tensor_info
-from core.model.loading.cleaning import clean
-from core.model.loading.graphhash import graph_hash
-from core.model.loading.modelfile import read_model_file
-from core.model.loading.ortgraph import external_values, serialize, weight_bytes
+from quantscope.core.errors import ExportError, ModelError
+from quantscope.core.memo import Memo
+from quantscope.core.model.layers import Layer, TensorInfo, build_layers, float_tensors, shape_of, tensor_info
+from quantscope.core.model.loading.cleaning import clean
+from quantscope.core.model.loading.graphhash import graph_hash
+from quantscope.core.model.loading.modelfile import read_model_file
+from quantscope.core.model.loading.ortgraph import external_values, serialize, weight_bytes
 
 __all__ = ["Layer", "Model", "TensorInfo", "load_model"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from core.model.layers import STANDARD_DOMAINS
-from core.model.model import Model
+from quantscope.core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.model import Model
 
 # Operators whose outputs hold values of their inputs, unchanged.
 MOVES = frozenset(

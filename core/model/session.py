@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from core.model.model import Model
-from core.runtime.sessions import Session
+from quantscope.core.model.model import Model
+from quantscope.core.runtime.sessions import Session
 
 Array = npt.NDArray[Any]
 

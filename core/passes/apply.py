@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.data.samples import Samples
-from core.model.model import Model
-from core.passes.bias_correction import correct_biases
-from core.passes.equalize import equalize
-from core.passes.rewrite import Difference
-from core.passes.rotate import rotate
-from core.passes.rounding import round_to_outputs
-from core.passes.smooth import smooth
-from core.progress import ProgressFn
-from core.recipe.passes import PASSES, PassChoice
-from core.recipe.recipe import Encodings, Recipe
-from core.words import plural
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model
+from quantscope.core.passes.bias_correction import correct_biases
+from quantscope.core.passes.equalize import equalize
+from quantscope.core.passes.rewrite import Difference
+from quantscope.core.passes.rotate import rotate
+from quantscope.core.passes.rounding import round_to_outputs
+from quantscope.core.passes.smooth import smooth
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recipe.passes import PASSES, PassChoice
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

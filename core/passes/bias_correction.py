@@ -7,19 +7,27 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.calibration.calibrate import data_rows
-from core.data.samples import Sample, Samples
-from core.data.selection import Picked, pick
-from core.model.model import Model
-from core.model.session import float_session
-from core.passes.segments import Pieces
-from core.progress import ProgressFn, report
-from core.quant import Encoding, Range, ScaleRule, dequantize, encoding_from_range, quantize, raised_scale
-from core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
-from core.quantize.qdq import quantize_ir
-from core.recipe.recipe import Encodings
-from core.runtime.sessions import parallel_map, thread_count
-from core.targets.placement import WeightPlacement
+from quantscope.core.calibration.calibrate import data_rows
+from quantscope.core.data.samples import Sample, Samples
+from quantscope.core.data.selection import Picked, pick
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.passes.segments import Pieces
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quant import (
+    Encoding,
+    Range,
+    ScaleRule,
+    dequantize,
+    encoding_from_range,
+    quantize,
+    raised_scale,
+)
+from quantscope.core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_ir
+from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.targets.placement import WeightPlacement
 
 SAMPLES = 32  # measured on; more hardly changes the means
 LABEL = "correcting biases"

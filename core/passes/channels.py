@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.passes.linear import Linear
+from quantscope.core.passes.linear import Linear
 
 Ids = npt.NDArray[np.int64]
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Samples
-from core.model.model import Model
-from core.passes.absorb import absorb_biases
-from core.passes.channels import Channels
-from core.passes.following import find_channels
-from core.passes.gains import gate, noise_gains
-from core.passes.noise import noise_model
-from core.passes.observe import Observed, observe
-from core.passes.rewrite import Difference, difference, with_constants
-from core.progress import ProgressFn
-from core.recipe.recipe import Recipe
-from core.targets.placement import Placement, place
-from core.targets.target import Granularity, Precision, target
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model
+from quantscope.core.passes.absorb import absorb_biases
+from quantscope.core.passes.channels import Channels
+from quantscope.core.passes.following import find_channels
+from quantscope.core.passes.gains import gate, noise_gains
+from quantscope.core.passes.noise import noise_model
+from quantscope.core.passes.observe import Observed, observe
+from quantscope.core.passes.rewrite import Difference, difference, with_constants
+from quantscope.core.progress import ProgressFn
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import Placement, place
+from quantscope.core.targets.target import Granularity, Precision, target
 
 LARGEST = 2.0**10  # scales stay within [1 / LARGEST, LARGEST]
 MARGIN = 1.1  # an unseen activation may be that much larger than all seen ones

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from core.passes.channels import Channels, ClipSite, Walk
-from core.passes.linear import linear
-from core.passes.segments import reads
+from quantscope.core.passes.channels import Channels, ClipSite, Walk
+from quantscope.core.passes.linear import linear
+from quantscope.core.passes.segments import reads
 
 
 def find_channels(graph: ir.Graph) -> Channels:

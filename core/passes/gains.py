@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.passes.channels import Channels
-from core.passes.observe import Observed
+from quantscope.core.passes.channels import Channels
+from quantscope.core.passes.observe import Observed
 
 Float64 = npt.NDArray[np.float64]
 

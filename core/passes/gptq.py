@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.quantize.saturation import LIMIT
+from quantscope.core.jit import compiled
+from quantscope.core.quantize.saturation import LIMIT
 
 Float64 = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]

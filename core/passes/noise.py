@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.passes.channels import Channels, Ids, ScaledConstant
-from core.passes.gains import Gains
-from core.passes.linear import Linear
-from core.passes.observe import Observed
+from quantscope.core.passes.channels import Channels, Ids, ScaledConstant
+from quantscope.core.passes.gains import Gains
+from quantscope.core.passes.linear import Linear
+from quantscope.core.passes.observe import Observed
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

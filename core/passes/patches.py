@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.passes.linear import Linear, linear
+from quantscope.core.passes.linear import Linear, linear
 
 Float32 = npt.NDArray[np.float32]
 

@@ -7,17 +7,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.calibration.calibrate import data_rows
-from core.data.samples import Sample, Samples
-from core.data.selection import Picked, pick
-from core.model.loading.editing import set_constant
-from core.model.model import Model
-from core.model.session import float_session
-from core.passes.linear import linear
-from core.passes.rewrite import Difference, add_constant, difference, rebuilt
-from core.passes.streams import Stream, find_streams
-from core.progress import ProgressFn
-from core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.calibration.calibrate import data_rows
+from quantscope.core.data.samples import Sample, Samples
+from quantscope.core.data.selection import Picked, pick
+from quantscope.core.model.loading.editing import set_constant
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.passes.linear import linear
+from quantscope.core.passes.rewrite import Difference, add_constant, difference, rebuilt
+from quantscope.core.passes.streams import Stream, find_streams
+from quantscope.core.progress import ProgressFn
+from quantscope.core.runtime.sessions import parallel_map, thread_count
 
 SAMPLES = 32
 CANDIDATES = 24  # bases tried for each stream

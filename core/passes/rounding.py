@@ -6,21 +6,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.calibrate import data_rows
-from core.data.samples import Sample, Samples
-from core.data.selection import Picked, pick
-from core.model.model import Model
-from core.model.session import float_session
-from core.passes.gptq import Grid, damped, round_weights, row_errors
-from core.passes.patches import Product, product
-from core.progress import ProgressFn, report
-from core.quant import Encoding
-from core.quantize.encodings import adds_pairs
-from core.quantize.saturation import partners
-from core.recipe.recipe import Encodings
-from core.runtime.machine import pairs_are_neighbours
-from core.runtime.sessions import parallel_map, thread_count
-from core.targets.placement import WeightPlacement
+from quantscope.core.calibration.calibrate import data_rows
+from quantscope.core.data.samples import Sample, Samples
+from quantscope.core.data.selection import Picked, pick
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import float_session
+from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
+from quantscope.core.passes.patches import Product, product
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quant import Encoding
+from quantscope.core.quantize.encodings import Encodings, adds_pairs
+from quantscope.core.quantize.saturation import partners
+from quantscope.core.runtime.machine import pairs_are_neighbours
+from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.targets.placement import WeightPlacement
 
 SAMPLES = 64
 DAMPING = 0.01  # of the mean energy of a layer's inputs

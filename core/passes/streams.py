@@ -7,8 +7,8 @@ from enum import Enum, auto
 import numpy as np
 import onnx_ir as ir
 
-from core.passes.linear import Linear, linear
-from core.passes.segments import reads
+from quantscope.core.passes.linear import Linear, linear
+from quantscope.core.passes.segments import reads
 
 
 class Kind(Enum):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from core.files import patiently, read_json, to_json, write_atomic
+from quantscope.core.files import patiently, read_json, to_json, write_atomic
 
 DESCRIPTION = "project.json"
 _BEFORE = "project.json.bak"

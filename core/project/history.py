@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import ProjectError
-from core.files import patiently, read_json, to_json, write_atomic
+from quantscope.core.errors import ProjectError
+from quantscope.core.files import patiently, read_json, to_json, write_atomic
 
 ROOT = 0  # parent of the first step
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import platformdirs
 
-from core.errors import ProjectError
-from core.files import remove_folder
-from core.files import remove_leftovers as remove_folders
-from core.project.description import DESCRIPTION, Source, read_description
-from core.project.history import steps
+from quantscope.core.errors import ProjectError
+from quantscope.core.files import remove_folder
+from quantscope.core.files import remove_leftovers as remove_folders
+from quantscope.core.project.description import DESCRIPTION, Source, read_description
+from quantscope.core.project.history import steps
 
 UNFINISHED = ".new-"  # begins the name of a folder in which a project is being made
 _ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,79}$")

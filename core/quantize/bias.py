@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.quant import Encoding
-from core.targets.placement import WeightPlacement
-from core.thresholds.weights import channel_rows
+from quantscope.core.quant import Encoding
+from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.thresholds.weights import channel_rows
 
 INT32_MAX = 2**31 - 1
 HEADROOM = 2.0  # the accumulator holds the bias and the sum of products

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.quant import Encoding, QuantSpec, dequantize, fake_quantize
-from core.targets.placement import Placement
-from core.targets.target import Target
-from core.thresholds import Search
-from core.thresholds.weights import Float32
+from quantscope.core.quant import Encoding, QuantSpec, dequantize, fake_quantize
+from quantscope.core.targets.placement import Placement
+from quantscope.core.targets.target import Target
+from quantscope.core.thresholds import Search
+from quantscope.core.thresholds.weights import Float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

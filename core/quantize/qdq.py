@@ -9,14 +9,13 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from core.model.loading.editing import unique_name
-from core.model.model import Model
-from core.quant import Encoding, quantize
-from core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
-from core.quantize.encodings import has_8_bits, whole_steps
-from core.recipe.recipe import Encodings
-from core.targets.placement import REMOVABLE, WeightPlacement
-from core.targets.target import Role
+from quantscope.core.model.loading.editing import unique_name
+from quantscope.core.model.model import Model
+from quantscope.core.quant import Encoding, quantize
+from quantscope.core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
+from quantscope.core.quantize.encodings import Encodings, has_8_bits, whole_steps
+from quantscope.core.targets.placement import REMOVABLE, WeightPlacement
+from quantscope.core.targets.target import Role
 
 # Names follow onnxruntime's quantizer, so that tools which read its files read ours.
 QUANTIZED, DEQUANTIZED, Q_INPUT = (

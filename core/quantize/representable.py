@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range, encoding_from_range
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range, encoding_from_range
 
 Bins = npt.NDArray[np.int64]
 

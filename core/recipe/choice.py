@@ -1,12 +1,11 @@
-"""What is chosen for a layer, and the specs that its tensors are quantized by."""
+"""What is chosen for a layer, and what holds where nothing is chosen."""
 
 from dataclasses import dataclass, fields, replace
 
-from core.quant import QuantSpec, QuantType, Range, ScaleRule
-from core.targets.placement import WeightPlacement
-from core.targets.target import Granularity, Precision, Target
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
+from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +41,3 @@ DEFAULT = Choice(
     weight_method=WeightMethod.MINMAX,
     scale_rule=ScaleRule.FREE,
 )
-
-
-def activation_spec(target_: Target, choice: Choice) -> QuantSpec:
-    """How a choice quantizes the layer's output."""
-    # A float layer's output is an 8-bit tensor where an integer neighbour reads it.
-    base = target_.activations.get(choice.precision or Precision.INT8, target_.activations[Precision.INT8])
-    return replace(base, symmetric=bool(choice.symmetric), scale_rule=choice.scale_rule or ScaleRule.FREE)
-
-
-def weight_spec(target_: Target, place_: WeightPlacement, choice: Choice) -> QuantSpec:
-    """How a choice, with nothing left open, quantizes its layer's weight."""
-    axis = place_.axis if choice.weights is Granularity.PER_CHANNEL else None
-    spec = replace(target_.weight, axis=axis, scale_rule=choice.scale_rule or ScaleRule.FREE)
-    if place_.operand == 0:  # kernels take no signed left operand beside unsigned activations
-        spec = replace(spec, type=QuantType(spec.type.bits, False), narrow_range=False)
-    return spec

@@ -7,18 +7,19 @@ from typing import Any
 
 import yaml
 
-from core.errors import RecipeError
-from core.quant import Range, ScaleRule
-from core.recipe.passes import PassChoice, pass_choices
-from core.recipe.recipe import Choice, Recipe
-from core.targets.target import Granularity, Precision
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
+from quantscope.core.errors import RecipeError
+from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.passes import PassChoice, pass_choices
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
 
 VERSION = 1
 
 
-def dump(recipe: Recipe) -> str:
+def recipe_to_yaml(recipe: Recipe) -> str:
     """YAML text of a recipe; `load` gives the same recipe back."""
     document: dict[str, Any] = {"quantscope": VERSION, "target": recipe.target}
     if recipe.model_hash:
@@ -34,7 +35,7 @@ def dump(recipe: Recipe) -> str:
     return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=plain, width=110))
 
 
-def load(text: str) -> Recipe:
+def recipe_from_yaml(text: str) -> Recipe:
     """The recipe in a YAML text.
 
     Raises:

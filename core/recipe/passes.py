@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from core.errors import RecipeError
+from quantscope.core.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import psutil
 from llvmlite import binding
 from onnx import TensorProto, helper, numpy_helper
 
-from core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime.sessions import open_session, session_options
 
 # ONNX Runtime releases, as (major, minor), in which the order of products was found to be as in
 # `quantize.saturation` on a processor that saturates.

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime.sessions import open_session, session_options
 
 BLOCKED_DOMAIN = "com.microsoft.nchwc"  # operators on channels in blocks
 WEIGHTS_FILE = "weights"

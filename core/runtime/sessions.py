@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from core.errors import DataError, ModelError
-from core.progress import ProgressFn, report
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.progress import ProgressFn, report
 
 Arrays = dict[str, npt.NDArray[Any]]
 S = TypeVar("S")

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from core.runtime.optimized_graph import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
-from core.runtime.sessions import ORT_ERRORS
-from core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
+from quantscope.core.runtime.optimized_graph import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
+from quantscope.core.runtime.sessions import ORT_ERRORS
+from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
 
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})
 

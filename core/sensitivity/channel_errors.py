@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.calibrate import data_rows
-from core.data.samples import Samples
-from core.model.layers import Layer
-from core.model.model import Model
-from core.model.session import Array
-from core.progress import ProgressFn, report
-from core.recipe.recipe import Encodings
-from core.sensitivity.prior import Noise
-from core.sensitivity.quantizers import Quantizers, by_layer
-from core.sensitivity.simulation import simulation
+from quantscope.core.calibration.calibrate import data_rows
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import Array
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.sensitivity.prior import Noise
+from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
+from quantscope.core.sensitivity.simulation import simulation
 
 Floats = npt.NDArray[np.float64]
 

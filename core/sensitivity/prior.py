@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.statistics import Statistics
-from core.jit import compiled
-from core.model.model import Model
-from core.quant import fake_quantize
-from core.recipe.recipe import Encodings
-from core.sensitivity.quantizers import Quantizers, by_layer
-from core.thresholds import encoding_errors
-from core.thresholds.weights import channel_rows
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.jit import compiled
+from quantscope.core.model.model import Model
+from quantscope.core.quant import fake_quantize
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
+from quantscope.core.thresholds import encoding_errors
+from quantscope.core.thresholds.weights import channel_rows
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from core.recipe.recipe import Encodings
+from quantscope.core.quantize.encodings import Encodings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,20 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Sample, Samples, sample_digest
-from core.errors import DataError
-from core.evaluate.outputs import RunOutputs, ScoresSpec, compare_run, scores_spec
-from core.evaluate.reference import row_spans
-from core.evaluate.scores import class_scores
-from core.evaluate.sums import ErrorSums
-from core.model.model import Model
-from core.model.session import Array
-from core.progress import ProgressFn, report
-from core.quant import Encoding
-from core.recipe.recipe import Encodings
-from core.runtime.sessions import parallel_map, thread_count
-from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
-from core.sensitivity.simulation import Simulation, Trace, simulation
+from quantscope.core.data.samples import Sample, Samples, sample_digest
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.outputs import RunOutputs, ScoresSpec, compare_run, scores_spec
+from quantscope.core.evaluate.reference import row_spans
+from quantscope.core.evaluate.scores import class_scores
+from quantscope.core.evaluate.sums import ErrorSums
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import Array
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quant import Encoding
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
+from quantscope.core.sensitivity.simulation import Simulation, Trace, simulation
 
 
 class Kind(StrEnum):

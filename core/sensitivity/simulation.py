@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.model.layers import Layer
-from core.model.model import Model
-from core.model.session import Array
-from core.quant import Encoding
-from core.recipe.recipe import Encodings
-from core.sensitivity.blocked import blocked
-from core.sensitivity.pieces import Piece, PieceGraph, Reads, piece_graph
-from core.sensitivity.quantizers import Quantizers, root_of
+from quantscope.core.jit import compiled
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import Array
+from quantscope.core.quant import Encoding
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.sensitivity.blocked import blocked
+from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, piece_graph
+from quantscope.core.sensitivity.quantizers import Quantizers, root_of
 
 Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
-from core.errors import RecipeError
-from core.quant import INT8, UINT8, UINT16, QuantSpec, QuantType, Range
+from quantscope.core.errors import RecipeError
+from quantscope.core.quant import INT8, UINT8, UINT16, QuantSpec, QuantType, Range
 
 
 class Precision(StrEnum):

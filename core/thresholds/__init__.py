@@ -3,26 +3,26 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from core.calibration.by_sample import BySample
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range, ScaleRule
-from core.thresholds.aciq import search_aciq
-from core.thresholds.admm import search_admm
-from core.thresholds.cosine import search_cosine
-from core.thresholds.curves import Curves, curves
-from core.thresholds.error import RangeError, encoding_errors, errors_at
-from core.thresholds.fit import Family, Fit, fits
-from core.thresholds.isotone import search_isotone
-from core.thresholds.kl import search_kl
-from core.thresholds.kl_v2 import search_kl_v2
-from core.thresholds.manual import search_manual
-from core.thresholds.minmax import search_minmax
-from core.thresholds.moving_average import search_moving_average
-from core.thresholds.mse import search_mse
-from core.thresholds.octav import search_octav
-from core.thresholds.percentile import search_percentile
-from core.thresholds.power_of_two import with_ruled_scale
-from core.thresholds.search import FLAGS, Method, Search
+from quantscope.core.calibration.by_sample import BySample
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range, ScaleRule
+from quantscope.core.thresholds.aciq import search_aciq
+from quantscope.core.thresholds.admm import search_admm
+from quantscope.core.thresholds.cosine import search_cosine
+from quantscope.core.thresholds.curves import Curves, curves
+from quantscope.core.thresholds.error import RangeError, encoding_errors, errors_at
+from quantscope.core.thresholds.fit import Family, Fit, fits
+from quantscope.core.thresholds.isotone import search_isotone
+from quantscope.core.thresholds.kl import search_kl
+from quantscope.core.thresholds.kl_v2 import search_kl_v2
+from quantscope.core.thresholds.manual import search_manual
+from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.moving_average import search_moving_average
+from quantscope.core.thresholds.mse import search_mse
+from quantscope.core.thresholds.octav import search_octav
+from quantscope.core.thresholds.percentile import search_percentile
+from quantscope.core.thresholds.power_of_two import with_ruled_scale
+from quantscope.core.thresholds.search import FLAGS, Method, Search
 
 __all__ = [
     "FLAGS",

@@ -12,9 +12,9 @@ round also takes the best zero point for its scale, so that both ends move.
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range
-from core.thresholds.alternate import (
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range
+from quantscope.core.thresholds.alternate import (
     FREE,
     LOSS,
     ROUNDS,
@@ -23,8 +23,8 @@ from core.thresholds.alternate import (
     grid_levels,
     range_ends,
 )
-from core.thresholds.density import density_of
-from core.thresholds.search import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.density import density_of
+from quantscope.core.thresholds.search import Method, Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.jit import compiled
-from core.quant import QuantSpec
-from core.thresholds.density import Part, side_sums
-from core.thresholds.search import widened
-from core.thresholds.splits import even_split
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.jit import compiled
+from quantscope.core.quant import QuantSpec
+from quantscope.core.thresholds.density import Part, side_sums
+from quantscope.core.thresholds.search import widened
+from quantscope.core.thresholds.splits import even_split
 
 FloatArray = npt.NDArray[np.float64]
 

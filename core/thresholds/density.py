@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.jit import compiled
-from core.quant import Encoding
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.jit import compiled
+from quantscope.core.quant import Encoding
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.quant import Encoding, QuantSpec, Range, encoding_from_range
-from core.thresholds.density import CLIPPING, ENERGY, ERROR, OUTSIDE, Density, density_of, sweep
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import Encoding, QuantSpec, Range, encoding_from_range
+from quantscope.core.thresholds.density import CLIPPING, ENERGY, ERROR, OUTSIDE, Density, density_of, sweep
 
 FloatArray = npt.NDArray[np.float64]
 

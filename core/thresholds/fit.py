@@ -13,8 +13,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.jit import compiled
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.jit import compiled
 
 FloatArray = npt.NDArray[np.float64]
 

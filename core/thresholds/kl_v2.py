@@ -23,11 +23,19 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.jit import compiled
-from core.quant import QuantSpec, Range
-from core.thresholds.kl import BINS, magnitude_bins, signed_bins
-from core.thresholds.search import Method, Search, flags_of, full_range, single, symmetric_range, widened
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.jit import compiled
+from quantscope.core.quant import QuantSpec, Range
+from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins
+from quantscope.core.thresholds.search import (
+    Method,
+    Search,
+    flags_of,
+    full_range,
+    single,
+    symmetric_range,
+    widened,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -5,14 +5,22 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range, encoding_from_ranges
-from core.thresholds import alternate
-from core.thresholds.candidates import HIGH, LOSS, LOW, minimize
-from core.thresholds.density import ERROR, Density, density_of, sweep
-from core.thresholds.error import cosine_loss, errors_at, errors_of
-from core.thresholds.search import Method, Search, flags_of, full_range, single, symmetric_range, widened
-from core.thresholds.splits import best_splits
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
+from quantscope.core.thresholds import alternate
+from quantscope.core.thresholds.candidates import HIGH, LOSS, LOW, minimize
+from quantscope.core.thresholds.density import ERROR, Density, density_of, sweep
+from quantscope.core.thresholds.error import cosine_loss, errors_at, errors_of
+from quantscope.core.thresholds.search import (
+    Method,
+    Search,
+    flags_of,
+    full_range,
+    single,
+    symmetric_range,
+    widened,
+)
+from quantscope.core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]
 RangeLoss = Callable[[FloatArray, FloatArray], FloatArray]  # of lows and highs

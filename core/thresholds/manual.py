@@ -1,9 +1,9 @@
 """The range that the user set (ALGORITHMS §3, `manual`)."""
 
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range
-from core.thresholds.error import errors_at
-from core.thresholds.search import Method, Search, flags_of, single
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range
+from quantscope.core.thresholds.error import errors_at
+from quantscope.core.thresholds.search import Method, Search, flags_of, single
 
 
 def search_manual(histogram: Histogram, spec: QuantSpec, range_: Range) -> Search:

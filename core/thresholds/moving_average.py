@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.by_sample import BySample
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range, encoding_from_ranges
-from core.thresholds.density import density_of
-from core.thresholds.error import errors_of
-from core.thresholds.minmax import search_minmax
-from core.thresholds.search import Method, Search, flags_of, symmetric_range
+from quantscope.core.calibration.by_sample import BySample
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
+from quantscope.core.thresholds.density import density_of
+from quantscope.core.thresholds.error import errors_of
+from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.search import Method, Search, flags_of, symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.quant import (
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import (
     Encoding,
     QuantSpec,
     Range,
@@ -16,10 +16,10 @@ from core.quant import (
     encoding_from_ranges,
     kept_range,
 )
-from core.thresholds.density import density_of
-from core.thresholds.error import encoding_errors
-from core.thresholds.search import Search
-from core.thresholds.splits import best_splits
+from quantscope.core.thresholds.density import density_of
+from quantscope.core.thresholds.error import encoding_errors
+from quantscope.core.thresholds.search import Search
+from quantscope.core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]
 

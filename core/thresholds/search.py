@@ -6,8 +6,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.quant import QuantSpec, Range
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import QuantSpec, Range
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ dimension, where moving one end after the other may stop at a local minimum.
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.density import Density, Part, side_sums
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.density import Density, Part, side_sums
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -6,8 +6,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.quant import Encoding, QuantSpec, QuantType, ScaleRule, encoding_from_ranges
+from quantscope.core.jit import compiled
+from quantscope.core.quant import Encoding, QuantSpec, QuantType, ScaleRule, encoding_from_ranges
 
 Float32 = npt.NDArray[np.float32]
 CANDIDATES = 80  # clipping factors tried for least squared error

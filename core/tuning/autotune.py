@@ -5,24 +5,27 @@ from typing import Any
 
 import onnx
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.evaluate import FloatReference, OutputComparison, Preview, float_reference, preview
-from core.model.model import Model
-from core.pipeline import Quantized, carry_over, quantize
-from core.progress import Cancelled, Progress, ProgressFn, report
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Choice, Recipe, activation_spec, resolve
-from core.targets.placement import place
-from core.targets.target import Precision, Role, target
-from core.thresholds import Method, errors_at
-from core.tuning.spare_outputs import sparings, troubled
-from core.tuning.story import Step as Step
-from core.tuning.story import Tuned as Tuned
-from core.tuning.story import Verdict, verdict
-from core.tuning.trials import Trial, closeness, split_samples, toggled, tried_defaults
-from core.words import plural
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import FloatReference, OutputComparison, Preview, float_reference, preview
+from quantscope.core.model.model import Model
+from quantscope.core.pipeline import Quantized, carry_over, quantize
+from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.quantize.specs import activation_spec
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.placement import place
+from quantscope.core.targets.target import Precision, Role, target
+from quantscope.core.thresholds import Method, errors_at
+from quantscope.core.tuning.spare_outputs import sparings, troubled
+from quantscope.core.tuning.story import Step as Step
+from quantscope.core.tuning.story import Tuned as Tuned
+from quantscope.core.tuning.story import Verdict, verdict
+from quantscope.core.tuning.trials import Trial, closeness, split_samples, toggled, tried_defaults
+from quantscope.core.words import plural
 
 CHOOSING = 48  # samples that choices are made on
 GAIN_DB = 0.05  # what a step must win to be kept

@@ -26,9 +26,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Samples
-from core.data.selection import Picked, pick
-from core.evaluate.layer_output import (
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.selection import Picked, pick
+from quantscope.core.evaluate.layer_output import (
     Reader,
     Sampled,
     by_tensor,
@@ -40,13 +40,15 @@ from core.evaluate.layer_output import (
     spec_of,
     tensor_values,
 )
-from core.model.model import Model
-from core.progress import Cancelled, ProgressFn, report
-from core.quant import Encoding, Range, ScaleRule, encoding_from_range, fake_quantize, kept_range
-from core.quantize.encodings import adds_pairs
-from core.quantize.saturation import Pairs, least_safe, pairs_of
-from core.recipe.recipe import Encodings, Recipe, activation_spec, unmultiplied_weight
-from core.thresholds import Method
+from quantscope.core.model.model import Model
+from quantscope.core.progress import Cancelled, ProgressFn, report
+from quantscope.core.quant import Encoding, Range, ScaleRule, encoding_from_range, fake_quantize, kept_range
+from quantscope.core.quantize.encodings import Encodings, adds_pairs
+from quantscope.core.quantize.resolve import unmultiplied_weight
+from quantscope.core.quantize.saturation import Pairs, least_safe, pairs_of
+from quantscope.core.quantize.specs import activation_spec
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

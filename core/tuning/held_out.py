@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.evaluate import FloatReference, float_reference, preview
-from core.model.model import Model
-from core.pipeline import quantize
-from core.progress import ProgressFn
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.tuning.easyquant import Tuned, easyquant
-from core.tuning.trials import closeness, split_samples, without_inserted
-from core.words import decibels, plural
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import FloatReference, float_reference, preview
+from quantscope.core.model.model import Model
+from quantscope.core.pipeline import quantize
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.easyquant import Tuned, easyquant
+from quantscope.core.tuning.trials import closeness, split_samples, without_inserted
+from quantscope.core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out
 CLEARLY_DB = 0.05  # a smaller change is none

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from core.calibration.statistics import Statistics
-from core.model.model import Model
-from core.passes import PASSES
-from core.pipeline import carry_over
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.sensitivity import Kind, Run, Subject
-from core.sensitivity.prior import Noise, layer_noise
-from core.sensitivity.quantizers import Quantizers, by_layer
-from core.targets.target import Granularity, Precision, target
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
-from core.tuning.trials import toggled
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.model import Model
+from quantscope.core.passes import PASSES
+from quantscope.core.pipeline import carry_over
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.sensitivity import Kind, Run, Subject
+from quantscope.core.sensitivity.prior import Noise, layer_noise
+from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
+from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.tuning.trials import toggled
 
 WORTH = 0.5  # dB that a change must win to be offered
 MOST_RANGES = 2  # methods offered for one tensor

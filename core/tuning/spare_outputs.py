@@ -12,15 +12,15 @@ from typing import Any
 
 import onnx_ir as ir
 
-from core.calibration.statistics import Statistics
-from core.evaluate.channels import Part
-from core.evaluate.outputs import OutputError
-from core.model.model import Model
-from core.model.output_path import Tail, named, tail
-from core.quant import Range
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision, Role, target
-from core.thresholds import Method
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.evaluate.channels import Part
+from quantscope.core.evaluate.outputs import OutputError
+from quantscope.core.model.model import Model
+from quantscope.core.model.output_path import Tail, named, tail
+from quantscope.core.quant import Range
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision, Role, target
+from quantscope.core.thresholds import Method
 
 _SELECTS = frozenset({"Slice", "Split", "Gather", "GatherElements", "GatherND", "TopK"})
 # Layers of these roles ask for integers; those that keep what they are given follow by themselves.

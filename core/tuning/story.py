@@ -3,11 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from core.evaluate import Preview
-from core.evaluate.closeness import closeness
-from core.model.output_path import named
-from core.recipe.recipe import Recipe
-from core.words import decibels, plural
+from quantscope.core.evaluate import Preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.model.output_path import named
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.words import decibels, plural
 
 TRADE_DB = 1.0  # that all outputs taken as one may lose at most where the parts of them gain more
 

@@ -4,22 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.evaluate import FloatReference, float_reference, preview
-from core.evaluate.closeness import closeness as closeness
-from core.model.model import Model
-from core.passes.smooth import SUFFIX
-from core.pipeline import Quantized, quantize
-from core.progress import Progress, ProgressFn, report
-from core.quantize.qdq import quantize_model
-from core.recipe.passes import PASSES
-from core.recipe.recipe import Choice, Encodings, Recipe, resolve
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
-from core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
-from core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import FloatReference, float_reference, preview
+from quantscope.core.evaluate.closeness import closeness as closeness
+from quantscope.core.model.model import Model
+from quantscope.core.passes.smooth import SUFFIX
+from quantscope.core.pipeline import Quantized, quantize
+from quantscope.core.progress import Progress, ProgressFn, report
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.passes import PASSES
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
+from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
 
 HELD_OUT = 64  # samples that only the last comparison sees
 FEWEST = 16  # samples of which some are held out

@@ -4,14 +4,15 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from core.calibration.calibrate import calibrate
-from core.data.samples import Samples
-from core.evaluate import float_reference, preview
-from core.evaluate.closeness import closeness
-from core.model.model import Model
-from core.progress import Progress, ProgressFn, report
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.model.model import Model
+from quantscope.core.progress import Progress, ProgressFn, report
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
 
 FOLDS = 3  # parts of the samples, each judged once with ranges from the others
 MARGIN_DB = 0.5  # less than that over MinMax is within what so few samples can tell

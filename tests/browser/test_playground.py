@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from quantscope.ui.content.tensor_view import AUTOMATIC
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile
 from tests.support import App, ready
-from ui.content.tensor_view import AUTOMATIC
 
 pytestmark = pytest.mark.browser
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from quantscope.ui.content import shells
 from tests.support import App, ready
-from ui.content import shells
 
 pytestmark = pytest.mark.browser
 

@@ -1,5 +1,5 @@
 """`python -m` for those whose PATH lacks the `quantscope` command."""
 
-from ui.cli.command_line import main
+from quantscope.ui.cli.command_line import main
 
 main()

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.data.opening import (
+from quantscope.core.data.opening import (
     Samples,
     check_samples,
     open_samples,
@@ -18,17 +18,19 @@ from core.data.opening import (
     random_samples,
     wrong_labels,
 )
-from core.data.sources.inputs import text
-from core.data.sources.labels import Labels, all_ignored, label_shapes
-from core.errors import DataError, QuantScopeError, RecipeError
-from core.files import write_atomic
-from core.model.model import Model
-from core.quant import ScaleRule
-from core.recipe.recipe import Choice, Recipe
-from core.targets.target import TARGETS, Granularity, Precision
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
-from ui.terminal.console import BadInput, note
+from quantscope.core.data.sources.inputs import text
+from quantscope.core.data.sources.labels import Labels, all_ignored, label_shapes
+from quantscope.core.errors import DataError, QuantScopeError, RecipeError
+from quantscope.core.files import write_atomic
+from quantscope.core.model.model import Model
+from quantscope.core.quant import ScaleRule
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.file import recipe_from_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import TARGETS, Granularity, Precision
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.ui.terminal.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)
 AUTO = "auto"  # not a method of one tensor: tries several on the whole network
@@ -197,7 +199,7 @@ class Choices:
     def _read(self, path: Path) -> Recipe:
         text = read_text(path, RecipeError)
         try:
-            return Recipe.from_yaml(text)
+            return recipe_from_yaml(text)
         except RecipeError as error:
             raise RecipeError(f"{path.name}: {error}") from error
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from core.progress import Cancelled
-from ui.cli.options import (
+from quantscope.core.progress import Cancelled
+from quantscope.ui.cli.options import (
     AllowHost,
     Auto,
     Budget,
@@ -49,9 +49,9 @@ from ui.cli.options import (
     WeightMethod,
     Weights,
 )
-from ui.cli.sensitivity import sensitivity
-from ui.cli.thresholds import thresholds
-from ui.terminal import console
+from quantscope.ui.cli.sensitivity import sensitivity
+from quantscope.ui.cli.thresholds import thresholds
+from quantscope.ui.terminal import console
 
 # Everything heavier than this file is imported inside the commands, so that --help answers at once.
 
@@ -97,7 +97,7 @@ def demo(
     allow_host: AllowHost = None,
 ) -> None:
     """Open the app on a sample network, ready to play with."""
-    from sample_data import SAMPLES
+    from quantscope.sample_data import SAMPLES
 
     name = sample or next(iter(SAMPLES))
     if name not in SAMPLES:
@@ -124,7 +124,7 @@ def open_app(
                 raise console.BadInput(f"there is no file or folder '{path}'; check the path")
             arguments += [flag, str(path.resolve())]
     if model is not None:
-        from core.model.loading.modelfile import read_model_file
+        from quantscope.core.model.loading.modelfile import read_model_file
 
         read_model_file(model)  # what is no model is refused here, and not by a page
     _serve(arguments, host, port, no_browser, allow_host)
@@ -133,7 +133,7 @@ def open_app(
 def _serve(
     arguments: list[str], host: str, port: int | None, no_browser: bool, allow_host: list[str] | None
 ) -> NoReturn:
-    from ui.server.launch import serve
+    from quantscope.ui.server.launch import serve
 
     code = serve(
         arguments, host=host, port=port, browser=not no_browser, debug=DEBUG.get(), allow=allow_host or ()
@@ -144,9 +144,9 @@ def _serve(
 @app.command()
 def inspect(model: ModelPath, json: Json = False) -> None:
     """Show a model's layers, operators and tensors, and what can be quantized."""
-    from core.model.model import load_model
-    from ui.cli import listing
-    from ui.cli.inspection import inspection
+    from quantscope.core.model.model import load_model
+    from quantscope.ui.cli import listing
+    from quantscope.ui.cli.inspection import inspection
 
     console.show(lambda: inspection(load_model(model, allow_quantized=True)), listing.inspection, json)
 
@@ -165,8 +165,8 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Run the model over samples and keep the statistics of every activation."""
-    from ui.cli import commands, listing
-    from ui.cli.arguments import Feed
+    from quantscope.ui.cli import commands, listing
+    from quantscope.ui.cli.arguments import Feed
 
     feed = Feed(data=data, random=random, seed=seed, limit=limit, preprocess=preprocess)
     work = partial(commands.calibrate, model, feed, output, threads=threads, cache=cache, quiet=json)
@@ -208,8 +208,8 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Write the quantized model."""
-    from ui.cli import commands, listing
-    from ui.cli.arguments import Choices, Feed
+    from quantscope.ui.cli import commands, listing
+    from quantscope.ui.cli.arguments import Choices, Feed
 
     feed = Feed(
         data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
@@ -274,9 +274,9 @@ def tune(
     json: Json = False,
 ) -> None:
     """Find the recipe that measures best: methods, corrected biases, passes, single layers, precisions."""
-    from ui.cli import commands, listing
-    from ui.cli.arguments import Choices, Feed
-    from ui.cli.mixed_precision import Aim
+    from quantscope.ui.cli import commands, listing
+    from quantscope.ui.cli.arguments import Choices, Feed
+    from quantscope.ui.cli.mixed_precision import Aim
 
     feed = Feed(
         data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
@@ -306,8 +306,8 @@ def compare(
     json: Json = False,
 ) -> None:
     """Measure how far a quantized model is from its float original: errors, accuracy, size, latency."""
-    from ui.cli import commands, listing
-    from ui.cli.arguments import Feed
+    from quantscope.ui.cli import commands, listing
+    from quantscope.ui.cli.arguments import Feed
 
     feed = Feed(
         data=data, random=random, seed=seed, limit=limit, labels=labels, ignore=ignore, preprocess=preprocess
@@ -318,8 +318,8 @@ def compare(
 @app.command()
 def doctor(json: Json = False) -> None:
     """Show what a report needs to say of this machine, and whether its int8 kernels saturate."""
-    from ui.cli import doctor as examination
-    from ui.cli import listing
+    from quantscope.ui.cli import doctor as examination
+    from quantscope.ui.cli import listing
 
     console.show(examination.machine, listing.machine, json)
 

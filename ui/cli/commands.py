@@ -7,31 +7,42 @@ from typing import Any
 
 import onnx
 
-from core.calibration.calibrate import calibrate as collect
-from core.calibration.statistics import Statistics
-from core.data.opening import Samples
-from core.errors import DataError, ModelError
-from core.evaluate import compare as measure
-from core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
-from core.model.model import Model, load_model
-from core.pipeline import quantize as run_pipeline
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.targets.target import Precision
-from core.tuning.autotune import Tuned
-from core.tuning.autotune import tune as autotune
-from core.tuning.held_out import judged_easyquant, judged_passes
-from core.tuning.trials import measured_default
-from ui.cli.arguments import (
+from quantscope.core.calibration.calibrate import calibrate as collect
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import Samples
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.evaluate import compare as measure
+from quantscope.core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.pipeline import quantize as run_pipeline
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.tuning.autotune import Tuned
+from quantscope.core.tuning.autotune import tune as autotune
+from quantscope.core.tuning.held_out import judged_easyquant, judged_passes
+from quantscope.core.tuning.trials import measured_default
+from quantscope.ui.cli.arguments import (
     Choices,
     Feed,
     check_output,
     unused_labels,
     write,
 )
-from ui.cli.final_check import Check, all_float, check, check_runs, judged, say_if_worse, warn_if_all_float
-from ui.cli.mixed_precision import Aim, mixed
-from ui.terminal.console import BadInput, note, progress_bar
+from quantscope.ui.cli.final_check import (
+    Check,
+    all_float,
+    check,
+    check_runs,
+    judged,
+    say_if_worse,
+    warn_if_all_float,
+)
+from quantscope.ui.cli.mixed_precision import Aim, mixed
+from quantscope.ui.terminal.console import BadInput, note, progress_bar
 
 Figures = dict[str, Any]
 
@@ -141,7 +152,7 @@ def quantize(
         say_if_worse(model, recipe, statistics, samples, proto, threads)
     written = write_onnx(proto, output)
     if save_recipe is not None:
-        write(save_recipe, recipe.to_yaml().encode("utf-8"))
+        write(save_recipe, recipe_to_yaml(recipe).encode("utf-8"))
     result: Figures = {
         "output": str(output),
         "recipe": None if save_recipe is None else str(save_recipe),
@@ -260,7 +271,7 @@ def tune(
         with progress_bar("checking", quiet) as progress:
             taken = judged(model, recipe, chosen, statistics, samples, threads=threads, progress=progress)
         warnings = taken or warnings
-    write(output, chosen.to_yaml().encode("utf-8"))
+    write(output, recipe_to_yaml(chosen).encode("utf-8"))
     return {
         "recipe": str(output),
         "warnings": list(warnings),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.runtime.machine import IntegerSums, describe, pairs_are_neighbours
-from core.targets.target import ANY_X86
-from ui.terminal.console import plain
+from quantscope.core.runtime.machine import IntegerSums, describe, pairs_are_neighbours
+from quantscope.core.targets.target import ANY_X86
+from quantscope.ui.terminal.console import plain
 
 UNKNOWN_ORDER = (
     "Which products its kernels add first is not known for this release of ONNX Runtime: weights for "

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 
 import onnx
 
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.errors import DataError, ExportError, ModelError
-from core.evaluate import float_reference, preview
-from core.evaluate.closeness import closeness
-from core.evaluate.correspondence import view
-from core.evaluate.lost import faults, lost_outputs
-from core.export.onnx_file import PROTOBUF_LIMIT
-from core.model.model import Model
-from core.pipeline import quantize
-from core.progress import ProgressFn
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.runtime.sessions import Session
-from core.targets.placement import place
-from core.targets.target import Precision, target
-from core.thresholds import Method
-from core.tuning.spare_outputs import Sparing, sparings
-from core.tuning.trials import representative
-from core.words import decibels, plural
-from ui.terminal.console import note
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.errors import DataError, ExportError, ModelError
+from quantscope.core.evaluate import float_reference, preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.evaluate.correspondence import view
+from quantscope.core.evaluate.lost import faults, lost_outputs
+from quantscope.core.export.onnx_file import PROTOBUF_LIMIT
+from quantscope.core.model.model import Model
+from quantscope.core.pipeline import quantize
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import Session
+from quantscope.core.targets.placement import place
+from quantscope.core.targets.target import Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.core.tuning.spare_outputs import Sparing, sparings
+from quantscope.core.tuning.trials import representative
+from quantscope.core.words import decibels, plural
+from quantscope.ui.terminal.console import note
 
 SAMPLES = 8  # that are run
 CLEARLY_DB = 1.0  # what a method that was asked for may lose against MinMax without a word

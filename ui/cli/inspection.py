@@ -6,9 +6,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from core.model.model import Model, TensorInfo
-from core.targets.placement import Placement, place
-from core.targets.target import target
+from quantscope.core.model.model import Model, TensorInfo
+from quantscope.core.targets.placement import Placement, place
+from quantscope.core.targets.target import target
 
 MAX_SCALES = 8  # of a per-channel parameter that are listed; there may be thousands
 

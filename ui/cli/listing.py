@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.words import decibels, plural
-from ui.terminal.columns import cells, columns, cut, dims
-from ui.terminal.console import clean, number, size, table
+from quantscope.core.words import decibels, plural
+from quantscope.ui.terminal.columns import cells, columns, cut, dims
+from quantscope.ui.terminal.console import clean, number, size, table
 
 Figures = Mapping[str, Any]
 WORST = 5  # layers that a comparison marks in each column

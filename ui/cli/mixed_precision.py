@@ -7,16 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from core.data.samples import Samples
-from core.data.sources.labels import all_ignored, label_shapes, may_be_labelled
-from core.errors import RecipeError
-from core.evaluate import float_reference
-from core.model.model import Model
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision, target
-from core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
-from ui.cli.arguments import pick, unused_labels
-from ui.terminal.console import BadInput, note, progress_bar
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.labels import all_ignored, label_shapes, may_be_labelled
+from quantscope.core.errors import RecipeError
+from quantscope.core.evaluate import float_reference
+from quantscope.core.model.model import Model
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision, target
+from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
+from quantscope.ui.cli.arguments import pick, unused_labels
+from quantscope.ui.terminal.console import BadInput, note, progress_bar
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmg]i?)?b?)", re.IGNORECASE)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ui.cli.options import (
+from quantscope.ui.cli.options import (
     Cache,
     Data,
     IgnoreLabel,
@@ -23,7 +23,7 @@ from ui.cli.options import (
     Threads,
     Weights,
 )
-from ui.terminal import console
+from quantscope.ui.terminal import console
 
 
 def sensitivity(
@@ -53,8 +53,8 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Rank the layers by what quantizing them costs; say why the worst lose, and what helps."""
-    from ui.cli import sensitivity_work
-    from ui.cli.arguments import Choices, Feed
+    from quantscope.ui.cli import sensitivity_work
+    from quantscope.ui.cli.arguments import Choices, Feed
 
     work = partial(
         sensitivity_work.sensitivity,

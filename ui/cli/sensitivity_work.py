@@ -8,25 +8,34 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from core.calibration.calibrate import calibrate
-from core.errors import DataError, QuantScopeError
-from core.evaluate import layer_errors, read_quantized
-from core.model.model import load_model
-from core.pipeline import finish, prepare
-from core.progress import ProgressFn, report
-from core.quantize.qdq import quantize_model
-from core.recipe.recipe import Recipe, resolve
-from core.runtime.sessions import thread_count
-from core.sensitivity import Kind, Run, Subject, stream
-from core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
-from core.sensitivity.turning import Turn, first_bad
-from core.tuning.causes import Cause, diagnose
-from core.tuning.causes.trials import Bench, RemedyTrial, bench, effect, rankable, split_parts, tried
-from core.tuning.remedies import Remedy, output_forecast
-from ui.cli.arguments import Choices, Feed
-from ui.cli.final_check import warn_if_all_float
-from ui.content.text import change, plural
-from ui.terminal.console import BadInput, clean, note, number, progress_bar, table
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.errors import DataError, QuantScopeError
+from quantscope.core.evaluate import layer_errors, read_quantized
+from quantscope.core.model.model import load_model
+from quantscope.core.pipeline import finish, prepare
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import thread_count
+from quantscope.core.sensitivity import Kind, Run, Subject, stream
+from quantscope.core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
+from quantscope.core.sensitivity.turning import Turn, first_bad
+from quantscope.core.tuning.causes import Cause, diagnose
+from quantscope.core.tuning.causes.trials import (
+    Bench,
+    RemedyTrial,
+    bench,
+    effect,
+    rankable,
+    split_parts,
+    tried,
+)
+from quantscope.core.tuning.remedies import Remedy, output_forecast
+from quantscope.ui.cli.arguments import Choices, Feed
+from quantscope.ui.cli.final_check import warn_if_all_float
+from quantscope.ui.content.text import change, plural
+from quantscope.ui.terminal.console import BadInput, clean, note, number, progress_bar, table
 
 Figures = dict[str, Any]
 KINDS = {"enable": Kind.ENABLE, "disable": Kind.DISABLE, "op-type": Kind.OP_TYPE}

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ui.cli.options import Json, Percentile, ScaleRule
-from ui.terminal import console
+from quantscope.ui.cli.options import Json, Percentile, ScaleRule
+from quantscope.ui.terminal import console
 
 
 def thresholds(
@@ -28,7 +28,7 @@ def thresholds(
     json: Json = False,
 ) -> None:
     """Show the range, scale, zero point and error of every method on one tensor."""
-    from ui.cli import listing, thresholds_work
+    from quantscope.ui.cli import listing, thresholds_work
 
     work = partial(thresholds_work.thresholds, array, type_, symmetric, percentile, scale_rule, reference)
     console.show(work, listing.thresholds, json)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Accumulator
-from core.errors import DataError
-from core.quant import (
+from quantscope.core.calibration.histogram import Accumulator
+from quantscope.core.errors import DataError
+from quantscope.core.quant import (
     TYPES,
     Encoding,
     QuantSpec,
@@ -22,10 +22,10 @@ from core.quant import (
     encoding_from_range,
     fake_quantize,
 )
-from core.thresholds import SEARCHES, search
-from core.thresholds.reference import ReferenceThreshold, reference_thresholds
-from ui.cli.arguments import check_percentile, pick
-from ui.terminal.console import BadInput, note
+from quantscope.core.thresholds import SEARCHES, search
+from quantscope.core.thresholds.reference import ReferenceThreshold, reference_thresholds
+from quantscope.ui.cli.arguments import check_percentile, pick
+from quantscope.ui.terminal.console import BadInput, note
 
 SHARE = 99.99  # percent kept by the percentile method
 LARGEST = float(np.finfo(np.float32).max)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from core.calibration.histogram import Histogram
-from core.quant import ScaleRule
-from core.thresholds import Family, Method, fits
-from ui.content import text
-from ui.content.tensor_view import LABELS, Curve, RangeView, clipped, curve
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import ScaleRule
+from quantscope.core.thresholds import Family, Method, fits
+from quantscope.ui.content import text
+from quantscope.ui.content.tensor_view import LABELS, Curve, RangeView, clipped, curve
 
 BINS = 2048  # of the histogram on screen, at most
 

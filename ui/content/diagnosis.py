@@ -4,16 +4,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.calibration.statistics import Statistics
-from core.model.model import Model
-from core.recent import Recent
-from core.recipe.recipe import Encodings, Recipe
-from core.sensitivity.ranking import Score
-from core.targets.target import Precision
-from core.tuning.causes import Cause, causes
-from core.tuning.remedies import Remedy
-from ui.content.rows import Row
-from ui.content.text import change, decibel
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.model import Model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recent import Recent
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.sensitivity.ranking import Score
+from quantscope.core.targets.target import Precision
+from quantscope.core.tuning.causes import Cause, causes
+from quantscope.core.tuning.remedies import Remedy
+from quantscope.ui.content.rows import Row
+from quantscope.ui.content.text import change, decibel
 
 KEPT = 24  # layers whose causes are kept between drawings of a page
 NOTHING = "Its own rounding loses nothing that its histogram or its weights would show."
@@ -118,7 +120,7 @@ def _first(
     cache: FirstCauses,
 ) -> tuple[Cause, ...]:
     """What matters most, from histograms and weights alone; empty where nothing does."""
-    key = (recipe.to_yaml(), layer)
+    key = (recipe_to_yaml(recipe), layer)
     known = cache.get(key)
     if known is None:
         known = tuple(causes(model, statistics, recipe, encodings, layer)[:1])

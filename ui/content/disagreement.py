@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.calibration.histogram import Histogram
-from core.quant import Range, encoding_from_range
-from core.thresholds import Method, RangeError, errors_at
-from core.thresholds.reference import REFERENCES, ReferenceRow, reference_thresholds
-from ui.content import text
-from ui.content.tensor_view import LABELS, RangeView
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.quant import Range, encoding_from_range
+from quantscope.core.thresholds import Method, RangeError, errors_at
+from quantscope.core.thresholds.reference import REFERENCES, ReferenceRow, reference_thresholds
+from quantscope.ui.content import text
+from quantscope.ui.content.tensor_view import LABELS, RangeView
 
 OWN = "QuantScope"
 _BINS = ("num_bins", "hist_bins", "bins", "n_bins")

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from core.playground.distributions import DISTRIBUTIONS
-from core.playground.lessons import BitsCurve, Draw
-from core.quant import QuantSpec, QuantType, Range
-from core.recipe.recipe import Choice
-from core.thresholds import Method
-from ui.content import text
-from ui.content.tensor_view import AUTOMATIC
+from quantscope.core.playground.distributions import DISTRIBUTIONS
+from quantscope.core.playground.lessons import BitsCurve, Draw
+from quantscope.core.quant import QuantSpec, QuantType, Range
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.thresholds import Method
+from quantscope.ui.content import text
+from quantscope.ui.content.tensor_view import AUTOMATIC
 
 SIZES = (1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 SEEDS = 9999

@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from core.calibration.statistics import Statistics
-from core.evaluate import LayerError, TensorError
-from core.model.layers import Layer
-from core.model.model import Model
-from core.recent import Recent
-from core.recipe.recipe import Encodings, Recipe
-from core.targets.target import Precision
-from core.thresholds import FLAGS, RangeError, Search, errors_at
-from ui.content.tensor_view import LABELS, clipped
-from ui.content.text import cosine
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.evaluate import LayerError, TensorError
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recent import Recent
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.thresholds import FLAGS, RangeError, Search, errors_at
+from quantscope.ui.content.tensor_view import LABELS, clipped
+from quantscope.ui.content.text import cosine
 
 ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of a search; others are facts
 MIN_IQR = 1.5  # dB; where all layers are alike, a small difference is none

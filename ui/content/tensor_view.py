@@ -6,14 +6,26 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.calibration.statistics import Statistics
-from core.model.layers import Layer
-from core.model.model import Model
-from core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
-from core.recent import Recent
-from core.recipe.recipe import Choice, Encodings, Recipe, activation_spec
-from core.thresholds import FLAGS, Method, RangeError, Search, curves, encoding_errors, errors_at, search
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.specs import activation_spec
+from quantscope.core.recent import Recent
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.thresholds import (
+    FLAGS,
+    Method,
+    RangeError,
+    Search,
+    curves,
+    encoding_errors,
+    errors_at,
+    search,
+)
 
 POINTS = 192  # of a curve over one clip line
 SEARCHED = 4096  # tensors and specs whose searches are kept

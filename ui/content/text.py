@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from core.words import plural as plural  # for pages, beside the other words
+from quantscope.core.words import plural as plural  # for pages, beside the other words
 
 EARLIER = "found for an earlier state of the recipe"
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.playground.lessons import BitsCurve
-from ui.figures.style import FLOAT, SQNR_FORMULA, layout
+from quantscope.core.playground.lessons import BitsCurve
+from quantscope.ui.figures.style import FLOAT, SQNR_FORMULA, layout
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 

@@ -6,9 +6,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.playground.lessons import Draw
-from core.thresholds import Method
-from ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
+from quantscope.core.playground.lessons import Draw
+from quantscope.core.thresholds import Method
+from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 
 LINES = {Method.KL: ("KL", QUANTIZED), Method.ADMM: ("ADMM", WARN), Method.MSE: ("least MSE", ACCENT)}
 BINS = 160

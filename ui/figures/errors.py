@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from ui.content.rows import Row
-from ui.figures.style import BAD, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
+from quantscope.ui.content.rows import Row
+from quantscope.ui.figures.style import BAD, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 
 TOP = 90.0  # dB; a layer without any error is drawn here
 FEW = 10  # layers, each of which gets its number

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ui.content.rows import Row
-from ui.content.text import decibel, plain, short
-from ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
+from quantscope.ui.content.rows import Row
+from quantscope.ui.content.text import decibel, plain, short
+from quantscope.ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
 
 NODE_W, NODE_H = 100, 38  # pixels at zoom 1
 STEP_X, STEP_Y = 128, 52

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.playground.lessons import staircase
-from core.thresholds.grids import Grid, GridError
-from ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
+from quantscope.core.playground.lessons import staircase
+from quantscope.core.thresholds.grids import Grid, GridError
+from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 
 GRIDS = {
     Grid.LINEAR: ("Linear", QUANTIZED),

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.tuning.mixed import Cost, Front, Point
-from ui.content.text import number, plural, size
-from ui.figures.style import ACCENT, BAD, FLOAT, QUANTIZED, SQNR_FORMULA, layout
+from quantscope.core.tuning.mixed import Cost, Front, Point
+from quantscope.ui.content.text import number, plural, size
+from quantscope.ui.figures.style import ACCENT, BAD, FLOAT, QUANTIZED, SQNR_FORMULA, layout
 
 ABOVE = 6.0  # dB over the best finite point, where those that lose nothing are drawn
 

@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
-from core.evaluate.output_curve import OutputCurve
-from core.quant import Range
-from ui.figures.style import COSINE_FORMULA, FLOAT, label, layout
+from quantscope.core.evaluate.output_curve import OutputCurve
+from quantscope.core.quant import Range
+from quantscope.ui.figures.style import COSINE_FORMULA, FLOAT, label, layout
 
 MOST = 6  # readers drawn
 

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from ui.content.tensor_view import Levels
-from ui.figures.style import QUANTIZED, WARN, arrangement
+from quantscope.ui.content.tensor_view import Levels
+from quantscope.ui.figures.style import QUANTIZED, WARN, arrangement
 
 
 def overlay_figure(levels: Levels, *, height: int = 300) -> go.Figure:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from core.sensitivity import Kind
-from core.sensitivity.ranking import Metric, Score
-from ui.content.text import number
-from ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
+from quantscope.core.sensitivity import Kind
+from quantscope.core.sensitivity.ranking import Metric, Score
+from quantscope.ui.content.text import number
+from quantscope.ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 
 TOP = 90.0  # dB; what loses nothing is drawn here
 ROW = 24  # pixels

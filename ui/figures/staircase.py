@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
-from core.calibration.histogram import Histogram
-from core.playground.lessons import Staircase
-from ui.figures.style import ACCENT, FLOAT, QUANTIZED, layout
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.playground.lessons import Staircase
+from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, layout
 
 BINS = 400  # of the distribution behind, at most
 

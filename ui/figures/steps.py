@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.tuning.autotune import Step
-from ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
+from quantscope.core.tuning.autotune import Step
+from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
 def steps_figure(steps: Sequence[Step]) -> go.Figure:

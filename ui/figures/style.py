@@ -4,7 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ui.content.text import safe_html, short
+from quantscope.ui.content.text import safe_html, short
 
 FLOAT = "#8b93a7"  # the float model, and what is left of it
 QUANTIZED = "#6d6cf0"

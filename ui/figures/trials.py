@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from core.tuning.trials import Trial
-from ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
+from quantscope.core.tuning.trials import Trial
+from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
 def trials_figure(trials: Sequence[Trial], best: Trial) -> go.Figure:

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from ui.content.tensor_view import Weights
-from ui.figures.style import ACCENT, QUANTIZED, WARN, layout
+from quantscope.ui.content.tensor_view import Weights
+from quantscope.ui.figures.style import ACCENT, QUANTIZED, WARN, layout
 
 
 def weights_figure(weights: Weights, *, height: int = 300) -> go.Figure:

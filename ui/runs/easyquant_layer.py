@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from core.errors import DataError
-from core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
-from core.progress import Progress, ProgressFn
-from core.quant import Range
-from core.tuning.easyquant import Tuned, easyquant
-from ui.runs.easyquant_model import Figures, figures, split_for
-from ui.session import cached
-from ui.session.jobs import Job
-from ui.session.state import Session, recipe_token
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.core.quant import Range
+from quantscope.core.tuning.easyquant import Tuned, easyquant
+from quantscope.ui.runs.easyquant_model import Figures, figures, split_for
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.state import Session, recipe_token
 
 RANGES = 60  # of a curve
 JUDGES = 256  # samples that the network is measured on, before and after one layer

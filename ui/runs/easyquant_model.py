@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass, replace
 
-from core.evaluate import Comparison, compare
-from core.progress import Cancelled, Progress, ProgressFn
-from core.recipe.recipe import Recipe, resolve
-from core.tuning.easyquant import Tuned, easyquant
-from core.tuning.held_out import Split, hold_out
-from ui.runs.measure import MOST_SAMPLES, quantized_bytes
-from ui.runs.measured import final
-from ui.session import cached
-from ui.session.jobs import Job, Work
-from ui.session.state import Session
-from ui.session.workspace import Workspace
+from quantscope.core.evaluate import Comparison, compare
+from quantscope.core.progress import Cancelled, Progress, ProgressFn
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.easyquant import Tuned, easyquant
+from quantscope.core.tuning.held_out import Split, hold_out
+from quantscope.ui.runs.measure import MOST_SAMPLES, quantized_bytes
+from quantscope.ui.runs.measured import final
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.state import Session
+from quantscope.ui.session.workspace import Workspace
 
 CLEARLY_DB = 0.05  # a smaller change of the output's SQNR is none
 

@@ -11,18 +11,19 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from core.data.sources.images import preprocessing
-from core.data.sources.synthetic import DEFAULT_COUNT
-from core.model.model import Model
-from core.progress import ProgressFn, report
-from core.project.project import Project, Source
-from core.recipe.recipe import Encodings, Recipe
-from core.runtime.sessions import Session
-from core.targets.target import Precision, target
-from sample_data import SAMPLES
-from ui.content.rows import Row
-from ui.content.shells import POSIX, Shell
-from ui.runs.measure import Case, quantized_bytes, reference
+from quantscope.core.data.sources.images import preprocessing
+from quantscope.core.data.sources.synthetic import DEFAULT_COUNT
+from quantscope.core.model.model import Model
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.project.project import Project, Source
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import Session
+from quantscope.core.targets.target import Precision, target
+from quantscope.sample_data import SAMPLES
+from quantscope.ui.content.rows import Row
+from quantscope.ui.content.shells import POSIX, Shell
+from quantscope.ui.runs.measure import Case, quantized_bytes, reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from core.data.samples import Samples
-from core.data.sources.labels import IGNORED
-from core.evaluate import (
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.labels import IGNORED
+from quantscope.core.evaluate import (
     Accuracy,
     Comparison,
     FloatReference,
@@ -21,14 +21,14 @@ from core.evaluate import (
     preview,
     read_quantized,
 )
-from core.evaluate.outputs import OutputComparison
-from core.evaluate.partly_quantized import activations_only, weights_only
-from core.model.model import Model
-from core.progress import ProgressFn, report
-from core.quantize.qdq import quantize_model
-from core.recent import Recent
-from core.recipe.recipe import Encodings
-from ui.session.jobs import acquired
+from quantscope.core.evaluate.outputs import OutputComparison
+from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
+from quantscope.core.model.model import Model
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.recent import Recent
+from quantscope.ui.session.jobs import acquired
 
 REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo
 FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses

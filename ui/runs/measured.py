@@ -4,26 +4,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from core.errors import QuantScopeError
-from core.evaluate import Comparison, LayerError, Preview
-from core.passes.apply import PassRecord
-from core.pipeline import carry_over
-from core.progress import ProgressFn
-from core.quant import Range
-from core.recent import Recent
-from core.recipe.recipe import Encodings, resolve
-from core.thresholds import Method, RangeError
-from ui.content import text
-from ui.content.failing_node import explained
-from ui.content.rows import Row, layer_rows
-from ui.runs import exporting, measure
-from ui.runs.exporting import Verified
-from ui.runs.measure import Case, Halves, References
-from ui.session import cached, fixes
-from ui.session.cached import IN_TURN, LIVE
-from ui.session.memory import memory
-from ui.session.pool import Measurement, ResultKey, Subscriber
-from ui.session.state import HELD, Session, recipe_token, session_id, start
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.evaluate import Comparison, LayerError, Preview
+from quantscope.core.passes.apply import PassRecord
+from quantscope.core.pipeline import carry_over
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quant import Range
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recent import Recent
+from quantscope.core.thresholds import Method, RangeError
+from quantscope.ui.content import text
+from quantscope.ui.content.failing_node import explained
+from quantscope.ui.content.rows import Row, layer_rows
+from quantscope.ui.runs import exporting, measure
+from quantscope.ui.runs.exporting import Verified
+from quantscope.ui.runs.measure import Case, Halves, References
+from quantscope.ui.session import cached, fixes
+from quantscope.ui.session.cached import IN_TURN, LIVE
+from quantscope.ui.session.memory import memory
+from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
+from quantscope.ui.session.state import HELD, Session, recipe_token, session_id, start
 
 EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.progress import ProgressFn
-from core.tuning.mixed import Cost, Front, mixed_precision
-from ui.session import cached
-from ui.session.jobs import Job
-from ui.session.state import Session, recipe_token
+from quantscope.core.progress import ProgressFn
+from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.state import Session, recipe_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from core.calibration.raw_values import raw_values
-from core.progress import Progress, ProgressFn
-from core.thresholds.reference import ReferenceRow
-from ui.content.disagreement import compute_references
-from ui.session import cached
-from ui.session.jobs import Job
-from ui.session.state import Session
+from quantscope.core.calibration.raw_values import raw_values
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.core.thresholds.reference import ReferenceRow
+from quantscope.ui.content.disagreement import compute_references
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.state import Session
 
 LABEL = "computing the tools' thresholds"
 

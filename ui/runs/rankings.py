@@ -5,20 +5,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from core.data.samples import Samples
-from core.evaluate import LayerError
-from core.model.model import Model
-from core.progress import Cancelled, Progress, ProgressFn
-from core.quantize.encodings import Encodings
-from core.sensitivity import SAMPLES, Kind, Run, plan, stream
-from core.sensitivity.ranking import Metric, Score, metrics_of, ranking
-from core.sensitivity.turning import Turn, first_bad
-from core.tuning.causes import Cause, diagnose
-from core.tuning.causes.trials import rankable, split_parts
-from ui.runs.measured import final, rows
-from ui.session import cached
-from ui.session.jobs import Job
-from ui.session.state import Session, recipe_token
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import LayerError
+from quantscope.core.model.model import Model
+from quantscope.core.progress import Cancelled, Progress, ProgressFn
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.sensitivity import SAMPLES, Kind, Run, plan, stream
+from quantscope.core.sensitivity.ranking import Metric, Score, metrics_of, ranking
+from quantscope.core.sensitivity.turning import Turn, first_bad
+from quantscope.core.tuning.causes import Cause, diagnose
+from quantscope.core.tuning.causes.trials import rankable, split_parts
+from quantscope.ui.runs.measured import final, rows
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.state import Session, recipe_token
 
 DIAGNOSED = 3  # layers, for each metric, where none is flagged
 MOST_DIAGNOSED = 12  # flagged ones

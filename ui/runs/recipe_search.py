@@ -4,14 +4,14 @@ import threading
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from core.progress import ProgressFn
-from core.recipe.choice import Choice
-from core.recipe.recipe import Recipe
-from core.tuning.autotune import Step, Tuned, tune
-from core.tuning.trials import FixTrial, MeasuredDefault, measured_default, tried_fixes
-from ui.session import cached
-from ui.session.jobs import Job, Work
-from ui.session.state import Session, recipe_token
+from quantscope.core.progress import ProgressFn
+from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.autotune import Step, Tuned, tune
+from quantscope.core.tuning.trials import FixTrial, MeasuredDefault, measured_default, tried_fixes
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.state import Session, recipe_token
 
 T = TypeVar("T")
 

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.progress import Cancelled, Progress, ProgressFn, report
-from core.recipe.recipe import Recipe
-from core.tuning.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
-from core.tuning.remedies import Remedy
-from ui.session import cached
-from ui.session.jobs import Job, reason
-from ui.session.state import Session, recipe_token, session_id
+from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
+from quantscope.core.tuning.remedies import Remedy
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job, reason
+from quantscope.ui.session.state import Session, recipe_token, session_id
 
 Key = tuple[str, str, str]  # token of the recipe without it, layer ("" where it acts on all), label
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from core.errors import QuantScopeError
-from ui.terminal.console import note
+from quantscope.core.errors import QuantScopeError
+from quantscope.ui.terminal.console import note
 
 FIRST_PORT = 8501
 PATIENCE = 3.0  # seconds that background work is given to end with the server
 TRIES = 100  # ports looked at where none was asked for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARD = ("0.0.0.0", "::")
-SCRIPT = Path(__file__).parents[1] / "app.py"
+SCRIPT = Path(__file__).with_name("page") / "streamlit_app.py"
 
 
 class LaunchError(QuantScopeError):
@@ -145,10 +145,6 @@ def serve(
         )
     shown = "localhost" if host in WILDCARD else f"[{host}]" if ":" in host else host
     note(f"QuantScope is at http://{shown}:{chosen} (Ctrl-C stops it)")
-    # The script runs in this process: make sure that it finds the packages this command came from.
-    root = str(SCRIPT.parents[1])
-    if root not in sys.path:
-        sys.path.append(root)
     sys.argv = streamlit_arguments(
         host=host,
         port=chosen,
@@ -159,8 +155,8 @@ def serve(
     )
     from streamlit.web import cli
 
-    from ui.server import warm
-    from ui.session import jobs
+    from quantscope.ui.server import warm
+    from quantscope.ui.session import jobs
 
     warm.start()
     code = 0

@@ -19,12 +19,12 @@ def _warm() -> None:
     try:
         import numpy as np
 
-        from core.calibration.histogram import Accumulator
-        from core.evaluate import tensor_error
-        from core.project import project
-        from core.quant import UINT8, QuantSpec, encoding_from_range, quantize
-        from core.thresholds import SEARCHES, Method, errors_at, search
-        from ui.session import workspace  # noqa: F401 - imports all that a page needs
+        from quantscope.core.calibration.histogram import Accumulator
+        from quantscope.core.evaluate import tensor_error
+        from quantscope.core.project import project
+        from quantscope.core.quant import UINT8, QuantSpec, encoding_from_range, quantize
+        from quantscope.core.thresholds import SEARCHES, Method, errors_at, search
+        from quantscope.ui.session import workspace  # noqa: F401 - imports all that a page needs
 
         values = np.linspace(-1.0, 2.0, 4096, dtype=np.float32)
         accumulator = Accumulator()

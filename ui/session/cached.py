@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from core.progress import ProgressFn
-from core.recent import Recent
-from ui.session.jobs import Registry, acquired
-from ui.session.pool import Pool
+from quantscope.core.progress import ProgressFn
+from quantscope.core.recent import Recent
+from quantscope.ui.session.jobs import Registry, acquired
+from quantscope.ui.session.pool import Pool
 
 PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
 FOUND = 32  # whose small results are kept

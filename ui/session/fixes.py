@@ -4,17 +4,18 @@ import hashlib
 import threading
 from dataclasses import dataclass, field, replace
 
-from core.errors import DataError
-from core.passes.apply import PassRecord
-from core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
-from core.progress import ProgressFn, report
-from core.project.project import Project
-from core.recent import Recent
-from core.recipe.recipe import Encodings, Recipe
-from core.tuning.trials import without_inserted
-from ui.session import cached
-from ui.session.jobs import Job, acquired
-from ui.session.workspace import Workspace
+from quantscope.core.errors import DataError
+from quantscope.core.passes.apply import PassRecord
+from quantscope.core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.project.project import Project
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recent import Recent
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.trials import without_inserted
+from quantscope.ui.session import cached
+from quantscope.ui.session.jobs import Job, acquired
+from quantscope.ui.session.workspace import Workspace
 
 KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
 PATIENCE = 1.5  # seconds in which small models are ready, without a page that shows progress

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from core.errors import QuantScopeError
-from core.progress import Cancelled, Progress, ProgressFn, report
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")

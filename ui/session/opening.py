@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.errors import DataError, ModelError
-from core.model.loading.foreign import foreign_format
-from core.project import project as projects
-from core.project.project import Project, Source
-from core.recipe.recipe import Recipe
-from sample_data import SAMPLES
+from quantscope.core.errors import DataError, ModelError
+from quantscope.core.model.loading.foreign import foreign_format
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Project, Source
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.sample_data import SAMPLES
 
 
 def open_sample(name: str) -> Project:
@@ -129,7 +130,7 @@ def _stored(
 
 
 def _begin(project: Project) -> Project:
-    return projects.record(project, Recipe().to_yaml(), "Defaults")
+    return projects.record(project, recipe_to_yaml(Recipe()), "Defaults")
 
 
 def unquoted(path: str) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from core.recent import Recent
-from ui.session.jobs import Job, State, Work, launch
+from quantscope.core.recent import Recent
+from quantscope.ui.session.jobs import Job, State, Work, launch
 
 LAPSE = (
     150.0  # seconds without polling after which a tab is taken to be closed; hidden ones poll once a minute

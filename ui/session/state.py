@@ -14,18 +14,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
-from core.model.layers import Layer
-from core.model.model import Model
-from core.project import project as projects
-from core.project.project import Project
-from core.recent import Recent
-from core.recipe.recipe import Encodings, Recipe, resolve
-from core.words import plural
-from ui.session import cached, fixes
-from ui.session.jobs import Job
-from ui.session.memory import address, memory, uninterrupted
-from ui.session.workspace import Workspace, prepare
+from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Project
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize.resolve import resolve
+from quantscope.core.recent import Recent
+from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.words import plural
+from quantscope.ui.session import cached, fixes
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.memory import address, memory, uninterrupted
+from quantscope.ui.session.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
 OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
@@ -229,7 +232,7 @@ def _recipe(opened: Project) -> Recipe:
     known = memory.get("recipe")
     if known is None or known[0] != key:
         saved = projects.read_step(opened).recipe if opened.head else ""
-        known = memory["recipe"] = (key, Recipe.from_yaml(saved) if saved else Recipe())
+        known = memory["recipe"] = (key, recipe_from_yaml(saved) if saved else Recipe())
     recipe: Recipe = known[1]
     return recipe
 
@@ -257,7 +260,7 @@ def recipe_token(recipe: Recipe) -> str:
     with _tokens_lock:
         known = next((token for other, token in _tokens if other is recipe), None)
     if known is None:
-        known = hashlib.sha256(recipe.to_yaml().encode()).hexdigest()
+        known = hashlib.sha256(recipe_to_yaml(recipe).encode()).hexdigest()
         with _tokens_lock:
             _tokens.append((recipe, known))
     return known
@@ -275,7 +278,7 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
         after = change(before)
         if after == before:
             return opened
-        return projects.record(opened, after.to_yaml(), label, expected_head=opened.head)
+        return projects.record(opened, recipe_to_yaml(after), label, expected_head=opened.head)
 
     _move(step)
 
@@ -310,7 +313,7 @@ def _redraw_editors() -> None:
 def load_recipe(now: Session, content: bytes, name: str) -> None:
     """Show the recipe of a file, if it fits the model; for use in callbacks."""
     try:
-        recipe = Recipe.from_yaml(content.decode("utf-8"))
+        recipe = recipe_from_yaml(content.decode("utf-8"))
         resolve(fixes.without(recipe), now.opened.statistics, now.opened.model)
     except UnicodeDecodeError:
         memory["notice"] = f"{name} is not a text file; choose a recipe that was saved here"

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.opening import check_samples, open_samples, random_samples
-from core.data.samples import Samples
-from core.data.sources.images import preprocessing
-from core.data.sources.synthetic import DEFAULT_COUNT
-from core.errors import DataError, QuantScopeError
-from core.model.model import Model, load_model
-from core.progress import Progress, ProgressFn
-from core.project.project import Project, Source, resolve_path, write_file
-from sample_data import SAMPLES
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.opening import check_samples, open_samples, random_samples
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.images import preprocessing
+from quantscope.core.data.sources.synthetic import DEFAULT_COUNT
+from quantscope.core.errors import DataError, QuantScopeError
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.core.project.project import Project, Source, resolve_path, write_file
+from quantscope.sample_data import SAMPLES
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
 READERS: set[str] = set()  # programs named on this process's command line; no others are ever run

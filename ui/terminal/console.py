@@ -16,9 +16,9 @@ from enum import Enum
 from itertools import zip_longest
 from typing import Any
 
-from core.errors import QuantScopeError
-from core.progress import Progress, ProgressFn
-from ui.terminal.columns import cells, column_widths, columns, cut, fold, head_lines, stated
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.progress import Progress, ProgressFn
+from quantscope.ui.terminal.columns import cells, column_widths, columns, cut, fold, head_lines, stated
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
 INSIST_SECONDS = 3.0  # after which an interrupt that nothing came of is repeated

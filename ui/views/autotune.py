@@ -3,14 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from core.tuning.autotune import Tuned
-from ui.content import text
-from ui.figures.steps import steps_figure
-from ui.runs import recipe_search
-from ui.runs.recipe_search import Climb
-from ui.session import state
-from ui.session.jobs import Job
-from ui.views import common, working
+from quantscope.core.tuning.autotune import Tuned
+from quantscope.ui.content import text
+from quantscope.ui.figures.steps import steps_figure
+from quantscope.ui.runs import recipe_search
+from quantscope.ui.runs.recipe_search import Climb
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.views import common, working
 
 PLAIN = {"displayModeBar": False}
 

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from core.tuning.trials import MARGIN_DB, MeasuredDefault
-from ui.content import text
-from ui.figures.trials import trials_figure
-from ui.runs import recipe_search
-from ui.runs.recipe_search import DefaultTrials
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.views import working
+from quantscope.core.tuning.trials import MARGIN_DB, MeasuredDefault
+from quantscope.ui.content import text
+from quantscope.ui.figures.trials import trials_figure
+from quantscope.ui.runs import recipe_search
+from quantscope.ui.runs.recipe_search import DefaultTrials
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.views import working
 
 
 def render(now: state.Session) -> None:

@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
-from core.errors import QuantScopeError
-from core.project.project import Project
-from ui.components.refresh import signal, tick
-from ui.content import text
-from ui.runs import measured
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.session.memory import memory, uninterrupted
-from ui.session.pool import Measurement
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.project.project import Project
+from quantscope.ui.components.refresh import signal, tick
+from quantscope.ui.content import text
+from quantscope.ui.runs import measured
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session.pool import Measurement
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")

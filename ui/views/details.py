@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from core.model.layers import Layer
-from core.quant import Range
-from core.thresholds import Method
-from core.thresholds.weights import WeightMethod
-from ui.content import text
-from ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
-from ui.figures.overlay import overlay_figure
-from ui.figures.weights import weights_figure
-from ui.session import state
-from ui.session.memory import uninterrupted
-from ui.views import common, easy, tools
+from quantscope.core.model.layers import Layer
+from quantscope.core.quant import Range
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.ui.content import text
+from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
+from quantscope.ui.figures.overlay import overlay_figure
+from quantscope.ui.figures.weights import weights_figure
+from quantscope.ui.session import state
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.views import common, easy, tools
 
 TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from core.model.layers import Layer
-from core.recipe.recipe import Recipe
-from ui.content import text
-from ui.figures.output_curve import output_curve_figure
-from ui.runs import easyquant_layer
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.views import easy_model, working
+from quantscope.core.model.layers import Layer
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.ui.content import text
+from quantscope.ui.figures.output_curve import output_curve_figure
+from quantscope.ui.runs import easyquant_layer
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.views import easy_model, working
 
 PLAIN = {"displayModeBar": False}
 

@@ -3,12 +3,12 @@
 import pandas as pd
 import streamlit as st
 
-from ui.content import text
-from ui.runs import easyquant_model
-from ui.runs.easyquant_model import Figures, WholeRun
-from ui.session import state
-from ui.session.jobs import Job
-from ui.views import working
+from quantscope.ui.content import text
+from quantscope.ui.runs import easyquant_model
+from quantscope.ui.runs.easyquant_model import Figures, WholeRun
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.views import working
 
 
 def render(now: state.Session) -> None:

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from core.evaluate import Preview
-from core.model.layers import Layer
-from ui.components import Card, cards
-from ui.components.refresh import signal
-from ui.content import text
-from ui.runs import measured
-from ui.session import state
-from ui.views import common
+from quantscope.core.evaluate import Preview
+from quantscope.core.model.layers import Layer
+from quantscope.ui.components import Card, cards
+from quantscope.ui.components.refresh import signal
+from quantscope.ui.content import text
+from quantscope.ui.runs import measured
+from quantscope.ui.session import state
+from quantscope.ui.views import common
 
 PATIENCE = 0.3  # seconds
 

@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from core.targets.target import TARGETS, target
-from ui.content import text
-from ui.content.shells import shells as shells_of_all
-from ui.runs import exporting, measured
-from ui.runs.exporting import Verified
-from ui.session import state
-from ui.session.memory import memory, uninterrupted
-from ui.views import common, saturation
+from quantscope.core.recipe.file import recipe_to_yaml
+from quantscope.core.targets.target import TARGETS, target
+from quantscope.ui.content import text
+from quantscope.ui.content.shells import shells as shells_of_all
+from quantscope.ui.runs import exporting, measured
+from quantscope.ui.runs.exporting import Verified
+from quantscope.ui.session import state
+from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.views import common, saturation
 
 LOADED = "recipe_loaded"
 
@@ -43,7 +44,7 @@ def render() -> None:
             )
             st.download_button(
                 "Recipe",
-                data=now.recipe.to_yaml(),
+                data=recipe_to_yaml(now.recipe),
                 file_name=exporting.recipe_name(stem),
                 mime="application/yaml",
                 icon=":material/description:",

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from core.passes import PASSES, Pass, PassChoice
-from core.passes.apply import PassRecord
-from core.recipe.recipe import Recipe
-from core.tuning.trials import FixTrial, toggled
-from ui.content import text
-from ui.runs import measured, recipe_search
-from ui.session import state
-from ui.session.jobs import Job
-from ui.views import common, working
+from quantscope.core.passes import PASSES, Pass, PassChoice
+from quantscope.core.passes.apply import PassRecord
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.trials import FixTrial, toggled
+from quantscope.ui.content import text
+from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.views import common, working
 
 MOST = 300  # rows of a table
 

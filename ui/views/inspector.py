@@ -4,19 +4,19 @@ from typing import Any
 
 import streamlit as st
 
-from core.model.layers import Layer
-from core.quant import Range, ScaleRule
-from core.recipe.recipe import Recipe
-from core.targets.target import Granularity, Precision, target
-from core.thresholds import Method
-from ui.components import threshold_chart
-from ui.components.payload import payload
-from ui.content import text
-from ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
-from ui.runs import measured
-from ui.session import cached, state
-from ui.session.memory import memory, uninterrupted
-from ui.views import common, details, effect_panel, tools
+from quantscope.core.model.layers import Layer
+from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.ui.components import threshold_chart
+from quantscope.ui.components.payload import payload
+from quantscope.ui.content import text
+from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
+from quantscope.ui.runs import measured
+from quantscope.ui.session import cached, state
+from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.views import common, details, effect_panel, tools
 
 CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}

@@ -5,18 +5,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.recipe.recipe import Recipe
-from core.targets.target import Granularity, Precision, target
-from core.thresholds import Method
-from ui.components.refresh import wide
-from ui.content import text
-from ui.content.rows import Row
-from ui.content.tensor_view import AUTOMATIC, LABELS, RULES
-from ui.figures.errors import error_figure
-from ui.runs import measured
-from ui.session import state
-from ui.session.memory import memory, uninterrupted
-from ui.views import common
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.ui.components.refresh import wide
+from quantscope.ui.content import text
+from quantscope.ui.content.rows import Row
+from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES
+from quantscope.ui.figures.errors import error_figure
+from quantscope.ui.runs import measured
+from quantscope.ui.session import state
+from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.views import common
 
 METHODS = {label: method for method, label in LABELS.items()}
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}

@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from core.evaluate import Comparison
-from core.evaluate.lost import Lost, faults
-from core.model.output_path import named
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from ui.components import Card
-from ui.content import text
-from ui.session import state
+from quantscope.core.evaluate import Comparison
+from quantscope.core.evaluate.lost import Lost, faults
+from quantscope.core.model.output_path import named
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.ui.components import Card
+from quantscope.ui.content import text
+from quantscope.ui.session import state
 
 
 def overview(found: Comparison | None) -> None:

@@ -3,16 +3,16 @@
 import pandas as pd
 import streamlit as st
 
-from core.errors import RecipeError
-from core.targets.target import target
-from core.tuning.mixed import PRECISIONS, Cost, Front, Point
-from ui.content import text
-from ui.figures.mixed import front_figure, lost
-from ui.runs import mixed_precision
-from ui.runs.mixed_precision import Found
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.views import working
+from quantscope.core.errors import RecipeError
+from quantscope.core.targets.target import target
+from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point
+from quantscope.ui.content import text
+from quantscope.ui.figures.mixed import front_figure, lost
+from quantscope.ui.runs import mixed_precision
+from quantscope.ui.runs.mixed_precision import Found
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.views import working
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
 COST, ALLOWED, CHOSEN, DROP, CHART = "mixed_cost", "mixed_allowed", "mixed_point", "mixed_drop", "mixed_chart"

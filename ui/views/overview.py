@@ -2,21 +2,21 @@
 
 import streamlit as st
 
-from core.evaluate import Accuracy, Comparison, Latency
-from core.runtime.machine import integer_sums
-from core.sensitivity import Kind
-from core.sensitivity.ranking import Metric, ranking
-from core.targets.target import Precision
-from ui.components import Card, cards, layer_graph
-from ui.content import diagnosis, text
-from ui.content.rows import Row, edges
-from ui.figures.errors import error_figure
-from ui.figures.graph import graph_data
-from ui.figures.sensitivity import axis
-from ui.runs import measured, rankings
-from ui.runs.measure import MOST_SAMPLES, Halves, guessing
-from ui.session import cached, state
-from ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
+from quantscope.core.evaluate import Accuracy, Comparison, Latency
+from quantscope.core.runtime.machine import integer_sums
+from quantscope.core.sensitivity import Kind
+from quantscope.core.sensitivity.ranking import Metric, ranking
+from quantscope.core.targets.target import Precision
+from quantscope.ui.components import Card, cards, layer_graph
+from quantscope.ui.content import diagnosis, text
+from quantscope.ui.content.rows import Row, edges
+from quantscope.ui.figures.errors import error_figure
+from quantscope.ui.figures.graph import graph_data
+from quantscope.ui.figures.sensitivity import axis
+from quantscope.ui.runs import measured, rankings
+from quantscope.ui.runs.measure import MOST_SAMPLES, Halves, guessing
+from quantscope.ui.session import cached, state
+from quantscope.ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
 
 TAB, KEPT_TAB = "improve", "improve_kept"
 SHOWN = 3  # layers to look at first

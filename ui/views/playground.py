@@ -5,22 +5,22 @@ from typing import Any
 
 import streamlit as st
 
-from core.playground.distributions import DISTRIBUTIONS, draw
-from core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
-from core.thresholds import Method
-from core.thresholds.grids import linear_codebook
-from core.thresholds.reference import ReferenceRow
-from ui.components import threshold_chart
-from ui.components.payload import payload
-from ui.content import disagreement, lesson, text
-from ui.content.lesson import Settings
-from ui.content.tensor_view import LABELS, RangeView, levels, view_range
-from ui.figures.bits import bits_figure
-from ui.figures.draws import draws_figure
-from ui.figures.overlay import overlay_figure
-from ui.figures.staircase import staircase_figure
-from ui.session import cached
-from ui.views import common, tools
+from quantscope.core.playground.distributions import DISTRIBUTIONS, draw
+from quantscope.core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from quantscope.core.thresholds import Method
+from quantscope.core.thresholds.grids import linear_codebook
+from quantscope.core.thresholds.reference import ReferenceRow
+from quantscope.ui.components import threshold_chart
+from quantscope.ui.components.payload import payload
+from quantscope.ui.content import disagreement, lesson, text
+from quantscope.ui.content.lesson import Settings
+from quantscope.ui.content.tensor_view import LABELS, RangeView, levels, view_range
+from quantscope.ui.figures.bits import bits_figure
+from quantscope.ui.figures.draws import draws_figure
+from quantscope.ui.figures.overlay import overlay_figure
+from quantscope.ui.figures.staircase import staircase_figure
+from quantscope.ui.session import cached
+from quantscope.ui.views import common, tools
 
 SETTINGS, CHART, SEQ = "playground", "play_threshold", "play_seq"
 PLAIN = {"displayModeBar": False}

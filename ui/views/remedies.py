@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.sensitivity.ranking import Score
-from core.tuning.causes import Cause
-from core.tuning.causes.trials import RemedyTrial
-from core.tuning.remedies import OutputForecast, Remedy, output_forecast
-from ui.components.refresh import signal
-from ui.content import text
-from ui.content.diagnosis import NO_REMEDY
-from ui.figures.sensitivity import Axis
-from ui.runs import rankings as runs
-from ui.runs import remedy_trials
-from ui.runs.rankings import Sweep
-from ui.session import state
-from ui.session.memory import memory, uninterrupted
-from ui.views import common, working
+from quantscope.core.sensitivity.ranking import Score
+from quantscope.core.tuning.causes import Cause
+from quantscope.core.tuning.causes.trials import RemedyTrial
+from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
+from quantscope.ui.components.refresh import signal
+from quantscope.ui.content import text
+from quantscope.ui.content.diagnosis import NO_REMEDY
+from quantscope.ui.figures.sensitivity import Axis
+from quantscope.ui.runs import rankings as runs
+from quantscope.ui.runs import remedy_trials
+from quantscope.ui.runs.rankings import Sweep
+from quantscope.ui.session import state
+from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.views import common, working
 
 APPLIED = "sens_applied"
 MIXED = 0.05  # dB or points; less is no change

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.evaluate import Comparison, DefaultSession, SaturatedLayer
-from core.targets.target import ANY_X86, ONNXRUNTIME_CPU, target
-from ui.components import Card, cards
-from ui.content import text
-from ui.runs import measured
-from ui.session import state
-from ui.session.memory import memory, uninterrupted
+from quantscope.core.evaluate import Comparison, DefaultSession, SaturatedLayer
+from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, target
+from quantscope.ui.components import Card, cards
+from quantscope.ui.content import text
+from quantscope.ui.runs import measured
+from quantscope.ui.session import state
+from quantscope.ui.session.memory import memory, uninterrupted
 
 SHOWN = 8  # layers that lose most
 WHY = (

@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from core.sensitivity import SAMPLES, Kind, Subject
-from core.sensitivity.ranking import Metric, Score, figure, ranking
-from ui.components import Card, cards
-from ui.content import text
-from ui.figures.sensitivity import ROWS, axis, sensitivity_figure
-from ui.runs import measured
-from ui.runs import rankings as runs
-from ui.runs.rankings import Sweep
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.views import common, mixed, remedies, working
+from quantscope.core.sensitivity import SAMPLES, Kind, Subject
+from quantscope.core.sensitivity.ranking import Metric, Score, figure, ranking
+from quantscope.ui.components import Card, cards
+from quantscope.ui.content import text
+from quantscope.ui.figures.sensitivity import ROWS, axis, sensitivity_figure
+from quantscope.ui.runs import measured
+from quantscope.ui.runs import rankings as runs
+from quantscope.ui.runs.rankings import Sweep
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.views import common, mixed, remedies, working
 
 KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
 PLAIN = {"displayModeBar": False}

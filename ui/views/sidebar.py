@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from core.errors import QuantScopeError
-from core.project import project as projects
-from core.runtime.machine import integer_sums
-from core.targets.target import target
-from ui.components.refresh import listen
-from ui.content import text
-from ui.session import state
-from ui.views import common
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.project import project as projects
+from quantscope.core.runtime.machine import integer_sums
+from quantscope.core.targets.target import target
+from quantscope.ui.components.refresh import listen
+from quantscope.ui.content import text
+from quantscope.ui.session import state
+from quantscope.ui.views import common
 
 
 def _processor() -> None:

@@ -7,15 +7,15 @@ from typing import Any
 
 import streamlit as st
 
-from core.data.sources.images import PRESETS
-from core.errors import QuantScopeError
-from core.project import project as projects
-from core.project.project import Entry, Project, Source
-from sample_data import SAMPLES, Sample
-from ui.content import text
-from ui.session import cached, opening, state, workspace
-from ui.session.jobs import State
-from ui.views import common
+from quantscope.core.data.sources.images import PRESETS
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.project import project as projects
+from quantscope.core.project.project import Entry, Project, Source
+from quantscope.sample_data import SAMPLES, Sample
+from quantscope.ui.content import text
+from quantscope.ui.session import cached, opening, state, workspace
+from quantscope.ui.session.jobs import State
+from quantscope.ui.views import common
 
 RECENT = 12  # projects listed before all are asked for
 GUESS = "As the model suggests"

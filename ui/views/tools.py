@@ -7,18 +7,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.thresholds.grids import compare_grids
-from core.thresholds.reference import ReferenceRow
-from ui.components.payload import Mark
-from ui.content import text
-from ui.content.disagreement import Verdict, shown, verdicts
-from ui.content.tensor_view import RangeView
-from ui.figures.grids import GRIDS, grids_figure
-from ui.runs import other_tools
-from ui.session import state
-from ui.session.jobs import Job, State
-from ui.session.memory import memory
-from ui.views import working
+from quantscope.core.thresholds.grids import compare_grids
+from quantscope.core.thresholds.reference import ReferenceRow
+from quantscope.ui.components.payload import Mark
+from quantscope.ui.content import text
+from quantscope.ui.content.disagreement import Verdict, shown, verdicts
+from quantscope.ui.content.tensor_view import RangeView
+from quantscope.ui.figures.grids import GRIDS, grids_figure
+from quantscope.ui.runs import other_tools
+from quantscope.ui.session import state
+from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.session.memory import memory
+from quantscope.ui.views import working
 
 MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
 MOST = 6  # ranges drawn at once

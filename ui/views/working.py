@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ui.session.jobs import Job
-from ui.views.common import poll, running, said
+from quantscope.ui.session.jobs import Job
+from quantscope.ui.views.common import poll, running, said
 
 Find = Callable[[], Job | None]
 

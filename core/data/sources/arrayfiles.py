@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.data.samples import Feed, group
-from core.data.sources.arrays import FileRows, open_npy, open_npz
-from core.data.sources.feeds import Batch, array_feed, open_batch
-from core.data.sources.fitting import fits
-from core.data.sources.imagefiles import natural_key
-from core.data.sources.inputs import Input, text
-from core.data.sources.labels import LABELS, RawLabels, joined, of_rows, read_labels
-from core.errors import DataError
+from quantscope.core.data.samples import Feed, group
+from quantscope.core.data.sources.arrays import FileRows, open_npy, open_npz
+from quantscope.core.data.sources.feeds import Batch, array_feed, open_batch
+from quantscope.core.data.sources.fitting import fits
+from quantscope.core.data.sources.imagefiles import natural_key
+from quantscope.core.data.sources.inputs import Input, text
+from quantscope.core.data.sources.labels import LABELS, RawLabels, joined, of_rows, read_labels
+from quantscope.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import DataError
-from core.model.loading.foreign import LFS_POINTER
+from quantscope.core.errors import DataError
+from quantscope.core.model.loading.foreign import LFS_POINTER
 
 Array = npt.NDArray[Any]
 

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
-from core.data.samples import Load, Loads, Sample
-from core.data.sources.arrays import Array, Rows
-from core.data.sources.fitting import Fit, How, Slot, conversion, convert, fit
-from core.data.sources.inputs import Input
+from quantscope.core.data.samples import Load, Loads, Sample
+from quantscope.core.data.sources.arrays import Array, Rows
+from quantscope.core.data.sources.fitting import Fit, How, Slot, conversion, convert, fit
+from quantscope.core.data.sources.inputs import Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.sources.inputs import Input, text
-from core.errors import DataError
+from quantscope.core.data.sources.inputs import Input, text
+from quantscope.core.errors import DataError
 
 Array = npt.NDArray[Any]
 

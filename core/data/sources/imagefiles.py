@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from core.data.samples import Load, Loads, Sample
-from core.data.sources.arrays import BROKEN, Rows, brief
-from core.data.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
-from core.data.sources.inputs import Input, text
-from core.errors import DataError
-from core.words import plural
+from quantscope.core.data.samples import Load, Loads, Sample
+from quantscope.core.data.sources.arrays import BROKEN, Rows, brief
+from quantscope.core.data.sources.images import EXTENSIONS, Order, Preprocessing, apply, decode
+from quantscope.core.data.sources.inputs import Input, text
+from quantscope.core.errors import DataError
+from quantscope.core.words import plural
 
 MAX_FILE_BYTES = 1 << 28  # one image file, unpacked
 LOOKED_AT = 16  # images whose headers are read beforehand

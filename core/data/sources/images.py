@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from core.data.sources.inputs import Input
-from core.errors import DataError
-from core.model.loading.foreign import LFS_POINTER
+from quantscope.core.data.sources.inputs import Input
+from quantscope.core.errors import DataError
+from quantscope.core.model.loading.foreign import LFS_POINTER
 
 Array = npt.NDArray[Any]
 

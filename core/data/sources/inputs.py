@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import DataError
-from core.model.model import Model
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
 
 Dims = tuple[int | str | None, ...]
 MOST_DIM = 24  # characters of a dimension's name in messages

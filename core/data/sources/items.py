@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.sources.arrays import ArrayRows
-from core.data.sources.inputs import Input, text
-from core.data.sources.labels import LABELS, RawLabels, of_rows, read_labels
-from core.errors import DataError
+from quantscope.core.data.sources.arrays import ArrayRows
+from quantscope.core.data.sources.inputs import Input, text
+from quantscope.core.data.sources.labels import LABELS, RawLabels, of_rows, read_labels
+from quantscope.core.errors import DataError
 
 Array = npt.NDArray[Any]
 LABEL_KEYS = (LABELS, "label")

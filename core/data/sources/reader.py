@@ -12,15 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Feed, Loads, Sample, group, sample_digest
-from core.data.sources.arrayfiles import Found
-from core.data.sources.feeds import Batch, array_feed, open_batch
-from core.data.sources.inputs import Input, model_inputs, text
-from core.data.sources.items import described, item_arrays, item_labels, to_array, unused_keys, wanted
-from core.data.sources.labels import RawLabels, joined, read_labels
-from core.errors import DataError
-from core.model.model import Model
-from core.words import plural
+from quantscope.core.data.samples import Feed, Loads, Sample, group, sample_digest
+from quantscope.core.data.sources.arrayfiles import Found
+from quantscope.core.data.sources.feeds import Batch, array_feed, open_batch
+from quantscope.core.data.sources.inputs import Input, model_inputs, text
+from quantscope.core.data.sources.items import (
+    described,
+    item_arrays,
+    item_labels,
+    to_array,
+    unused_keys,
+    wanted,
+)
+from quantscope.core.data.sources.labels import RawLabels, joined, read_labels
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
+from quantscope.core.words import plural
 
 DEFAULT_LIMIT = 1024  # a reader may be endless
 _END = object()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.data.samples import Load, Loads, Sample, Samples
-from core.data.sources.inputs import Input, model_inputs, text
-from core.errors import DataError
-from core.model.model import Model
+from quantscope.core.data.samples import Load, Loads, Sample, Samples
+from quantscope.core.data.sources.inputs import Input, model_inputs, text
+from quantscope.core.errors import DataError
+from quantscope.core.model.model import Model
 
 Array = npt.NDArray[Any]
 

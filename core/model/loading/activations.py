@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from core.model.layers import STANDARD_DOMAINS
-from core.model.loading.editing import CUT, Editor, fits_rank, is_read_once, maker_of, number_of
-from core.model.loading.linear import LINEAR, WITH_BIAS
+from quantscope.core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.loading.editing import CUT, Editor, fits_rank, is_read_once, maker_of, number_of
+from quantscope.core.model.loading.linear import LINEAR, WITH_BIAS
 
 _SMALLEST_SLOPE = 1e-6  # of a HardSigmoid that is spelled out
 

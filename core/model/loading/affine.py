@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.model.compound import keeps_shape
-from core.model.layers import STANDARD_DOMAINS, only_consumer
-from core.model.loading.editing import Editor, set_constant
-from core.model.loading.linear import Linear, along, constant_of, linear
+from quantscope.core.model.compound import keeps_shape
+from quantscope.core.model.layers import STANDARD_DOMAINS, only_consumer
+from quantscope.core.model.loading.editing import Editor, set_constant
+from quantscope.core.model.loading.linear import Linear, along, constant_of, linear
 
 Float64 = npt.NDArray[np.float64]
 

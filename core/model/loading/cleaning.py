@@ -13,19 +13,19 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
-from core.errors import ModelError
-from core.model.layers import STANDARD_DOMAINS, is_float, subgraphs
-from core.model.loading.activations import cut_off_unused, simplify_activations
-from core.model.loading.affine import fold_affine
-from core.model.loading.modelcheck import (
+from quantscope.core.errors import ModelError
+from quantscope.core.model.layers import STANDARD_DOMAINS, is_float, subgraphs
+from quantscope.core.model.loading.activations import cut_off_unused, simplify_activations
+from quantscope.core.model.loading.affine import fold_affine
+from quantscope.core.model.loading.modelcheck import (
     check_inference,
     check_not_quantized,
     check_operators,
     quantized_operators,
 )
-from core.model.loading.modelfile import ModelFile
-from core.model.loading.moves import elementwise_first
-from core.model.loading.ortgraph import (
+from quantscope.core.model.loading.modelfile import ModelFile
+from quantscope.core.model.loading.moves import elementwise_first
+from quantscope.core.model.loading.ortgraph import (
     external_values,
     fold,
     infer_shapes,
@@ -37,9 +37,9 @@ from core.model.loading.ortgraph import (
     short_reason,
     weight_bytes,
 )
-from core.model.loading.protofix import mend
-from core.model.loading.to_float32 import widen
-from core.model.loading.upgrade import (
+from quantscope.core.model.loading.protofix import mend
+from quantscope.core.model.loading.to_float32 import widen
+from quantscope.core.model.loading.upgrade import (
     lower,
     needs_upgrade,
     opset_of,

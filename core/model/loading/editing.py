@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.layers import STANDARD_DOMAINS
 
 CUT = ".cut"  # ends the names of tensors that a limit of ours made
 MOVED = ".moved"  # ends the names of tensors that are made before values are moved

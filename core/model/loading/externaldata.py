@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 
-from core.errors import ModelError
-from core.model.loading.foreign import LFS_POINTER
+from quantscope.core.errors import ModelError
+from quantscope.core.model.loading.foreign import LFS_POINTER
 
 _PACKED = frozenset({onnx.TensorProto.INT4, onnx.TensorProto.UINT4})  # two elements a byte
 

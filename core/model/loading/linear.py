@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.layers import STANDARD_DOMAINS
 
 Float64 = npt.NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from collections import Counter
 import onnx
 import onnx_ir as ir
 
-from core.errors import ModelError
-from core.model.layers import STANDARD_DOMAINS
-from core.model.loading.oldops import constant_of
+from quantscope.core.errors import ModelError
+from quantscope.core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.loading.oldops import constant_of
 
 # Operators that compute on, or convert to and from, integers or packed weights.
 _QUANTIZED = re.compile(

@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from core.errors import ModelError
-from core.model.loading.externaldata import all_graphs, external_files
-from core.model.loading.foreign import foreign_format, undecodable
+from quantscope.core.errors import ModelError
+from quantscope.core.model.loading.externaldata import all_graphs, external_files
+from quantscope.core.model.loading.foreign import foreign_format, undecodable
 
 __all__ = ["PROTOBUF_LIMIT", "ModelFile", "all_graphs", "parse", "read_model_file"]
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from core.model.layers import STANDARD_DOMAINS
-from core.model.loading.editing import MOVED, Editor, fits_rank, is_read_once, maker_of
-from core.model.loading.linear import LINEAR
+from quantscope.core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.loading.editing import MOVED, Editor, fits_rank, is_read_once, maker_of
+from quantscope.core.model.loading.linear import LINEAR
 
 _MOVES = frozenset({"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Flatten"})
 _SCALES = frozenset({"Mul", "Add", "Sub", "Div"})

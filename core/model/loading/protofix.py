@@ -5,7 +5,7 @@ import math
 import numpy as np
 import onnx
 
-from core.errors import ModelError
+from quantscope.core.errors import ModelError
 
 
 def mend(proto: onnx.ModelProto, shown: str) -> list[str]:

@@ -8,8 +8,8 @@ import onnx
 import onnx_ir as ir
 from onnx.defs import OpSchema
 
-from core.model.layers import STANDARD_DOMAINS
-from core.model.loading.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_of
+from quantscope.core.model.layers import STANDARD_DOMAINS
+from quantscope.core.model.loading.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_of
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 LAYER_NORM_OPSET, GELU_OPSET = 17, 20  # the first in which ONNX Runtime folds these into one operator

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from core.thresholds.reference import (
+from quantscope.core.thresholds.reference import (
     ai_edge,
     aimet,
     aimet_torch,
@@ -23,7 +23,7 @@ from core.thresholds.reference import (
     torch_ao,
     tpu_mlir,
 )
-from core.thresholds.reference.result import Data, Reference, ReferenceThreshold
+from quantscope.core.thresholds.reference.result import Data, Reference, ReferenceThreshold
 
 __all__ = ["REFERENCES", "Reference", "ReferenceRow", "ReferenceThreshold", "reference_thresholds"]
 

@@ -9,7 +9,7 @@ square, which is right for the weights it was fitted on and clips nothing of a h
 
 import numpy as np
 
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.result import (
     Data,
     Reference,
     ReferenceThreshold,

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.aimet_entropy import best_range
-from core.thresholds.reference.aimet_pdf import BUCKETS, Density, collect, encoding, observed_range
-from core.thresholds.reference.result import (
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.aimet_entropy import best_range
+from quantscope.core.thresholds.reference.aimet_pdf import BUCKETS, Density, collect, encoding, observed_range
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.result import Floats
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.result import Floats
 
 BINS = 512
 LEVELS = 255

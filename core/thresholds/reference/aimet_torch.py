@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference import torchlike
-from core.thresholds.reference.result import (
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference import torchlike
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,
@@ -24,7 +24,7 @@ from core.thresholds.reference.result import (
     batches_of,
     failure,
 )
-from core.thresholds.reference.torchlike import torch_sum
+from quantscope.core.thresholds.reference.torchlike import torch_sum
 
 SMALLEST_SCALE = 2.0**-23
 SYMMETRIC_SCALES = 101

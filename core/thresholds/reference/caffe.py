@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.relative_entropy import relative_entropy
-from core.thresholds.reference.result import (
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.relative_entropy import relative_entropy
+from quantscope.core.thresholds.reference.result import (
     Data,
     Reference,
     ReferenceThreshold,

@@ -14,9 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.result import Data, Reference, ReferenceThreshold, batches_of, failure
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.result import (
+    Data,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+)
 
 MIN_THRESHOLD = 2.0**-16
 ROUNDS = {"symmetric": 20, "uniform": 30}

@@ -14,9 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.proportional import best_window
-from core.thresholds.reference.result import Data, Reference, ReferenceThreshold, batches_of, failure, flat
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.proportional import best_window
+from quantscope.core.thresholds.reference.result import (
+    Data,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+    flat,
+)
 
 BINS = 2048
 LEVELS = 128

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.thresholds.reference import torchlike
-from core.thresholds.reference.modelopt_loops import (
+from quantscope.core.thresholds.reference import torchlike
+from quantscope.core.thresholds.reference.modelopt_loops import (
     divergences_of_windows,
     mean_squares,
     squared_error,
     steps_per_unit,
 )
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,
@@ -36,7 +36,7 @@ from core.thresholds.reference.result import (
     flat,
     too_many_bins,
 )
-from core.thresholds.reference.torchlike import torch_sum
+from quantscope.core.thresholds.reference.torchlike import torch_sum
 
 LARGEST_HISTOGRAM = 1 << 15  # beyond that the tool would search for hours
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.relative_entropy import relative_entropy
-from core.thresholds.reference.torchlike import torch_sum
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.relative_entropy import relative_entropy
+from quantscope.core.thresholds.reference.torchlike import torch_sum
 
 
 @compiled

@@ -15,8 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.result import (
+    Data,
+    Floats,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+)
 
 BINS = 2048
 LEVELS = 128

@@ -7,8 +7,13 @@ the rest at each end of signed values. Min/max leaves infinities out.
 
 import numpy as np
 
-from core.thresholds.reference.onnxruntime import ENTROPY_BINS, PERCENTILE_BINS, bins_after, collect
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.onnxruntime import (
+    ENTROPY_BINS,
+    PERCENTILE_BINS,
+    bins_after,
+    collect,
+)
+from quantscope.core.thresholds.reference.result import (
     Data,
     Reference,
     ReferenceThreshold,
@@ -16,7 +21,7 @@ from core.thresholds.reference.result import (
     failure,
     too_many_bins,
 )
-from core.thresholds.reference.windows import window_divergences
+from quantscope.core.thresholds.reference.windows import window_divergences
 
 
 @np.errstate(all="ignore")

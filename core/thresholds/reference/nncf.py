@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,
@@ -21,7 +21,7 @@ from core.thresholds.reference.result import (
     batches_of,
     failure,
 )
-from core.thresholds.reference.torch_ao import search
+from quantscope.core.thresholds.reference.torch_ao import search
 
 BINS = 2048
 UPSAMPLE = 16

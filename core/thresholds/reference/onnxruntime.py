@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,
@@ -28,7 +28,7 @@ from core.thresholds.reference.result import (
     failure,
     too_many_bins,
 )
-from core.thresholds.reference.windows import window_divergences
+from quantscope.core.thresholds.reference.windows import window_divergences
 
 ENTROPY_BINS = 1 << 15  # beyond that the tool would search for hours
 PERCENTILE_BINS = 1 << 22

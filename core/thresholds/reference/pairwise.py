@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
+from quantscope.core.jit import compiled
 
 BLOCK = 128
 DEPTH = 64  # halvings; more than any array has

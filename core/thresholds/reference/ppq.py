@@ -22,9 +22,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference import torchlike
-from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference import torchlike
+from quantscope.core.thresholds.reference.result import (
+    Data,
+    Floats,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+)
 
 MIN_SCALE = 1e-8
 KL_GROUPS = 128

@@ -4,7 +4,7 @@ The histogram, entropy and percentile are the same code. `mse` calls its quantiz
 places, so that it is what ModelOpt's `mse` was meant to be.
 """
 
-from core.thresholds.reference.modelopt import (
+from quantscope.core.thresholds.reference.modelopt import (
     ENTROPY,
     EXACT,
     MSE,
@@ -16,7 +16,7 @@ from core.thresholds.reference.modelopt import (
     mse_intended,
     percentile,
 )
-from core.thresholds.reference.result import Reference
+from quantscope.core.thresholds.reference.result import Reference
 
 TOOL = "pytorch-quantization"
 VERSION = "pytorch-quantization 2.2.1 (TensorRT repository @a892d22) with torch 2.13.0 on a CPU"

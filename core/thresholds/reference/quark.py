@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from core.thresholds.reference.result import (
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,

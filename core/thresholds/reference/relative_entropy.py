@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
+from quantscope.core.jit import compiled
 
 
 @compiled

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.ncnn import gauss_threshold
-from core.thresholds.reference.proportional import best_window
-from core.thresholds.reference.result import (
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.ncnn import gauss_threshold
+from quantscope.core.thresholds.reference.proportional import best_window
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,

@@ -14,10 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from core.jit import compiled
-from core.thresholds.reference import torchlike
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.result import Data, Floats, Reference, ReferenceThreshold, batches_of, failure
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference import torchlike
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.result import (
+    Data,
+    Floats,
+    Reference,
+    ReferenceThreshold,
+    batches_of,
+    failure,
+)
 
 QINT8, QUINT8 = "torch.qint8", "torch.quint8"
 SYMMETRIC, AFFINE = "torch.per_tensor_symmetric", "torch.per_tensor_affine"

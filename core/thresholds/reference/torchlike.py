@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.result import Floats
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.result import Floats
 
 LANES = 8  # floats of a vector, on every x86-64 processor
 LEVELS = 4

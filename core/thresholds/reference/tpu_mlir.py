@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.result import (
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.result import (
     Data,
     Floats,
     Reference,

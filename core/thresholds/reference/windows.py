@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.jit import compiled
-from core.thresholds.reference.pairwise import pairwise_sum
-from core.thresholds.reference.relative_entropy import relative_entropy
+from quantscope.core.jit import compiled
+from quantscope.core.thresholds.reference.pairwise import pairwise_sum
+from quantscope.core.thresholds.reference.relative_entropy import relative_entropy
 
 CHUNK = 1 << 20  # window bins that are held at a time
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.model.model import Model
-from core.progress import ProgressFn
-from core.recipe.recipe import Encodings, Recipe
-from core.sensitivity.channel_errors import Evidence, gather
-from core.sensitivity.prior import layer_noise, weight_noise
-from core.sensitivity.quantizers import by_layer
-from core.tuning.causes import tensors, weights
-from core.tuning.causes.case import Case, Cause, Reason, seen_tensor
-from core.tuning.remedies import Forecast
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.model.model import Model
+from quantscope.core.progress import ProgressFn
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.sensitivity.channel_errors import Evidence, gather
+from quantscope.core.sensitivity.prior import layer_noise, weight_noise
+from quantscope.core.sensitivity.quantizers import by_layer
+from quantscope.core.tuning.causes import tensors, weights
+from quantscope.core.tuning.causes.case import Case, Cause, Reason, seen_tensor
+from quantscope.core.tuning.remedies import Forecast
 
 __all__ = ["Cause", "Reason", "causes", "diagnose"]
 

@@ -10,18 +10,18 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.calibration.statistics import Statistics
-from core.model.layers import Layer
-from core.model.model import Model
-from core.quant import Encoding
-from core.recipe.recipe import Encodings
-from core.sensitivity.channel_errors import Evidence
-from core.sensitivity.prior import Noise, WeightNoise
-from core.sensitivity.quantizers import Quantizers
-from core.targets.placement import WeightPlacement
-from core.thresholds import RangeError, encoding_errors
-from core.tuning.remedies import Forecast, Remedy
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.layers import Layer
+from quantscope.core.model.model import Model
+from quantscope.core.quant import Encoding
+from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.sensitivity.channel_errors import Evidence
+from quantscope.core.sensitivity.prior import Noise, WeightNoise
+from quantscope.core.sensitivity.quantizers import Quantizers
+from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.thresholds import RangeError, encoding_errors
+from quantscope.core.tuning.remedies import Forecast, Remedy
 
 Floats = npt.NDArray[np.float64]
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from core.calibration.histogram import Histogram
-from core.model.output_path import tail
-from core.passes.streams import find_streams
-from core.sensitivity.channel_errors import Evidence
-from core.sensitivity.quantizers import root_of
-from core.tuning.causes.case import (
+from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.model.output_path import tail
+from quantscope.core.passes.streams import find_streams
+from quantscope.core.sensitivity.channel_errors import Evidence
+from quantscope.core.sensitivity.quantizers import root_of
+from quantscope.core.tuning.causes.case import (
     MANY,
     MATTERS,
     UNEVEN,
@@ -25,7 +25,7 @@ from core.tuning.causes.case import (
     percent,
     span,
 )
-from core.tuning.remedies import WORTH, Remedy
+from quantscope.core.tuning.remedies import WORTH, Remedy
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,17 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.evaluate import FloatReference, float_reference, preview
-from core.evaluate.closeness import closeness
-from core.model.model import Model
-from core.pipeline import quantize
-from core.progress import ProgressFn
-from core.recipe.recipe import Recipe
-from core.tuning.remedies import Remedy
-from core.tuning.trials import FEWEST, HELD_OUT, split_samples
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.evaluate import FloatReference, float_reference, preview
+from quantscope.core.evaluate.closeness import closeness
+from quantscope.core.model.model import Model
+from quantscope.core.pipeline import quantize
+from quantscope.core.progress import ProgressFn
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.tuning.remedies import Remedy
+from quantscope.core.tuning.trials import FEWEST, HELD_OUT, split_samples
 
 POOL = 512  # evaluation samples that are looked at; more take long to read and change little
 JUDGES = 256  # of them: percentage points need more rows than decibels do

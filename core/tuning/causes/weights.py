@@ -5,8 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from core.sensitivity.prior import WeightNoise
-from core.tuning.causes.case import MATTERS, UNEVEN, Case, Cause, Reason, bits_used, decibel, evened, percent
+from quantscope.core.sensitivity.prior import WeightNoise
+from quantscope.core.tuning.causes.case import (
+    MATTERS,
+    UNEVEN,
+    Case,
+    Cause,
+    Reason,
+    bits_used,
+    decibel,
+    evened,
+    percent,
+)
 
 Floats = npt.NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from core.calibration.statistics import Statistics
-from core.model.model import Model
-from core.targets.placement import Placement, WeightPlacement
-from core.targets.target import Role
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.model.model import Model
+from quantscope.core.targets.placement import Placement, WeightPlacement
+from quantscope.core.targets.target import Role
 
 
 class Cost(StrEnum):

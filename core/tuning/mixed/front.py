@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.errors import RecipeError
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision
-from core.tuning.mixed.costs import Cost
+from quantscope.core.errors import RecipeError
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision
+from quantscope.core.tuning.mixed.costs import Cost
 
 _ROUNDING = 1e-9  # of shares that are quotients of counts
 

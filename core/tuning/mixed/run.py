@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Sequence
 
-from core.calibration.calibrate import calibrate
-from core.calibration.statistics import Statistics
-from core.data.samples import Samples
-from core.errors import RecipeError
-from core.evaluate import Accuracy, Preview, float_reference, preview
-from core.model.model import Model
-from core.pipeline import Quantized, quantize
-from core.progress import ProgressFn, report
-from core.recipe.recipe import Recipe
-from core.targets.target import Precision, Target, target
-from core.tuning.mixed.costs import Cost, CostModel
-from core.tuning.mixed.front import Front, Point, monotone
-from core.tuning.mixed.search import Search, spread
-from core.tuning.mixed.space import Assignment, Simulator, Space, free_layers
-from core.tuning.trials import closeness, split_samples
+from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.data.samples import Samples
+from quantscope.core.errors import RecipeError
+from quantscope.core.evaluate import Accuracy, Preview, float_reference, preview
+from quantscope.core.model.model import Model
+from quantscope.core.pipeline import Quantized, quantize
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.targets.target import Precision, Target, target
+from quantscope.core.tuning.mixed.costs import Cost, CostModel
+from quantscope.core.tuning.mixed.front import Front, Point, monotone
+from quantscope.core.tuning.mixed.search import Search, spread
+from quantscope.core.tuning.mixed.space import Assignment, Simulator, Space, free_layers
+from quantscope.core.tuning.trials import closeness, split_samples
 
 PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest first
 POINTS = 16  # most that are measured

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from core.targets.target import Precision, Role
-from core.tuning.mixed.knapsack import additive_front, pareto_order
-from core.tuning.mixed.space import Assignment, Simulator
+from quantscope.core.targets.target import Precision, Role
+from quantscope.core.tuning.mixed.knapsack import additive_front, pareto_order
+from quantscope.core.tuning.mixed.space import Assignment, Simulator
 
 Floats = npt.NDArray[np.float64]
 TRIALS = 240  # assignments simulated beyond the single layers

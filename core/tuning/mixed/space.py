@@ -4,21 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from core.data.samples import Sample, Samples
-from core.evaluate import Preview
-from core.evaluate.outputs import OutputTotals, RunOutputs, compare_run, scores_spec
-from core.evaluate.reference import row_spans
-from core.model.model import Model
-from core.model.session import Array
-from core.pipeline import Quantized
-from core.recipe.recipe import Recipe
-from core.runtime.sessions import parallel_map, thread_count
-from core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer
-from core.sensitivity.simulation import Simulation, Trace, simulation
-from core.targets.placement import Placement, place
-from core.targets.target import Precision
-from core.tuning.mixed.costs import Cost, CostModel
-from core.tuning.trials import closeness
+from quantscope.core.data.samples import Sample, Samples
+from quantscope.core.evaluate import Preview
+from quantscope.core.evaluate.outputs import OutputTotals, RunOutputs, compare_run, scores_spec
+from quantscope.core.evaluate.reference import row_spans
+from quantscope.core.model.model import Model
+from quantscope.core.model.session import Array
+from quantscope.core.pipeline import Quantized
+from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer
+from quantscope.core.sensitivity.simulation import Simulation, Trace, simulation
+from quantscope.core.targets.placement import Placement, place
+from quantscope.core.targets.target import Precision
+from quantscope.core.tuning.mixed.costs import Cost, CostModel
+from quantscope.core.tuning.trials import closeness
 
 Assignment = tuple[Precision, ...]  # in the order of `Space.names`
 MEMORY = 1 << 29  # bytes of traces that are kept
