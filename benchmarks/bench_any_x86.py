@@ -15,14 +15,14 @@ import numpy as np
 
 from benchmarks.quality.judge import latencies_ms, logits, sqnr_db
 from benchmarks.quality.networks import Network, networks
-from quantscope.core.data.opening import open_samples
-from quantscope.core.export.onnx_file import write_onnx
-from quantscope.core.model.model import load_model
+from quantscope.core.data import open_samples
+from quantscope.core.export import write_onnx
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import quantize
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.machine import integer_sums
-from quantscope.core.targets.target import TARGETS
-from quantscope.core.tuning.autotune import tune
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import integer_sums
+from quantscope.core.targets import TARGETS
+from quantscope.core.tuning import autotune
 
 HEAD = (
     "| network | recipe | target | exact: dB | top-1 % | default session: dB | top-1 % | same bits | ms | s |"
@@ -41,7 +41,7 @@ def rows(network: Network, folder: Path, auto: bool) -> None:
     print(f"| **{network.name}** | float | | | {top1:.1f} | | | | {times['float']:.3f} | |", flush=True)
     for name in TARGETS:
         begin = time.perf_counter()
-        recipe = tune(model, samples, Recipe(target=name)).recipe if auto else Recipe(target=name)
+        recipe = autotune(model, samples, Recipe(target=name)).recipe if auto else Recipe(target=name)
         made = quantize(model, recipe, samples, cache=False)
         seconds = time.perf_counter() - begin
         path = folder / f"{name}.onnx"

@@ -31,12 +31,11 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import Samples, open_samples
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.runtime.sessions import open_session, session_options
-from quantscope.core.targets.target import TARGETS, Precision
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.model import Model, load_model
+from quantscope.core.runtime import open_session, session_options
+from quantscope.core.targets import TARGETS, Precision
 from quantscope.core.thresholds import SEARCHES, curves, search
 
 IMAGES = {"mobilenet_v2": 64, "resnet50": 32}

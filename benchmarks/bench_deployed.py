@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality.judge import session, sqnr_db
-from quantscope.core.data.opening import open_samples
-from quantscope.core.export.onnx_file import write_onnx
-from quantscope.core.model.model import load_model
+from quantscope.core.data import open_samples
+from quantscope.core.export import write_onnx
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import quantize
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
 from quantscope.sample_data import SAMPLES
 

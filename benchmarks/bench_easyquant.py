@@ -9,16 +9,14 @@ import argparse
 import sys
 import time
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples, open_samples
 from quantscope.core.evaluate import compare
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.easyquant import easyquant
+from quantscope.core.tuning import easyquant
 from quantscope.sample_data import SAMPLES
 
 METHODS = (Method.MINMAX, Method.MSE, Method.KL_V2)

@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from quantscope.core.calibration.histogram import BINS_PER_SIDE, Accumulator, histogram_of
+from quantscope.core.calibration import BINS_PER_SIDE, Accumulator, histogram_of
 from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec
 from quantscope.core.thresholds import SEARCHES, Method, curves, errors_at, search
 

@@ -17,20 +17,25 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.networks import NETWORKS
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import Samples, random_samples
-from quantscope.core.evaluate import tensor_error
-from quantscope.core.evaluate.layers import NO_FUSION
-from quantscope.core.evaluate.sums import ErrorTotal, error_sums
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import open_session, session_options
-from quantscope.core.sensitivity import Kind, Run, plan, stream
-from quantscope.core.sensitivity.quantizers import Quantizers, restricted
-from quantscope.core.sensitivity.ranking import Metric, figure, ranking
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples
+from quantscope.core.data.sources import random_samples
+from quantscope.core.evaluate import NO_FUSION, ErrorTotal, error_sums, tensor_error
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import open_session, session_options
+from quantscope.core.sensitivity import (
+    Kind,
+    Metric,
+    Quantizers,
+    Run,
+    figure,
+    plan,
+    ranking,
+    restricted,
+    stream,
+)
 
 KINDS = (Kind.ENABLE, Kind.DISABLE)
 

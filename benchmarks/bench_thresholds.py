@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram, histogram_of
-from quantscope.core.playground.distributions import DISTRIBUTIONS, draw
+from quantscope.core.calibration import Histogram, histogram_of
+from quantscope.core.playground import DISTRIBUTIONS, draw
 from quantscope.core.quant import (
     INT4,
     INT8,
@@ -35,8 +35,7 @@ from quantscope.core.quant import (
     encoding_from_range,
     fake_quantize,
 )
-from quantscope.core.thresholds import SEARCHES, Method, search
-from quantscope.core.thresholds.grids import codebook_mse, log2_codebook
+from quantscope.core.thresholds import SEARCHES, Method, codebook_mse, log2_codebook, search
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,19 +7,14 @@ from pathlib import Path
 
 import onnx
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples
 from quantscope.core.memo import Memo
-from quantscope.core.model.model import Model
-from quantscope.core.passes.apply import PassRecord, change_encodings, change_model
-from quantscope.core.passes.bias_correction import with_bias_shifts
+from quantscope.core.model import Model
+from quantscope.core.passes import PassRecord, change_encodings, change_model, with_bias_shifts
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.passes import PASSES
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import PASSES, Recipe
 
 _KEPT = 4  # changed models kept for each model, since editing a recipe seldom touches its passes
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime import open_session, session_options
 from quantscope.sample_data.channel_ranges import spread_channels
 from quantscope.sample_data.digits_data import Scene, Sources, Split, render, split_sources
 from quantscope.sample_data.digits_networks import CLASSES, DigitsMlp, DigitsMobileNet, DigitsVit

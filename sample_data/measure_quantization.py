@@ -13,7 +13,7 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime import open_session, session_options
 from quantscope.sample_data import SAMPLES, Sample
 
 CALIBRATORS = {

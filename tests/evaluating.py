@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from quantscope.core.data.samples import Load, Samples
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.data import Load, Samples
+from quantscope.core.model import Model, load_model
 from tests.networks import NETWORKS, feeds
 from tests.sessions import session as open_session
 

@@ -11,9 +11,9 @@ import onnx_ir as ir
 from onnx import numpy_helper
 
 from quantscope.core.quant import ScaleRule
-from quantscope.core.quantize.saturation import LIMIT, worst_sum
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.quantize import LIMIT, worst_sum
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision, target
 
 PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 Array = np.ndarray

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.sessions import options
 from tests.sessions import session as open_session
 

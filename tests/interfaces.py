@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from quantscope.core.data.opening import Samples
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.data import Samples
+from quantscope.core.model import Model, load_model
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.standard_normal((6, 3, 8, 8)).astype(np.float32)

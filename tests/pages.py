@@ -14,10 +14,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Project, Source
-from quantscope.core.recipe.file import recipe_from_yaml
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.ui.server.launch import SCRIPT as APP
 from quantscope.ui.session import jobs, opening, state
 from tests.graphs import model, node, randn, value

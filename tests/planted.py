@@ -9,14 +9,12 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity import Kind, Subject, stream
-from quantscope.core.sensitivity.ranking import Metric, figure
-from quantscope.core.targets.target import Granularity
+from quantscope.core.calibration import Statistics
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import Encodings, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.sensitivity import Kind, Metric, Subject, figure, stream
+from quantscope.core.targets import Granularity
 from quantscope.core.tuning.causes import Cause, Reason, diagnose
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, feeds

@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from quantscope.core.calibration.histogram import Accumulator
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import activation_tensors
+from quantscope.core.calibration import Accumulator, Statistics
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import activation_tensors
 from quantscope.core.thresholds import Method
 from tests.networks import NETWORKS
 from tests.sessions import options

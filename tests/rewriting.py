@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from tests.networks import Net
 from tests.sessions import session
 

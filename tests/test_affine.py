@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import target
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import place, target
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of
 from tests.rewriting import load_and_compare, values

@@ -9,21 +9,20 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.data.opening import open_samples, random_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate.correspondence import read_quantized
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.data.sources import random_samples
+from quantscope.core.evaluate import read_quantized
 from quantscope.core.evaluate.saturating import may_saturate
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import quantize
 from quantscope.core.quant import ScaleRule
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import machine
-from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, SEVEN_BITS, U8U8, Granularity, Precision
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
-from quantscope.core.tuning.autotune import tune
-from quantscope.core.tuning.easyquant import easyquant
+from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU, Granularity, Precision
+from quantscope.core.targets.table import SEVEN_BITS, U8U8
+from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.tuning import autotune, easyquant
 from quantscope.sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
 from tests.evaluating import list_samples
@@ -96,7 +95,7 @@ def test_samples_of_the_product(name: str, target: object) -> None:
 def test_autotune_works_on_it() -> None:
     model = load_model(SAMPLES["digits_mlp"].model)
     samples = open_samples(SAMPLES["digits_mlp"].calibration, model).take(48)
-    found = tune(model, samples, Recipe(target=ANY_X86.name))
+    found = autotune(model, samples, Recipe(target=ANY_X86.name))
     assert found.recipe.target == ANY_X86.name
     assert found.tuned_db >= found.minmax_db
     made = quantize(model, found.recipe, samples, cache=False)

@@ -13,12 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
 from quantscope.core.evaluate import Accuracy
+from quantscope.core.project import Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Source
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.rows import layer_rows
 from quantscope.ui.runs.measure import guessing

@@ -7,21 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import open_samples
 from quantscope.core.evaluate import float_reference, preview
-from quantscope.core.model.model import load_model
-from quantscope.core.passes import PASSES
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import quantize
 from quantscope.core.progress import Cancelled, Progress
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import PASSES, Choice, Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.autotune import Step, Tuned, _Search, tune
+from quantscope.core.tuning import AutotuneResult, MeasuredDefault, Step, Trial, autotune, tried_fixes
+from quantscope.core.tuning.autotune_search import _Search
 from quantscope.core.tuning.story import Verdict
-from quantscope.core.tuning.trials import MeasuredDefault, Trial, split_samples, tried_fixes
+from quantscope.core.tuning.trials import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import feeds
@@ -31,16 +29,16 @@ SAMPLE = SAMPLES["digits_mlp"]
 
 
 @pytest.fixture(scope="module")
-def tuned() -> Tuned:
+def tuned() -> AutotuneResult:
     model = load_model(SAMPLE.model)
-    return tune(model, open_samples(SAMPLE.calibration, model))
+    return autotune(model, open_samples(SAMPLE.calibration, model))
 
 
 def test_tuned_is_far_closer_to_float_than_minmax_where_minmax_fails() -> None:
     sample = SAMPLES["digits_mobilenet"]
     model = load_model(sample.model)
     samples = open_samples(sample.calibration, model)
-    found = tune(model, samples)
+    found = autotune(model, samples)
     assert found.held_out > 0
     assert found.tuned_db > found.minmax_db + 15
     reference = float_reference(model, open_samples(sample.evaluation, model), count=400, layers=False)
@@ -53,7 +51,7 @@ def test_tuned_is_far_closer_to_float_than_minmax_where_minmax_fails() -> None:
     assert scores[0] > scores[1] + 15
 
 
-def test_tuned_is_not_worse_than_minmax_where_minmax_does_well(tuned: Tuned) -> None:
+def test_tuned_is_not_worse_than_minmax_where_minmax_does_well(tuned: AutotuneResult) -> None:
     assert tuned.held_out > 0
     assert tuned.tuned_db >= tuned.minmax_db > 35
 
@@ -82,16 +80,16 @@ def test_ranges_from_all_samples_are_measured_too() -> None:
     assert search.settled(fine, judged, samples, None) == (judged, fine)
 
 
-def test_the_order_of_samples_does_not_matter(tuned: Tuned) -> None:
+def test_the_order_of_samples_does_not_matter(tuned: AutotuneResult) -> None:
     model = load_model(SAMPLE.model)
     samples = open_samples(SAMPLE.calibration, model)
     shuffled = samples.select([int(i) for i in np.random.default_rng(0).permutation(len(samples))])
-    again = tune(model, shuffled)
+    again = autotune(model, shuffled)
     assert recipe_to_yaml(again.recipe) == recipe_to_yaml(tuned.recipe)
     assert again.steps == tuned.steps
 
 
-def test_the_story_names_every_step_and_the_verdict(tuned: Tuned) -> None:
+def test_the_story_names_every_step_and_the_verdict(tuned: AutotuneResult) -> None:
     assert len(tuned.story) == len(tuned.steps) + 1
     assert all(math.isfinite(step.sqnr_db) for step in tuned.steps)
     best = -math.inf
@@ -103,7 +101,7 @@ def test_the_story_names_every_step_and_the_verdict(tuned: Tuned) -> None:
 
 
 def test_a_step_that_wins_too_little_is_told_so() -> None:
-    found = tune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
+    found = autotune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
     (glue, *_) = (step for step in found.steps if step.what.startswith("glue"))
     best = max(step.sqnr_db for step in found.steps[: found.steps.index(glue)] if step.kept)
     assert best < glue.sqnr_db <= best + 1.0
@@ -120,7 +118,7 @@ def test_falling_back_to_minmax_in_the_end_is_told(monkeypatch: pytest.MonkeyPat
         return Verdict(closeness=seen[-1], overall_db=seen[-1], disagreeing=0.0, lost=0)
 
     monkeypatch.setattr(_Search, "judged", judged)
-    found = tune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
+    found = autotune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
     assert len(seen) > 1
     assert found.recipe == Recipe().with_default(method=Method.MINMAX)
     assert found.fell_back
@@ -133,7 +131,7 @@ def test_layers_set_by_the_user_keep_their_choice() -> None:
     model = load_model(SAMPLE.model)
     layer = model.layers[1].name
     start = Recipe().with_layer(layer, precision=Precision.FLOAT)
-    found = tune(model, open_samples(SAMPLE.calibration, model).take(20), start)
+    found = autotune(model, open_samples(SAMPLE.calibration, model).take(20), start)
     assert found.recipe.choice(layer).precision is Precision.FLOAT
 
 
@@ -149,9 +147,9 @@ def test_a_cancelled_run_keeps_what_it_found(partial: bool) -> None:
 
     if not partial:
         with pytest.raises(Cancelled):
-            tune(model, samples, watch=seen.append, progress=stop)
+            autotune(model, samples, watch=seen.append, progress=stop)
         return
-    found = tune(model, samples, partial=True, watch=seen.append, progress=stop)
+    found = autotune(model, samples, partial=True, watch=seen.append, progress=stop)
     assert not found.complete
     assert found.steps == tuple(seen)
     assert len(found.steps) == 3
@@ -166,7 +164,7 @@ def test_a_run_cancelled_before_anything_was_found_is_cancelled() -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
-        tune(model, open_samples(SAMPLE.calibration, model).take(20), partial=True, progress=stop)
+        autotune(model, open_samples(SAMPLE.calibration, model).take(20), partial=True, progress=stop)
 
 
 def test_each_fix_is_tried_alone_on_samples_kept_for_judging() -> None:

@@ -13,15 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from quantscope.core.evaluate.correspondence import read_quantized, view
-from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.evaluate import NO_FUSION, LayerError, layer_errors, read_quantized, view
+from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.quant import Range
-from quantscope.core.quantize.qdq import QUANTIZED, quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.sensitivity.quantizers import Quantizers, restricted
-from quantscope.core.targets.target import Precision
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.quantize.qdq import QUANTIZED
+from quantscope.core.sensitivity import Quantizers, restricted
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import Net

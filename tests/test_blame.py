@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from quantscope.ui.content.failing_node import explained
 from tests.test_app import network
 

@@ -10,14 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantscope.core.calibration.by_sample import BySample, Recorder, joined, top_two
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.histogram import Accumulator, histogram_of
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import random_samples
+from quantscope.core.calibration import Accumulator, BySample, Statistics, calibrate, histogram_of
+from quantscope.core.calibration.by_sample import Recorder, joined, top_two
+from quantscope.core.data.sources import random_samples
 from quantscope.core.quant import QuantSpec, Range, encoding_from_range, quantize
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
 from quantscope.core.thresholds.moving_average import running_averages
 from tests.quantizing import network

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from quantscope.core.evaluate import FloatReference
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import Progress, ProgressFn
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import Encodings
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
 from quantscope.ui.runs import measure, measured
 from quantscope.ui.runs.measure import References
@@ -248,19 +248,10 @@ def together(ask: Callable[[int], None], threads: int = 6) -> None:
     assert wrong == []
 
 
-class Quick:
-    """What is asked of a recipe for its token, in no time."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def to_yaml(self) -> str:
-        return f"recipe {self.number}"
-
-
-def test_tokens_may_be_asked_for_from_many_threads() -> None:
+def test_tokens_may_be_asked_for_from_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages and background work ask at the same time, for more recipes than are remembered."""
-    recipes: list[Any] = [Quick(number) for number in range(20)]
+    recipes: list[Any] = [(f"recipe {number}",) for number in range(20)]
+    monkeypatch.setattr(state, "recipe_to_yaml", lambda recipe: recipe[0])  # in no time
     tokens = [state.recipe_token(recipe) for recipe in recipes]
     assert len(set(tokens)) == len(recipes)
 

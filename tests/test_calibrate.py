@@ -13,12 +13,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.histogram import histogram_of
-from quantscope.core.data.opening import Samples, open_samples, random_samples
+from quantscope.core.calibration import calibrate, histogram_of
+from quantscope.core.data import Samples, open_samples
 from quantscope.core.data.samples import Loads
+from quantscope.core.data.sources import random_samples
 from quantscope.core.errors import DataError, ModelError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Cancelled, Progress
 from tests.interfaces import model_with
 from tests.sessions import options
@@ -314,7 +314,7 @@ def test_memory_is_the_same_for_sixteen_times_as_many_samples() -> None:
     """Peak resident memory of a process of its own, within 5 %."""
     code = (
         "import sys; from pathlib import Path; from tests.test_calibrate import network\n"
-        "from quantscope.core.calibration.calibrate import calibrate\n"
+        "from quantscope.core.calibration.run import calibrate\n"
         "from quantscope.core.data.opening import random_samples\n"
         "model = network(size=48)\n"
         "calibrate(model, random_samples(model, int(sys.argv[1])), cache=False, threads=2)\n"

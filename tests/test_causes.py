@@ -6,22 +6,17 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.pipeline import finish
 from quantscope.core.quant import Range
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity import Kind, stream
-from quantscope.core.sensitivity.channel_errors import gather
-from quantscope.core.sensitivity.quantizers import by_layer
-from quantscope.core.sensitivity.ranking import ranking
-from quantscope.core.targets.target import Granularity, Precision
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
-from quantscope.core.tuning.causes import Reason, causes
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.sensitivity import Kind, by_layer, gather, ranking, stream
+from quantscope.core.targets import Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.tuning import output_forecast
+from quantscope.core.tuning.causes import Reason, bench, causes, split_parts, tried
 from quantscope.core.tuning.causes.tensors import typical_range
-from quantscope.core.tuning.causes.trials import bench, split_parts, tried
-from quantscope.core.tuning.remedies import output_forecast
 from tests.heads import HEADS, samples_for
 from tests.networks import NETWORKS, Net, feeds
 from tests.planted import Planted, network
@@ -86,8 +81,7 @@ def test_clipping_is_named_and_a_wider_range_offered() -> None:
 
 
 def tensor_values(planted: Planted, tensor: str) -> list[np.ndarray]:
-    from quantscope.core.sensitivity.quantizers import Quantizers
-    from quantscope.core.sensitivity.simulation import simulation
+    from quantscope.core.sensitivity import Quantizers, simulation
 
     simulated = simulation(planted.model, planted.encodings, plain=True)
     return [simulated.trace(item, Quantizers()).values[tensor, False] for item in planted.items]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantscope.core.evaluate import OutputTotals, compare_run
 from quantscope.core.evaluate.channels import (
     ChannelError,
     ChannelTotal,
@@ -16,7 +17,6 @@ from quantscope.core.evaluate.channels import (
     candidate_axes,
     channel_sums,
 )
-from quantscope.core.evaluate.outputs import OutputTotals, compare_run
 
 RNG = np.random.default_rng
 

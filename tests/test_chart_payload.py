@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import INT8, QuantSpec
-from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import Family, Method, fits
 from quantscope.ui.components.payload import BINS, payload
 from quantscope.ui.content.tensor_view import view_range

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from quantscope.core.data.sources.inputs import text as shape_text
+from quantscope.core.data.sources import text as shape_text
 from quantscope.ui.content import text as page_text
 from quantscope.ui.terminal.columns import DEFAULT_COLUMNS, cells, cut, dims, fold
 from quantscope.ui.terminal.console import table

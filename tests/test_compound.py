@@ -10,16 +10,13 @@ import onnx
 import pytest
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.evaluate.compare import compare
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.evaluate import compare
+from quantscope.core.model import Model, load_model
 from quantscope.core.quant import INT8, UINT8, UINT16, Encoding
+from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.quantize.encodings import whole_steps, with_whole_steps
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.targets import Precision, place, target
 from tests.evaluating import list_samples, static_quantized
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.data.opening import open_samples, random_samples
+from quantscope.core.data import open_samples
+from quantscope.core.data.sources import random_samples
 from quantscope.core.data.sources.arrays import ArrayRows
 from quantscope.core.data.sources.feeds import array_feed, open_batch
 from quantscope.core.data.sources.inputs import Input
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.interfaces import IMAGES, RNG, image_model, model_with, save, text_model, values
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.data.opening import Samples, check_samples, open_samples
+from quantscope.core.data import Samples, check_samples, open_samples
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.interfaces import IMAGES, image_model, model_with, save, text_model, values
 
 

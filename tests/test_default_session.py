@@ -12,13 +12,13 @@ import pytest
 from onnxruntime.quantization import QuantFormat, QuantType
 
 from quantscope.core.evaluate import Comparison, compare, read_quantized
-from quantscope.core.evaluate.compare import _same
+from quantscope.core.evaluate.comparison import _same
 from quantscope.core.evaluate.saturating import may_saturate, saturated_layers
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, U8U8
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU
+from quantscope.core.targets.table import U8U8
 from quantscope.sample_data import SAMPLES
 from tests.emulator import EmulatedSession, processor
 from tests.evaluating import case, list_samples, static_quantized

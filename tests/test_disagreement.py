@@ -11,19 +11,17 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.raw_values import chosen_samples, raw_values
-from quantscope.core.data.opening import open_samples
+from quantscope.core.calibration import calibrate, raw_values
+from quantscope.core.calibration.tensor_values import chosen_samples
+from quantscope.core.data import open_samples
 from quantscope.core.errors import ModelError
-from quantscope.core.model.model import load_model
-from quantscope.core.playground.lessons import histogram_of
+from quantscope.core.model import load_model
+from quantscope.core.playground import histogram_of
 from quantscope.core.progress import Cancelled, Progress
 from quantscope.core.project import project as projects
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.file import recipe_from_yaml
-from quantscope.core.thresholds import Method, errors_at
-from quantscope.core.thresholds.grids import compare_grids
+from quantscope.core.recipe import Choice, recipe_from_yaml
+from quantscope.core.thresholds import Method, compare_grids, errors_at
 from quantscope.core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.components.payload import Mark, payload

@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from quantscope.core.evaluate import compare
 from quantscope.core.quant import Range
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.easyquant import Tuned
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.tuning import EasyQuantResult
 from quantscope.ui.runs import easyquant_model
 from quantscope.ui.runs.easyquant_model import Figures, WholeRun
 from quantscope.ui.runs.measure import quantized_bytes
@@ -124,7 +124,7 @@ def test_a_loss_is_one_in_either_figure(before: Any, after: Any, loses: bool, cl
 def test_a_loss_is_said_plainly(overview: AppTest, after: Any, words: str, label: str) -> None:
     app = overview
     figures = Figures(before=outcome(20.0, 0.9), after=after, unseen=True)
-    found = Tuned(layers=(), ranges={"input": Range(0.0, 1.0)}, left_out={}, samples=4)
+    found = EasyQuantResult(layers=(), ranges={"input": Range(0.0, 1.0)}, left_out={}, samples=4)
     run = WholeRun(given=recipe(app), tuned=found, of=1, figures=figures)
     cached.registry().submit(f"{opened(app).id}:easymodel", "EasyQuant", lambda _tell: run)
     app.run()

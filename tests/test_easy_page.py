@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.evaluate.output_curve import OutputCurve
+from quantscope.core.evaluate import OutputCurve
 from quantscope.core.quant import Range
 from quantscope.ui.figures.output_curve import output_curve_figure
 from quantscope.ui.session import opening

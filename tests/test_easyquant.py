@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from quantscope.core import metrics
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import random_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.selection import pick
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples, pick
+from quantscope.core.data.sources import random_samples
 from quantscope.core.errors import DataError, RecipeError
-from quantscope.core.evaluate.layer_output import cosines, reader_of, round_rows, sample_rows
-from quantscope.core.evaluate.output_curve import layer_output_curve, tensor_output_curve
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.evaluate import cosines, layer_output_curve, sample_rows, tensor_output_curve
+from quantscope.core.evaluate.layer_output import reader_of, round_rows
+from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Cancelled, Progress
 from quantscope.core.quant import (
     INT8,
@@ -33,14 +32,12 @@ from quantscope.core.quant import (
     fake_quantize,
     kept_range,
 )
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
+from quantscope.core.targets import Granularity, Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.easyquant import FACTORS, SAMPLES, LayerTuning, Tuned, best_factors, easyquant
+from quantscope.core.tuning import EasyQuantResult, easyquant
+from quantscope.core.tuning.easyquant_search import FACTORS, SAMPLES, LayerTuning, best_factors
 from tests.networks import Net, embedding
 from tests.quantizing import network, run
 from tests.sessions import options
@@ -355,7 +352,7 @@ def test_weight_factors_in_recipes() -> None:
 
 def test_nothing_found_changes_nothing() -> None:
     tuning = LayerTuning(layer="a", tensor="x", before=1.0, after=1.0, factors=(1.0, 1.0), rows=4)
-    tuned = Tuned(layers=(tuning,), ranges={}, left_out={}, samples=1)
+    tuned = EasyQuantResult(layers=(tuning,), ranges={}, left_out={}, samples=1)
     assert tuned.apply(Recipe()) == Recipe()
     assert list(itertools.chain(tuned.apply(Recipe()).layers)) == []
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import compare
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Cancelled, Progress
 from tests.evaluating import case, list_samples, run_plainly
 from tests.networks import Net

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantscope.core import metrics
-from quantscope.core.evaluate import tensor_error
-from quantscope.core.evaluate.scores import class_scores, count_rows
-from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, ExactSum, error_sums
+from quantscope.core.evaluate import ErrorSums, ErrorTotal, class_scores, error_sums, tensor_error
+from quantscope.core.evaluate.scores import count_rows
+from quantscope.core.evaluate.sums import ExactSum
 from quantscope.core.quant import INT8, INT16, UINT8, UINT16, Encoding, QuantType, dequantize
 
 

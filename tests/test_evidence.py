@@ -9,17 +9,13 @@ import onnx
 import pytest
 
 from quantscope.core.evaluate import LayerError, layer_errors, read_quantized
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from quantscope.core.quant import Range
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity import Kind, stream
-from quantscope.core.sensitivity.channel_errors import gather
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.sensitivity import Kind, by_layer, first_bad, gather, ranking, stream
 from quantscope.core.sensitivity.prior import prior
-from quantscope.core.sensitivity.quantizers import by_layer
-from quantscope.core.sensitivity.ranking import ranking, stands_out
-from quantscope.core.sensitivity.turning import first_bad
+from quantscope.core.sensitivity.rankings import stands_out
 from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, feeds

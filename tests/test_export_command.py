@@ -22,11 +22,11 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from quantscope.core import pipeline
-from quantscope.core.data.sources.images import PRESETS, Filter, Order, Preprocessing, Resize, preprocessing
-from quantscope.core.project.project import Project
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.data.sources import PRESETS, preprocessing
+from quantscope.core.data.sources.images import Filter, Order, Preprocessing, Resize
+from quantscope.core.project import Project
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.thresholds import Method
 from quantscope.ui.cli.command_line import run
 from quantscope.ui.content import shells

@@ -8,22 +8,19 @@ from functools import cache
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import open_samples, random_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.passes.bias_correction import correct_biases, with_bias_shifts
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.data.sources import random_samples
+from quantscope.core.model import Model, load_model
+from quantscope.core.passes import with_bias_shifts
+from quantscope.core.passes.bias_correction import correct_biases
 from quantscope.core.pipeline import quantize
 from quantscope.core.quant import ScaleRule
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.passes import PASSES
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import TARGETS, Granularity, Precision
-from quantscope.core.thresholds.weights import WeightMethod
-from quantscope.core.tuning.autotune import tune
-from quantscope.core.tuning.easyquant import easyquant
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import PASSES, Recipe
+from quantscope.core.targets import TARGETS, Granularity, Precision
+from quantscope.core.thresholds import WeightMethod
+from quantscope.core.tuning import autotune, easyquant
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.exported import check_rules
@@ -136,7 +133,7 @@ def test_easyquant_keeps_the_rules(rule: ScaleRule, symmetric: bool, target: str
 def test_auto_tune_keeps_the_rules(rule: ScaleRule, symmetric: bool) -> None:
     model, samples, statistics = given("dense")
     recipe = Recipe().with_default(scale_rule=rule, symmetric=symmetric)
-    found = tune(model, samples, recipe, statistics=statistics)
+    found = autotune(model, samples, recipe, statistics=statistics)
     assert found.recipe.default.scale_rule is rule
     assert found.recipe.default.symmetric is symmetric
     check_rules(quantize(model, found.recipe, samples, statistics=statistics, cache=False).proto, recipe)

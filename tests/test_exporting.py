@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantscope.core.model.model import load_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.model import load_model
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.ui.runs.exporting import stays_float
 from tests.networks import feeds, masked_attention
 from tests.quantizing import network, statistics_of

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.calibration.histogram import Accumulator, Histogram
-from quantscope.core.model.layers import Layer
+from quantscope.core.calibration import Accumulator, Histogram
+from quantscope.core.model import Layer
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range
-from quantscope.core.recipe.choice import DEFAULT, Choice
+from quantscope.core.recipe import Choice
+from quantscope.core.recipe.choice import DEFAULT
 from quantscope.core.thresholds import Method, errors_at, search
-from quantscope.core.tuning.trials import Trial
+from quantscope.core.tuning import Trial
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of

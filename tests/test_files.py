@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from quantscope.core.errors import ExportError
-from quantscope.core.export.onnx_file import write_onnx
+from quantscope.core.export import write_onnx
 from quantscope.core.files import write_atomic
 from quantscope.sample_data import SAMPLES
 from tests.sessions import session as open_session

@@ -9,14 +9,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.data.opening import open_samples
-from quantscope.core.model.model import load_model
-from quantscope.core.passes import PASSES
+from quantscope.core.data import open_samples
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import quantize
 from quantscope.core.quant import Range
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import PASSES, Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content import text

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import UINT8, QuantSpec, QuantType, Range, encoding_from_range
-from quantscope.core.thresholds import Method, search
-from quantscope.core.thresholds.grids import Grid, codebook_mse, compare_grids, linear_codebook, log2_codebook
+from quantscope.core.thresholds import (
+    Grid,
+    Method,
+    codebook_mse,
+    compare_grids,
+    linear_codebook,
+    log2_codebook,
+    search,
+)
 from tests.tensors import FAMILIES, INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, degenerate, family, quantized
 
 DEGENERATE = degenerate()

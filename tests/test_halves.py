@@ -9,17 +9,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples
-from quantscope.core.evaluate import float_reference, preview
-from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
-from quantscope.core.evaluate.reference import FloatReference
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import open_samples
+from quantscope.core.evaluate import FloatReference, activations_only, float_reference, preview, weights_only
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity
 from quantscope.sample_data import SAMPLES
 
 

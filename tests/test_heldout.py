@@ -12,18 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples, random_samples
-from quantscope.core.data.selection import pick
-from quantscope.core.evaluate.layer_output import tensor_values
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import open_samples, pick
+from quantscope.core.data.sources import random_samples
+from quantscope.core.evaluate import tensor_values
+from quantscope.core.model import Model, load_model
 from quantscope.core.quant import Range, fake_quantize
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning import held_out
-from quantscope.core.tuning.easyquant import Tuned, easyquant
-from quantscope.core.tuning.held_out import Closeness, hold_out, judged_easyquant, judged_passes
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.tuning import (
+    EasyQuantResult,
+    easyquant,
+    held_out,
+    hold_out,
+    judged_easyquant,
+    judged_passes,
+)
+from quantscope.core.tuning.held_out import Closeness
 from quantscope.core.words import decibels
 from tests.networks import NETWORKS, Net
 from tests.quantizing import network
@@ -50,10 +55,10 @@ def forked() -> Model:
     return load_model(n.model({"x": ["N", 3, 8, 8]}, outputs).SerializeToString(), name="forked")
 
 
-def ruined(model: Model) -> Tuned:
+def ruined(model: Model) -> EasyQuantResult:
     """What a search that went wrong would return: the input's range cut to a hundredth."""
     name = model.inputs[0].name
-    return Tuned(layers=(), ranges={name: Range(-0.03, 0.03)}, left_out={}, samples=3)
+    return EasyQuantResult(layers=(), ranges={name: Range(-0.03, 0.03)}, left_out={}, samples=3)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -108,7 +113,7 @@ def test_a_good_half_is_kept_without_the_bad_one(monkeypatch: pytest.MonkeyPatch
     model = network("residual_cnn")
     samples = random_samples(model, 24)
 
-    def half_good(*args: Any, **more: Any) -> Tuned:
+    def half_good(*args: Any, **more: Any) -> EasyQuantResult:
         return replace(easyquant(*args, **more, effort=2e8), ranges=ruined(model).ranges)
 
     monkeypatch.setattr(held_out, "easyquant", half_good)

@@ -9,14 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from quantscope.core.calibration.histogram import (
-    BINS_PER_SIDE,
-    EMPTY,
-    Accumulator,
-    Histogram,
-    histogram_of,
-    merge,
-)
+from quantscope.core.calibration import BINS_PER_SIDE, Accumulator, Histogram, histogram_of
+from quantscope.core.calibration.histogram import EMPTY, merge
 
 SPECIAL = [
     0.0,

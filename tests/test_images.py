@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from quantscope.core.data.opening import PRESETS, Preprocessing, check_samples, open_samples, preprocessing
+from quantscope.core.data import check_samples, open_samples
+from quantscope.core.data.opening import Preprocessing
+from quantscope.core.data.sources import PRESETS, preprocessing
 from quantscope.core.data.sources.images import Order, Resize
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.interfaces import image_model, model_with
 
 RNG = np.random.default_rng(1)

@@ -175,6 +175,66 @@ def test_imports_point_down(repo_root: Path) -> None:
     assert violations(repo_root) == []
 
 
+def doors(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """What each package of the engine offers to other rooms: its `__all__`."""
+    found: dict[str, set[str]] = {}
+    for name, tree in trees.items():
+        if name.startswith("core.") and any(other.startswith(name + ".") for other in trees):
+            listed = [
+                node.value
+                for node in tree.body
+                if isinstance(node, ast.Assign) and names(node) == ["__all__"]
+            ]
+            found[name] = {str(text) for value in listed for text in ast.literal_eval(value)}
+    return found
+
+
+def names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
+def room(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def around_the_door(root: Path) -> list[str]:
+    """Imports from inside another room of the engine, or of what its door does not list."""
+    trees = modules(root)
+    offered = doors(trees)
+    out = []
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or node.level:
+                continue
+            package = in_repository(node.module or "")
+            modules_only = all(f"{package}.{alias.name}" in trees for alias in node.names)
+            if package in offered and name.startswith(package + ".") and not modules_only:
+                out.append(f"{name}:{node.lineno} imports from its own door, which is not open yet")
+            if package == "core" or room(package) == room(name) or not within(package, tuple(offered)):
+                continue
+            lacking = [alias.name for alias in node.names if alias.name not in offered.get(package, set())]
+            if lacking:
+                out.append(
+                    f"{name}:{node.lineno} imports {', '.join(lacking)} from {package}, not from a door"
+                )
+    return out
+
+
+def test_rooms_are_entered_by_their_doors(repo_root: Path) -> None:
+    assert around_the_door(repo_root) == []
+    empty = [name for name, offered in doors(modules(repo_root)).items() if not offered]
+    assert empty == []
+
+
+@pytest.mark.parametrize("what", ["thresholds.kl import search", "thresholds import hidden"])
+def test_a_way_around_a_door_is_found(tmp_path: Path, what: str) -> None:
+    clean_tree(tmp_path)
+    assert around_the_door(tmp_path) == []
+    (tmp_path / "core/quantize/qdq.py").write_text(f"from quantscope.core.{what}", encoding="utf-8")
+    (found,) = around_the_door(tmp_path)
+    assert found.startswith("core.quantize.qdq:1 imports")
+
+
 def test_every_room_is_there(repo_root: Path) -> None:
     known = set(modules(repo_root))
     assert [name for line in LEVELS for name in line if name not in known] == []
@@ -272,14 +332,16 @@ def clean_tree(root: Path) -> None:
         "core/errors.py": "import dataclasses",
         "core/quant.py": "import numpy as np\nfrom quantscope.core.errors import DataError",
         "core/metrics.py": "from quantscope.core.quant import Range",
-        "core/thresholds/__init__.py": "from quantscope.core.thresholds.kl import search",
+        "core/thresholds/__init__.py": (
+            "from quantscope.core.thresholds.kl import search\n__all__ = ['search']"
+        ),
         "core/thresholds/kl.py": "from quantscope.core import quant\nfrom . import grid",
         "core/thresholds/grid.py": "",
-        "core/model/__init__.py": "",
+        "core/model/__init__.py": "__all__ = ['Model']",
         "core/model/model.py": "import onnx_ir",
         "core/data/__init__.py": "",
         "core/data/opening.py": "from quantscope.core.model import Model",
-        "core/recipe/__init__.py": "",
+        "core/recipe/__init__.py": "__all__ = ['Recipe']",
         "core/recipe/recipe.py": "from ..thresholds import search",
         "core/quantize/__init__.py": "",
         "core/quantize/qdq.py": "from quantscope.core.recipe import Recipe",

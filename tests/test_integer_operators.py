@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic
 
 from quantscope.core.evaluate import compare, float_reference, preview
-from quantscope.core.evaluate.compare import NOT_ALONE
+from quantscope.core.evaluate.comparison import NOT_ALONE
 from quantscope.core.evaluate.qlinear import output_scales
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.evaluating import Sample, case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS
 from tests.sessions import options

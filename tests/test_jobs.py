@@ -183,7 +183,7 @@ def test_a_job_without_a_thread_has_failed(monkeypatch: pytest.MonkeyPatch) -> N
 
 AT_THE_END = """
 import concurrent.futures, threading, time
-from quantscope.ui.jobs import Registry
+from quantscope.ui.session.jobs import Registry
 
 def work(tell):
     while True:  # until the interpreter refuses

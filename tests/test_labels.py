@@ -9,16 +9,16 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.data.opening import Samples, open_samples
-from quantscope.core.data.sources.labels import IGNORED, fit_labels, scoring, wrong_labels
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.data.sources import IGNORED, scoring, wrong_labels
+from quantscope.core.data.sources.labels import fit_labels
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate import compare
 from quantscope.core.evaluate.positions import count_positions, mean_iou
 from quantscope.core.evaluate.scores import accuracy
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
 from tests.graphs import model, node, randn, value
 from tests.interfaces import save
 from tests.networks import Net

@@ -8,12 +8,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType
 
-from quantscope.core.evaluate import LayerError, compare, layer_errors, read_quantized, tensor_error
-from quantscope.core.evaluate.correspondence import encoding_of, expose, view
+from quantscope.core.evaluate import (
+    LayerError,
+    TensorError,
+    compare,
+    layer_errors,
+    read_quantized,
+    tensor_error,
+    view,
+)
+from quantscope.core.evaluate.correspondence import encoding_of, expose
 from quantscope.core.evaluate.isolated import isolated_model
 from quantscope.core.evaluate.layers import probes
-from quantscope.core.evaluate.sums import TensorError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.quant import Encoding, dequantize, fake_quantize
 from tests.evaluating import Sample, case, list_samples, run_plainly, static_quantized
 from tests.networks import NETWORKS, Net

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantscope.core.runtime import machine
-from quantscope.core.runtime.machine import IntegerSums, integer_sums, pairs_are_neighbours
+from quantscope.core.runtime import IntegerSums, integer_sums, machine, pairs_are_neighbours
 from tests import emulator
 from tests.emulator import processor
 from tests.sessions import options, session

@@ -7,15 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.histogram import histogram_of
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.calibration import calibrate, histogram_of
+from quantscope.core.model import Model, load_model
 from quantscope.core.quant import QuantSpec, QuantType, Range, ScaleRule
 from quantscope.core.quantize.representable import why_float
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.autotune import tune
+from quantscope.core.tuning import autotune
 from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import MINMAX, Sample, quantized, run, sqnr
@@ -241,7 +240,7 @@ def test_auto_tune_meets_no_mask() -> None:
     statistics = calibrate(model, samples, cache=False)
     for precision in (Precision.INT8, Precision.INT16):
         recipe = MINMAX.with_default(precision=precision)
-        tuned = tune(model, samples, recipe, statistics=statistics)
+        tuned = autotune(model, samples, recipe, statistics=statistics)
         assert tuned.minmax_db > 28
         assert tuned.tuned_db >= tuned.minmax_db
 

@@ -7,19 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import float_reference, preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.evaluate import closeness_db, float_reference, preview
+from quantscope.core.model import Model, load_model
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.trials import MeasuredDefault, Trial, measured_default, tried_defaults
-from quantscope.core.tuning.unseen_samples import MARGIN_DB, least_gain, why_refused
+from quantscope.core.tuning import MARGIN_DB, MeasuredDefault, Trial, measured_default
+from quantscope.core.tuning.trials import tried_defaults
+from quantscope.core.tuning.unseen_samples import least_gain, why_refused
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS
@@ -49,7 +46,7 @@ def on_others(model: Model, samples: Samples, others: Samples, *recipes: Recipe)
     statistics = calibrate(model, samples, cache=False)
     reference = float_reference(model, others, count=len(others), layers=False)
     protos = (quantize_model(model, resolve(recipe, statistics, model)) for recipe in recipes)
-    return [closeness(preview(reference, proto, layers=False)) for proto in protos]
+    return [closeness_db(preview(reference, proto, layers=False)) for proto in protos]
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,16 @@ import numpy as np
 import pytest
 
 from quantscope.core import pipeline
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import open_samples
-from quantscope.core.data.samples import Samples
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples, open_samples
 from quantscope.core.evaluate import float_reference, preview
 from quantscope.core.memo import Memo
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.passes.apply import PassRecord
+from quantscope.core.model import Model, load_model
+from quantscope.core.passes import PassRecord
 from quantscope.core.pipeline import prepare, quantize
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.passes import PASSES
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import not_finite, place
-from quantscope.core.targets.target import target
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import PASSES, Recipe
+from quantscope.core.targets import not_finite, place, target
 from tests.networks import NETWORKS, feeds
 
 MODELS = 20

@@ -10,22 +10,19 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import Samples, open_samples
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples, open_samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.evaluate import FloatReference, float_reference, preview
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Cancelled, Progress
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
+from quantscope.core.targets import Precision, place, target
 from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
 from quantscope.core.tuning.mixed.costs import CostModel
 from quantscope.core.tuning.mixed.knapsack import additive_front
-from quantscope.core.tuning.trials import closeness, split_samples
+from quantscope.core.tuning.trials import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.networks import Net
 
@@ -68,9 +65,9 @@ def figures(built: Quantized, judge: FloatReference, costs: CostModel, kind: Cos
     """Cost and SQNR of a quantized model, apart from all that the search does."""
     seen = preview(judge, built.proto, layers=False)
     if kind is Cost.SIZE:
-        return float(len(built.proto.SerializeToString())), closeness(seen)
+        return float(len(built.proto.SerializeToString())), closeness_db(seen)
     wide = {name for name, e in built.encodings.activations.items() if e.type.bits > 8}
-    return costs.time(built.encodings.placement, wide), closeness(seen)
+    return costs.time(built.encodings.placement, wide), closeness_db(seen)
 
 
 ONE_FIXED = Recipe().with_layer("c_Conv", precision=Precision.INT8)
@@ -167,7 +164,7 @@ def test_a_point_says_what_its_recipe_gives(mobile: tuple[Model, Samples, Recipe
     point = front.points[len(front.points) // 2]
     built = quantize(model, recipe_from_yaml(recipe_to_yaml(point.recipe)), fitted, cache=False)
     seen = preview(judge, built.proto, layers=False)
-    assert closeness(seen) == point.sqnr_db
+    assert closeness_db(seen) == point.sqnr_db
     assert len(built.proto.SerializeToString()) == point.size_bytes
     assert seen.output.accuracy is not None
     assert seen.output.accuracy.quantized_top1 == point.top1

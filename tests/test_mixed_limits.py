@@ -8,14 +8,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from quantscope.core.data.opening import Samples
+from quantscope.core.data import Samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.model.model import Model
-from quantscope.core.recipe.file import recipe_from_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.model import Model
+from quantscope.core.recipe import Recipe, recipe_from_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.autotune import Tuned
+from quantscope.core.tuning import AutotuneResult
 from quantscope.core.tuning.mixed import Cost, Front, Point
 from quantscope.sample_data import SAMPLES
 from tests.networks import Net
@@ -100,9 +99,9 @@ def test_a_budget_below_all_points_and_an_accuracy_without_classes_are_refused()
 def tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tuning before the mix, which other tests are about, costs no time; it leaves a layer in float."""
 
-    def climb(_model: Model, _samples: Samples, start: Recipe, *_: object, **__: object) -> Tuned:
+    def climb(_model: Model, _samples: Samples, start: Recipe, *_: object, **__: object) -> AutotuneResult:
         recipe = start.with_default(method=Method.MSE).with_layer("fc1", precision=Precision.FLOAT)
-        return Tuned(recipe=recipe, steps=(), minmax_db=1.0, tuned_db=1.0, choosing=1, held_out=0)
+        return AutotuneResult(recipe=recipe, steps=(), minmax_db=1.0, tuned_db=1.0, choosing=1, held_out=0)
 
     monkeypatch.setattr("quantscope.ui.cli.commands._climb", climb)
 

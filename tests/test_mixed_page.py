@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning.mixed import Cost, Front, Point
 from quantscope.ui.figures.mixed import front_figure

@@ -13,7 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from quantscope.core.errors import ModelError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from quantscope.core.errors import ExportError, ModelError
+from quantscope.core.model import Model, load_model
 from quantscope.core.model.loading import cleaning
-from quantscope.core.model.model import Model, load_model
 from tests.graphs import HALF, assert_same_function, model, node, randn, random_feeds, session, value
 
 

@@ -16,8 +16,8 @@ import pytest
 from onnx import TensorProto
 
 from quantscope.core.errors import ModelError
-from quantscope.core.model.loading.modelfile import read_model_file
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
+from quantscope.core.model.loading import read_model_file
 from tests.graphs import assert_same_function, model, node, randn, value
 
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantscope.core.errors import ModelError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from tests.graphs import (
     BOOL,
     FLOAT,

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from quantscope.core.errors import ModelError
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from tests.graphs import session
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"

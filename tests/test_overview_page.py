@@ -10,11 +10,10 @@ import pytest
 from onnx import helper
 from streamlit.testing.v1 import AppTest
 
+from quantscope.core.project import Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Source
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.ui.components import Card
 from quantscope.ui.session import opening

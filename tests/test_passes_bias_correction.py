@@ -10,17 +10,15 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from quantscope.core.data.opening import open_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.passes.bias_correction import correct_biases, with_bias_shifts
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.model import Model, load_model
+from quantscope.core.passes import with_bias_shifts
+from quantscope.core.passes.bias_correction import correct_biases
 from quantscope.core.passes.segments import Pieces
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_ir, quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.quantize import Encodings, quantize_ir, quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity
+from quantscope.core.thresholds import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
 from tests.sessions import options

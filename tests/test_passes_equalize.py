@@ -10,20 +10,18 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.data.opening import open_samples
-from quantscope.core.model.loading.graphhash import graph_hash
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.data import open_samples
+from quantscope.core.model import Model, load_model
+from quantscope.core.model.loading import graph_hash
 from quantscope.core.passes.absorb import absorb_biases
 from quantscope.core.passes.equalize import clip_bounds, equalize, rescaled
 from quantscope.core.passes.following import find_channels
 from quantscope.core.passes.gains import noise_gains
 from quantscope.core.passes.noise import noise_model
 from quantscope.core.passes.observe import Observed, observe
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import Granularity, target
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity, place, target
 from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

@@ -8,15 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
-from quantscope.core.data.samples import Samples
+from quantscope.core.data import Samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.passes import PASSES, PassChoice, pass_choices
 from quantscope.core.pipeline import prepare, quantize
 from quantscope.core.progress import Cancelled, Progress
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import PASSES, PassChoice, Recipe, pass_choices, recipe_from_yaml, recipe_to_yaml
+from quantscope.core.targets import Granularity
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import network, run, sqnr
 from tests.test_passes_bias_correction import samples_of

@@ -10,15 +10,14 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from quantscope.core.data.opening import open_samples
-from quantscope.core.model.loading.graphhash import graph_hash
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.data import open_samples
+from quantscope.core.model import Model, load_model
+from quantscope.core.model.loading import graph_hash
+from quantscope.core.passes import find_streams
 from quantscope.core.passes.rewrite import rebuilt
 from quantscope.core.passes.rotate import _aligned, _basis, _main_direction, _turn, rotate
-from quantscope.core.passes.streams import find_streams
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
 from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

@@ -11,15 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
+from quantscope.core.passes import product
 from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
-from quantscope.core.passes.patches import product
 from quantscope.core.passes.rounding import round_to_outputs
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity
+from quantscope.core.thresholds import WeightMethod
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import initializer, network, run, sqnr, statistics_of
 from tests.sessions import session as open_session

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.data.opening import open_samples
+from quantscope.core.data import open_samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.passes.equalize import equalize
 from quantscope.core.passes.smooth import smooth
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
 from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of

@@ -10,9 +10,8 @@ import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.targets.placement import activation_tensors, place
-from quantscope.core.targets.target import ONNXRUNTIME_CPU
+from quantscope.core.model import Model, load_model
+from quantscope.core.targets import ONNXRUNTIME_CPU, activation_tensors, place
 from tests.networks import NETWORKS, Net, feeds
 
 

@@ -10,11 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as hyp
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.playground.distributions import DISTRIBUTIONS, MAX_SIZE, draw
-from quantscope.core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
+from quantscope.core.playground import (
+    BITS,
+    DISTRIBUTIONS,
+    draw,
+    experiment,
+    histogram_of,
+    sqnr_by_bits,
+    staircase,
+)
+from quantscope.core.playground.distributions import MAX_SIZE
 from quantscope.core.quant import INT8, QuantSpec, QuantType, Range, encoding_from_range, fake_quantize
-from quantscope.core.thresholds import Method, errors_at
-from quantscope.core.thresholds.grids import linear_codebook
+from quantscope.core.thresholds import Method, errors_at, linear_codebook
 from quantscope.ui.content import lesson
 from quantscope.ui.content.lesson import (
     PLAYED,

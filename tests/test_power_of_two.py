@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.histogram import histogram_of
-from quantscope.core.data.opening import open_samples
-from quantscope.core.model.model import load_model
+from quantscope.core.calibration import calibrate, histogram_of
+from quantscope.core.data import open_samples
+from quantscope.core.model import load_model
 from quantscope.core.quant import (
     INT8,
     QuantSpec,
@@ -23,10 +22,18 @@ from quantscope.core.quant import (
     kept_range,
     ruled_scale,
 )
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.thresholds import SEARCHES, Method, curves, encoding_errors, errors_at, search
-from quantscope.core.thresholds.weights import WeightMethod, weight_encoding
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.thresholds import (
+    SEARCHES,
+    Method,
+    WeightMethod,
+    curves,
+    encoding_errors,
+    errors_at,
+    search,
+    weight_encoding,
+)
 from quantscope.sample_data import SAMPLES
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.errors import QuantScopeError
+from quantscope.core.errors import ProjectError, QuantScopeError
+from quantscope.core.project import Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import ProjectError, Source
 
 
 @pytest.fixture(autouse=True)

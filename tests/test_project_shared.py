@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from quantscope.core import files
-from quantscope.core.project import history
+from quantscope.core.errors import ProjectChanged, ProjectError, ProjectRemoved
+from quantscope.core.project import Project, Source, history
 from quantscope.core.project import home as folder
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Project, ProjectChanged, ProjectError, ProjectRemoved, Source
 
 ROOT = Path(__file__).resolve().parents[1]
 EDITS = 40

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
-from quantscope.core.quantize.qdq import _saturates_within, quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.quantize.qdq import _saturates_within
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity
 from quantscope.core.thresholds import Method
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import MINMAX, executed, initializer, network, quantized, run, sqnr, statistics_of

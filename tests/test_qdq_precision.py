@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.histogram import Accumulator
+from quantscope.core.calibration import Accumulator
 from quantscope.core.evaluate import fusion_report, integer_layers
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from quantscope.core.quant import UINT8, QuantSpec, Range
-from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.quantize.representable import why_float
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity, Precision
 from quantscope.core.thresholds import Method
 from tests.networks import Net, feeds, masked_attention
 from tests.quantizing import MINMAX, executed, network, quantized, run, sqnr, statistics_of

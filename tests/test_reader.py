@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.data.opening import check_samples, open_samples, reader_samples
+from quantscope.core.data import check_samples, open_samples
+from quantscope.core.data.opening import reader_samples
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from tests.interfaces import model_with
 
 HEAD = "import numpy as np\n"

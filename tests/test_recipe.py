@@ -8,13 +8,10 @@ from hypothesis import strategies as st
 
 from quantscope.core.errors import DataError, RecipeError
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision, target
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Choice, Recipe, recipe_from_yaml, recipe_to_yaml
+from quantscope.core.targets import Granularity, Precision, target
+from quantscope.core.thresholds import Method, WeightMethod
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from quantscope.core.errors import ModelError
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from tests.graphs import BOOL, Build, graph, model, node, value
 
 

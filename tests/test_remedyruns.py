@@ -11,8 +11,8 @@ import pytest
 from quantscope.core.errors import DataError
 from quantscope.core.progress import Progress
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.causes.trials import Effect, RemedyTrial
-from quantscope.core.tuning.remedies import Remedy
+from quantscope.core.tuning import Remedy
+from quantscope.core.tuning.causes import Effect, RemedyTrial
 from quantscope.ui.runs import remedy_trials
 from quantscope.ui.session import cached, opening, state
 from quantscope.ui.session.jobs import Job, State

@@ -11,14 +11,14 @@ from typing import Any
 import onnx
 import pytest
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics
+from quantscope.core.data import Samples
+from quantscope.core.model import Model
 from quantscope.core.sensitivity import Kind
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.causes.trials import Bench
+from quantscope.core.tuning import Remedy
+from quantscope.core.tuning.causes import Bench
 from quantscope.core.tuning.mixed import Cost
-from quantscope.core.tuning.remedies import Remedy
 from quantscope.ui.runs import (
     easyquant_layer,
     easyquant_model,

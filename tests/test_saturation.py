@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 
 from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
 from quantscope.core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize
-from quantscope.core.quantize.saturation import (
-    LIMIT,
-    REACH,
-    best_safe,
-    least_safe,
-    neighbours,
-    pairs_of,
-    partners,
-    reading_order,
-    worst_sum,
-)
-from quantscope.core.runtime.machine import integer_sums
-from quantscope.core.thresholds.weights import WeightMethod, channel_rows, weight_encoding
+from quantscope.core.quantize import LIMIT, least_safe, pairs_of, partners, worst_sum
+from quantscope.core.quantize.saturation import REACH, best_safe, neighbours, reading_order
+from quantscope.core.runtime import integer_sums
+from quantscope.core.thresholds import WeightMethod, channel_rows, weight_encoding
 from tests.emulator import EmulatedSession
 from tests.networks import NETWORKS, feeds
 from tests.quantizing import MINMAX, network, quantized

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, TARGETS, U8U8
+from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU, TARGETS
+from quantscope.core.targets.table import U8U8
 from quantscope.ui.content import text
 from quantscope.ui.session import opening
 from tests.emulator import processor

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from quantscope.core.project import project as projects
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content.tensor_view import RULES, TensorView, levels, view_tensor

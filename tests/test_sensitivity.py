@@ -12,20 +12,33 @@ import onnx
 import pytest
 
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Cancelled, Progress
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import Session
-from quantscope.core.sensitivity import Kind, Run, Subject, plan, stream
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import Session
+from quantscope.core.sensitivity import (
+    Kind,
+    Metric,
+    Quantizers,
+    Run,
+    Simulation,
+    Subject,
+    all_quantizers,
+    by_layer,
+    figure,
+    metrics_of,
+    plan,
+    ranking,
+    restricted,
+    simulation,
+    stream,
+)
 from quantscope.core.sensitivity.blocked import blocked
 from quantscope.core.sensitivity.pieces import piece_graph
-from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, union
-from quantscope.core.sensitivity.ranking import LARGER_IS_BETTER, Metric, figure, metrics_of, ranking
-from quantscope.core.sensitivity.simulation import Simulation, simulation
-from quantscope.core.targets.target import Granularity, Precision
+from quantscope.core.sensitivity.quantizers import union
+from quantscope.core.sensitivity.rankings import LARGER_IS_BETTER
+from quantscope.core.targets import Granularity, Precision
 from quantscope.core.thresholds import Method
 from tests.evaluating import list_samples
 from tests.networks import NETWORKS, Net, embedding, feeds

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.sensitivity import Kind, Run, stream
-from quantscope.core.sensitivity.ranking import Metric, Score
+from quantscope.core.sensitivity import Kind, Metric, Run, Score, stream
 from quantscope.ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
 from quantscope.ui.runs import rankings
 from quantscope.ui.session import cached, opening

@@ -6,23 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import FloatReference, Preview, compare, float_reference, preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.evaluate.correspondence import view
-from quantscope.core.evaluate.lost import Lost, lost_outputs
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.model.output_path import named, tail
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.evaluate import (
+    FloatReference,
+    Lost,
+    Preview,
+    closeness_db,
+    compare,
+    float_reference,
+    lost_outputs,
+    preview,
+    view,
+)
+from quantscope.core.model import Model, load_model, named, tail
 from quantscope.core.pipeline import quantize
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.autotune import tune
-from quantscope.core.tuning.spare_outputs import sparings, troubled
+from quantscope.core.tuning import autotune, sparings
+from quantscope.core.tuning.spare_outputs import troubled
 from quantscope.core.tuning.story import Verdict
 from tests.evaluating import list_samples
 from tests.graphs import randn
@@ -48,13 +52,13 @@ def by(model: Model, samples: Samples, reference: FloatReference, recipe: Recipe
 @pytest.mark.parametrize("name", HEADS)
 def test_auto_tune_brings_back_what_a_shared_range_loses(name: str) -> None:
     model, samples, reference = opened(name)
-    found = tune(model, samples)
+    found = autotune(model, samples)
     assert found.warnings == ()
     before, after = (by(model, samples, reference, recipe) for recipe in (Recipe(), found.recipe))
-    assert closeness(before) < 12.0
+    assert closeness_db(before) < 12.0
     assert before.output.lost > 0 or name == "decoded"  # whose scores keep two levels
     assert after.output.lost == 0
-    assert closeness(after) > 30.0
+    assert closeness_db(after) > 30.0
     parts = [p.sqnr_db for o in after.output.outputs if o.channels is not None for p in o.channels.parts]
     assert min(parts) > 30.0
     # What can stay in integers does.
@@ -80,7 +84,7 @@ def test_the_least_change_comes_first(name: str, layers: list[str]) -> None:
     assert list(offered[0].float_layers) == layers
     sizes = [len(option.layers) for option in offered]
     assert sizes == sorted(set(sizes))
-    assert closeness(by(model, samples, reference, offered[0].applied(Recipe()))) > 30.0
+    assert closeness_db(by(model, samples, reference, offered[0].applied(Recipe()))) > 30.0
     kept = sparings(model, Recipe(), seen.output.outputs, keep=layers)
     assert not any(set(layers) & set(option.layers) for option in kept)
 
@@ -174,7 +178,7 @@ def test_the_end_of_a_network_is_what_only_moves_values() -> None:
 def test_a_result_that_still_has_lost_channels_says_so() -> None:
     """Where the layer to spare was set by hand, it stays as it is."""
     model, samples, _ = opened("joined_first")
-    found = tune(model, samples, Recipe().with_layer("cat_Concat", method=Method.MINMAX))
+    found = autotune(model, samples, Recipe().with_layer("cat_Concat", method=Method.MINMAX))
     assert found.lost == 3
     (warning,) = found.warnings
     assert warning.startswith("3 channels of the outputs vary in the float model and are still constant")
@@ -199,11 +203,11 @@ def test_reported_cases(name: str) -> None:
         pytest.skip(f"{folder} is not there")
     model = load_model(folder / "model.onnx")
     samples = open_samples(folder / "data.npz", model)
-    found = tune(model, samples)
+    found = autotune(model, samples)
     reference = float_reference(model, samples, count=len(samples), layers=False)
     seen = by(model, samples, reference, found.recipe)
     assert seen.output.lost == 0
-    assert closeness(seen) > 30.0
+    assert closeness_db(seen) > 30.0
 
 
 def test_values_too_small_for_a_scale_are_not_called_small_beside_larger_ones() -> None:

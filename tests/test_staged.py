@@ -9,16 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quantscope.core.calibration import stages
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import calibrate, histogram_of, stages
 from quantscope.core.calibration.stages import staged_model, worth_staging
-from quantscope.core.data.opening import random_samples
+from quantscope.core.data.sources import random_samples
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.model.model import Model, load_model
-from quantscope.core.model.session import float_session
+from quantscope.core.model import Model, float_session, load_model
 from quantscope.core.progress import Cancelled, Progress
-from quantscope.core.targets.placement import activation_tensors
+from quantscope.core.targets import activation_tensors
 
 RNG = np.random.default_rng(0)
 
@@ -104,10 +101,10 @@ def test_statistics_do_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None
     model = residual(32)
     samples = random_samples(model, 5)
     expected = calibrate(model, samples, threads=1, cache=False)
-    monkeypatch.setattr("quantscope.core.calibration.calibrate.worth_staging", lambda *_: True)
+    monkeypatch.setattr("quantscope.core.calibration.run.worth_staging", lambda *_: True)
     monkeypatch.setattr(stages, "STAGE_BYTES", 1)
     assert calibrate(model, samples, threads=3, cache=False) == expected
-    monkeypatch.setattr("quantscope.core.calibration.calibrate.staged_model", lambda *_: None)
+    monkeypatch.setattr("quantscope.core.calibration.run.staged_model", lambda *_: None)
     assert calibrate(model, samples, cache=False) == expected
 
 
@@ -143,7 +140,7 @@ def test_graphs_that_cannot_be_taken_apart(monkeypatch: pytest.MonkeyPatch) -> N
 def test_nothing_is_left_on_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     model = residual(32)
-    monkeypatch.setattr("quantscope.core.calibration.calibrate.worth_staging", lambda *_: True)
+    monkeypatch.setattr("quantscope.core.calibration.run.worth_staging", lambda *_: True)
     calibrate(model, random_samples(model, 2), cache=False)
 
     def cancel(progress: Progress) -> None:

@@ -10,10 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantscope.core import files
+from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Project, Source
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.ui.session import opening
 from quantscope.ui.views.start import RECENT
 from tests.pages import healthy, home, opened, start, until

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.calibration import cache
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import Samples, open_samples
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.calibration import Statistics, cache, calibrate
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.model import Model, load_model
 from quantscope.core.runtime import machine
 from tests.networks import feeds, mobile_cnn
 from tests.quantizing import network

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.histogram import EMPTY, histogram_of
-from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.calibration import Statistics, histogram_of
+from quantscope.core.calibration.histogram import EMPTY
 from quantscope.core.errors import DataError
 
 RNG = np.random.default_rng(0)

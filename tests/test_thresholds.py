@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantscope.core import metrics
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec, QuantType, Range, encoding_from_range
 from quantscope.core.thresholds import FLAGS, SEARCHES, Method, curves, errors_at, search
 from tests.tensors import (

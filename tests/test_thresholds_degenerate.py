@@ -10,11 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.calibration.histogram import Histogram, histogram_of
+from quantscope.core.calibration import Histogram, histogram_of
 from quantscope.core.quant import QuantSpec, QuantType, Range, ScaleRule, encoding_from_range, fake_quantize
-from quantscope.core.thresholds import FLAGS, Method, errors_at, search
+from quantscope.core.thresholds import FLAGS, Method, Search, errors_at, search
 from quantscope.core.thresholds.power_of_two import with_ruled_scale
-from quantscope.core.thresholds.search import Search
 
 BITS = range(2, 17)
 RULES = [rule for rule in ScaleRule if rule is not ScaleRule.FREE]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantscope.core import metrics
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import Encoding, Range, encoding_from_range, fake_quantize
 from quantscope.core.thresholds import curves, encoding_errors, errors_at
 from tests.tensors import FAMILIES, SPECS, UINT8_ASYMMETRIC, family, quantized, raw_mse

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import INT8, QuantSpec
 from quantscope.core.thresholds import Method, Search, errors_at, search
 from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins

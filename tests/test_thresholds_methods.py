@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantscope.core.calibration.histogram import histogram_of
+from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import QuantSpec, QuantType, Range, encoding_from_range
 from quantscope.core.thresholds import Family, Method, Search, errors_at, fits, search
 from quantscope.core.thresholds.aciq import factor

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantscope.core.data.opening import Samples, open_samples
-from quantscope.core.model.model import Model
-from quantscope.core.tuning.causes.trials import split_parts
+from quantscope.core.data import Samples, open_samples
+from quantscope.core.model import Model
+from quantscope.core.tuning.causes import split_parts
 from tests.interfaces import image_model, save
 
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import helper
 
+from quantscope.core.model import load_model
 from quantscope.core.model.loading.upgrade import MIN_OPSET
-from quantscope.core.model.model import load_model
 from tests.graphs import (
     BOOL,
     FLOAT,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantscope.core.quant import INT8, QuantSpec, QuantType, fake_quantize
-from quantscope.core.thresholds.weights import WeightMethod, channel_rows, weight_encoding
+from quantscope.core.thresholds import WeightMethod, channel_rows, weight_encoding
 
 SPEC = QuantSpec(type=INT8, symmetric=True, narrow_range=True)
 

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.quality.networks import Array, Network
-from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime import open_session, session_options
 
 BATCH = 50
 RUNS = 50  # of one image, for the latency

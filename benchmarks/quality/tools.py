@@ -14,15 +14,14 @@ from onnxruntime.quantization.calibrate import create_calibrator, save_tensors_d
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from benchmarks.quality.networks import Array, Network
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.opening import open_samples
-from quantscope.core.export.onnx_file import write_onnx
-from quantscope.core.model.model import load_model
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import open_samples
+from quantscope.core.export import write_onnx
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import quantize
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity
-from quantscope.core.tuning.autotune import tune
-from quantscope.core.tuning.trials import measured_default
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity
+from quantscope.core.tuning import autotune, measured_default
 
 Make = Callable[
     [Network, bool, Path], str
@@ -111,7 +110,7 @@ def quantscope_file(auto: bool, network: Network, per_channel: bool, folder: Pat
     start = Recipe().with_default(weights=Granularity.PER_CHANNEL if per_channel else Granularity.PER_TENSOR)
     statistics = calibrate(model, samples, cache=False)
     if auto:
-        recipe = tune(model, samples, start, statistics=statistics).recipe
+        recipe = autotune(model, samples, start, statistics=statistics).recipe
     else:
         recipe = measured_default(model, statistics, samples, start).recipe
     made = quantize(model, recipe, samples, statistics=statistics, cache=False)

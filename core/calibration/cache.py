@@ -11,10 +11,10 @@ from pathlib import Path
 import platformdirs
 
 from quantscope.core.calibration.statistics import FORMAT, Statistics
-from quantscope.core.data.samples import Samples
+from quantscope.core.data import Samples
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
-from quantscope.core.runtime.machine import kernels
+from quantscope.core.model import Model
+from quantscope.core.runtime import kernels
 
 LARGEST = 1 << 30  # bytes in the folder; beyond, what was used longest ago goes
 _ABANDONED = 86_400.0  # seconds after which a file that was never finished is no longer being written

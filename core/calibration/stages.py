@@ -20,10 +20,16 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array, light_graph
-from quantscope.core.runtime.optimized_graph import BLOCKED_DOMAIN, optimized_graph, reads
-from quantscope.core.runtime.sessions import EXTERNAL_FOLDER, ORT_ERRORS, open_session, session_options
+from quantscope.core.model import Array, Model, light_graph
+from quantscope.core.runtime import (
+    BLOCKED_DOMAIN,
+    EXTERNAL_FOLDER,
+    ORT_ERRORS,
+    open_session,
+    optimized_graph,
+    reads,
+    session_options,
+)
 
 STAGE_BYTES = 2 << 20  # of tensors handed out at a time; about a core's second-level cache
 _BLOCK_MULTIPLE = 32  # channel counts that no block size pads; padding would be counted

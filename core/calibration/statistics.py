@@ -12,7 +12,7 @@ import numpy as np
 
 from quantscope.core.calibration.by_sample import BySample
 from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.data.sources.arrays import BROKEN
+from quantscope.core.data.sources import BROKEN
 from quantscope.core.errors import DataError
 from quantscope.core.files import write_atomic
 from quantscope.core.memo import Memo

@@ -50,7 +50,7 @@ from quantscope.core.data.sources.labels import (
 from quantscope.core.data.sources.reader import open_reader
 from quantscope.core.data.sources.synthetic import DEFAULT_COUNT, random_samples
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.words import plural
 
 __all__ = [

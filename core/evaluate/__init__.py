@@ -1,38 +1,95 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
-from quantscope.core.evaluate.compare import Comparison, DefaultSession, compare, error_dict
-from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized
+from quantscope.core.evaluate.channels import Part
+from quantscope.core.evaluate.closeness import closeness_db
+from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare, error_dict
+from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
-from quantscope.core.evaluate.layers import LayerError, layer_errors
-from quantscope.core.evaluate.outputs import OutputComparison, OutputError
-from quantscope.core.evaluate.reference import FloatReference, Preview, float_reference, preview
+from quantscope.core.evaluate.layer_output import (
+    Reader,
+    Sampled,
+    by_tensor,
+    cosines,
+    read_otherwise,
+    readers_of,
+    row_count,
+    sample_rows,
+    spec_of,
+    tensor_values,
+)
+from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
+from quantscope.core.evaluate.lost import Lost, faults, lost_outputs
+from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
+from quantscope.core.evaluate.outputs import (
+    OutputComparison,
+    OutputError,
+    OutputTotals,
+    RunOutputs,
+    ScoresSpec,
+    compare_run,
+    scores_spec,
+)
+from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
+from quantscope.core.evaluate.reference import FloatReference, Preview, float_reference, preview, row_spans
 from quantscope.core.evaluate.saturating import SaturatedLayer
-from quantscope.core.evaluate.scores import Accuracy
-from quantscope.core.evaluate.sums import TensorError, tensor_error
+from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 
 __all__ = [
+    "NO_FUSION",
     "Accuracy",
     "Comparison",
     "DefaultSession",
+    "ErrorSums",
+    "ErrorTotal",
     "FloatReference",
     "FusionReport",
     "Latency",
     "LayerError",
+    "Lost",
     "OutputComparison",
+    "OutputCurve",
     "OutputError",
+    "OutputTotals",
+    "Part",
     "Preview",
     "QuantizedFile",
+    "Reader",
+    "RunOutputs",
+    "Sampled",
     "SaturatedLayer",
+    "ScoresSpec",
     "TensorError",
+    "activations_only",
+    "by_tensor",
     "check_interface",
+    "class_scores",
+    "closeness_db",
     "compare",
+    "compare_run",
+    "cosines",
     "error_dict",
+    "error_sums",
+    "faults",
     "float_reference",
     "fusion_report",
     "integer_layers",
     "layer_errors",
+    "layer_output_curve",
+    "lost_outputs",
     "preview",
+    "read_otherwise",
     "read_quantized",
+    "readers_of",
+    "row_count",
+    "row_spans",
+    "sample_rows",
+    "scores_spec",
+    "spec_of",
     "tensor_error",
+    "tensor_output_curve",
+    "tensor_values",
+    "view",
+    "weights_only",
 ]

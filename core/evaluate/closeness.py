@@ -2,11 +2,12 @@
 
 import math
 
-from quantscope.core.evaluate import OutputError, Preview
 from quantscope.core.evaluate.channels import balanced_db
+from quantscope.core.evaluate.outputs import OutputError
+from quantscope.core.evaluate.reference import Preview
 
 
-def closeness(seen: Preview) -> float:
+def closeness_db(seen: Preview) -> float:
     """SQNR of the outputs in dB, each of them scaled to the same energy, and so are channels of one.
 
     A detector's scores count like its boxes, in outputs of their own as in one tensor, and a channel that

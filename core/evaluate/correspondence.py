@@ -14,12 +14,11 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
-from quantscope.core.data.sources.inputs import text
+from quantscope.core.data.sources import text
 from quantscope.core.errors import ModelError
 from quantscope.core.evaluate.qlinear import float_name, has_integer_operators, output_scales
-from quantscope.core.model.loading.editing import is_made_by_loading
-from quantscope.core.model.loading.modelfile import read_model_file
-from quantscope.core.model.model import Model, TensorInfo
+from quantscope.core.model import Model, TensorInfo
+from quantscope.core.model.loading import is_made_by_loading, read_model_file
 from quantscope.core.quant import TYPES, Encoding, QuantType
 
 _EXPOSED_TYPES = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16))

@@ -12,11 +12,12 @@ import onnx
 
 from quantscope.core.errors import ModelError
 from quantscope.core.evaluate.correspondence import QuantizedFile, read_quantized
-from quantscope.core.model.model import Model
-from quantscope.core.runtime.optimized_graph import EXTERNAL_WEIGHTS, WEIGHTS_FILE
-from quantscope.core.runtime.sessions import (
+from quantscope.core.model import Model
+from quantscope.core.runtime import (
     EXTERNAL_FOLDER,
+    EXTERNAL_WEIGHTS,
     ORT_ERRORS,
+    WEIGHTS_FILE,
     first_line,
     open_session,
     session_options,

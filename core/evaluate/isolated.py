@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from quantscope.core.evaluate.correspondence import Counterpart, QdqView
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 
 PREFIX = "alone/"
 _ROUNDING = frozenset({"QuantizeLinear", "DequantizeLinear"})

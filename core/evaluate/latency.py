@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from quantscope.core.runtime.sessions import Session
+from quantscope.core.runtime import Session
 
 _WARM_UP = 2
 

@@ -7,16 +7,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.selection import Picked
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Picked
 from quantscope.core.jit import compiled
-from quantscope.core.model.layers import is_float
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
-from quantscope.core.passes.patches import Product, product
+from quantscope.core.model import Model, float_session, is_float
+from quantscope.core.passes import Product, product
 from quantscope.core.quant import Encoding, QuantSpec
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.quantize import Encodings
+from quantscope.core.targets import WeightPlacement
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Load, Sample, Samples
+from quantscope.core.data import Load, Sample, Samples
 from quantscope.core.errors import ModelError
 from quantscope.core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, view
 from quantscope.core.evaluate.isolated import IsolatedModel, isolated_model
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
-from quantscope.core.model.model import Layer, Model
-from quantscope.core.model.session import model_session
+from quantscope.core.model import Layer, Model, model_session
 from quantscope.core.progress import ProgressFn
-from quantscope.core.runtime.sessions import Arrays, Session, parallel_map
+from quantscope.core.runtime import Arrays, Session, parallel_map
 
 # ONNX Runtime folds dequantized weights into float constants only where it does not look for Q/DQ pairs.
 NO_FUSION = {"session.disable_quant_qdq": "1"}

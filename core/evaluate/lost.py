@@ -9,8 +9,7 @@ import numpy as np
 
 from quantscope.core.evaluate.correspondence import QdqView
 from quantscope.core.evaluate.outputs import OutputError
-from quantscope.core.model.model import Model
-from quantscope.core.model.output_path import named, tail
+from quantscope.core.model import Model, named, tail
 
 LOW_DB = 3.0  # an output with less is half noise
 FINER = 257.0  # steps of 16 bits in one of 8

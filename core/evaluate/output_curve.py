@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.selection import pick
+from quantscope.core.data import Samples, pick
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.layer_output import (
     by_tensor,
@@ -17,10 +16,10 @@ from quantscope.core.evaluate.layer_output import (
     sample_rows,
     spec_of,
 )
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import Range, encoding_from_range
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize import Encodings
 
 Float64 = npt.NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.sources.labels import Labels, scoring
+from quantscope.core.data import Samples
+from quantscope.core.data.sources import Labels, scoring
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.channels import (
     ChannelError,

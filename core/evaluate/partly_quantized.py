@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from quantscope.core.model.model import Model
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.model import Model
+from quantscope.core.quantize import Encodings, quantize_model
 
 
 def activations_only(model: Model, encodings: Encodings) -> onnx.ModelProto:

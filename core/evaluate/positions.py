@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.sources.labels import IGNORED, Labels, class_axis
+from quantscope.core.data.sources import IGNORED, Labels, class_axis
 
 Array = npt.NDArray[Any]
 # (5, classes): positions of a class by label; then for the float and for the quantized model, those where it

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 
-from quantscope.core.data.samples import Load, Sample, Samples
+from quantscope.core.data import Load, Sample, Samples
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.correspondence import check_interface, read_quantized, view
 from quantscope.core.evaluate.layers import (
@@ -28,10 +28,9 @@ from quantscope.core.evaluate.outputs import (
     scores_spec,
 )
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, warm_up
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import model_session
+from quantscope.core.model import Model, model_session
 from quantscope.core.progress import ProgressFn
-from quantscope.core.runtime.sessions import Arrays, parallel_map, thread_count
+from quantscope.core.runtime import Arrays, parallel_map, thread_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,16 +13,16 @@ import onnx
 import onnx_ir as ir
 from onnx import numpy_helper
 
-from quantscope.core.data.samples import Load, Samples
+from quantscope.core.data import Load, Samples
 from quantscope.core.evaluate.correspondence import QdqView, QuantizedFile, expose, view
 from quantscope.core.evaluate.fusion import layer_names, optimized, original_name
 from quantscope.core.evaluate.layers import Probe, probes
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, error_sums
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn
 from quantscope.core.quant import dequantize
-from quantscope.core.quantize.saturation import LIMIT, worst_sum
-from quantscope.core.runtime.sessions import Session, parallel_map
+from quantscope.core.quantize import LIMIT, worst_sum
+from quantscope.core.runtime import Session, parallel_map
 
 GIVEN = "exact/"  # names the inputs of a model that is cut at its integer tensors
 _LINEAR = frozenset({"Conv", "Gemm", "MatMul"})

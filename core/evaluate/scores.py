@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core import metrics
-from quantscope.core.data.sources.labels import IGNORED, out_of_range
+from quantscope.core.data.sources import IGNORED, out_of_range
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.positions import Overlap, mean_iou
 

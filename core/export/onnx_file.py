@@ -6,7 +6,7 @@ import onnx
 
 from quantscope.core.errors import ExportError
 from quantscope.core.files import write_atomic
-from quantscope.core.model.loading.modelfile import all_graphs
+from quantscope.core.model.loading import all_graphs
 
 PROTOBUF_LIMIT = 2**31 - 1  # bytes that a single protobuf file can have
 SMALLEST = 1024  # bytes of a tensor that is worth moving out; shapes stay where checkers look for them

@@ -1,1 +1,23 @@
 """From an ONNX file to the layers and tensors that the rest works on."""
+
+from quantscope.core.model.layers import Layer, TensorInfo, build_layers, float_tensors, is_float
+from quantscope.core.model.model import Model, load_model
+from quantscope.core.model.output_path import Tail, named, tail
+from quantscope.core.model.session import Array, float_session, light_graph, model_session
+
+__all__ = [
+    "Array",
+    "Layer",
+    "Model",
+    "Tail",
+    "TensorInfo",
+    "build_layers",
+    "float_session",
+    "float_tensors",
+    "is_float",
+    "light_graph",
+    "load_model",
+    "model_session",
+    "named",
+    "tail",
+]

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from quantscope.core.model.model import Model
-from quantscope.core.runtime.sessions import Session
+from quantscope.core.runtime import Session
 
 Array = npt.NDArray[Any]
 

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model
+from quantscope.core.data import Samples
+from quantscope.core.model import Model
 from quantscope.core.passes.linear import Linear, linear
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import rebuilt, set_bias
-from quantscope.core.quantize.bias import gemm_factors
+from quantscope.core.quantize import gemm_factors
 
 MARGIN = 0.1  # of a channel's spread: how far below its smallest value an unseen one may lie
 WORTHWHILE = 0.95  # of the tensor's range: absorbing must leave no more than that

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model
+from quantscope.core.data import Samples
+from quantscope.core.model import Model
 from quantscope.core.passes.bias_correction import correct_biases
 from quantscope.core.passes.equalize import equalize
 from quantscope.core.passes.rewrite import Difference
@@ -14,9 +14,8 @@ from quantscope.core.passes.rotate import rotate
 from quantscope.core.passes.rounding import round_to_outputs
 from quantscope.core.passes.smooth import smooth
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.recipe.passes import PASSES, PassChoice
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import Encodings
+from quantscope.core.recipe import PASSES, PassChoice, Recipe
 from quantscope.core.words import plural
 
 

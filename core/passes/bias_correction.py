@@ -7,11 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.samples import Sample, Samples
-from quantscope.core.data.selection import Picked, pick
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Picked, Sample, Samples, pick
+from quantscope.core.model import Model, float_session
 from quantscope.core.passes.segments import Pieces
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import (
@@ -23,11 +21,16 @@ from quantscope.core.quant import (
     quantize,
     raised_scale,
 )
-from quantscope.core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_ir
-from quantscope.core.runtime.sessions import parallel_map, thread_count
-from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.quantize import (
+    Encodings,
+    accumulated_bias,
+    bias_scale,
+    fitted_weight,
+    gemm_factors,
+    quantize_ir,
+)
+from quantscope.core.runtime import parallel_map, thread_count
+from quantscope.core.targets import WeightPlacement
 
 SAMPLES = 32  # measured on; more hardly changes the means
 LABEL = "correcting biases"

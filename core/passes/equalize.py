@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model
+from quantscope.core.data import Samples
+from quantscope.core.model import Model
 from quantscope.core.passes.absorb import absorb_biases
 from quantscope.core.passes.channels import Channels
 from quantscope.core.passes.following import find_channels
@@ -16,9 +16,8 @@ from quantscope.core.passes.noise import noise_model
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import Difference, difference, with_constants
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import Placement, place
-from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity, Placement, Precision, place, target
 
 LARGEST = 2.0**10  # scales stay within [1 / LARGEST, LARGEST]
 MARGIN = 1.1  # an unseen activation may be that much larger than all seen ones

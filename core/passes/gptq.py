@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.jit import compiled
-from quantscope.core.quantize.saturation import LIMIT
+from quantscope.core.quantize import LIMIT
 
 Float64 = npt.NDArray[np.float64]
 Columns = npt.NDArray[np.int64]

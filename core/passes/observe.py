@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.samples import Load, Samples, sample_digest
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Load, Samples, sample_digest
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.model import Model, float_session
 from quantscope.core.progress import ProgressFn
-from quantscope.core.runtime.sessions import ORT_ERRORS, first_line, parallel_map, thread_count
+from quantscope.core.runtime import ORT_ERRORS, first_line, parallel_map, thread_count
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]

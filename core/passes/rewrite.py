@@ -7,14 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.data.samples import Sample, Samples
-from quantscope.core.data.selection import pick
-from quantscope.core.model.layers import build_layers, float_tensors
-from quantscope.core.model.loading.editing import add_initializer, names_in_use, set_constant, unique_name
-from quantscope.core.model.loading.graphhash import graph_hash
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
-from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.data import Sample, Samples, pick
+from quantscope.core.model import Model, build_layers, float_session, float_tensors
+from quantscope.core.model.loading import add_initializer, graph_hash, names_in_use, set_constant, unique_name
+from quantscope.core.runtime import parallel_map, thread_count
 
 Float32 = npt.NDArray[np.float32]
 

@@ -7,17 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.samples import Sample, Samples
-from quantscope.core.data.selection import Picked, pick
-from quantscope.core.model.loading.editing import set_constant
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Picked, Sample, Samples, pick
+from quantscope.core.model import Model, float_session
+from quantscope.core.model.loading import set_constant
 from quantscope.core.passes.linear import linear
 from quantscope.core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from quantscope.core.passes.streams import Stream, find_streams
 from quantscope.core.progress import ProgressFn
-from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.runtime import parallel_map, thread_count
 
 SAMPLES = 32
 CANDIDATES = 24  # bases tried for each stream

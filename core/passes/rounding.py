@@ -6,20 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.samples import Sample, Samples
-from quantscope.core.data.selection import Picked, pick
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Picked, Sample, Samples, pick
+from quantscope.core.model import Model, float_session
 from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
 from quantscope.core.passes.patches import Product, product
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import Encoding
-from quantscope.core.quantize.encodings import Encodings, adds_pairs
-from quantscope.core.quantize.saturation import partners
-from quantscope.core.runtime.machine import pairs_are_neighbours
-from quantscope.core.runtime.sessions import parallel_map, thread_count
-from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.quantize import Encodings, adds_pairs, partners
+from quantscope.core.runtime import pairs_are_neighbours, parallel_map, thread_count
+from quantscope.core.targets import WeightPlacement
 
 SAMPLES = 64
 DAMPING = 0.01  # of the mean energy of a layer's inputs

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from quantscope.core.data.samples import Sample
-from quantscope.core.runtime.sessions import Session, parallel_map
+from quantscope.core.data import Sample
+from quantscope.core.runtime import Session, parallel_map
 
 Array = npt.NDArray[Any]
 

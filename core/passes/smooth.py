@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.data.samples import Samples
+from quantscope.core.data import Samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.model.loading.editing import set_constant
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
+from quantscope.core.model.loading import set_constant
 from quantscope.core.passes.channels import Channels
 from quantscope.core.passes.equalize import clip_bounds, placement_of, rescaled
 from quantscope.core.passes.following import find_channels
@@ -18,8 +18,8 @@ from quantscope.core.passes.linear import Linear, linear
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import Placement
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Placement
 
 WORTH = 3.0  # largest channel over the median one, from which an operator more pays
 SUFFIX = "/smooth"  # of the names of divisions that are inserted

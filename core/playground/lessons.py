@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Accumulator, Histogram
+from quantscope.core.calibration import Accumulator, Histogram
 from quantscope.core.playground.distributions import draw
 from quantscope.core.quant import INT8, QuantSpec, QuantType
-from quantscope.core.thresholds import Method, errors_at, search
-from quantscope.core.thresholds.grids import Codebook
+from quantscope.core.thresholds import Codebook, Method, errors_at, search
 from quantscope.core.thresholds.reference import reference_thresholds
 
 FloatArray = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from quantscope.core.quant import Encoding
-from quantscope.core.targets.placement import WeightPlacement
-from quantscope.core.thresholds.weights import channel_rows
+from quantscope.core.targets import WeightPlacement
+from quantscope.core.thresholds import channel_rows
 
 INT32_MAX = 2**31 - 1
 HEADROOM = 2.0  # the accumulator holds the bias and the sum of products

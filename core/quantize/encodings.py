@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.quant import Encoding, QuantSpec, dequantize, fake_quantize
-from quantscope.core.targets.placement import Placement
-from quantscope.core.targets.target import Target
-from quantscope.core.thresholds import Search
-from quantscope.core.thresholds.weights import Float32
+from quantscope.core.targets import Placement, Target
+from quantscope.core.thresholds import Float32, Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

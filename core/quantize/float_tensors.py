@@ -3,14 +3,12 @@
 from collections.abc import Collection
 from functools import partial
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics
+from quantscope.core.model import Model
 from quantscope.core.quantize.representable import score_tensors, why_float
 from quantscope.core.quantize.specs import activation_spec
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import Placement, place, shared_roots
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.targets import Placement, Precision, place, shared_roots
 from quantscope.core.thresholds import Method
 
 

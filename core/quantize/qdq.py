@@ -9,13 +9,12 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
-from quantscope.core.model.loading.editing import unique_name
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
+from quantscope.core.model.loading import unique_name
 from quantscope.core.quant import Encoding, quantize
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
 from quantscope.core.quantize.encodings import Encodings, has_8_bits, whole_steps
-from quantscope.core.targets.placement import REMOVABLE, WeightPlacement
-from quantscope.core.targets.target import Role
+from quantscope.core.targets import REMOVABLE, Role, WeightPlacement
 
 # Names follow onnxruntime's quantizer, so that tools which read its files read ours.
 QUANTIZED, DEQUANTIZED, Q_INPUT = (

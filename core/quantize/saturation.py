@@ -21,7 +21,7 @@ import onnx_ir as ir
 from quantscope.core.jit import compiled
 from quantscope.core.quant import Encoding, ScaleRule, raised_scale
 from quantscope.core.runtime import machine
-from quantscope.core.thresholds.weights import channel_rows, squared_error
+from quantscope.core.thresholds import channel_rows, squared_error
 
 REACH, TRIALS = 0.2, 32  # how far above the least safe scale others are tried, and how many
 LIMIT = 128  # of |b0 + b1|: 255 · 128 = 32640 fits 16 bits, 255 · 129 does not

@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 from quantscope.core.quant import QuantSpec, QuantType, ScaleRule
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.targets.placement import WeightPlacement
-from quantscope.core.targets.target import Granularity, Precision, Target
+from quantscope.core.recipe import Choice
+from quantscope.core.targets import Granularity, Precision, Target, WeightPlacement
 
 
 def activation_spec(target_: Target, choice: Choice) -> QuantSpec:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, fields, replace
 
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.targets.target import Granularity, Precision
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.targets import Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,8 @@ from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.recipe.choice import Choice
 from quantscope.core.recipe.passes import PassChoice, pass_choices
 from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.targets import Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
 
 VERSION = 1
 

@@ -9,7 +9,7 @@ from typing import Any
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe.choice import DEFAULT, Choice
 from quantscope.core.recipe.passes import PassChoice, pass_choices
-from quantscope.core.targets.target import Target, target
+from quantscope.core.targets import Target, target
 from quantscope.core.thresholds import Method
 
 

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from quantscope.core.runtime.optimized_graph import BLOCKED_DOMAIN, WEIGHTS_FILE, optimized_graph, reads
-from quantscope.core.runtime.sessions import ORT_ERRORS
+from quantscope.core.runtime import BLOCKED_DOMAIN, ORT_ERRORS, WEIGHTS_FILE, optimized_graph, reads
 from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
 
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})

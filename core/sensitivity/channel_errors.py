@@ -6,16 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.calibrate import data_rows
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array
+from quantscope.core.calibration import data_rows
+from quantscope.core.data import Samples
+from quantscope.core.model import Array, Layer, Model
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize import Encodings
 from quantscope.core.sensitivity.prior import Noise
 from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
-from quantscope.core.sensitivity.simulation import simulation
+from quantscope.core.sensitivity.simulator import simulation
 
 Floats = npt.NDArray[np.float64]
 

@@ -16,14 +16,11 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
-from quantscope.core.model.loading.editing import unique_name
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array, light_graph
+from quantscope.core.model import Array, Model, light_graph
+from quantscope.core.model.loading import unique_name
 from quantscope.core.quant import INT8, Encoding, dequantize
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import dequantizer, quantize_ir
-from quantscope.core.runtime.optimized_graph import reads
-from quantscope.core.runtime.sessions import Session
+from quantscope.core.quantize import Encodings, dequantizer, quantize_ir
+from quantscope.core.runtime import Session, reads
 from quantscope.core.sensitivity.quantizers import Quantizers, restricted
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.calibration import Statistics
 from quantscope.core.jit import compiled
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.quant import fake_quantize
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize import Encodings
 from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
-from quantscope.core.thresholds import encoding_errors
-from quantscope.core.thresholds.weights import channel_rows
+from quantscope.core.thresholds import channel_rows, encoding_errors
 
 Floats = npt.NDArray[np.float64]
 

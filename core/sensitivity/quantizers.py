@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize import Encodings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,24 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Sample, Samples, sample_digest
+from quantscope.core.data import Sample, Samples, sample_digest
 from quantscope.core.errors import DataError
-from quantscope.core.evaluate.outputs import RunOutputs, ScoresSpec, compare_run, scores_spec
-from quantscope.core.evaluate.reference import row_spans
-from quantscope.core.evaluate.scores import class_scores
-from quantscope.core.evaluate.sums import ErrorSums
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array
+from quantscope.core.evaluate import (
+    ErrorSums,
+    RunOutputs,
+    ScoresSpec,
+    class_scores,
+    compare_run,
+    row_spans,
+    scores_spec,
+)
+from quantscope.core.model import Array, Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import Encoding
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.runtime.sessions import parallel_map, thread_count
+from quantscope.core.quantize import Encodings
+from quantscope.core.runtime import parallel_map, thread_count
 from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, root_of, union
-from quantscope.core.sensitivity.simulation import Simulation, Trace, simulation
+from quantscope.core.sensitivity.simulator import Simulation, Trace, simulation
 
 
 class Kind(StrEnum):
@@ -118,7 +122,7 @@ def stream(
 ) -> Iterator[Run]:
     """Every run as it finishes, sample by sample: a whole ranking soon, and a better one with each sample.
 
-    Everything is computed in float between rounded tensors, see `core.sensitivity.simulation`.
+    Everything is computed in float between rounded tensors, see `core.sensitivity.simulator`.
     Runs in `done` that depend on the same things are given again instead of being repeated, also where
     the recipe has changed elsewhere. The results do not depend on `threads`, nor on the order of layers.
 

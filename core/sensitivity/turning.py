@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quantscope.core.evaluate import LayerError, TensorError
-from quantscope.core.model.model import Model
-from quantscope.core.sensitivity.ranking import stands_out
+from quantscope.core.model import Model
+from quantscope.core.sensitivity.rankings import stands_out
 
 # dB; where all layers are alike, a small difference is none. SQNR also falls where errors merely add up.
 LEAST_IQR, LEAST_DROP_IQR = 1.5, 3.0

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from quantscope.core.model.loading.editing import number_of
-from quantscope.core.model.model import Model
-from quantscope.core.targets.target import Role, Target, target
+from quantscope.core.model import Model
+from quantscope.core.model.loading import number_of
+from quantscope.core.targets.table import Role, Target, target
 
 REMOVABLE = frozenset({"Relu", "Clip"})  # a quantizer behind them can do their work
 

@@ -3,42 +3,69 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from quantscope.core.calibration.by_sample import BySample
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import BySample, Histogram
 from quantscope.core.quant import QuantSpec, Range, ScaleRule
 from quantscope.core.thresholds.aciq import search_aciq
 from quantscope.core.thresholds.admm import search_admm
 from quantscope.core.thresholds.cosine import search_cosine
-from quantscope.core.thresholds.curves import Curves, curves
 from quantscope.core.thresholds.error import RangeError, encoding_errors, errors_at
+from quantscope.core.thresholds.error_curves import Curves, curves
 from quantscope.core.thresholds.fit import Family, Fit, fits
+from quantscope.core.thresholds.grids import (
+    Codebook,
+    Grid,
+    GridError,
+    codebook_mse,
+    compare_grids,
+    linear_codebook,
+    log2_codebook,
+)
 from quantscope.core.thresholds.isotone import search_isotone
 from quantscope.core.thresholds.kl import search_kl
 from quantscope.core.thresholds.kl_v2 import search_kl_v2
 from quantscope.core.thresholds.manual import search_manual
+from quantscope.core.thresholds.method import FLAGS, Method, Search
 from quantscope.core.thresholds.minmax import search_minmax
 from quantscope.core.thresholds.moving_average import search_moving_average
 from quantscope.core.thresholds.mse import search_mse
 from quantscope.core.thresholds.octav import search_octav
 from quantscope.core.thresholds.percentile import search_percentile
 from quantscope.core.thresholds.power_of_two import with_ruled_scale
-from quantscope.core.thresholds.search import FLAGS, Method, Search
+from quantscope.core.thresholds.weights import (
+    Float32,
+    WeightMethod,
+    channel_rows,
+    squared_error,
+    weight_encoding,
+)
 
 __all__ = [
     "FLAGS",
     "SAMPLE_SEARCHES",
     "SEARCHES",
+    "Codebook",
     "Curves",
     "Family",
     "Fit",
+    "Float32",
+    "Grid",
+    "GridError",
     "Method",
     "RangeError",
     "Search",
+    "WeightMethod",
+    "channel_rows",
+    "codebook_mse",
+    "compare_grids",
     "curves",
     "encoding_errors",
     "errors_at",
     "fits",
+    "linear_codebook",
+    "log2_codebook",
     "search",
+    "squared_error",
+    "weight_encoding",
 ]
 
 # Searches that need nothing but the histogram; `percentile` has its usual share.

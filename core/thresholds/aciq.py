@@ -25,11 +25,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.fit import Family, Fit, fits
-from quantscope.core.thresholds.search import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ round also takes the best zero point for its scale, so that both ends move.
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.alternate import (
     FREE,
@@ -24,7 +24,7 @@ from quantscope.core.thresholds.alternate import (
     range_ends,
 )
 from quantscope.core.thresholds.density import density_of
-from quantscope.core.thresholds.search import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.density import Part, side_sums
-from quantscope.core.thresholds.search import widened
+from quantscope.core.thresholds.method import widened
 from quantscope.core.thresholds.splits import even_split
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,9 +1,9 @@
 """The range with the largest cosine between the values and what becomes of them (ALGORITHMS §3, `cosine`)."""
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.least import search_least
-from quantscope.core.thresholds.search import Method, Search
+from quantscope.core.thresholds.method import Method, Search
 
 
 def search_cosine(histogram: Histogram, spec: QuantSpec) -> Search:

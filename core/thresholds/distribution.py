@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 
 FloatArray = npt.NDArray[np.float64]
 

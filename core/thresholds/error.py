@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import Encoding, QuantSpec, Range, encoding_from_range
 from quantscope.core.thresholds.density import CLIPPING, ENERGY, ERROR, OUTSIDE, Density, density_of, sweep
 

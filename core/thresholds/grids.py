@@ -13,14 +13,14 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range
 from quantscope.core.thresholds.density import Part, density_of
 from quantscope.core.thresholds.error import encoding_errors, sqnr_db_of
 from quantscope.core.thresholds.manual import search_manual
+from quantscope.core.thresholds.method import symmetric_range
 from quantscope.core.thresholds.octav import beyond
 from quantscope.core.thresholds.power_of_two import with_ruled_scale
-from quantscope.core.thresholds.search import symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -17,12 +17,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.distribution import magnitude_distribution, signed_distribution
-from quantscope.core.thresholds.minmax import search_minmax
-from quantscope.core.thresholds.search import (
+from quantscope.core.thresholds.method import (
     Method,
     Search,
     flags_of,
@@ -31,6 +30,7 @@ from quantscope.core.thresholds.search import (
     symmetric_range,
     widened,
 )
+from quantscope.core.thresholds.minmax import search_minmax
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

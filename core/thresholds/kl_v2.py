@@ -23,11 +23,11 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins
-from quantscope.core.thresholds.search import (
+from quantscope.core.thresholds.method import (
     Method,
     Search,
     flags_of,

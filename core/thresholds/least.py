@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
 from quantscope.core.thresholds import alternate
 from quantscope.core.thresholds.candidates import HIGH, LOSS, LOW, minimize
 from quantscope.core.thresholds.density import ERROR, Density, density_of, sweep
 from quantscope.core.thresholds.error import cosine_loss, errors_at, errors_of
-from quantscope.core.thresholds.search import (
+from quantscope.core.thresholds.method import (
     Method,
     Search,
     flags_of,

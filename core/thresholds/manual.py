@@ -1,9 +1,9 @@
 """The range that the user set (ALGORITHMS §3, `manual`)."""
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.error import errors_at
-from quantscope.core.thresholds.search import Method, Search, flags_of, single
+from quantscope.core.thresholds.method import Method, Search, flags_of, single
 
 
 def search_manual(histogram: Histogram, spec: QuantSpec, range_: Range) -> Search:

@@ -1,9 +1,9 @@
 """The observed extremes: nothing is clipped (ALGORITHMS §3, `minmax`)."""
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.error import errors_at
-from quantscope.core.thresholds.search import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
 
 
 def search_minmax(histogram: Histogram, spec: QuantSpec) -> Search:

@@ -11,13 +11,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.by_sample import BySample
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import BySample, Histogram
 from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import errors_of
+from quantscope.core.thresholds.method import Method, Search, flags_of, symmetric_range
 from quantscope.core.thresholds.minmax import search_minmax
-from quantscope.core.thresholds.search import Method, Search, flags_of, symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -1,9 +1,9 @@
 """The range with the least mean squared error (ALGORITHMS §3, `mse`)."""
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.least import search_least
-from quantscope.core.thresholds.search import Method, Search
+from quantscope.core.thresholds.method import Method, Search
 
 
 def search_mse(histogram: Histogram, spec: QuantSpec) -> Search:

@@ -19,12 +19,12 @@ rounds circle: then the one with the least loss is taken.
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.candidates import candidate_factors
 from quantscope.core.thresholds.density import Density, Part, density_of
-from quantscope.core.thresholds.search import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 

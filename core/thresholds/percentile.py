@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.distribution import magnitude_distribution, signed_distribution
-from quantscope.core.thresholds.search import Method, Search, flags_of, symmetric_range
+from quantscope.core.thresholds.method import Method, Search, flags_of, symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

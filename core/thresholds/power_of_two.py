@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import (
     Encoding,
     QuantSpec,
@@ -18,7 +18,7 @@ from quantscope.core.quant import (
 )
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import encoding_errors
-from quantscope.core.thresholds.search import Search
+from quantscope.core.thresholds.method import Search
 from quantscope.core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]

@@ -6,17 +6,16 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import FloatReference, float_reference, preview
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics
+from quantscope.core.data import Samples
+from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.model import Model
 from quantscope.core.pipeline import quantize
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.easyquant import Tuned, easyquant
-from quantscope.core.tuning.trials import closeness, split_samples, without_inserted
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
+from quantscope.core.tuning.trials import split_samples, without_inserted
 from quantscope.core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out
@@ -43,7 +42,7 @@ class Split:
 class Closeness:
     """How close a quantized network's outputs are to float's, in dB."""
 
-    mean_db: float  # `closeness`: SQNR averaged over the outputs
+    mean_db: float  # `closeness_db`: SQNR averaged over the outputs
     overall_db: float  # SQNR of all outputs as one
 
     def gains_over(self, other: "Closeness") -> bool:
@@ -60,7 +59,7 @@ class JudgedEasyQuant:
     """EasyQuant's scales, as far as the network gains by them."""
 
     recipe: Recipe  # the one given where nothing gained
-    tuned: Tuned  # what was found for each layer
+    tuned: EasyQuantResult  # what was found for each layer
     kept: str  # "all scales", "the weights' scales", "the ranges", or "" for nothing
     before: Closeness
     after: Closeness  # with all scales, where nothing was kept
@@ -212,4 +211,4 @@ def _reference(model: Model, split: Split, threads: int | None) -> FloatReferenc
 def _measured(reference: FloatReference, proto: onnx.ModelProto, threads: int | None) -> Closeness:
     seen = preview(reference, proto, layers=False, threads=threads)
     overall = seen.output.overall.sqnr_db
-    return Closeness(mean_db=closeness(seen), overall_db=-math.inf if overall is None else overall)
+    return Closeness(mean_db=closeness_db(seen), overall_db=-math.inf if overall is None else overall)

@@ -6,19 +6,14 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model
-from quantscope.core.passes import PASSES
+from quantscope.core.calibration import Statistics
+from quantscope.core.model import Model
 from quantscope.core.pipeline import carry_over
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity import Kind, Run, Subject
-from quantscope.core.sensitivity.prior import Noise, layer_noise
-from quantscope.core.sensitivity.quantizers import Quantizers, by_layer
-from quantscope.core.targets.target import Granularity, Precision, target
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.quantize import Encodings, resolve
+from quantscope.core.recipe import PASSES, Recipe
+from quantscope.core.sensitivity import Kind, Noise, Quantizers, Run, Subject, by_layer, layer_noise
+from quantscope.core.targets import Granularity, Precision, target
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning.trials import toggled
 
 WORTH = 0.5  # dB that a change must win to be offered

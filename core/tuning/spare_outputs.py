@@ -12,14 +12,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.evaluate.channels import Part
-from quantscope.core.evaluate.outputs import OutputError
-from quantscope.core.model.model import Model
-from quantscope.core.model.output_path import Tail, named, tail
+from quantscope.core.calibration import Statistics
+from quantscope.core.evaluate import OutputError, Part
+from quantscope.core.model import Model, Tail, named, tail
 from quantscope.core.quant import Range
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision, Role, target
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision, Role, target
 from quantscope.core.thresholds import Method
 
 _SELECTS = frozenset({"Slice", "Split", "Gather", "GatherElements", "GatherND", "TopK"})

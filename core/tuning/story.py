@@ -3,10 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from quantscope.core.evaluate import Preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.model.output_path import named
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.evaluate import Preview, closeness_db
+from quantscope.core.model import named
+from quantscope.core.recipe import Recipe
 from quantscope.core.words import decibels, plural
 
 TRADE_DB = 1.0  # that all outputs taken as one may lose at most where the parts of them gain more
@@ -17,13 +16,13 @@ class Step:
     """One thing that was tried."""
 
     what: str
-    sqnr_db: float  # of the network's outputs (`closeness`) on the samples that choices are made on
+    sqnr_db: float  # of the network's outputs (`closeness_db`) on the samples that choices are made on
     kept: bool
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
+class AutotuneResult:
     """What tuning found."""
 
     recipe: Recipe
@@ -106,7 +105,7 @@ def verdict(seen: Preview) -> Verdict:
     """The verdict on a recipe's quantized model."""
     overall, scores = seen.output.overall.sqnr_db, seen.output.accuracy
     return Verdict(
-        closeness=closeness(seen),
+        closeness=closeness_db(seen),
         overall_db=-math.inf if overall is None else overall,
         disagreeing=0.0 if scores is None else scores.rows * (1.0 - scores.agreement),
         lost=seen.output.lost,

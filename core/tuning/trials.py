@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import FloatReference, float_reference, preview
-from quantscope.core.evaluate.closeness import closeness as closeness
-from quantscope.core.model.model import Model
-from quantscope.core.passes.smooth import SUFFIX
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples
+from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.model import Model
+from quantscope.core.passes import SUFFIX
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Progress, ProgressFn, report
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.passes import PASSES
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import PASSES, Choice, Recipe
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
 from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
 
@@ -49,7 +42,7 @@ class Trial:
 
     choice: Choice  # complete
     label: str  # for people, e.g. "percentile 99.99, weights minmax"
-    sqnr_db: float  # `closeness` of the integer model's outputs to the float model's
+    sqnr_db: float  # `closeness_db` of the integer model's outputs to the float model's
     cosine: float
     lost: int = 0  # channels of the outputs that vary in the float model and are constant here
     gains_db: tuple[
@@ -83,7 +76,7 @@ def measured_default(
 ) -> MeasuredDefault:
     """Try each method as the default of the whole network, and keep what is best on other samples, too.
 
-    Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness`. A method
+    Every trial is the complete integer model, run by ONNX Runtime; the score is its `closeness_db`. A method
     that cuts values off fits the samples that its ranges come from. Therefore the best ones are measured a
     second time: on each third of the samples with ranges from the two others, against MinMax. One is taken
     only if it wins by that what so few samples can tell (`why_refused`). It stays MinMax otherwise, and where
@@ -181,7 +174,7 @@ class FixTrial:
 
     name: str  # in core.passes.PASSES
     added: bool  # False: the recipe has it, and the trial is without
-    before_db: float  # `closeness` of the recipe
+    before_db: float  # `closeness_db` of the recipe
     after_db: float  # of the trial
     samples: int  # measured on; they were not used to find the fix unless there are too few
     sentences: tuple[str, ...]  # what the pass did; empty for a trial without it
@@ -229,7 +222,7 @@ def tried_fixes(
             model, tried, fitted, statistics=statistics, threads=threads, cache=False, progress=alive
         )
         seen = preview(reference, built.proto, layers=False, threads=threads, progress=alive)
-        return built, closeness(seen)
+        return built, closeness_db(seen)
 
     _, before = measured(recipe)
     for name in PASSES:
@@ -295,7 +288,7 @@ def _trial(recipe: Recipe, encodings: Encodings, reference: FloatReference, thre
     return Trial(
         choice=default,
         label=f"{default.method}{share}, weights {default.weight_method}",
-        sqnr_db=closeness(seen),
+        sqnr_db=closeness_db(seen),
         cosine=seen.output.overall.cosine or 0.0,
         lost=seen.output.lost,
     )

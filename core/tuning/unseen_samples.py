@@ -4,15 +4,13 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import float_reference, preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import calibrate
+from quantscope.core.data import Samples
+from quantscope.core.evaluate import closeness_db, float_reference, preview
+from quantscope.core.model import Model
 from quantscope.core.progress import Progress, ProgressFn, report
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
 
 FOLDS = 3  # parts of the samples, each judged once with ranges from the others
 MARGIN_DB = 0.5  # less than that over MinMax is within what so few samples can tell
@@ -55,7 +53,7 @@ def unseen_gains(
     progress: ProgressFn | None = None,
     done: int = 0,
 ) -> list[tuple[float, ...]]:
-    """The gain of each recipe in `closeness` over a plain one, in dB, on each third of the samples.
+    """The gain of each recipe in `closeness_db` over a plain one, in dB, on each third of the samples.
 
     Ranges come from the other two thirds each time.
 
@@ -81,7 +79,7 @@ def unseen_gains(
         scores = []
         for recipe in (plain, *recipes):
             proto = quantize_model(model, resolve(recipe, known, model))
-            scores.append(closeness(preview(reference, proto, layers=False, threads=threads)))
+            scores.append(closeness_db(preview(reference, proto, layers=False, threads=threads)))
             alive()
         for found, score in zip(gains, scores[1:], strict=True):
             found.append(0.0 if score == scores[0] else score - scores[0])

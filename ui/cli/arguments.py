@@ -10,26 +10,23 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quantscope.core.data.opening import (
-    Samples,
-    check_samples,
-    open_samples,
+from quantscope.core.data import Samples, check_samples, open_samples
+from quantscope.core.data.sources import (
+    Labels,
+    all_ignored,
+    label_shapes,
     preprocessing,
     random_samples,
+    text,
     wrong_labels,
 )
-from quantscope.core.data.sources.inputs import text
-from quantscope.core.data.sources.labels import Labels, all_ignored, label_shapes
 from quantscope.core.errors import DataError, QuantScopeError, RecipeError
 from quantscope.core.files import write_atomic
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.quant import ScaleRule
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.file import recipe_from_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import TARGETS, Granularity, Precision
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.recipe import Choice, Recipe, recipe_from_yaml
+from quantscope.core.targets import TARGETS, Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.ui.terminal.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)

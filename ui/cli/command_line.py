@@ -124,7 +124,7 @@ def open_app(
                 raise console.BadInput(f"there is no file or folder '{path}'; check the path")
             arguments += [flag, str(path.resolve())]
     if model is not None:
-        from quantscope.core.model.loading.modelfile import read_model_file
+        from quantscope.core.model.loading import read_model_file
 
         read_model_file(model)  # what is no model is refused here, and not by a page
     _serve(arguments, host, port, no_browser, allow_host)
@@ -144,7 +144,7 @@ def _serve(
 @app.command()
 def inspect(model: ModelPath, json: Json = False) -> None:
     """Show a model's layers, operators and tensors, and what can be quantized."""
-    from quantscope.core.model.model import load_model
+    from quantscope.core.model import load_model
     from quantscope.ui.cli import listing
     from quantscope.ui.cli.inspection import inspection
 

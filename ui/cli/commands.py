@@ -7,24 +7,18 @@ from typing import Any
 
 import onnx
 
-from quantscope.core.calibration.calibrate import calibrate as collect
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import Samples
+from quantscope.core.calibration import Statistics
+from quantscope.core.calibration import calibrate as collect
+from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import compare as measure
-from quantscope.core.export.onnx_file import PROTOBUF_LIMIT, write_onnx
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.export import PROTOBUF_LIMIT, write_onnx
+from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import quantize as run_pipeline
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
-from quantscope.core.tuning.autotune import Tuned
-from quantscope.core.tuning.autotune import tune as autotune
-from quantscope.core.tuning.held_out import judged_easyquant, judged_passes
-from quantscope.core.tuning.trials import measured_default
+from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.targets import Precision
+from quantscope.core.tuning import AutotuneResult, autotune, judged_easyquant, judged_passes, measured_default
 from quantscope.ui.cli.arguments import (
     Choices,
     Feed,
@@ -297,7 +291,7 @@ def _climb(
     *,
     threads: int | None,
     quiet: bool,
-) -> Tuned:
+) -> AutotuneResult:
     with progress_bar("tuning", quiet) as progress:
         return autotune(model, samples, recipe, statistics=statistics, threads=threads, progress=progress)
 

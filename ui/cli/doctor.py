@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantscope.core.runtime.machine import IntegerSums, describe, pairs_are_neighbours
-from quantscope.core.targets.target import ANY_X86
+from quantscope.core.runtime import IntegerSums, describe, pairs_are_neighbours
+from quantscope.core.targets import ANY_X86
 from quantscope.ui.terminal.console import plain
 
 UNKNOWN_ORDER = (

@@ -7,26 +7,20 @@ from dataclasses import dataclass
 
 import onnx
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
+from quantscope.core.calibration import Statistics
+from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ExportError, ModelError
-from quantscope.core.evaluate import float_reference, preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.evaluate.correspondence import view
-from quantscope.core.evaluate.lost import faults, lost_outputs
-from quantscope.core.export.onnx_file import PROTOBUF_LIMIT
-from quantscope.core.model.model import Model
+from quantscope.core.evaluate import closeness_db, faults, float_reference, lost_outputs, preview, view
+from quantscope.core.export import PROTOBUF_LIMIT
+from quantscope.core.model import Model
 from quantscope.core.pipeline import quantize
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import Session
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import Session
+from quantscope.core.targets import Precision, place, target
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning.spare_outputs import Sparing, sparings
-from quantscope.core.tuning.trials import representative
+from quantscope.core.tuning import Sparing, representative, sparings
 from quantscope.core.words import decibels, plural
 from quantscope.ui.terminal.console import note
 
@@ -75,11 +69,11 @@ def check(
     found = faults(seen.output.outputs, lost, told=lambda one: one.options)
     if not found:
         return Check()
-    before = closeness(seen)
+    before = closeness_db(seen)
     for option in sparings(model, recipe, seen.output.outputs, statistics):
         made = quantize(model, option.applied(recipe), samples, statistics=statistics, threads=threads)
         other = preview(reference, made.proto, layers=False, threads=threads)
-        after = closeness(other)
+        after = closeness_db(other)
         if after > before + WINS_DB and not other.output.lost:
             bare = faults(seen.output.outputs, lost, told=lambda one: one.sentence)
             return Check(faults=bare, remedies=(_said(option, before, after, tuned),))
@@ -125,7 +119,9 @@ def say_if_worse(
     few = representative(samples, SAMPLES)
     reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
     plain = quantize_model(model, resolve(recipe.with_default(method=Method.MINMAX), statistics, model))
-    asked, other = (closeness(preview(reference, p, layers=False, threads=threads)) for p in (proto, plain))
+    asked, other = (
+        closeness_db(preview(reference, p, layers=False, threads=threads)) for p in (proto, plain)
+    )
     if asked < other - CLEARLY_DB:
         note(
             f"note: {recipe.default.method} gives {decibels(asked)} here and minmax {decibels(other)} "

@@ -6,9 +6,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from quantscope.core.model.model import Model, TensorInfo
-from quantscope.core.targets.placement import Placement, place
-from quantscope.core.targets.target import target
+from quantscope.core.model import Model, TensorInfo
+from quantscope.core.targets import Placement, place, target
 
 MAX_SCALES = 8  # of a per-channel parameter that are listed; there may be thousands
 

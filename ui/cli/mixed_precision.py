@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.sources.labels import all_ignored, label_shapes, may_be_labelled
+from quantscope.core.data import Samples
+from quantscope.core.data.sources import all_ignored, label_shapes, may_be_labelled
 from quantscope.core.errors import RecipeError
 from quantscope.core.evaluate import float_reference
-from quantscope.core.model.model import Model
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.model import Model
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision, target
 from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
 from quantscope.ui.cli.arguments import pick, unused_labels
 from quantscope.ui.terminal.console import BadInput, note, progress_bar

@@ -8,30 +8,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from quantscope.core.calibration.calibrate import calibrate
+from quantscope.core.calibration import calibrate
 from quantscope.core.errors import DataError, QuantScopeError
 from quantscope.core.evaluate import layer_errors, read_quantized
-from quantscope.core.model.model import load_model
+from quantscope.core.model import load_model
 from quantscope.core.pipeline import finish, prepare
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import thread_count
-from quantscope.core.sensitivity import Kind, Run, Subject, stream
-from quantscope.core.sensitivity.ranking import Metric, Score, figure, metrics_of, ranking
-from quantscope.core.sensitivity.turning import Turn, first_bad
-from quantscope.core.tuning.causes import Cause, diagnose
-from quantscope.core.tuning.causes.trials import (
+from quantscope.core.quantize import quantize_model, resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import thread_count
+from quantscope.core.sensitivity import (
+    Kind,
+    Metric,
+    Run,
+    Score,
+    Subject,
+    Turn,
+    figure,
+    first_bad,
+    metrics_of,
+    ranking,
+    stream,
+)
+from quantscope.core.tuning import Remedy, output_forecast
+from quantscope.core.tuning.causes import (
     Bench,
+    Cause,
     RemedyTrial,
     bench,
+    diagnose,
     effect,
     rankable,
     split_parts,
     tried,
 )
-from quantscope.core.tuning.remedies import Remedy, output_forecast
 from quantscope.ui.cli.arguments import Choices, Feed
 from quantscope.ui.cli.final_check import warn_if_all_float
 from quantscope.ui.content.text import change, plural

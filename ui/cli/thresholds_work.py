@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Accumulator
+from quantscope.core.calibration import Accumulator
 from quantscope.core.errors import DataError
 from quantscope.core.quant import (
     TYPES,

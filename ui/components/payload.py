@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import ScaleRule
 from quantscope.core.thresholds import Family, Method, fits
 from quantscope.ui.content import text

@@ -4,16 +4,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.calibration import Statistics
+from quantscope.core.model import Model
+from quantscope.core.quantize import Encodings
 from quantscope.core.recent import Recent
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity.ranking import Score
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.core.sensitivity import Score
+from quantscope.core.targets import Precision
+from quantscope.core.tuning import Remedy
 from quantscope.core.tuning.causes import Cause, causes
-from quantscope.core.tuning.remedies import Remedy
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.text import change, decibel
 

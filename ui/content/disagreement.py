@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import Range, encoding_from_range
 from quantscope.core.thresholds import Method, RangeError, errors_at
 from quantscope.core.thresholds.reference import REFERENCES, ReferenceRow, reference_thresholds

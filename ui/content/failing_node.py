@@ -2,7 +2,7 @@
 
 import re
 
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 
 _NAMED = re.compile(r"[Nn]ame:\s*'([^']+)'|\(([^()]+)\)|'([^']+)'")
 

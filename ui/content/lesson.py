@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from quantscope.core.playground.distributions import DISTRIBUTIONS
-from quantscope.core.playground.lessons import BitsCurve, Draw
+from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, Draw
 from quantscope.core.quant import QuantSpec, QuantType, Range
-from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import Method
 from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import AUTOMATIC

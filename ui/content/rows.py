@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import LayerError, TensorError
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.model import Layer, Model
+from quantscope.core.quantize import Encodings
 from quantscope.core.recent import Recent
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.core.thresholds import FLAGS, RangeError, Search, errors_at
 from quantscope.ui.content.tensor_view import LABELS, clipped
 from quantscope.ui.content.text import cosine

@@ -6,16 +6,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Histogram, Statistics
+from quantscope.core.model import Layer, Model
 from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.specs import activation_spec
+from quantscope.core.quantize import Encodings, activation_spec
 from quantscope.core.recent import Recent
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import (
     FLAGS,
     Method,

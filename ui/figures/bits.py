@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantscope.core.playground.lessons import BitsCurve
+from quantscope.core.playground import BitsCurve
 from quantscope.ui.figures.style import FLOAT, SQNR_FORMULA, layout
 
 DASHES = ("solid", "dash", "dot", "dashdot")

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from quantscope.core.playground.lessons import Draw
+from quantscope.core.playground import Draw
 from quantscope.core.thresholds import Method
 from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 

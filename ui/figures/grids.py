@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantscope.core.playground.lessons import staircase
-from quantscope.core.thresholds.grids import Grid, GridError
+from quantscope.core.playground import staircase
+from quantscope.core.thresholds import Grid, GridError
 from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 
 GRIDS = {

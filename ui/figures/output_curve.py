@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from quantscope.core.evaluate.output_curve import OutputCurve
+from quantscope.core.evaluate import OutputCurve
 from quantscope.core.quant import Range
 from quantscope.ui.figures.style import COSINE_FORMULA, FLOAT, label, layout
 

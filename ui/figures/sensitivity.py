@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from quantscope.core.sensitivity import Kind
-from quantscope.core.sensitivity.ranking import Metric, Score
+from quantscope.core.sensitivity import Kind, Metric, Score
 from quantscope.ui.content.text import number
 from quantscope.ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 

@@ -2,8 +2,8 @@
 
 import plotly.graph_objects as go
 
-from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.playground.lessons import Staircase
+from quantscope.core.calibration import Histogram
+from quantscope.core.playground import Staircase
 from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, layout
 
 BINS = 400  # of the distribution behind, at most

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantscope.core.tuning.trials import Trial
+from quantscope.core.tuning import Trial
 from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from quantscope.core.errors import DataError
-from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
+from quantscope.core.evaluate import OutputCurve, layer_output_curve, tensor_output_curve
 from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.quant import Range
-from quantscope.core.tuning.easyquant import Tuned, easyquant
+from quantscope.core.tuning import EasyQuantResult, easyquant
 from quantscope.ui.runs.easyquant_model import Figures, figures, split_for
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job
@@ -21,7 +21,7 @@ class EasyRun:
     """What was found for a layer, with the recipe that it was found for."""
 
     token: str
-    tuned: Tuned
+    tuned: EasyQuantResult
     read: OutputCurve | None  # the layer's output against the range of the tensor that it reads
     made: OutputCurve | None  # outputs of those who read the layer's own tensor, against its range
     figures: Figures | None  # of the network, before and after; None where nothing changes

@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 
 from quantscope.core.evaluate import Comparison, compare
 from quantscope.core.progress import Cancelled, Progress, ProgressFn
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.easyquant import Tuned, easyquant
-from quantscope.core.tuning.held_out import Split, hold_out
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe
+from quantscope.core.tuning import EasyQuantResult, Split, easyquant, hold_out
 from quantscope.ui.runs.measure import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.runs.measured import final
 from quantscope.ui.session import cached
@@ -56,7 +55,7 @@ class WholeRun:
     """What was found for all layers, with the recipe that it was found for."""
 
     given: Recipe  # that it began with
-    tuned: Tuned
+    tuned: EasyQuantResult
     of: int  # layers that could be tuned
     figures: Figures | None  # None: nothing to compare, or measuring was stopped
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from quantscope.core.data.sources.images import preprocessing
-from quantscope.core.data.sources.synthetic import DEFAULT_COUNT
-from quantscope.core.model.model import Model
+from quantscope.core.data.sources import DEFAULT_COUNT, preprocessing
+from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.project.project import Project, Source
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import Session
-from quantscope.core.targets.target import Precision, target
+from quantscope.core.project import Project, Source
+from quantscope.core.quantize import Encodings
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import Session
+from quantscope.core.targets import Precision, target
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.shells import POSIX, Shell

@@ -7,26 +7,26 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.sources.labels import IGNORED
+from quantscope.core.data import Samples
+from quantscope.core.data.sources import IGNORED
 from quantscope.core.evaluate import (
     Accuracy,
     Comparison,
     FloatReference,
     LayerError,
+    OutputComparison,
     Preview,
+    activations_only,
     compare,
     float_reference,
     layer_errors,
     preview,
     read_quantized,
+    weights_only,
 )
-from quantscope.core.evaluate.outputs import OutputComparison
-from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.qdq import quantize_model
+from quantscope.core.quantize import Encodings, quantize_model
 from quantscope.core.recent import Recent
 from quantscope.ui.session.jobs import acquired
 

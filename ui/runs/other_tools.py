@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from quantscope.core.calibration.raw_values import raw_values
+from quantscope.core.calibration import raw_values
 from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.thresholds.reference import ReferenceRow
 from quantscope.ui.content.disagreement import compute_references

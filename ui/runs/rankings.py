@@ -5,16 +5,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from quantscope.core.data.samples import Samples
+from quantscope.core.data import Samples
 from quantscope.core.evaluate import LayerError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import Cancelled, Progress, ProgressFn
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.sensitivity import SAMPLES, Kind, Run, plan, stream
-from quantscope.core.sensitivity.ranking import Metric, Score, metrics_of, ranking
-from quantscope.core.sensitivity.turning import Turn, first_bad
-from quantscope.core.tuning.causes import Cause, diagnose
-from quantscope.core.tuning.causes.trials import rankable, split_parts
+from quantscope.core.quantize import Encodings
+from quantscope.core.sensitivity import (
+    SAMPLES,
+    Kind,
+    Metric,
+    Run,
+    Score,
+    Turn,
+    first_bad,
+    metrics_of,
+    plan,
+    ranking,
+    stream,
+)
+from quantscope.core.tuning.causes import Cause, diagnose, rankable, split_parts
 from quantscope.ui.runs.measured import final, rows
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job

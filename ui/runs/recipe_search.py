@@ -5,10 +5,16 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.autotune import Step, Tuned, tune
-from quantscope.core.tuning.trials import FixTrial, MeasuredDefault, measured_default, tried_fixes
+from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.tuning import (
+    AutotuneResult,
+    FixTrial,
+    MeasuredDefault,
+    Step,
+    autotune,
+    measured_default,
+    tried_fixes,
+)
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, Work
 from quantscope.ui.session.state import Session, recipe_token
@@ -22,7 +28,7 @@ class Climb:
 
     token: str  # of the recipe that it began with
     steps: list[Step] = field(default_factory=list)
-    result: Tuned | None = None
+    result: AutotuneResult | None = None
 
 
 @dataclass(slots=True)
@@ -74,7 +80,7 @@ def start_trials(now: Session) -> None:
     _submit(f"{now.project.id}:trials", "Trying every method", work)
 
 
-def climb(id: str) -> tuple[Job[Tuned], Climb] | None:
+def climb(id: str) -> tuple[Job[AutotuneResult], Climb] | None:
     """Auto-tune of project `id`, if it was started."""
     job = cached.registry().get(f"{id}:tune")
     found = cached.results(id, Climbs).newest
@@ -89,8 +95,8 @@ def start_tune(now: Session) -> None:
         return
     growing = Climb(token=recipe_token(recipe))
 
-    def work(tell: ProgressFn) -> Tuned:
-        growing.result = tune(
+    def work(tell: ProgressFn) -> AutotuneResult:
+        growing.result = autotune(
             space.model,
             samples,
             recipe,
@@ -128,7 +134,7 @@ def start_fix_trials(now: Session) -> None:
     _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)
 
 
-def used(recipe: Recipe, found: Tuned) -> bool:
+def used(recipe: Recipe, found: AutotuneResult) -> bool:
     """Whether the recipe is what auto-tune found."""
     return recipe_token(recipe) == recipe_token(found.recipe)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.causes.trials import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
-from quantscope.core.tuning.remedies import Remedy
+from quantscope.core.recipe import Recipe
+from quantscope.core.tuning import Remedy
+from quantscope.core.tuning.causes import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, reason
 from quantscope.ui.session.state import Session, recipe_token, session_id

@@ -19,7 +19,7 @@ def _warm() -> None:
     try:
         import numpy as np
 
-        from quantscope.core.calibration.histogram import Accumulator
+        from quantscope.core.calibration import Accumulator
         from quantscope.core.evaluate import tensor_error
         from quantscope.core.project import project
         from quantscope.core.quant import UINT8, QuantSpec, encoding_from_range, quantize

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from quantscope.core.errors import DataError, ModelError
-from quantscope.core.model.loading.foreign import foreign_format
+from quantscope.core.model.loading import foreign_format
+from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Project, Source
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.sample_data import SAMPLES
 
 

@@ -15,15 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
+from quantscope.core.model import Layer, Model
+from quantscope.core.project import Project
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Project
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.quantize.resolve import resolve
+from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recent import Recent
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes
 from quantscope.ui.session.jobs import Job

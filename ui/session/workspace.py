@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.opening import check_samples, open_samples, random_samples
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.sources.images import preprocessing
-from quantscope.core.data.sources.synthetic import DEFAULT_COUNT
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples, check_samples, open_samples
+from quantscope.core.data.sources import DEFAULT_COUNT, preprocessing, random_samples
 from quantscope.core.errors import DataError, QuantScopeError
-from quantscope.core.model.model import Model, load_model
+from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Progress, ProgressFn
-from quantscope.core.project.project import Project, Source, resolve_path, write_file
+from quantscope.core.project import Project, Source, resolve_path, write_file
 from quantscope.sample_data import SAMPLES
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from quantscope.core.tuning.autotune import Tuned
+from quantscope.core.tuning import AutotuneResult
 from quantscope.ui.content import text
 from quantscope.ui.figures.steps import steps_figure
 from quantscope.ui.runs import recipe_search
@@ -110,7 +110,7 @@ def _ended(now: state.Session, job: Job, growing: Climb) -> None:
         )
 
 
-def _verdict(found: Tuned) -> None:
+def _verdict(found: AutotuneResult) -> None:
     where = (
         f"on {text.plural(found.held_out, 'sample')} kept for judging"
         if found.held_out
@@ -131,5 +131,5 @@ def _verdict(found: Tuned) -> None:
         st.info(f"Nothing measures better than plain MinMax here. {words}", icon=":material/info:")
 
 
-def _use(found: Tuned) -> None:
+def _use(found: AutotuneResult) -> None:
     state.edit(lambda _: found.recipe, "auto-tune")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from quantscope.core.tuning.trials import MARGIN_DB, MeasuredDefault
+from quantscope.core.tuning import MARGIN_DB, MeasuredDefault
 from quantscope.ui.content import text
 from quantscope.ui.figures.trials import trials_figure
 from quantscope.ui.runs import recipe_search

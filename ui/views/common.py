@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.project.project import Project
+from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured

@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from quantscope.core.model.layers import Layer
+from quantscope.core.model import Layer
 from quantscope.core.quant import Range
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.weights import WeightMethod
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from quantscope.core.model.layers import Layer
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.model import Layer
+from quantscope.core.recipe import Recipe
 from quantscope.ui.content import text
 from quantscope.ui.figures.output_curve import output_curve_figure
 from quantscope.ui.runs import easyquant_layer

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from quantscope.core.evaluate import Preview
-from quantscope.core.model.layers import Layer
+from quantscope.core.model import Layer
 from quantscope.ui.components import Card, cards
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from quantscope.core.recipe.file import recipe_to_yaml
-from quantscope.core.targets.target import TARGETS, target
+from quantscope.core.recipe import recipe_to_yaml
+from quantscope.core.targets import TARGETS, target
 from quantscope.ui.content import text
 from quantscope.ui.content.shells import shells as shells_of_all
 from quantscope.ui.runs import exporting, measured

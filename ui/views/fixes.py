@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from quantscope.core.passes import PASSES, Pass, PassChoice
-from quantscope.core.passes.apply import PassRecord
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.tuning.trials import FixTrial, toggled
+from quantscope.core.passes import PassRecord
+from quantscope.core.recipe import PASSES, Pass, PassChoice, Recipe
+from quantscope.core.tuning import FixTrial, toggled
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured, recipe_search
 from quantscope.ui.session import state

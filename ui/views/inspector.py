@@ -4,10 +4,10 @@ from typing import Any
 
 import streamlit as st
 
-from quantscope.core.model.layers import Layer
+from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method
 from quantscope.ui.components import threshold_chart
 from quantscope.ui.components.payload import payload

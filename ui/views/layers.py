@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Granularity, Precision, target
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method
 from quantscope.ui.components.refresh import wide
 from quantscope.ui.content import text

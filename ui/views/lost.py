@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from quantscope.core.evaluate import Comparison
-from quantscope.core.evaluate.lost import Lost, faults
-from quantscope.core.model.output_path import named
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.evaluate import Comparison, Lost, faults
+from quantscope.core.model import named
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.ui.components import Card
 from quantscope.ui.content import text
 from quantscope.ui.session import state

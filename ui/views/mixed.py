@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.targets.target import target
+from quantscope.core.targets import target
 from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point
 from quantscope.ui.content import text
 from quantscope.ui.figures.mixed import front_figure, lost

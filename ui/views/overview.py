@@ -3,10 +3,9 @@
 import streamlit as st
 
 from quantscope.core.evaluate import Accuracy, Comparison, Latency
-from quantscope.core.runtime.machine import integer_sums
-from quantscope.core.sensitivity import Kind
-from quantscope.core.sensitivity.ranking import Metric, ranking
-from quantscope.core.targets.target import Precision
+from quantscope.core.runtime import integer_sums
+from quantscope.core.sensitivity import Kind, Metric, ranking
+from quantscope.core.targets import Precision
 from quantscope.ui.components import Card, cards, layer_graph
 from quantscope.ui.content import diagnosis, text
 from quantscope.ui.content.rows import Row, edges

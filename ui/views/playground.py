@@ -5,10 +5,16 @@ from typing import Any
 
 import streamlit as st
 
-from quantscope.core.playground.distributions import DISTRIBUTIONS, draw
-from quantscope.core.playground.lessons import BITS, experiment, histogram_of, sqnr_by_bits, staircase
-from quantscope.core.thresholds import Method
-from quantscope.core.thresholds.grids import linear_codebook
+from quantscope.core.playground import (
+    BITS,
+    DISTRIBUTIONS,
+    draw,
+    experiment,
+    histogram_of,
+    sqnr_by_bits,
+    staircase,
+)
+from quantscope.core.thresholds import Method, linear_codebook
 from quantscope.core.thresholds.reference import ReferenceRow
 from quantscope.ui.components import threshold_chart
 from quantscope.ui.components.payload import payload

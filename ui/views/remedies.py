@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantscope.core.sensitivity.ranking import Score
-from quantscope.core.tuning.causes import Cause
-from quantscope.core.tuning.causes.trials import RemedyTrial
-from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
+from quantscope.core.sensitivity import Score
+from quantscope.core.tuning import OutputForecast, Remedy, output_forecast
+from quantscope.core.tuning.causes import Cause, RemedyTrial
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
 from quantscope.ui.content.diagnosis import NO_REMEDY

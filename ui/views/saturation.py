@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from quantscope.core.evaluate import Comparison, DefaultSession, SaturatedLayer
-from quantscope.core.targets.target import ANY_X86, ONNXRUNTIME_CPU, target
+from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU, target
 from quantscope.ui.components import Card, cards
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured

@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from quantscope.core.sensitivity import SAMPLES, Kind, Subject
-from quantscope.core.sensitivity.ranking import Metric, Score, figure, ranking
+from quantscope.core.sensitivity import SAMPLES, Kind, Metric, Score, Subject, figure, ranking
 from quantscope.ui.components import Card, cards
 from quantscope.ui.content import text
 from quantscope.ui.figures.sensitivity import ROWS, axis, sensitivity_figure

@@ -4,8 +4,8 @@ import streamlit as st
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import project as projects
-from quantscope.core.runtime.machine import integer_sums
-from quantscope.core.targets.target import target
+from quantscope.core.runtime import integer_sums
+from quantscope.core.targets import target
 from quantscope.ui.components.refresh import listen
 from quantscope.ui.content import text
 from quantscope.ui.session import state

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from quantscope.core.data.sources.images import PRESETS
+from quantscope.core.data.sources import PRESETS
 from quantscope.core.errors import QuantScopeError
+from quantscope.core.project import Entry, Project, Source
 from quantscope.core.project import project as projects
-from quantscope.core.project.project import Entry, Project, Source
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
 from quantscope.ui.session import cached, opening, state, workspace

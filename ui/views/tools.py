@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from quantscope.core.thresholds.grids import compare_grids
+from quantscope.core.thresholds import compare_grids
 from quantscope.core.thresholds.reference import ReferenceRow
 from quantscope.ui.components.payload import Mark
 from quantscope.ui.content import text

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.errors import DataError
-from quantscope.core.model.loading.foreign import LFS_POINTER
+from quantscope.core.model.loading import LFS_POINTER
 
 Array = npt.NDArray[Any]
 

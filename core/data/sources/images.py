@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from quantscope.core.data.sources.inputs import Input
 from quantscope.core.errors import DataError
-from quantscope.core.model.loading.foreign import LFS_POINTER
+from quantscope.core.model.loading import LFS_POINTER
 
 Array = npt.NDArray[Any]
 

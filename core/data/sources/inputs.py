@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 
 Dims = tuple[int | str | None, ...]
 MOST_DIM = 24  # characters of a dimension's name in messages

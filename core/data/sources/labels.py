@@ -10,7 +10,7 @@ import numpy.typing as npt
 from quantscope.core.data.sources.fitting import fits
 from quantscope.core.data.sources.inputs import Dims, text
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 
 LABELS = "labels"  # the key, and the name of files, that sources look for
 IGNORED = -100  # stands for positions without a class; the value that token data sets use

@@ -26,7 +26,7 @@ from quantscope.core.data.sources.items import (
 )
 from quantscope.core.data.sources.labels import RawLabels, joined, read_labels
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.words import plural
 
 DEFAULT_LIMIT = 1024  # a reader may be endless

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from quantscope.core.data.samples import Load, Loads, Sample, Samples
 from quantscope.core.data.sources.inputs import Input, model_inputs, text
 from quantscope.core.errors import DataError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 
 Array = npt.NDArray[Any]
 

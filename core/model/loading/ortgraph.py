@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from quantscope.core.errors import ModelError
 from quantscope.core.model.loading.modelfile import PROTOBUF_LIMIT
-from quantscope.core.runtime.sessions import open_session, session_options
+from quantscope.core.runtime import open_session, session_options
 
 _LIGHT = 1024  # bytes; larger initializers are kept out of serialized graphs (ONNX Runtime's own limit, too)
 _OPTIMIZED, _WEIGHTS = "model.onnx", "model.onnx.data"

@@ -2,20 +2,41 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics
+from quantscope.core.data import Samples
+from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.sensitivity.channel_errors import Evidence, gather
-from quantscope.core.sensitivity.prior import layer_noise, weight_noise
-from quantscope.core.sensitivity.quantizers import by_layer
+from quantscope.core.quantize import Encodings
+from quantscope.core.recipe import Recipe
+from quantscope.core.sensitivity import Evidence, by_layer, gather, layer_noise, weight_noise
 from quantscope.core.tuning.causes import tensors, weights
 from quantscope.core.tuning.causes.case import Case, Cause, Reason, seen_tensor
+from quantscope.core.tuning.causes.trials import (
+    Bench,
+    Effect,
+    RemedyTrial,
+    bench,
+    effect,
+    rankable,
+    split_parts,
+    tried,
+)
 from quantscope.core.tuning.remedies import Forecast
 
-__all__ = ["Cause", "Reason", "causes", "diagnose"]
+__all__ = [
+    "Bench",
+    "Cause",
+    "Effect",
+    "Reason",
+    "RemedyTrial",
+    "bench",
+    "causes",
+    "diagnose",
+    "effect",
+    "rankable",
+    "split_parts",
+    "tried",
+]
 
 MOST = 0.5  # of a layer's noise that one cause must stand for; else the rest is spoken of, too
 _RULES: tuple[Callable[[Case], Iterable[Cause]], ...] = (

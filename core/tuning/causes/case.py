@@ -10,16 +10,12 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Histogram, Statistics
+from quantscope.core.model import Layer, Model
 from quantscope.core.quant import Encoding
-from quantscope.core.quantize.encodings import Encodings
-from quantscope.core.sensitivity.channel_errors import Evidence
-from quantscope.core.sensitivity.prior import Noise, WeightNoise
-from quantscope.core.sensitivity.quantizers import Quantizers
-from quantscope.core.targets.placement import WeightPlacement
+from quantscope.core.quantize import Encodings
+from quantscope.core.sensitivity import Evidence, Noise, Quantizers, WeightNoise
+from quantscope.core.targets import WeightPlacement
 from quantscope.core.thresholds import RangeError, encoding_errors
 from quantscope.core.tuning.remedies import Forecast, Remedy
 

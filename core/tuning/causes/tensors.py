@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.model.output_path import tail
-from quantscope.core.passes.streams import find_streams
-from quantscope.core.sensitivity.channel_errors import Evidence
-from quantscope.core.sensitivity.quantizers import root_of
+from quantscope.core.calibration import Histogram
+from quantscope.core.model import tail
+from quantscope.core.passes import find_streams
+from quantscope.core.sensitivity import Evidence, root_of
 from quantscope.core.tuning.causes.case import (
     MANY,
     MATTERS,

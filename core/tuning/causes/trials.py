@@ -3,15 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import FloatReference, float_reference, preview
-from quantscope.core.evaluate.closeness import closeness
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples
+from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.model import Model
 from quantscope.core.pipeline import quantize
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.recipe import Recipe
 from quantscope.core.tuning.remedies import Remedy
 from quantscope.core.tuning.trials import FEWEST, HELD_OUT, split_samples
 
@@ -43,7 +41,7 @@ class Bench:
 class Effect:
     """A quantized model on the judging part."""
 
-    sqnr_db: float | None  # of the outputs, each at the same weight (`closeness`)
+    sqnr_db: float | None  # of the outputs, each at the same weight (`closeness_db`)
     lost: int = 0  # channels of the outputs that vary in the float model and are constant here
     agreement: float | None  # share of rows with float's class first; None where no output holds scores
     top1: float | None  # share of rows with the right class first; None without labels
@@ -182,7 +180,7 @@ def effect(
         progress=progress,
     )
     seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
-    scores, close = seen.output.accuracy, closeness(seen)
+    scores, close = seen.output.accuracy, closeness_db(seen)
     return Effect(
         sqnr_db=None if close == -math.inf else close,
         lost=seen.output.lost,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.sensitivity.prior import WeightNoise
+from quantscope.core.sensitivity import WeightNoise
 from quantscope.core.tuning.causes.case import (
     MATTERS,
     UNEVEN,

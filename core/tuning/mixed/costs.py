@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import onnx_ir as ir
 
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.model.model import Model
-from quantscope.core.targets.placement import Placement, WeightPlacement
-from quantscope.core.targets.target import Role
+from quantscope.core.calibration import Statistics
+from quantscope.core.model import Model
+from quantscope.core.targets import Placement, Role, WeightPlacement
 
 
 class Cost(StrEnum):

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision
 from quantscope.core.tuning.mixed.costs import Cost
 
 _ROUNDING = 1e-9  # of shares that are quotients of counts

@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Sequence
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.evaluate import Accuracy, Preview, float_reference, preview
-from quantscope.core.model.model import Model
+from quantscope.core.evaluate import Accuracy, Preview, closeness_db, float_reference, preview
+from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.target import Precision, Target, target
+from quantscope.core.recipe import Recipe
+from quantscope.core.targets import Precision, Target, target
 from quantscope.core.tuning.mixed.costs import Cost, CostModel
 from quantscope.core.tuning.mixed.front import Front, Point, monotone
 from quantscope.core.tuning.mixed.search import Search, spread
 from quantscope.core.tuning.mixed.space import Assignment, Simulator, Space, free_layers
-from quantscope.core.tuning.trials import closeness, split_samples
+from quantscope.core.tuning.trials import split_samples
 
 PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest first
 POINTS = 16  # most that are measured
@@ -147,7 +146,7 @@ def _point(space: Space, recipe: Recipe, assignment: Assignment, seen: Preview, 
         recipe=recipe,
         size_bytes=seen.size_bytes,
         time=time,
-        sqnr_db=closeness(seen),
+        sqnr_db=closeness_db(seen),
         top1=top1,
         agreement=agreement,
         drop=drop,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.targets.target import Precision, Role
+from quantscope.core.targets import Precision, Role
 from quantscope.core.tuning.mixed.knapsack import additive_front, pareto_order
 from quantscope.core.tuning.mixed.space import Assignment, Simulator
 

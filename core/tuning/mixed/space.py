@@ -4,21 +4,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from quantscope.core.data.samples import Sample, Samples
-from quantscope.core.evaluate import Preview
-from quantscope.core.evaluate.outputs import OutputTotals, RunOutputs, compare_run, scores_spec
-from quantscope.core.evaluate.reference import row_spans
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array
+from quantscope.core.data import Sample, Samples
+from quantscope.core.evaluate import (
+    OutputTotals,
+    Preview,
+    RunOutputs,
+    closeness_db,
+    compare_run,
+    row_spans,
+    scores_spec,
+)
+from quantscope.core.model import Array, Model
 from quantscope.core.pipeline import Quantized
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.runtime.sessions import parallel_map, thread_count
-from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer
-from quantscope.core.sensitivity.simulation import Simulation, Trace, simulation
-from quantscope.core.targets.placement import Placement, place
-from quantscope.core.targets.target import Precision
+from quantscope.core.recipe import Recipe
+from quantscope.core.runtime import parallel_map, thread_count
+from quantscope.core.sensitivity import Quantizers, Simulation, Trace, all_quantizers, by_layer, simulation
+from quantscope.core.targets import Placement, Precision, place
 from quantscope.core.tuning.mixed.costs import Cost, CostModel
-from quantscope.core.tuning.trials import closeness
 
 Assignment = tuple[Precision, ...]  # in the order of `Space.names`
 MEMORY = 1 << 29  # bytes of traces that are kept
@@ -141,7 +143,7 @@ class Simulator:
         return self.simulation.trace(sample, everything), self.simulation.trace(sample, Quantizers())
 
     def noise(self, assignment: Assignment) -> float:
-        """Error energy over signal energy of the outputs (of `closeness`); inf where they are not finite."""
+        """Error energy over signal energy of the outputs (see `closeness_db`); inf if not finite."""
         on = self.space.on(assignment)
         if on not in self.noises:
             seen = OutputTotals(names=list(self.traces[0][1].outputs), spec=self.spec)
@@ -155,7 +157,7 @@ class Simulator:
 
             for part in parallel_map(run, range(total), total=total, threads=self.threads):
                 seen.add(part)
-            found = closeness(Preview(output=seen.result(), layers=(), samples=total, size_bytes=0))
+            found = closeness_db(Preview(output=seen.result(), layers=(), samples=total, size_bytes=0))
             self.noises[on] = math.inf if found == -math.inf else 10.0 ** (-found / 10.0)
         return self.noises[on]
 

@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.calibration.histogram import Histogram
+from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, Range, ScaleRule, encoding_from_ranges
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import errors_of
 from quantscope.core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
+from quantscope.core.thresholds.method import full_range, symmetric_range, widened
 from quantscope.core.thresholds.power_of_two import ruled_encodings
-from quantscope.core.thresholds.search import full_range, symmetric_range, widened
 
 FloatArray = npt.NDArray[np.float64]
 SideName = Literal["high", "low", "both"]

@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration.histogram import Histogram
-from quantscope.core.data.samples import Samples
+from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ModelError
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.model import Model, float_session
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.runtime.sessions import ORT_ERRORS, first_line
+from quantscope.core.runtime import ORT_ERRORS, first_line
 
 LIMIT = 2_000_000  # values: 8 MB
 

@@ -5,26 +5,28 @@ from typing import Any
 
 import onnx
 
-from quantscope.core.calibration.calibrate import calibrate
-from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Samples
-from quantscope.core.evaluate import FloatReference, OutputComparison, Preview, float_reference, preview
-from quantscope.core.model.model import Model
+from quantscope.core.calibration import Statistics, calibrate
+from quantscope.core.data import Samples
+from quantscope.core.evaluate import (
+    FloatReference,
+    OutputComparison,
+    Preview,
+    closeness_db,
+    float_reference,
+    preview,
+)
+from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, carry_over, quantize
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
-from quantscope.core.quantize.qdq import quantize_model
-from quantscope.core.quantize.resolve import resolve
-from quantscope.core.quantize.specs import activation_spec
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import place
-from quantscope.core.targets.target import Precision, Role, target
+from quantscope.core.quantize import activation_spec, quantize_model, resolve
+from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.targets import Precision, Role, place, target
 from quantscope.core.thresholds import Method, errors_at
 from quantscope.core.tuning.spare_outputs import sparings, troubled
+from quantscope.core.tuning.story import AutotuneResult as AutotuneResult
 from quantscope.core.tuning.story import Step as Step
-from quantscope.core.tuning.story import Tuned as Tuned
 from quantscope.core.tuning.story import Verdict, verdict
-from quantscope.core.tuning.trials import Trial, closeness, split_samples, toggled, tried_defaults
+from quantscope.core.tuning.trials import Trial, split_samples, toggled, tried_defaults
 from quantscope.core.words import plural
 
 CHOOSING = 48  # samples that choices are made on
@@ -54,7 +56,7 @@ FIXES: tuple[tuple[str, str], ...] = (
 )
 
 
-def tune(
+def autotune(
     model: Model,
     samples: Samples,
     recipe: Recipe | None = None,
@@ -64,12 +66,12 @@ def tune(
     partial: bool = False,
     watch: Callable[[Step], None] | None = None,
     progress: ProgressFn | None = None,
-) -> Tuned:
+) -> AutotuneResult:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
 
     In turn: a default for the whole network, corrected biases, the `FIXES`, other defaults once more, the
     method of the layers that lose most, and fixes that were refused before; each is kept only if the outputs
-    come closer to float by it (`closeness`), and no channel of them becomes constant. Every recipe kept on
+    come closer to float by it (`closeness_db`), and no channel of them becomes constant. Every recipe kept on
     the way, and plain MinMax, is also measured on samples that neither choices nor thresholds have seen, and
     the best there is returned: never one worse than MinMax. Layers that `recipe` sets keep their choice.
 
@@ -116,7 +118,7 @@ def tune(
             best, chosen, lost = judged.closeness, recipe_, judged.lost
     if held is not None and complete and chosen is not plain:
         best, chosen = search.settled(chosen, best, samples, statistics)
-    return Tuned(
+    return AutotuneResult(
         recipe=chosen,
         steps=tuple(search.steps),
         minmax_db=minmax.closeness,
@@ -301,7 +303,7 @@ class _Search:
 
     def _judge(self, proto: onnx.ModelProto) -> float:
         """Closeness on the samples held out."""
-        return closeness(self._seen(proto, self.judge))
+        return closeness_db(self._seen(proto, self.judge))
 
     def _seen(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
         return preview(reference, proto, layers=False, threads=self.threads, progress=self._alive)
@@ -317,7 +319,7 @@ class _Search:
         return self._score(quantize_model(built.model, carried))
 
     def _score(self, proto: onnx.ModelProto) -> float:
-        return closeness(self._seen(proto, self.reference))
+        return closeness_db(self._seen(proto, self.reference))
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -336,7 +338,7 @@ class _Search:
         self.trying = what
         built = self.build(recipe)
         seen = self._seen(built.proto, self.reference)
-        score = closeness(seen)
+        score = closeness_db(seen)
         gained = self.outputs is None or score > self.best_db + least
         more = 0 if self.outputs is None else seen.output.lost - self.outputs.lost
         kept = gained and more <= 0

@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.jit import compiled
-from quantscope.core.model.layers import Layer
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import Array
+from quantscope.core.model import Array, Layer, Model
 from quantscope.core.quant import Encoding
-from quantscope.core.quantize.encodings import Encodings
+from quantscope.core.quantize import Encodings
 from quantscope.core.sensitivity.blocked import blocked
 from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, piece_graph
 from quantscope.core.sensitivity.quantizers import Quantizers, root_of

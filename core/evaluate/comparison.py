@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from quantscope.core.data.samples import Load, Samples
+from quantscope.core.data import Load, Samples
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
 from quantscope.core.evaluate.latency import Latency, measure_latency
@@ -29,11 +29,9 @@ from quantscope.core.evaluate.reference import row_spans
 from quantscope.core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from quantscope.core.evaluate.scores import Accuracy
 from quantscope.core.evaluate.sums import TensorError
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import model_session
+from quantscope.core.model import Model, model_session
 from quantscope.core.progress import ProgressFn
-from quantscope.core.runtime.machine import integer_sums
-from quantscope.core.runtime.sessions import Session, parallel_map, thread_count
+from quantscope.core.runtime import Session, integer_sums, parallel_map, thread_count
 from quantscope.core.words import plural
 
 NOT_ALONE = (

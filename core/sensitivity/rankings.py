@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.sensitivity import Kind, Run, Subject
+from quantscope.core.sensitivity.runs import Kind, Run, Subject
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from quantscope.core.calibration.histogram import Histogram, histogram_of
-from quantscope.core.calibration.statistics import Statistics
+from quantscope.core.calibration import Histogram, Statistics, histogram_of
 from quantscope.core.errors import DataError, RecipeError
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.quant import (
     Encoding,
     QuantSpec,
@@ -23,12 +22,18 @@ from quantscope.core.quantize.encodings import Encodings, adds_pairs, with_whole
 from quantscope.core.quantize.float_tensors import unrepresentable
 from quantscope.core.quantize.saturation import Pairs, best_safe, least_safe, pairs_of
 from quantscope.core.quantize.specs import activation_spec, weight_spec
-from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets.placement import Placement, WeightPlacement, not_finite, place, shared_roots
-from quantscope.core.targets.target import Precision, Target, target
-from quantscope.core.thresholds import Method, Search, search
-from quantscope.core.thresholds.weights import Float32, WeightMethod, weight_encoding
+from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.targets import (
+    Placement,
+    Precision,
+    Target,
+    WeightPlacement,
+    not_finite,
+    place,
+    shared_roots,
+    target,
+)
+from quantscope.core.thresholds import Float32, Method, Search, WeightMethod, search, weight_encoding
 from quantscope.core.words import plural
 
 

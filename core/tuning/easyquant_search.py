@@ -26,9 +26,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data.samples import Samples
-from quantscope.core.data.selection import Picked, pick
-from quantscope.core.evaluate.layer_output import (
+from quantscope.core.data import Picked, Samples, pick
+from quantscope.core.evaluate import (
     Reader,
     Sampled,
     by_tensor,
@@ -40,14 +39,19 @@ from quantscope.core.evaluate.layer_output import (
     spec_of,
     tensor_values,
 )
-from quantscope.core.model.model import Model
+from quantscope.core.model import Model
 from quantscope.core.progress import Cancelled, ProgressFn, report
 from quantscope.core.quant import Encoding, Range, ScaleRule, encoding_from_range, fake_quantize, kept_range
-from quantscope.core.quantize.encodings import Encodings, adds_pairs
-from quantscope.core.quantize.resolve import unmultiplied_weight
-from quantscope.core.quantize.saturation import Pairs, least_safe, pairs_of
-from quantscope.core.quantize.specs import activation_spec
-from quantscope.core.recipe.recipe import Recipe
+from quantscope.core.quantize import (
+    Encodings,
+    Pairs,
+    activation_spec,
+    adds_pairs,
+    least_safe,
+    pairs_of,
+    unmultiplied_weight,
+)
+from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
 
 Float32 = npt.NDArray[np.float32]
@@ -77,7 +81,7 @@ class LayerTuning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
+class EasyQuantResult:
     """Scales found, and what they are good for."""
 
     layers: tuple[LayerTuning, ...]  # in the order of the network
@@ -108,7 +112,7 @@ def easyquant(
     effort: float = EFFORT,
     partial: bool = False,
     progress: ProgressFn | None = None,
-) -> Tuned:
+) -> EasyQuantResult:
     """Tune some layers, or the whole model.
 
     Args:
@@ -155,7 +159,7 @@ def easyquant(
             break
     order = {name: position for position, name in enumerate(names)}
     tunings.sort(key=lambda tuning: order[tuning.layer])
-    return Tuned(
+    return EasyQuantResult(
         layers=tuple(tunings),
         ranges=ranges,
         left_out=left_out,

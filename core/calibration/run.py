@@ -14,13 +14,12 @@ from quantscope.core.calibration.cache import StatisticsCache
 from quantscope.core.calibration.histogram import Accumulator, merge
 from quantscope.core.calibration.stages import staged_model, worth_staging
 from quantscope.core.calibration.statistics import Statistics
-from quantscope.core.data.samples import Array, Sample, Samples
+from quantscope.core.data import Array, Sample, Samples
 from quantscope.core.errors import DataError, ModelError
-from quantscope.core.model.model import Model
-from quantscope.core.model.session import float_session
+from quantscope.core.model import Model, float_session
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.runtime.sessions import ORT_ERRORS, first_line
-from quantscope.core.targets.placement import activation_tensors
+from quantscope.core.runtime import ORT_ERRORS, first_line
+from quantscope.core.targets import activation_tensors
 
 LABEL = "calibrating"
 MAX_THREADS = 16  # each needs room for one sample's activations
