@@ -30,11 +30,11 @@ from quantscope.core.sensitivity import (
     Metric,
     Quantizers,
     Run,
-    figure,
-    plan,
+    metric_estimate,
+    plan_runs,
     ranking,
     restricted,
-    stream,
+    run_sensitivity,
 )
 
 KINDS = (Kind.ENABLE, Kind.DISABLE)
@@ -61,7 +61,7 @@ def ours(
     """Seconds to the first run and to the ranking, and the runs."""
     start = time.perf_counter()
     first, runs = 0.0, []
-    for run in stream(model, encodings, samples, kinds=[kind], count=len(samples), threads=threads):
+    for run in run_sensitivity(model, encodings, samples, kinds=[kind], count=len(samples), threads=threads):
         first = first or time.perf_counter() - start
         runs.append(run)
     ranking(runs, kind)
@@ -90,14 +90,14 @@ def main() -> None:
     print(f"{arguments.network}, {len(samples)} samples; bare float pass {bare:.2f} s")
     for kind in KINDS:
         first, seconds, runs = ours(model, encodings, samples, kind, arguments.threads)
-        planned = plan(model, encodings, [kind])
+        planned = plan_runs(model, encodings, [kind])
         subjects = [s for s in planned.subjects if s.kind is kind]
         step = max(1, len(subjects) // arguments.naive_layers) if arguments.naive_layers else 1
         timed = subjects[::step]
         start = time.perf_counter()
         by_loop = {s: naive(model, encodings, planned.on[s], samples, floats) for s in timed}
         loop = (time.perf_counter() - start) / len(timed) * len(subjects)
-        found = {s: figure(runs, s, Metric.SQNR) for s in timed}
+        found = {s: metric_estimate(runs, s, Metric.SQNR) for s in timed}
         apart = max(abs(f.value - by_loop[s]) for s, f in found.items() if f is not None)
         print(f"{kind}, {len(subjects)} layers: {seconds:.2f} s ({seconds / bare:.1f} bare passes),", end=" ")
         print(f"first run after {first:.2f} s; the loop {loop:.1f} s ({len(timed)} layers timed),", end=" ")

@@ -13,7 +13,7 @@ from quantscope.core.calibration import Statistics
 from quantscope.core.model import Model, load_model
 from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.sensitivity import Kind, Metric, Subject, figure, stream
+from quantscope.core.sensitivity import Kind, Metric, Subject, metric_estimate, run_sensitivity
 from quantscope.core.targets import Granularity
 from quantscope.core.tuning.causes import Cause, Reason, diagnose
 from tests.evaluating import list_samples
@@ -46,8 +46,8 @@ class Planted:
 
     def output_sqnr(self, recipe: Recipe) -> float:
         encodings = resolve(recipe, self.statistics, self.model)
-        runs = stream(self.model, encodings, self.samples, kinds=[Kind.ALL])
-        found = figure(runs, Subject(kind=Kind.ALL), Metric.SQNR)
+        runs = run_sensitivity(self.model, encodings, self.samples, kinds=[Kind.ALL])
+        found = metric_estimate(runs, Subject(kind=Kind.ALL), Metric.SQNR)
         assert found is not None
         return found.value
 

@@ -16,9 +16,16 @@ from quantscope.core.progress import Cancelled, Progress
 from quantscope.core.recipe import PASSES, Choice, Recipe, recipe_to_yaml
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning import AutotuneResult, MeasuredDefault, Step, Trial, autotune, tried_fixes
+from quantscope.core.tuning import (
+    AutotuneResult,
+    AutotuneStep,
+    DefaultTrial,
+    MeasuredDefault,
+    autotune,
+    try_fixes,
+)
+from quantscope.core.tuning.autotune_result import Verdict
 from quantscope.core.tuning.autotune_search import _Search
-from quantscope.core.tuning.story import Verdict
 from quantscope.core.tuning.trials import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
@@ -139,7 +146,7 @@ def test_layers_set_by_the_user_keep_their_choice() -> None:
 def test_a_cancelled_run_keeps_what_it_found(partial: bool) -> None:
     model = load_model(SAMPLE.model)
     samples = open_samples(SAMPLE.calibration, model).take(40)
-    seen: list[Step] = []
+    seen: list[AutotuneStep] = []
 
     def stop(_: Progress) -> None:
         if len(seen) == 3:
@@ -172,7 +179,7 @@ def test_each_fix_is_tried_alone_on_samples_kept_for_judging() -> None:
     model = load_model(sample.model)
     samples = open_samples(sample.calibration, model)
     start = Recipe().with_passes("bias_correction")
-    found = {trial.name: trial for trial in tried_fixes(model, samples, start)}
+    found = {trial.name: trial for trial in try_fixes(model, samples, start)}
     assert list(found) == list(PASSES)
     assert {trial.before_db for trial in found.values()} == {found["equalize"].before_db}
     assert [name for name, trial in found.items() if not trial.added] == ["bias_correction"]
@@ -202,8 +209,8 @@ def test_samples_held_out_are_others_whatever_the_order() -> None:
 
 
 def test_minmax_stays_where_others_win_less_than_chance() -> None:
-    def trial(label: str, sqnr_db: float) -> Trial:
-        return Trial(choice=Choice(), label=label, sqnr_db=sqnr_db, cosine=1.0)
+    def trial(label: str, sqnr_db: float) -> DefaultTrial:
+        return DefaultTrial(choice=Choice(), label=label, sqnr_db=sqnr_db, cosine=1.0)
 
     def best(*scores: float) -> str:
         trials = tuple(trial(str(place), score) for place, score in enumerate(scores))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from quantscope.core.evaluate import NO_FUSION, LayerError, layer_errors, read_quantized, view
+from quantscope.core.evaluate import NO_FUSION, LayerError, layer_errors, match_tensors, read_quantized
 from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.quant import Range
@@ -223,7 +223,7 @@ def check(model: Model, proto: onnx.ModelProto, tensors: list[str]) -> None:
     quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     assert sorted(node.output[0] for node in quantizers) == sorted(t + QUANTIZED for t in tensors)
     assert len({node.input[0] for node in quantizers}) == len(quantizers)
-    assert sorted(view(model, proto).quantizers) == sorted(tensors)
+    assert sorted(match_tensors(model, proto).quantizers) == sorted(tensors)
 
 
 def errors_of(model: Model, proto: onnx.ModelProto, items: list[Sample]) -> dict[str, LayerError]:
@@ -326,7 +326,7 @@ def test_a_range_set_by_hand_before_the_activation_is_the_one_in_the_file() -> N
     recipe = MINMAX.with_layer(layer.name, method=Method.MANUAL, range=Range(-1.0, 0.5))
     encodings = resolve(recipe, statistics_of(model, items), model)
     proto = quantize_model(model, encodings)
-    found = view(model, proto).counterpart("b")
+    found = match_tensors(model, proto).counterpart("b")
     assert found is not None
     assert found.encoding == encodings.activations["b"]
     assert found.encoding != encodings.activations["a"]

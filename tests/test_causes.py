@@ -11,11 +11,11 @@ from quantscope.core.pipeline import finish
 from quantscope.core.quant import Range
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.sensitivity import Kind, by_layer, gather, ranking, stream
+from quantscope.core.sensitivity import Kind, by_layer, measure_channel_errors, ranking, run_sensitivity
 from quantscope.core.targets import Granularity, Precision
 from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning import output_forecast
-from quantscope.core.tuning.causes import Reason, bench, causes, split_parts, tried
+from quantscope.core.tuning.causes import Reason, causes, prepare_trials, split_parts, try_remedy
 from quantscope.core.tuning.causes.tensors import typical_range
 from tests.heads import HEADS, samples_for
 from tests.networks import NETWORKS, Net, feeds
@@ -38,7 +38,7 @@ def test_an_outlier_channel_is_named(outlier: Planted) -> None:
 
 def test_depthwise_weights_per_tensor_are_named(depthwise: Planted) -> None:
     layer = depthwise.layer_of("b0.depthwise_relu6")
-    runs = list(stream(depthwise.model, depthwise.encodings, depthwise.samples))
+    runs = list(run_sensitivity(depthwise.model, depthwise.encodings, depthwise.samples))
     assert layer in [score.name for score in ranking(runs)[:2]]
     cause = depthwise.causes(layer)[Reason.UNEVEN_WEIGHTS]
     assert "depthwise" in cause.sentence
@@ -52,7 +52,7 @@ def test_depthwise_weights_per_tensor_are_named(depthwise: Planted) -> None:
 
 def test_a_remedy_does_to_the_output_what_was_predicted(depthwise: Planted) -> None:
     layer = depthwise.layer_of("b0.depthwise_relu6")
-    runs = list(stream(depthwise.model, depthwise.encodings, depthwise.samples))
+    runs = list(run_sensitivity(depthwise.model, depthwise.encodings, depthwise.samples))
     remedy = depthwise.causes(layer)[Reason.UNEVEN_WEIGHTS].remedies[0]
     forecast = output_forecast(runs, layer, remedy.gain_db)
     assert forecast is not None
@@ -109,7 +109,7 @@ def test_weights_that_shift_the_output_are_named() -> None:
     )[0]
     layer = planted.layer_of("b1.r1")
     before, after = (
-        gather(planted.model, encodings, planted.samples, [layer])[layer].total
+        measure_channel_errors(planted.model, encodings, planted.samples, [layer])[layer].total
         for encodings in (planted.encodings, corrected)
     )
     measured = 10 * np.log10(before / after)
@@ -150,8 +150,8 @@ def test_where_nothing_computes_any_more_float_is_a_remedy_that_brings_the_outpu
     remedy = next(r for r in cause.remedies if r.changes.get("precision") is Precision.FLOAT)
     if reason is Reason.SHARED_RANGE:
         assert remedy is cause.remedies[0]
-    ready = bench(planted.model, split_parts(planted.samples, None, 4), planted.statistics)
-    trial = tried(ready, planted.recipe, remedy)
+    ready = prepare_trials(planted.model, split_parts(planted.samples, None, 4), planted.statistics)
+    trial = try_remedy(ready, planted.recipe, remedy)
     assert trial.before.lost == trial.revived > 0
     assert trial.after.lost == 0
     assert trial.gain_db is not None

@@ -18,7 +18,7 @@ from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_r
 from quantscope.core.recipe import Choice
 from quantscope.core.recipe.choice import DEFAULT
 from quantscope.core.thresholds import Method, errors_at, search
-from quantscope.core.tuning import Trial
+from quantscope.core.tuning import DefaultTrial
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
@@ -173,7 +173,7 @@ def test_weights_figure_shows_ranges_and_limits() -> None:
 
 def test_trials_figure_marks_the_best() -> None:
     trials = [
-        Trial(choice=DEFAULT, label=label, sqnr_db=sqnr, cosine=0.9)
+        DefaultTrial(choice=DEFAULT, label=label, sqnr_db=sqnr, cosine=0.9)
         for label, sqnr in (("mse", 20.0), ("kl", -math.inf), ("minmax", 30.0))
     ]
     (bars,) = trials_figure(trials, trials[0]).data

@@ -13,9 +13,9 @@ from quantscope.core.evaluate import (
     TensorError,
     compare,
     layer_errors,
+    match_tensors,
     read_quantized,
     tensor_error,
-    view,
 )
 from quantscope.core.evaluate.correspondence import encoding_of, expose
 from quantscope.core.evaluate.isolated import isolated_model
@@ -58,7 +58,7 @@ def exposed(model: onnx.ModelProto, names: list[str], items: tuple[Sample, ...])
 @pytest.mark.parametrize("name", ALL)
 def test_every_quantize_node_finds_its_float_tensor(name: str) -> None:
     model, quantized, _ = case(name)
-    seen = view(model, quantized)
+    seen = match_tensors(model, quantized)
     rounded = [n for n in quantized.graph.node if n.op_type == "QuantizeLinear"]
     assert len(seen.quantizers) == len(rounded)
     outputs = {layer.output for layer in model.layers}
@@ -81,7 +81,7 @@ def test_a_removed_relu_may_leave_either_name() -> None:
     model, quantized, items = case("residual_cnn")
     assert "Relu" not in {n.op_type for n in quantized.graph.node}
     other = renamed(quantized, {f"{x}": x.replace("r1", "c1") for x in ("b0.r1", "b1.r1")})
-    seen = view(model, other)
+    seen = match_tensors(model, other)
     found = seen.counterpart("b0.r1")
     assert found is not None
     assert found.quantized
@@ -92,7 +92,7 @@ def test_a_removed_relu_may_leave_either_name() -> None:
 def test_renamed_graph_outputs_are_found() -> None:
     model, quantized, _ = case("residual_cnn")
     assert any(n.input[0] == "logits_QuantizeLinear_Input" for n in quantized.graph.node)
-    assert "logits" in view(model, quantized).quantizers
+    assert "logits" in match_tensors(model, quantized).quantizers
 
 
 def test_an_output_whose_name_stayed_with_the_dequantized_tensor() -> None:
@@ -164,7 +164,7 @@ def test_expose_appends_outputs_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_cumulative_errors_are_those_of_the_integer_run(name: str) -> None:
     model, quantized, items = case(name)
-    seen = view(model, quantized)
+    seen = match_tensors(model, quantized)
     for error in errors_of(name, local=False):
         probe = next(p for p in probes(model, seen) if p.layer.name == error.layer)
         assert error.tensor == probe.layer.output
@@ -182,7 +182,9 @@ def test_cumulative_errors_are_those_of_the_integer_run(name: str) -> None:
 def test_exposing_integers_leaves_the_outputs_alone() -> None:
     for name in ALL:
         model, quantized, items = case(name)
-        counterparts = [p.counterpart for p in probes(model, view(model, quantized)) if p.counterpart]
+        counterparts = [
+            p.counterpart for p in probes(model, match_tensors(model, quantized)) if p.counterpart
+        ]
         types = {c.tensor: c.elem_type for c in counterparts}
         outputs = [v.name for v in quantized.graph.output]
         data = expose(quantized.SerializeToString(), types, outputs)
@@ -257,7 +259,7 @@ def weight(quantized: onnx.ModelProto, name: str) -> np.ndarray:
 def test_local_errors_by_hand() -> None:
     model, quantized, items = two_layers()
     by_tensor = {e.tensor: e for e in layer_errors(model, read_quantized(quantized), list_samples(items))}
-    seen = view(model, quantized)
+    seen = match_tensors(model, quantized)
 
     def rounding(tensor: str) -> Encoding:
         found = seen.counterpart(tensor)
@@ -333,7 +335,7 @@ def test_layers_quantized_between_their_own_nodes() -> None:
 
 def test_isolated_model_holds_only_what_it_needs() -> None:
     model, quantized, _ = case("residual_cnn")
-    seen = view(model, quantized)
+    seen = match_tensors(model, quantized)
     first = next(p for p in probes(model, seen) if p.layer.kind == "compute")
     assert first.counterpart is not None
     alone = isolated_model(model, quantized, seen, {first.layer.name: first.counterpart})

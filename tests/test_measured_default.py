@@ -14,8 +14,8 @@ from quantscope.core.model import Model, load_model
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning import MARGIN_DB, MeasuredDefault, Trial, measured_default
-from quantscope.core.tuning.trials import tried_defaults
+from quantscope.core.tuning import MARGIN_DB, DefaultTrial, MeasuredDefault, measured_default
+from quantscope.core.tuning.trials import try_defaults
 from quantscope.core.tuning.unseen_samples import least_gain, why_refused
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
@@ -71,7 +71,7 @@ def test_the_best_on_the_samples_measured_would_be_worse_on_others() -> None:
     """So that the property above is no matter of course."""
     model, samples = network("mobile_cnn"), heavy("mobile_cnn", 32, 2)
     statistics = calibrate(model, samples, cache=False)
-    greedy = tried_defaults(model, statistics, samples)
+    greedy = try_defaults(model, statistics, samples)
     assert greedy.best is not greedy.trials[0]
     chosen, plain = on_others(model, samples, heavy("mobile_cnn", 48, 999), greedy.recipe, Recipe())
     assert chosen < plain - TOLERANCE_DB
@@ -125,10 +125,12 @@ def test_the_gain_asked_for_falls_with_the_samples_and_has_a_floor() -> None:
 
 
 def test_a_trial_that_makes_channels_constant_does_not_win() -> None:
-    def trial(label: str, sqnr_db: float, lost: int = 0, refused: str = "") -> Trial:
-        return Trial(choice=Choice(), label=label, sqnr_db=sqnr_db, cosine=1.0, lost=lost, refused=refused)
+    def trial(label: str, sqnr_db: float, lost: int = 0, refused: str = "") -> DefaultTrial:
+        return DefaultTrial(
+            choice=Choice(), label=label, sqnr_db=sqnr_db, cosine=1.0, lost=lost, refused=refused
+        )
 
-    def best(*trials: Trial) -> str:
+    def best(*trials: DefaultTrial) -> str:
         return MeasuredDefault(recipe=Recipe(), trials=trials, samples=8).best.label
 
     plain = trial("minmax", 20.0)

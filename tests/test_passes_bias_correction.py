@@ -14,7 +14,7 @@ from quantscope.core.data import Samples, open_samples
 from quantscope.core.model import Model, load_model
 from quantscope.core.passes import with_bias_shifts
 from quantscope.core.passes.bias_correction import correct_biases
-from quantscope.core.passes.segments import Pieces
+from quantscope.core.passes.segments import Segments
 from quantscope.core.quantize import Encodings, quantize_ir, quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity
@@ -181,7 +181,7 @@ def test_pieces_give_what_the_whole_gives(name: str) -> None:
     cut_nodes = set(encodings.placement.weights)
     quantized = quantize_ir(model, encodings)
     cuts = [str(n.outputs[0].name) for n in quantized.graph if str(n.name) in cut_nodes]
-    pieces = Pieces(quantized, cuts, runs, threads=1)
+    pieces = Segments(quantized, cuts, runs, threads=1)
     expected = [whole(quantized, cuts, sample) for sample in runs]
     for k, cut in enumerate(pieces):
         for held, values in zip(pieces.values, expected, strict=True):

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 from quantscope.core.playground import (
     BITS,
     DISTRIBUTIONS,
+    compare_kl_admm,
     draw,
-    experiment,
     histogram_of,
     sqnr_by_bits,
     staircase,
@@ -117,7 +117,7 @@ def test_a_bit_is_worth_six_decibels() -> None:
 
 
 def test_the_experiment_reports_what_the_methods_choose() -> None:
-    draws = experiment(size=20_000, seeds=(5, 6, 7))
+    draws = compare_kl_admm(size=20_000, seeds=(5, 6, 7))
     assert [d.seed for d in draws] == [5, 6, 7]
     for d in draws:
         x = draw("normal", size=20_000, seed=d.seed).astype(np.float64)
@@ -139,8 +139,8 @@ def test_the_experiment_reports_what_the_methods_choose() -> None:
 
 
 def test_the_finding_follows_the_numbers() -> None:
-    shifted = finding(experiment(size=2_000, seeds=(0, 1, 2), mean=3.0))
-    plain = finding(experiment(size=200_000, seeds=(0, 1, 2)))
+    shifted = finding(compare_kl_admm(size=2_000, seeds=(0, 1, 2), mean=3.0))
+    plain = finding(compare_kl_admm(size=200_000, seeds=(0, 1, 2)))
     assert shifted != plain
     assert "KL chooses the wider range in every draw" in plain
     assert "ADMM moves less from draw to draw" in plain
@@ -278,7 +278,7 @@ def test_the_experiment_shows_three_draws_and_a_sentence() -> None:
     app = opened(experiment="1", size="20000")
     assert any("three draws" in entry.value for entry in app.subheader)
     assert list(app.dataframe[0].value["seed"]) == [0, 1, 2]
-    draws = experiment(size=20_000, seeds=(0, 1, 2))
+    draws = compare_kl_admm(size=20_000, seeds=(0, 1, 2))
     assert any(finding(draws) in entry.value for entry in app.markdown)
 
 

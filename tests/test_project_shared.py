@@ -221,7 +221,7 @@ def test_a_history_that_cannot_be_read_is_a_clear_error(monkeypatch: pytest.Monk
         projects.record(project, "two", "")
     (entry,) = projects.list_projects()
     assert (entry.id, entry.model) == (project.id, None)  # listed as damaged
-    projects.remove_leftovers(refused_for=0.0)
+    projects.remove_project_leftovers(refused_for=0.0)
     assert project.folder.is_dir()
 
 
@@ -249,11 +249,11 @@ def test_a_project_that_a_program_was_killed_in_making_goes_after_a_day(home: Pa
     kept = make()
     unfinished = home / "projects" / ".new-0123456789ab"
     (unfinished / "files").mkdir(parents=True)
-    projects.remove_leftovers()  # it may be in work in another process
+    projects.remove_project_leftovers()  # it may be in work in another process
     assert unfinished.is_dir()
     old = time.time() - 90_000
     os.utime(unfinished, (old, old))
-    projects.remove_leftovers()
+    projects.remove_project_leftovers()
     assert list((home / "projects").iterdir()) == [kept.folder]
 
 
@@ -409,13 +409,13 @@ def test_what_could_not_be_deleted_goes_at_the_next_start(
     with monkeypatch.context() as denying:
         denying.setattr(shutil, "rmtree", denied(10**6, shutil.rmtree))
         projects.delete(removed.id)
-        projects.remove_leftovers()
+        projects.remove_project_leftovers()
     assert waited
     assert [entry.id for entry in projects.list_projects()] == [kept.id]
     with pytest.raises(ProjectError, match="there is no project"):
         projects.open_project(removed.id)
     assert len(list((home / "projects").iterdir())) == 2
-    projects.remove_leftovers()
+    projects.remove_project_leftovers()
     assert list((home / "projects").iterdir()) == [kept.folder]
 
 

@@ -12,7 +12,7 @@ from quantscope.core.errors import DataError
 from quantscope.core.progress import Progress
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning import Remedy
-from quantscope.core.tuning.causes import Effect, RemedyTrial
+from quantscope.core.tuning.causes import RemedyEffect, RemedyTrial
 from quantscope.ui.runs import remedy_trials
 from quantscope.ui.session import cached, opening, state
 from quantscope.ui.session.jobs import Job, State
@@ -39,10 +39,10 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     def tried(*_args: Any, progress: Any, **_kwargs: Any) -> RemedyTrial:
         while not go.wait(0.01):
             progress(Progress(done=0, total=0))
-        effect = Effect(sqnr_db=1.0, agreement=None, top1=None)
+        effect = RemedyEffect(sqnr_db=1.0, agreement=None, top1=None)
         return RemedyTrial(before=effect, after=effect, rows=1, unseen=True)
 
-    monkeypatch.setattr(remedy_trials, "tried", tried)
+    monkeypatch.setattr(remedy_trials, "try_remedy", tried)
     yield go
     go.set()
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_measured_is_not_started_with_every_drawing(
         runs.append(1)
         raise DataError("the data file is no longer there")
 
-    monkeypatch.setattr(remedy_trials, "bench", bench)
+    monkeypatch.setattr(remedy_trials, "prepare_trials", bench)
     with tab:
         remedy_trials.want(now, [remedy("fc1"), remedy("fc2")])
     for _ in range(5):
@@ -93,7 +93,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
     tabs: tuple[Tab, Tab], monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     tab, _ = tabs
-    now, plain = tab.session(), remedy_trials.tried
+    now, plain = tab.session(), remedy_trials.try_remedy
     first, second = [layer.name for layer in now.model.layers if layer.kind == "compute"][:2]
     bad, good = remedy(first), remedy(second)
 
@@ -102,7 +102,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
             raise error
         return plain(ready, recipe, asked, **more)
 
-    monkeypatch.setattr(remedy_trials, "tried", tried)
+    monkeypatch.setattr(remedy_trials, "try_remedy", tried)
     with tab:
         remedy_trials.want(now, [bad, good])
     assert drawn(tab, now).state is State.DONE

@@ -17,7 +17,7 @@ from quantscope.core.model import Model
 from quantscope.core.sensitivity import Kind
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning import Remedy
-from quantscope.core.tuning.causes import Bench
+from quantscope.core.tuning.causes import TrialSetup
 from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.runs import (
     easyquant_layer,
@@ -89,7 +89,7 @@ def long_jobs(tab: Tab) -> dict[str, Job[Any]]:
 
 def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Path, tab: Tab) -> None:
     """It is small: nothing of it holds a model, samples or what was computed from them."""
-    heavy = (Model, Samples, Statistics, Workspace, Bench, onnx.ModelProto)
+    heavy = (Model, Samples, Statistics, Workspace, TrialSetup, onnx.ModelProto)
     first, *others = (small(tmp_path, number) for number in range(PROJECTS + 2))
     with tab:
         state.show(first)

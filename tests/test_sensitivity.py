@@ -26,13 +26,13 @@ from quantscope.core.sensitivity import (
     Subject,
     all_quantizers,
     by_layer,
-    figure,
+    metric_estimate,
     metrics_of,
-    plan,
+    plan_runs,
     ranking,
     restricted,
+    run_sensitivity,
     simulation,
-    stream,
 )
 from quantscope.core.sensitivity.blocked import blocked
 from quantscope.core.sensitivity.pieces import piece_graph
@@ -73,7 +73,7 @@ def test_runs_equal_quantizing_only_those_layers(name: str, recipe: str, plain: 
     simulated = simulation(model, encodings, plain=plain)
     floats = simulated.trace(items[0], Quantizers())
     full = simulated.trace(items[0], all_quantizers(encodings))
-    planned = plan(model, encodings)
+    planned = plan_runs(model, encodings)
     assert {s.kind for s in planned.subjects} == set(Kind)
     for subject in planned.subjects:
         on = planned.on[subject]
@@ -127,7 +127,7 @@ def check_runs(proto: onnx.ModelProto, items: list[dict[str, np.ndarray]]) -> Si
     encodings = resolve(Recipe(), statistics_of(model, items), model)
     simulated = simulation(model, encodings)
     floats = simulated.trace(items[0], Quantizers())
-    planned = plan(model, encodings)
+    planned = plan_runs(model, encodings)
     for subject in planned.subjects:
         quantized = quantize_model(model, restricted(encodings, planned.on[subject]))
         expected = Session(quantized.SerializeToString(), entries=SIMULATED).run(items[0])
@@ -152,9 +152,9 @@ def test_streaming_gives_each_run_once_and_any_thread_count_the_same() -> None:
     model, encodings, items = prepared("residual_cnn")
     samples = list_samples(items)
     seen: list[Progress] = []
-    runs = list(stream(model, encodings, samples, threads=1, progress=seen.append))
-    assert runs == list(stream(model, encodings, samples, threads=3))
-    planned = plan(model, encodings)
+    runs = list(run_sensitivity(model, encodings, samples, threads=1, progress=seen.append))
+    assert runs == list(run_sensitivity(model, encodings, samples, threads=3))
+    planned = plan_runs(model, encodings)
     assert [(r.subject, r.sample) for r in runs] == [
         (s, i) for i in range(len(items)) for s in planned.subjects
     ]
@@ -169,7 +169,7 @@ def keep(runs: Iterator[Run], kept: list[Run]) -> None:
 def test_cancelling_loses_nothing_and_resuming_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, encodings, items = prepared("mobile_cnn")
     samples = list_samples(items)
-    whole = list(stream(model, encodings, samples, kinds=[Kind.ENABLE]))
+    whole = list(run_sensitivity(model, encodings, samples, kinds=[Kind.ENABLE]))
 
     def stop(progress: Progress) -> None:
         if progress.done == 20:
@@ -177,15 +177,15 @@ def test_cancelling_loses_nothing_and_resuming_repeats_nothing(monkeypatch: pyte
 
     got: list[Run] = []
     with pytest.raises(Cancelled):
-        keep(stream(model, encodings, samples, kinds=[Kind.ENABLE], progress=stop), got)
+        keep(run_sensitivity(model, encodings, samples, kinds=[Kind.ENABLE], progress=stop), got)
     assert got == whole[:20]
     counted: list[object] = []
     original = Simulation.rerun
     monkeypatch.setattr(Simulation, "rerun", lambda *args: (counted.append(1), original(*args))[1])
-    assert list(stream(model, encodings, samples, kinds=[Kind.ENABLE], done=got)) == whole
+    assert list(run_sensitivity(model, encodings, samples, kinds=[Kind.ENABLE], done=got)) == whole
     assert len(counted) == len(whole) - 20
     counted.clear()
-    assert list(stream(model, encodings, samples, kinds=[Kind.ENABLE], done=whole)) == whole
+    assert list(run_sensitivity(model, encodings, samples, kinds=[Kind.ENABLE], done=whole)) == whole
     assert not counted
 
 
@@ -193,11 +193,11 @@ def test_resuming_keeps_apart_subjects_that_switch_the_same() -> None:
     """An operator that one layer uses, for example."""
     model, encodings, items = prepared("residual_cnn")
     samples = list_samples(items)
-    whole = list(stream(model, encodings, samples))
+    whole = list(run_sensitivity(model, encodings, samples))
     assert len({run.key for run in whole}) < len(whole)
-    assert list(stream(model, encodings, samples, done=whole[::-1])) == whole
-    assert list(stream(model, encodings, samples, done=whole[::2])) == whole
-    back = list(stream(model, encodings, list_samples(items[::-1]), done=whole))
+    assert list(run_sensitivity(model, encodings, samples, done=whole[::-1])) == whole
+    assert list(run_sensitivity(model, encodings, samples, done=whole[::2])) == whole
+    back = list(run_sensitivity(model, encodings, list_samples(items[::-1]), done=whole))
     assert [r.error for r in back if r.sample == 0] == [r.error for r in whole if r.sample == len(items) - 1]
 
 
@@ -210,8 +210,8 @@ def test_an_edit_of_one_layer_leaves_the_runs_of_the_others() -> None:
     after = resolve(recipe.with_layer(layer, method=Method.PERCENTILE, percentile=90.0), statistics, model)
     samples = list_samples(items)
     kinds = [Kind.ENABLE]
-    first = {(r.subject.name, r.sample): r.key for r in stream(model, before, samples, kinds=kinds)}
-    second = {(r.subject.name, r.sample): r.key for r in stream(model, after, samples, kinds=kinds)}
+    first = {(r.subject.name, r.sample): r.key for r in run_sensitivity(model, before, samples, kinds=kinds)}
+    second = {(r.subject.name, r.sample): r.key for r in run_sensitivity(model, after, samples, kinds=kinds)}
     changed = {name for (name, sample), key in first.items() if second[name, sample] != key}
     assert layer in changed
     # The layers that read it store their biases in steps of its scale.
@@ -231,7 +231,7 @@ def test_float_layers_have_no_quantizers() -> None:
 def test_no_samples() -> None:
     model, encodings, items = prepared("residual_cnn")
     with pytest.raises(DataError, match="no samples"):
-        next(stream(model, encodings, list_samples(items).take(0)))
+        next(run_sensitivity(model, encodings, list_samples(items).take(0)))
 
 
 def test_a_shifted_constant_is_run_anew() -> None:
@@ -242,9 +242,9 @@ def test_a_shifted_constant_is_run_anew() -> None:
     towards_zero = (-0.5 * values).astype(np.float32)  # within the same range
     shifted = replace(encodings, bias_shifts={"down_Add": towards_zero})
     assert shifted.constants == encodings.constants
-    plain = list(stream(model, encodings, list_samples(items[:1])))
-    fresh = list(stream(model, shifted, list_samples(items[:1])))
-    again = list(stream(model, shifted, list_samples(items[:1]), done=plain))
+    plain = list(run_sensitivity(model, encodings, list_samples(items[:1])))
+    fresh = list(run_sensitivity(model, shifted, list_samples(items[:1])))
+    again = list(run_sensitivity(model, shifted, list_samples(items[:1]), done=plain))
     assert again == fresh
     changed = {run.subject.name for run, old in zip(fresh, plain, strict=True) if run.error != old.error}
     assert changed
@@ -266,8 +266,10 @@ def test_classes_that_differ_are_the_error_of_integer_outputs() -> None:
         rounded = simulated.rerun(plain, all_quantizers(encodings))
         differ += int(np.sum(rounded["classes"] != plain.outputs["classes"]))
     assert differ > 0
-    found = figure(
-        stream(model, encodings, list_samples(items), kinds=[Kind.ALL]), Subject(kind=Kind.ALL), Metric.SQNR
+    found = metric_estimate(
+        run_sensitivity(model, encodings, list_samples(items), kinds=[Kind.ALL]),
+        Subject(kind=Kind.ALL),
+        Metric.SQNR,
     )
     assert found is not None
     assert found.value == pytest.approx(10 * np.log10(2 * 16 * 16 / differ))
@@ -284,7 +286,7 @@ def test_a_layer_that_makes_outputs_infinite_matters_most() -> None:
     items = [{k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items()} for _ in range(2)]
     model = load_model(proto.SerializeToString())
     encodings = resolve(Recipe(), statistics_of(model, items), model)
-    runs = list(stream(model, encodings, list_samples(items)))
+    runs = list(run_sensitivity(model, encodings, list_samples(items)))
     first, *others = ranking(runs, Kind.ENABLE)
     assert first.name == "below_Add"
     assert np.isnan(first.value)
@@ -295,9 +297,11 @@ def test_a_layer_that_makes_outputs_infinite_matters_most() -> None:
 
 def test_ranking_does_not_depend_on_the_order_of_samples_or_runs() -> None:
     model, encodings, items = prepared("mobile_cnn")
-    forth = list(stream(model, encodings, list_samples(items)))
+    forth = list(run_sensitivity(model, encodings, list_samples(items)))
     back = list(
-        stream(model, encodings, list_samples(items[::-1]), order=[la.name for la in model.layers[::-1]])
+        run_sensitivity(
+            model, encodings, list_samples(items[::-1]), order=[la.name for la in model.layers[::-1]]
+        )
     )
     assert set(metrics_of(forth)) == set(Metric) - {Metric.TOP1}
     for kind in (Kind.ENABLE, Kind.DISABLE, Kind.OP_TYPE):
@@ -320,7 +324,7 @@ def test_a_ranking_grows_with_the_runs() -> None:
     layers = by_layer(encodings)
     runs: list[Run] = []
     shown = {Kind.ENABLE: 0, Kind.DISABLE: 0}
-    for run in stream(model, encodings, list_samples(items[:3])):
+    for run in run_sensitivity(model, encodings, list_samples(items[:3])):
         runs.append(run)
         for kind in shown:
             found = ranking(runs, kind)
@@ -335,7 +339,7 @@ def test_a_ranking_grows_with_the_runs() -> None:
 
 def test_leaving_the_stream_early_stops_its_work() -> None:
     model, encodings, items = prepared("residual_cnn")
-    runs = stream(model, encodings, list_samples(items), threads=2)
+    runs = run_sensitivity(model, encodings, list_samples(items), threads=2)
     first = next(runs)
     runs.close()  # type: ignore[attr-defined]
     assert first.subject == Subject(kind=Kind.ALL)
@@ -345,9 +349,10 @@ def test_leaving_the_stream_early_stops_its_work() -> None:
 def test_the_whole_model_and_its_halves() -> None:
     model, encodings, items = prepared("residual_cnn")
     labels = np.zeros(len(items), np.int64)
-    runs = list(stream(model, encodings, list_samples(items, labels)))
+    runs = list(run_sensitivity(model, encodings, list_samples(items, labels)))
     both, weights, activations = (
-        figure(runs, Subject(kind=kind), Metric.SQNR) for kind in (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)
+        metric_estimate(runs, Subject(kind=kind), Metric.SQNR)
+        for kind in (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)
     )
     assert both is not None
     assert weights is not None
@@ -355,9 +360,9 @@ def test_the_whole_model_and_its_halves() -> None:
     assert both.value < min(weights.value, activations.value)
     assert both.low <= both.value <= both.high
     assert Metric.TOP1 in metrics_of(runs)
-    assert figure(runs[:0], Subject(kind=Kind.ALL), Metric.SQNR) is None
+    assert metric_estimate(runs[:0], Subject(kind=Kind.ALL), Metric.SQNR) is None
     name = model.layers[1].name
-    without = figure(runs, Subject(kind=Kind.DISABLE, name=name), Metric.SQNR)
+    without = metric_estimate(runs, Subject(kind=Kind.DISABLE, name=name), Metric.SQNR)
     assert without is not None
     won = next(score.value for score in ranking(runs, Kind.DISABLE) if score.name == name)
     assert won == pytest.approx(without.value - both.value)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.sensitivity import Kind, Metric, Run, Score, stream
+from quantscope.core.sensitivity import Kind, Metric, RankingRow, Run, run_sensitivity
 from quantscope.ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
 from quantscope.ui.runs import rankings
 from quantscope.ui.session import cached, opening
@@ -100,12 +100,12 @@ def test_cancel_keeps_what_was_done_and_a_new_run_goes_on(
     held = threading.Event()
 
     def slow(*args: Any, **kwargs: Any) -> Iterator[Run]:
-        for done, one in enumerate(stream(*args, **kwargs)):
+        for done, one in enumerate(run_sensitivity(*args, **kwargs)):
             if done == 20:
                 held.wait(30)
             yield one
 
-    monkeypatch.setattr(rankings, "stream", slow)
+    monkeypatch.setattr(rankings, "run_sensitivity", slow)
     page.button(key="start_sens").click().run()
     until(page, lambda a: len(sweep(a).runs) == 20, 60)
     page.run()
@@ -132,7 +132,7 @@ def sweep(page: AppTest) -> rankings.Sweep:
     return cached.results(id, rankings.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
 
 
-def score(name: str, value: float, rank: int, **changes: Any) -> Score:
+def score(name: str, value: float, rank: int, **changes: Any) -> RankingRow:
     fields: dict[str, Any] = {
         "name": name,
         "value": value,
@@ -144,7 +144,7 @@ def score(name: str, value: float, rank: int, **changes: Any) -> Score:
         "flagged": False,
         "samples": 8,
     }
-    return Score(**{**fields, **changes})
+    return RankingRow(**{**fields, **changes})
 
 
 def test_the_worst_is_on_top_and_names_are_text() -> None:

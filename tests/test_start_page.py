@@ -100,8 +100,8 @@ def test_refused_projects_do_not_stay_on_disk_for_ever() -> None:
     kept = calibrated("kept.onnx")
     refused = projects.record(projects.create("refused", source, source), "", "Defaults")
     worked_on = projects.record(projects.record(projects.create("edited", source, source), "", ""), "", "")
-    projects.remove_leftovers()  # they may be in work in another process
+    projects.remove_project_leftovers()  # they may be in work in another process
     assert refused.folder.is_dir()
-    projects.remove_leftovers(refused_for=0.0)
+    projects.remove_project_leftovers(refused_for=0.0)
     assert not refused.folder.exists()
     assert {entry.id for entry in projects.list_projects()} == {kept.id, worked_on.id}

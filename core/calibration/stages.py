@@ -25,9 +25,9 @@ from quantscope.core.runtime import (
     BLOCKED_DOMAIN,
     EXTERNAL_FOLDER,
     ORT_ERRORS,
+    names_read,
     open_session,
     optimized_graph,
-    reads,
     session_options,
 )
 
@@ -120,7 +120,7 @@ def _cut(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folde
         if not alive and not any(name in wanted for node in piece for name in node.output):
             continue  # what comes after the last tensor
         own = {name for node in piece for name in node.output}
-        read = {name for node in piece for name in reads(node)}
+        read = {name for node in piece for name in names_read(node)}
         part = onnx.ModelProto(ir_version=optimized.ir_version, opset_import=optimized.opset_import)
         part.graph.name = "stage"
         part.graph.node.extend(piece)
@@ -161,7 +161,7 @@ def _without_reordering(
     graph: onnx.GraphProto, tensors: frozenset[str]
 ) -> tuple[list[onnx.NodeProto], dict[str, str]]:
     """The nodes but for those that only bring a wanted tensor into plain layout; and tensor → value."""
-    read = {name for node in graph.node for name in reads(node)}
+    read = {name for node in graph.node for name in names_read(node)}
     source = {tensor: tensor for tensor in tensors}
     nodes = []
     for node in graph.node:
@@ -182,7 +182,7 @@ def _pieces(
 
     A cut needs values of known tensor type on its border. Raises `NotStageable` if nodes are out of order.
     """
-    last = {name: number for number, node in enumerate(nodes) for name in reads(node)}
+    last = {name: number for number, node in enumerate(nodes) for name in names_read(node)}
     alive: set[str] = set()
     piece: list[onnx.NodeProto] = []
     size, made = 0, set[str]()
@@ -190,7 +190,7 @@ def _pieces(
         piece.append(node)
         size += sum(sizes.get(name, 0) for name in node.output)
         made |= set(node.output)
-        alive |= {name for name in (*node.output, *reads(node)) if name}
+        alive |= {name for name in (*node.output, *names_read(node)) if name}
         alive = {name for name in alive if last.get(name, -1) > number}
         border = {name for name in alive if name in made}
         if size >= STAGE_BYTES and all(_is_tensor(types.get(name)) for name in border):

@@ -3,7 +3,12 @@
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare, error_dict
-from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
+from quantscope.core.evaluate.correspondence import (
+    QuantizedFile,
+    check_interface,
+    match_tensors,
+    read_quantized,
+)
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
 from quantscope.core.evaluate.layer_output import (
@@ -19,7 +24,7 @@ from quantscope.core.evaluate.layer_output import (
     tensor_values,
 )
 from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
-from quantscope.core.evaluate.lost import Lost, faults, lost_outputs
+from quantscope.core.evaluate.lost import LostOutput, lost_outputs, output_warnings
 from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
 from quantscope.core.evaluate.outputs import (
     OutputComparison,
@@ -47,7 +52,7 @@ __all__ = [
     "FusionReport",
     "Latency",
     "LayerError",
-    "Lost",
+    "LostOutput",
     "OutputComparison",
     "OutputCurve",
     "OutputError",
@@ -71,13 +76,14 @@ __all__ = [
     "cosines",
     "error_dict",
     "error_sums",
-    "faults",
     "float_reference",
     "fusion_report",
     "integer_layers",
     "layer_errors",
     "layer_output_curve",
     "lost_outputs",
+    "match_tensors",
+    "output_warnings",
     "preview",
     "read_otherwise",
     "read_quantized",
@@ -90,6 +96,5 @@ __all__ = [
     "tensor_error",
     "tensor_output_curve",
     "tensor_values",
-    "view",
     "weights_only",
 ]

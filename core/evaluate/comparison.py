@@ -12,10 +12,15 @@ import onnx
 
 from quantscope.core.data import Load, Samples
 from quantscope.core.errors import DataError
-from quantscope.core.evaluate.correspondence import QuantizedFile, check_interface, read_quantized, view
+from quantscope.core.evaluate.correspondence import (
+    QuantizedFile,
+    check_interface,
+    match_tensors,
+    read_quantized,
+)
 from quantscope.core.evaluate.latency import Latency, measure_latency
 from quantscope.core.evaluate.layers import LayerError, layer_errors, quantized_session
-from quantscope.core.evaluate.lost import Lost, faults, lost_outputs
+from quantscope.core.evaluate.lost import LostOutput, lost_outputs, output_warnings
 from quantscope.core.evaluate.outputs import (
     OutputComparison,
     OutputError,
@@ -80,7 +85,7 @@ class Comparison:
     warnings: tuple[str, ...]
     default: DefaultSession | None  # None where a default session sums exactly, too
     may_saturate: tuple[str, ...]  # layers that can lose on x86 without VNNI, on some input
-    lost: tuple[Lost, ...] = ()  # outputs with channels that vary in float and are constant here
+    lost: tuple[LostOutput, ...] = ()  # outputs with channels that vary in float and are constant here
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: numbers, strings, lists and None; an infinite SQNR becomes None beside `exact: true`."""
@@ -247,7 +252,7 @@ def compare(
             max_bytes=max_bytes,
             progress=progress,
         )
-    lost = lost_outputs(model, outputs.outputs, view(model, file.proto))
+    lost = lost_outputs(model, outputs.outputs, match_tensors(model, file.proto))
     return Comparison(
         output=outputs.overall,
         outputs=outputs.outputs,
@@ -261,7 +266,7 @@ def compare(
         warnings=(
             *_warnings(outputs.outputs, shown),
             *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
-            *faults(outputs.outputs, lost, told=lambda one: one.options),
+            *output_warnings(outputs.outputs, lost, sentence_of=lambda one: one.options),
             *(_inexact(model, file) if saturating and risky else ()),
         ),
         default=default,

@@ -167,7 +167,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:4]) + (f" … ({len(shown)} in all)" if len(shown) > 4 else "") if shown else "none"
 
 
-def view(model: Model, quantized: onnx.ModelProto) -> QdqView:
+def match_tensors(model: Model, quantized: onnx.ModelProto) -> QdqView:
     """Match the tensors of the two models by name."""
     known = set(model.tensors) | {i.name for i in model.inputs} | {o.name for o in model.outputs}
     graph = quantized.graph

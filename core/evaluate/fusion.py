@@ -68,7 +68,7 @@ def is_integer_kernel(op: str) -> bool:
 
 
 @contextmanager
-def optimized(file: QuantizedFile, *, exact: bool) -> Iterator[tuple[onnx.GraphProto, Path]]:
+def optimized_file(file: QuantizedFile, *, exact: bool) -> Iterator[tuple[onnx.GraphProto, Path]]:
     """The graph that ONNX Runtime makes of a quantized model, and the folder of its weights; gone afterwards.
 
     Args:
@@ -110,7 +110,7 @@ def fusion_report(quantized: bytes | str | Path | onnx.ModelProto) -> FusionRepo
     Raises:
         ModelError: ONNX Runtime does not accept the model.
     """
-    with optimized(read_quantized(quantized), exact=False) as (graph, _):
+    with optimized_file(read_quantized(quantized), exact=False) as (graph, _):
         nodes = list(graph.node)
     ops = Counter(node.op_type for node in nodes)
     integer = sum(n for op, n in ops.items() if is_integer_kernel(op))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from quantscope.core.data import Load, Sample, Samples
 from quantscope.core.errors import ModelError
-from quantscope.core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, view
+from quantscope.core.evaluate.correspondence import Counterpart, QdqView, QuantizedFile, expose, match_tensors
 from quantscope.core.evaluate.isolated import IsolatedModel, isolated_model
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums
 from quantscope.core.model import Layer, Model, model_session
@@ -80,7 +80,7 @@ def layer_errors(
         max_bytes: About how much the compared tensors may take.
         progress: Told after each sample.
     """
-    seen = view(model, quantized.proto)
+    seen = match_tensors(model, quantized.proto)
     all_probes = probes(model, seen)
     sizes = _output_bytes(model, next(iter(samples)))
     groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))

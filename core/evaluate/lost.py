@@ -9,7 +9,7 @@ import numpy as np
 
 from quantscope.core.evaluate.correspondence import QdqView
 from quantscope.core.evaluate.outputs import OutputError
-from quantscope.core.model import Model, named, tail
+from quantscope.core.model import Model, output_path_of, quoted_names
 
 LOW_DB = 3.0  # an output with less is half noise
 FINER = 257.0  # steps of 16 bits in one of 8
@@ -17,7 +17,7 @@ DENORMAL = 256.0 * float(np.finfo(np.float32).tiny)  # values up to it have a de
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
+class LostOutput:
     """An output of which channels, or all, vary in the float model and are constant in the quantized one."""
 
     output: str
@@ -69,9 +69,8 @@ class Lost:
         if not self.spared:
             return self.sentence
         enough = self.step is not None and self.step < FINER * self.reach / 4.0
-        return (
-            f"{self.sentence}. Leave {named(self.spared)} in float{', or give it 16 bits' if enough else ''}"
-        )
+        wider = ", or give it 16 bits" if enough else ""
+        return f"{self.sentence}. Leave {quoted_names(self.spared)} in float{wider}"
 
     @property
     def options(self) -> str:
@@ -79,41 +78,41 @@ class Lost:
         if not self.spared:
             return self.sentence
         flags = " ".join(f"--float-layer {shlex.quote(name)}" for name in self.spared)
-        return f"{self.sentence}. Leave {named(self.spared)} in float: {flags}"
+        return f"{self.sentence}. Leave {quoted_names(self.spared)} in float: {flags}"
 
 
-def faults(
+def output_warnings(
     outputs: Iterable[OutputError],
-    lost: Iterable[Lost],
+    lost: Iterable[LostOutput],
     *,
-    told: Callable[[Lost], str] = lambda one: one.advice,
+    sentence_of: Callable[[LostOutput], str] = lambda one: one.advice,
 ) -> tuple[str, ...]:
     """A sentence for each output with lost channels, with less than `LOW_DB`, or that is not finite.
 
     Args:
         outputs: Compared by channel.
         lost: From `lost_outputs`.
-        told: Its sentence, with the advice or without.
+        sentence_of: What to say of a lost output: with the advice or without.
     """
-    said = {found.output: told(found) for found in lost}
+    warnings = {found.output: sentence_of(found) for found in lost}
     for found in outputs:
         noise = found.noise
-        if found.name in said or noise is None or noise < 10.0 ** (-LOW_DB / 10.0):
+        if found.name in warnings or noise is None or noise < 10.0 ** (-LOW_DB / 10.0):
             continue
         if math.isinf(noise):
-            said[found.name] = f"output '{found.name}' is not finite after quantization"
+            warnings[found.name] = f"output '{found.name}' is not finite after quantization"
         else:
             left = 0.0 - 10.0 * math.log10(noise)
-            said[found.name] = (
+            warnings[found.name] = (
                 f"output '{found.name}' keeps {left:.1f} dB after quantization: the error is "
                 f"{'as large as' if left < 1.0 else 'more than half of'} the signal"
             )
-    return tuple(said.values())
+    return tuple(warnings.values())
 
 
 def lost_outputs(
     model: Model, outputs: Iterable[OutputError], seen: QdqView | None = None
-) -> tuple[Lost, ...]:
+) -> tuple[LostOutput, ...]:
     """Which outputs have lost channels, and what is to blame.
 
     Args:
@@ -130,7 +129,7 @@ def lost_outputs(
         coarse = () if seen is None else _coarse(model, found.name, span, seen)
         layer, step = coarse[0] if coarse else (None, None)
         out.append(
-            Lost(
+            LostOutput(
                 output=found.name,
                 channels=by_channel.lost,
                 of=by_channel.size,
@@ -151,7 +150,7 @@ def _coarse(model: Model, output: str, span: float, seen: QdqView) -> tuple[tupl
     Where tensors are joined, what joins them is to blame, and not those of them that are large.
     """
     for compute in (False, True):
-        end = tail(model, [output], compute=compute)
+        end = output_path_of(model, [output], compute=compute)
         joined = {str(node.outputs[0].name) for node in end.nodes if node.op_type == "Concat"}
         for names in (joined, end.tensors()):
             steps: dict[str, float] = {}

@@ -11,7 +11,7 @@ import onnx
 
 from quantscope.core.data import Load, Sample, Samples
 from quantscope.core.errors import DataError
-from quantscope.core.evaluate.correspondence import check_interface, read_quantized, view
+from quantscope.core.evaluate.correspondence import check_interface, match_tensors, read_quantized
 from quantscope.core.evaluate.layers import (
     LayerError,
     compare_tensors,
@@ -180,7 +180,7 @@ def preview(
     file = read_quantized(quantized)
     check_interface(reference.model, file.proto)
     workers = thread_count(threads)
-    group = probes(reference.model, view(reference.model, file.proto)) if layers else ()
+    group = probes(reference.model, match_tensors(reference.model, file.proto)) if layers else ()
     counterparts = [p.counterpart for p in group if p.counterpart is not None]
     names = list(dict.fromkeys(c.tensor for c in counterparts))
     with ThreadPoolExecutor(max(1, min(2, workers))) as pool:

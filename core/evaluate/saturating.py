@@ -14,8 +14,8 @@ import onnx_ir as ir
 from onnx import numpy_helper
 
 from quantscope.core.data import Load, Samples
-from quantscope.core.evaluate.correspondence import QdqView, QuantizedFile, expose, view
-from quantscope.core.evaluate.fusion import layer_names, optimized, original_name
+from quantscope.core.evaluate.correspondence import QdqView, QuantizedFile, expose, match_tensors
+from quantscope.core.evaluate.fusion import layer_names, optimized_file, original_name
 from quantscope.core.evaluate.layers import Probe, probes
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, error_sums
 from quantscope.core.model import Model
@@ -75,7 +75,7 @@ def may_saturate(model: Model, quantized: QuantizedFile, *, exact: bool = False)
         ModelError: ONNX Runtime does not accept the quantized model.
     """
     layers, found = layer_names(model), dict[str, None]()
-    with optimized(quantized, exact=exact) as (graph, folder):
+    with optimized_file(quantized, exact=exact) as (graph, folder):
         constants = {tensor.name: tensor for tensor in graph.initializer}
         types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input)}
         types |= {name: tensor.data_type for name, tensor in constants.items()}
@@ -135,7 +135,7 @@ def saturated_layers(
         threads: Samples run at the same time.
         progress: Told after each sample.
     """
-    seen = view(model, quantized.proto)
+    seen = match_tensors(model, quantized.proto)
     inner = frozenset(tensor for layer in model.layers for tensor in layer.inner)
     cut, given = _cut(quantized, seen, inner)
     shown = [p for p in probes(model, seen) if p.counterpart is not None and _LINEAR & set(p.layer.ops)]

@@ -2,14 +2,14 @@
 
 from quantscope.core.model.layers import Layer, TensorInfo, build_layers, float_tensors, is_float
 from quantscope.core.model.model import Model, load_model
-from quantscope.core.model.output_path import Tail, named, tail
+from quantscope.core.model.output_path import OutputPath, output_path_of, quoted_names
 from quantscope.core.model.session import Array, float_session, light_graph, model_session
 
 __all__ = [
     "Array",
     "Layer",
     "Model",
-    "Tail",
+    "OutputPath",
     "TensorInfo",
     "build_layers",
     "float_session",
@@ -18,6 +18,6 @@ __all__ = [
     "light_graph",
     "load_model",
     "model_session",
-    "named",
-    "tail",
+    "output_path_of",
+    "quoted_names",
 ]

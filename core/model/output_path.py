@@ -20,7 +20,7 @@ _FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataTy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tail:
+class OutputPath:
     """The end of a network, as far as it only moves values, or computes without weights."""
 
     nodes: tuple[ir.Node, ...]  # from the outputs backwards
@@ -36,7 +36,7 @@ class Tail:
         return frozenset([*made, *(str(value.name) for value in self.feeds)])
 
 
-def tail(model: Model, outputs: Collection[str], *, compute: bool = False) -> Tail:
+def output_path_of(model: Model, outputs: Collection[str], *, compute: bool = False) -> OutputPath:
     """Walk back from some outputs over all that only moves values.
 
     Args:
@@ -61,7 +61,7 @@ def tail(model: Model, outputs: Collection[str], *, compute: bool = False) -> Ta
         nodes[node] = None
         given = node.inputs if not _moves(node) or node.op_type == "Concat" else node.inputs[:1]
         waiting += [v for v in given if v is not None and v.dtype in _FLOATS]
-    return Tail(nodes=tuple(nodes), feeds=tuple(feeds))
+    return OutputPath(nodes=tuple(nodes), feeds=tuple(feeds))
 
 
 def _moves(node: ir.Node) -> bool:
@@ -73,7 +73,7 @@ def _weightless(model: Model, node: ir.Node) -> bool:
     return layer is not None and layer.kind == "compute" and layer.weight is None and layer.op != "MatMul"
 
 
-def named(layers: Iterable[str], most: int = 4) -> str:
+def quoted_names(layers: Iterable[str], most: int = 4) -> str:
     """Names for a sentence."""
     shown = [f"'{name}'" for name in layers]
     more = len(shown) - most

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from quantscope.core.data import Samples
 from quantscope.core.model import Model
-from quantscope.core.passes.linear import Linear, linear
+from quantscope.core.passes.linear import LinearWeight, linear_weight
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import rebuilt, set_bias
 from quantscope.core.quantize import gemm_factors
@@ -24,9 +24,9 @@ Float64 = npt.NDArray[np.float64]
 class _Site:
     """A linear node, the Relu or Clip behind it, and the linear nodes that alone read that."""
 
-    maker: Linear
+    maker: LinearWeight
     upper: float  # of the Clip
-    readers: tuple[Linear, ...]
+    readers: tuple[LinearWeight, ...]
 
 
 def absorb_biases(
@@ -62,7 +62,7 @@ def absorb_biases(
 def _sites(graph: ir.Graph) -> list[_Site]:
     sites = []
     for node in graph:
-        maker = linear(node)
+        maker = linear_weight(node)
         if maker is None or not _has_plain_bias(maker):
             continue
         users = node.outputs[0].consumers()
@@ -70,7 +70,7 @@ def _sites(graph: ir.Graph) -> list[_Site]:
             continue
         upper = _upper(users[0])
         value = users[0].outputs[0]
-        readers = [linear(user) for user in value.consumers()]
+        readers = [linear_weight(user) for user in value.consumers()]
         fits = [r for r in readers if r is not None and r.input == value.name and _can_take(r)]
         if upper is not None and fits and len(fits) == len(value.uses()) and not value.is_graph_output():
             sites.append(_Site(maker=maker, upper=upper, readers=tuple(fits)))
@@ -88,7 +88,7 @@ def _upper(node: ir.Node) -> float | None:
     return high if low == 0.0 else None
 
 
-def _has_plain_bias(node: Linear) -> bool:
+def _has_plain_bias(node: LinearWeight) -> bool:
     """Whether it is an operator with a bias input, which is free or holds one constant a channel."""
     if node.node.op_type == "MatMul" or gemm_factors(node.node)[1] == 0.0:
         return False
@@ -98,7 +98,7 @@ def _has_plain_bias(node: Linear) -> bool:
     return constant is not None and constant.shape.numpy() == (node.out_channels,)
 
 
-def _can_take(node: Linear) -> bool:
+def _can_take(node: LinearWeight) -> bool:
     """Whether every output meets all weights, so that what it reads can be shifted."""
     if node.node.op_type == "Gemm":
         return _has_plain_bias(node)
@@ -128,7 +128,7 @@ def _apply(graph: ir.Graph, site: _Site, shift: Float64) -> None:
         _add(graph, reader, moved * alpha / beta)
 
 
-def _add(graph: ir.Graph, node: Linear, values: Float64) -> None:
+def _add(graph: ir.Graph, node: LinearWeight, values: Float64) -> None:
     twin = next(n for n in graph if n.name == node.node.name)
     bias = twin.inputs[2] if len(twin.inputs) > 2 else None
     before = 0.0 if bias is None or bias.const_value is None else bias.const_value.numpy()

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from quantscope.core.calibration import data_rows
 from quantscope.core.data import Picked, Sample, Samples, pick
 from quantscope.core.model import Model, float_session
-from quantscope.core.passes.segments import Pieces
+from quantscope.core.passes.segments import Segments
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import (
     Encoding,
@@ -112,7 +112,7 @@ def correct_biases(
     shifts: dict[str, Float32] = {}
     layers: list[LayerShift] = []
     constants: dict[str, Encoding] = {}
-    pieces = Pieces(quantized, [cuts[site.adder] for site in sites], picked.runs, workers)
+    pieces = Segments(quantized, [cuts[site.adder] for site in sites], picked.runs, workers)
     for number, (site, cut) in enumerate(zip(sites, pieces, strict=True), 1):
         outputs = [held[cut] for held in pieces.values]
         shift, before = _shift(floats[site.adder], _means(outputs, picked, site.channel))

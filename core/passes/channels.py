@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.passes.linear import Linear
+from quantscope.core.passes.linear import LinearWeight
 
 Ids = npt.NDArray[np.int64]
 
@@ -55,7 +55,7 @@ class Channels:
 
     count: int  # variables
     fixed: npt.NDArray[np.bool_]  # (count,) must keep their scale
-    linears: Mapping[str, Linear]  # by node name, in topological order
+    linears: Mapping[str, LinearWeight]  # by node name, in topological order
     inputs: Mapping[str, Ids]  # linear → variable of each input channel; absent where there is none
     outputs: Mapping[str, Ids]
     constants: tuple[ScaledConstant, ...]
@@ -72,13 +72,13 @@ class ChannelMap:
 
 
 @dataclass(slots=True)
-class Walk:
+class ChannelWalk:
     """What is known so far on the way through a graph."""
 
     parents: list[int] = field(default_factory=list)
     stuck: list[Ids] = field(default_factory=list)
     maps: dict[ir.Value, ChannelMap] = field(default_factory=dict)
-    linears: dict[str, Linear] = field(default_factory=dict)
+    linears: dict[str, LinearWeight] = field(default_factory=dict)
     inputs: dict[str, Ids] = field(default_factory=dict)
     outputs: dict[str, Ids] = field(default_factory=dict)
     constants: list[ScaledConstant] = field(default_factory=list)

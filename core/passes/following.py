@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from quantscope.core.passes.channels import Channels, ClipSite, Walk
-from quantscope.core.passes.linear import linear
-from quantscope.core.passes.segments import reads
+from quantscope.core.passes.channels import Channels, ChannelWalk, ClipSite
+from quantscope.core.passes.linear import linear_weight
+from quantscope.core.passes.segments import values_read
 
 
 def find_channels(graph: ir.Graph) -> Channels:
@@ -18,11 +18,11 @@ def find_channels(graph: ir.Graph) -> Channels:
     nodes, and at constant factors such as a LayerNormalization's. What any other operator
     reads, and what leaves the network, is fixed.
     """
-    walk = Walk()
+    walk = ChannelWalk()
     for node in graph:
         handler = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if handler is None or not handler(walk, node):
-            for value in reads(node):
+            for value in values_read(node):
                 walk.fix(value)
         for value in node.outputs:
             if value.is_graph_output():
@@ -33,8 +33,8 @@ def find_channels(graph: ir.Graph) -> Channels:
 # Each handler says whether it dealt with the node; if not, what the node reads is fixed.
 
 
-def _linear(walk: Walk, node: ir.Node) -> bool:
-    found = linear(node)
+def _linear(walk: ChannelWalk, node: ir.Node) -> bool:
+    found = linear_weight(node)
     weight = node.inputs[1]
     if found is None or weight is None or len(weight.uses()) != 1 or weight.is_graph_output():
         return False
@@ -65,7 +65,7 @@ def _scalable_bias(node: ir.Node, channels: int) -> bool:
     return not shape or shape[-1] in (1, channels)
 
 
-def _homogeneous(walk: Walk, node: ir.Node) -> bool:
+def _homogeneous(walk: ChannelWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
     if given is None:
@@ -76,19 +76,19 @@ def _homogeneous(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _resize(walk: Walk, node: ir.Node) -> bool:
+def _resize(walk: ChannelWalk, node: ir.Node) -> bool:
     # Cropping fills with a value that does not scale.
     cropping = "tf_crop_and_resize"
     mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     return mode != cropping and _homogeneous(walk, node)
 
 
-def _prelu(walk: Walk, node: ir.Node) -> bool:
+def _prelu(walk: ChannelWalk, node: ir.Node) -> bool:
     slope = node.inputs[1]
     return slope is not None and slope.const_value is not None and _homogeneous(walk, node)
 
 
-def _clip(walk: Walk, node: ir.Node) -> bool:
+def _clip(walk: ChannelWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
     if given is None or x is None:
@@ -108,7 +108,7 @@ def _clip(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _pad(walk: Walk, node: ir.Node) -> bool:
+def _pad(walk: ChannelWalk, node: ir.Node) -> bool:
     value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is not None and (value.const_value is None or bool(np.any(value.const_value.numpy()))):
         return False
@@ -124,7 +124,7 @@ def _pad(walk: Walk, node: ir.Node) -> bool:
     return _homogeneous(walk, node)
 
 
-def _reshape(walk: Walk, node: ir.Node) -> bool:
+def _reshape(walk: ChannelWalk, node: ir.Node) -> bool:
     """Flatten, Reshape, Squeeze: where axes behind the channels are merged into them."""
     x, y = node.inputs[0], node.outputs[0]
     given = walk.maps.get(x) if x is not None else None
@@ -147,7 +147,7 @@ def _reshape(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _transpose(walk: Walk, node: ir.Node) -> bool:
+def _transpose(walk: ChannelWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
     if given is None or x is None or x.shape is None:
@@ -157,7 +157,7 @@ def _transpose(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _reduce(walk: Walk, node: ir.Node) -> bool:
+def _reduce(walk: ChannelWalk, node: ir.Node) -> bool:
     """ReduceMean and the like over other axes than the channels'."""
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
@@ -179,7 +179,7 @@ def _axes(node: ir.Node) -> Sequence[int] | None:
     return None if value is None or value.const_value is None else value.const_value.numpy().tolist()
 
 
-def _add(walk: Walk, node: ir.Node) -> bool:
+def _add(walk: ChannelWalk, node: ir.Node) -> bool:
     """Add, Sub: channels are tied; a constant per channel is scaled along."""
     constants = [i for i, v in enumerate(node.inputs) if v is not None and v.const_value is not None]
     if not constants:
@@ -196,7 +196,7 @@ def _add(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _tied(walk: Walk, node: ir.Node) -> bool:
+def _tied(walk: ChannelWalk, node: ir.Node) -> bool:
     """Elementwise operators of several activations of one shape."""
     maps = [walk.maps.get(v) for v in node.inputs if v is not None]
     out = node.outputs[0]
@@ -215,7 +215,7 @@ def _tied(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _mul(walk: Walk, node: ir.Node) -> bool:
+def _mul(walk: ChannelWalk, node: ir.Node) -> bool:
     """A product: one factor that has channels may change their scales, or a constant one makes them."""
     left, right = node.inputs[0], node.inputs[1]
     if left is None or right is None:
@@ -239,7 +239,7 @@ def _mul(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _constant_factor(walk: Walk, node: ir.Node) -> None:
+def _constant_factor(walk: ChannelWalk, node: ir.Node) -> None:
     """A constant with one factor a channel, such as the scale of an RMSNorm written out, makes channels."""
     out = node.outputs[0]
     for operand, value in enumerate(node.inputs):
@@ -263,7 +263,7 @@ def _is_own_constant(value: ir.Value | None) -> bool:
     )
 
 
-def _norm(walk: Walk, node: ir.Node) -> bool:
+def _norm(walk: ChannelWalk, node: ir.Node) -> bool:
     """LayerNormalization, RMSNormalization over the last axis: scale and bias make channels."""
     out = node.outputs[0]
     given = [v for v in node.inputs[1:] if v is not None]
@@ -282,7 +282,7 @@ def _norm(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _concat(walk: Walk, node: ir.Node) -> bool:
+def _concat(walk: ChannelWalk, node: ir.Node) -> bool:
     maps = [walk.maps.get(v) for v in node.inputs if v is not None]
     first = next((m for m in maps if m is not None), None)
     if first is None:
@@ -307,7 +307,7 @@ def _concat(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _split(walk: Walk, node: ir.Node) -> bool:
+def _split(walk: ChannelWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
     if given is None or x is None or x.shape is None:
@@ -323,7 +323,7 @@ def _split(walk: Walk, node: ir.Node) -> bool:
     return True
 
 
-def _slice(walk: Walk, node: ir.Node) -> bool:
+def _slice(walk: ChannelWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     given = walk.maps.get(x) if x is not None else None
     if given is None or x is None or x.shape is None:
@@ -336,7 +336,7 @@ def _slice(walk: Walk, node: ir.Node) -> bool:
     return _homogeneous(walk, node)
 
 
-def _size_only(walk: Walk, node: ir.Node) -> bool:
+def _size_only(walk: ChannelWalk, node: ir.Node) -> bool:
     """Shape, Size: exporters read the size of a value at many places, and no scale changes it."""
     return True
 
@@ -345,7 +345,7 @@ _SAME = (
     "Relu", "LeakyRelu", "Identity", "Dropout", "Abs", "Neg", "MaxPool", "AveragePool",
     "GlobalAveragePool", "GlobalMaxPool",
 )  # fmt: skip
-_HANDLERS: Mapping[str, Callable[[Walk, ir.Node], bool]] = {
+_HANDLERS: Mapping[str, Callable[[ChannelWalk, ir.Node], bool]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _linear),
     **dict.fromkeys(_SAME, _homogeneous),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),

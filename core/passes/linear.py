@@ -14,7 +14,7 @@ LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
+class LinearWeight:
     """A Conv, ConvTranspose, Gemm or MatMul whose right operand is constant.
 
     The channels of group g are the g-th part of all input (output) channels, in their order.
@@ -37,7 +37,7 @@ class Linear:
     @property
     def input(self) -> str:
         """The activation it reads."""
-        return str(self.node.inputs[0].name)  # type: ignore[union-attr]  # `linear` has seen it
+        return str(self.node.inputs[0].name)  # type: ignore[union-attr]  # `linear_weight` has seen it
 
     @property
     def output(self) -> str:
@@ -73,7 +73,7 @@ class Linear:
         return values.reshape(self.weight.shape)
 
 
-def linear(node: ir.Node) -> Linear | None:
+def linear_weight(node: ir.Node) -> LinearWeight | None:
     """The node seen so; None for other nodes, weights that are not constant, and batches of matrices."""
     if node.op_type not in LINEAR or node.domain not in ("", "ai.onnx"):
         return None
@@ -86,7 +86,7 @@ def linear(node: ir.Node) -> Linear | None:
             return None
         transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         ins, outs = weight.shape[::-1] if transposed else weight.shape
-        return Linear(
+        return LinearWeight(
             node=node,
             weight=weight,
             groups=1,
@@ -101,7 +101,7 @@ def linear(node: ir.Node) -> Linear | None:
         return None
     first, second = weight.shape[0], weight.shape[1] * groups
     ins, outs = (second, first) if node.op_type == "Conv" else (first, second)
-    return Linear(
+    return LinearWeight(
         node=node,
         weight=weight,
         groups=groups,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from quantscope.core.passes.channels import Channels, Ids, ScaledConstant
 from quantscope.core.passes.gains import Gains
-from quantscope.core.passes.linear import Linear
+from quantscope.core.passes.linear import LinearWeight
 from quantscope.core.passes.observe import Observed
 
 Float32 = npt.NDArray[np.float32]
@@ -149,7 +149,7 @@ def _constant(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gai
 
 def _weight(
     channels: Channels,
-    node: Linear,
+    node: LinearWeight,
     found: Observed,
     gain: Float64,
     per_channel: bool,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from quantscope.core.passes.linear import Linear, linear
+from quantscope.core.passes.linear import LinearWeight, linear_weight
 
 Float32 = npt.NDArray[np.float32]
 
@@ -28,7 +28,7 @@ class Geometry:
 class Product:
     """A linear node as one product for each group: outputs (rows, O) = inputs (rows, K) · weights (O, K)ᵀ."""
 
-    linear: Linear
+    linear: LinearWeight
     geometry: Geometry
 
     @property
@@ -67,7 +67,7 @@ class Product:
 
 def product(node: ir.Node) -> Product | None:
     """The node seen so; None where its weight is not constant, or its geometry is out of the ordinary."""
-    found = linear(node)
+    found = linear_weight(node)
     if found is None:
         return None
     geometry: Geometry | None = Geometry(kernel=(), strides=(), dilations=(), pads=(), stuffed=())

@@ -11,7 +11,7 @@ from quantscope.core.calibration import data_rows
 from quantscope.core.data import Picked, Sample, Samples, pick
 from quantscope.core.model import Model, float_session
 from quantscope.core.model.loading import set_constant
-from quantscope.core.passes.linear import linear
+from quantscope.core.passes.linear import linear_weight
 from quantscope.core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from quantscope.core.passes.streams import Stream, find_streams
 from quantscope.core.progress import ProgressFn
@@ -230,7 +230,7 @@ def _turn(graph: ir.Graph, stream: Stream, basis: Float64) -> None:
     factors = {name: _factors(node)[0] for name, node in stream.norms.items()}
     for maker in stream.makers:
         node = nodes[maker.name]
-        found = linear(node)
+        found = linear_weight(node)
         assert found is not None
         split = found.split(found.weight).astype(np.float64)
         turned = np.einsum("goip,oq->gqip", split, basis)
@@ -241,7 +241,7 @@ def _turn(graph: ir.Graph, stream: Stream, basis: Float64) -> None:
             _store(graph, node, 2, np.broadcast_to(bias, shape) @ basis)
     for reader, norm in stream.readers:
         node = nodes[reader.name]
-        found = linear(node)
+        found = linear_weight(node)
         assert found is not None
         split = found.split(found.weight).astype(np.float64)
         if norm:

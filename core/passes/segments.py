@@ -25,7 +25,7 @@ class _Piece:
     outputs: dict[str, None] = field(default_factory=dict)  # the cut, and what later pieces take
 
 
-class Pieces:
+class Segments:
     """A model cut behind given tensors.
 
     Iterating runs one piece after another, each over all samples, and gives the tensor at its end; what is
@@ -82,7 +82,7 @@ def _pieces(graph: ir.Graph, cuts: Sequence[str]) -> list[_Piece]:
             nodes.add(node)
             if not _repeatable(node):
                 owner[node] = number
-            waiting.extend(reads(node))
+            waiting.extend(values_read(node))
         pieces.append(_Piece(cut, sorted(nodes, key=order.__getitem__), inputs, {cut: None}))
     for piece in pieces:
         for name in piece.inputs:
@@ -99,7 +99,7 @@ def _repeatable(node: ir.Node) -> bool:
     )
 
 
-def reads(node: ir.Node) -> Iterator[ir.Value]:
+def values_read(node: ir.Node) -> Iterator[ir.Value]:
     """Tensors of the main graph that a node reads, also inside its subgraphs."""
     yield from (v for v in node.inputs if v is not None)
     for attribute in node.attributes.values():
@@ -120,7 +120,7 @@ def _proto(model: ir.Model, piece: _Piece, types: dict[str, np.dtype[Any]]) -> b
     constants: dict[str, ir.TensorProtocol] = {}
     for node in piece.nodes:
         out.graph.node.append(ir.to_proto(node))
-        constants |= {str(v.name): v.const_value for v in reads(node) if v.const_value is not None}
+        constants |= {str(v.name): v.const_value for v in values_read(node) if v.const_value is not None}
     for name, tensor in constants.items():
         if isinstance(tensor, ir.ExternalTensor):
             tensor = ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=name)

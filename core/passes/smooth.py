@@ -14,7 +14,7 @@ from quantscope.core.model.loading import set_constant
 from quantscope.core.passes.channels import Channels
 from quantscope.core.passes.equalize import clip_bounds, placement_of, rescaled
 from quantscope.core.passes.following import find_channels
-from quantscope.core.passes.linear import Linear, linear
+from quantscope.core.passes.linear import LinearWeight, linear_weight
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import Difference, add_constant, difference, rebuilt
 from quantscope.core.progress import ProgressFn
@@ -110,11 +110,11 @@ def smooth(
     )
 
 
-def _readers(graph: ir.Graph, placement: Placement) -> dict[str, list[Linear]]:
+def _readers(graph: ir.Graph, placement: Placement) -> dict[str, list[LinearWeight]]:
     """Activations that quantized MatMul and Gemm nodes read, with these nodes."""
-    readers: dict[str, list[Linear]] = {}
+    readers: dict[str, list[LinearWeight]] = {}
     for node in graph:
-        found = linear(node) if node.op_type in ("MatMul", "Gemm") else None
+        found = linear_weight(node) if node.op_type in ("MatMul", "Gemm") else None
         if found is not None and found.name in placement.weights:
             readers.setdefault(found.input, []).append(found)
     return readers
@@ -124,7 +124,7 @@ def _magnitude(seen: Observed) -> Float64:
     return np.maximum(np.abs(seen.lowest), np.abs(seen.highest))
 
 
-def _rule(readers: list[Linear], seen: Observed, alpha: float) -> Float64:
+def _rule(readers: list[LinearWeight], seen: Observed, alpha: float) -> Float64:
     """Scales by channel, of geometric mean 1; 1 for channels that are 0 or that nothing reads."""
     weights = np.max([np.abs(r.split(r.weight)).max(axis=(0, 1, 3)) for r in readers], axis=0)
     return _balanced(_magnitude(seen), weights.astype(np.float64), alpha)
@@ -141,7 +141,7 @@ def _balanced(activations: Float64, weights: Float64, alpha: float) -> Float64:
 
 
 def _scales(
-    channels: Channels, readers: Mapping[str, list[Linear]], seen: Mapping[str, Observed], alpha: float
+    channels: Channels, readers: Mapping[str, list[LinearWeight]], seen: Mapping[str, Observed], alpha: float
 ) -> Float64:
     """Scales of all variables that a product reads and that may change; 1 for the others."""
     activations, weights = np.zeros(channels.count), np.zeros(channels.count)
@@ -164,7 +164,7 @@ def _scales(
 
 
 def _divisions(
-    graph: ir.Graph, placement: Placement, readers: Mapping[str, list[Linear]]
+    graph: ir.Graph, placement: Placement, readers: Mapping[str, list[LinearWeight]]
 ) -> tuple[set[str], dict[str, str]]:
     """Activations before which a division helps, and why the others are left alone."""
     values = _values(graph)
@@ -195,7 +195,7 @@ def _with_divisions(model: Model, scales: Mapping[str, Float64]) -> Model:
     values = _values(graph)
     products: list[ir.Node] = []
     for node in list(graph):
-        found = linear(node)
+        found = linear_weight(node)
         if found is None or found.input not in scales or node.op_type not in ("MatMul", "Gemm"):
             continue
         weight = found.split(found.weight).astype(np.float64) * scales[found.input][None, None, :, None]

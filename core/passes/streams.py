@@ -7,11 +7,11 @@ from enum import Enum, auto
 import numpy as np
 import onnx_ir as ir
 
-from quantscope.core.passes.linear import Linear, linear
-from quantscope.core.passes.segments import reads
+from quantscope.core.passes.linear import LinearWeight, linear_weight
+from quantscope.core.passes.segments import values_read
 
 
-class Kind(Enum):
+class StreamPart(Enum):
     """What a value is to its stream."""
 
     TURNED = auto()  # in the basis of the stream
@@ -28,7 +28,7 @@ class Tag:
     stream: int
     axis: int  # channel axis
     size: int  # channels
-    kind: Kind = Kind.TURNED
+    kind: StreamPart = StreamPart.TURNED
     norm: str = ""  # SCALED: node that holds the factors
 
 
@@ -49,10 +49,12 @@ class Stream:
     size: int
     blocked: bool = False
     centered: bool = False  # a LayerNormalization takes its mean: the basis must keep the direction of ones
-    makers: list[Linear] = field(default_factory=list)
+    makers: list[LinearWeight] = field(default_factory=list)
     tables: list[ir.Node] = field(default_factory=list)  # Gather nodes that look up rows of a constant
     addends: list[Addend] = field(default_factory=list)
-    readers: list[tuple[Linear, str]] = field(default_factory=list)  # with the norm whose factors they meet
+    readers: list[tuple[LinearWeight, str]] = field(
+        default_factory=list
+    )  # with the norm whose factors they meet
     norms: dict[str, ir.Node] = field(default_factory=dict)
     axes: dict[str, int] = field(default_factory=dict)  # TURNED values → their channel axis
 
@@ -78,7 +80,7 @@ def find_streams(graph: ir.Graph) -> tuple[Stream, ...]:
         handler = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         done = handler is not None and handler(walk, node)
         if not done:
-            for value in reads(node):
+            for value in values_read(node):
                 walk.block(value)
         for value in node.outputs:
             if value.is_graph_output():
@@ -127,7 +129,7 @@ class _Walk:
             self.of(tag).blocked = True
             return
         self.tags[value] = tag
-        if tag.kind is Kind.TURNED:
+        if tag.kind is StreamPart.TURNED:
             self.of(tag).axes[str(value.name)] = tag.axis
 
     def tie(self, one: Tag, other: Tag) -> None:
@@ -144,7 +146,7 @@ class _Walk:
 
 
 def _linear(walk: _Walk, node: ir.Node) -> bool:
-    found = linear(node)
+    found = linear_weight(node)
     if found is None:
         return False
     for value in node.inputs[1:]:
@@ -153,7 +155,7 @@ def _linear(walk: _Walk, node: ir.Node) -> bool:
     tag = walk.tag(x)
     if tag is not None and x is not None and x.shape is not None:
         along = tag.axis == found.in_axis % len(x.shape) and found.groups == 1
-        if tag.kind is Kind.SQUARE or not along:
+        if tag.kind is StreamPart.SQUARE or not along:
             walk.block(x)
         else:
             walk.of(tag).readers.append((found, tag.norm))
@@ -193,7 +195,7 @@ def _moved(walk: _Walk, node: ir.Node, *axes: int) -> bool:
     tag = walk.tag(x)
     if tag is None or x is None:
         return not any(walk.tag(v) for v in node.inputs)
-    if tag.kind is Kind.SQUARE or x.shape is None or y.shape is None or len(y.shape) != len(x.shape):
+    if tag.kind is StreamPart.SQUARE or x.shape is None or y.shape is None or len(y.shape) != len(x.shape):
         return False
     if any(axis % len(x.shape) == tag.axis for axis in axes) or any(walk.tag(v) for v in node.inputs[1:]):
         return False
@@ -258,8 +260,8 @@ def _reduce(walk: _Walk, node: ir.Node) -> bool:
     own = sorted(a % rank for a in axes)
     if own == [tag.axis]:
         # The sum of squares is the same in every basis; what is computed from it is no longer of the stream.
-        return tag.kind is (Kind.TURNED if node.op_type == "ReduceL2" else Kind.SQUARE)
-    if tag.axis in own or tag.kind is Kind.SQUARE or node.op_type not in ("ReduceMean", "ReduceSum"):
+        return tag.kind is (StreamPart.TURNED if node.op_type == "ReduceL2" else StreamPart.SQUARE)
+    if tag.axis in own or tag.kind is StreamPart.SQUARE or node.op_type not in ("ReduceMean", "ReduceSum"):
         return False
     dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a < tag.axis for a in own)
     walk.give(node.outputs[0], _at(tag, tag.axis - dropped))
@@ -278,14 +280,14 @@ def _pow(walk: _Walk, node: ir.Node) -> bool:
     if tag is None:
         return walk.tag(exponent) is None
     constant = exponent.const_value if exponent is not None else None
-    if tag.kind is not Kind.TURNED or constant is None or not np.all(constant.numpy() == 2):
+    if tag.kind is not StreamPart.TURNED or constant is None or not np.all(constant.numpy() == 2):
         return False
     walk.give(node.outputs[0], _square(tag))
     return True
 
 
 def _square(tag: Tag) -> Tag:
-    return Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=Kind.SQUARE)
+    return Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=StreamPart.SQUARE)
 
 
 def _mul(walk: _Walk, node: ir.Node) -> bool:
@@ -294,14 +296,14 @@ def _mul(walk: _Walk, node: ir.Node) -> bool:
     if left is right and walk.tag(left) is not None and node.op_type == "Mul":
         tag = walk.tag(left)
         assert tag is not None
-        if tag.kind is Kind.TURNED:
+        if tag.kind is StreamPart.TURNED:
             walk.give(node.outputs[0], _square(tag))
-        return tag.kind is Kind.TURNED
+        return tag.kind is StreamPart.TURNED
     x, factor = (left, right) if walk.tag(left) is not None or node.op_type == "Div" else (right, left)
     tag, out = walk.tag(x), node.outputs[0]
     if tag is None or x is None or factor is None:
         return walk.tag(factor) is None
-    if walk.tag(factor) is not None or tag.kind is Kind.SQUARE or x.shape is None or out.shape is None:
+    if walk.tag(factor) is not None or tag.kind is StreamPart.SQUARE or x.shape is None or out.shape is None:
         return False
     if factor.shape is None or len(out.shape) != len(x.shape):
         return False
@@ -311,7 +313,7 @@ def _mul(walk: _Walk, node: ir.Node) -> bool:
         return True
     constant = factor.const_value
     wide = [d for d in factor.shape if d != 1]
-    if constant is None or wide != [tag.size] or tag.kind is not Kind.TURNED or node.op_type != "Mul":
+    if constant is None or wide != [tag.size] or tag.kind is not StreamPart.TURNED or node.op_type != "Mul":
         return False
     return _scaled(walk, node, tag, out)
 
@@ -319,7 +321,7 @@ def _mul(walk: _Walk, node: ir.Node) -> bool:
 def _scaled(walk: _Walk, node: ir.Node, tag: Tag, out: ir.Value) -> bool:
     walk.of(tag).norms[str(node.name)] = node
     walk.give(
-        out, Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=Kind.SCALED, norm=str(node.name))
+        out, Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=StreamPart.SCALED, norm=str(node.name))
     )
     return True
 
@@ -332,7 +334,7 @@ def _norm(walk: _Walk, node: ir.Node) -> bool:
     given = [v for v in node.inputs[1:] if v is not None]
     alone = all(v.const_value is not None and len(v.uses()) == 1 and _vector(v, tag.size) for v in given)
     last = tag.axis == len(x.shape) - 1 == node.attributes.get_int("axis", -1) % len(x.shape)
-    if tag.kind is not Kind.TURNED or not given or not alone or not last or len(node.outputs) > 1:
+    if tag.kind is not StreamPart.TURNED or not given or not alone or not last or len(node.outputs) > 1:
         return False
     if node.op_type == "LayerNormalization":
         walk.of(tag).centered = True
@@ -346,7 +348,7 @@ def _add(walk: _Walk, node: ir.Node) -> bool:
     if not known:
         return True
     first = known[0]
-    if any(t.kind is not Kind.TURNED or t.axis != first.axis for t in known) or out.shape is None:
+    if any(t.kind is not StreamPart.TURNED or t.axis != first.axis for t in known) or out.shape is None:
         return False
     for operand, (value, tag) in enumerate(zip(node.inputs, tags, strict=True)):
         if value is None or value.shape is None:

@@ -24,7 +24,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
+class SyntheticDistribution:
     """A family of data. `generate(rng, n, **parameters)` returns (n,) float64 values."""
 
     name: str
@@ -140,8 +140,8 @@ _SIGMA = _at("sigma", "Standard deviation σ", 1.0, 0.001, 100.0, 0.1)
 
 def _entry(
     name: str, label: str, about: str, make: Callable[..., FloatArray], *of: Parameter
-) -> Distribution:
-    return Distribution(name=name, label=label, about=about, parameters=of, generate=make)
+) -> SyntheticDistribution:
+    return SyntheticDistribution(name=name, label=label, about=about, parameters=of, generate=make)
 
 
 _ALL = (
@@ -271,4 +271,4 @@ _ALL = (
         _at("value", "Value", 1.0, -1e6, 1e6, 0.5),
     ),
 )
-DISTRIBUTIONS: dict[str, Distribution] = {entry.name: entry for entry in _ALL}
+DISTRIBUTIONS: dict[str, SyntheticDistribution] = {entry.name: entry for entry in _ALL}

@@ -67,7 +67,7 @@ def sqnr_by_bits(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
+class KlAdmmDraw:
     """One draw of the experiment; thresholds in units of the data, for int8 symmetric."""
 
     seed: int
@@ -88,9 +88,9 @@ COMPARED = (Method.KL, Method.ADMM, Method.MSE)
 TOOLS = ("MNN/kl", "MNN/admm")
 
 
-def experiment(
+def compare_kl_admm(
     *, size: int, seeds: tuple[int, ...], mean: float = 0.0, sigma: float = 1.0
-) -> tuple[Draw, ...]:
+) -> tuple[KlAdmmDraw, ...]:
     """KL and ADMM on normal data of several seeds, with the least squared error to judge them by."""
     spec = QuantSpec(type=INT8, symmetric=True)
     draws = []
@@ -99,7 +99,7 @@ def experiment(
         h = histogram_of(values)
         found = {method: search(method, h, spec).range for method in COMPARED}
         draws.append(
-            Draw(
+            KlAdmmDraw(
                 seed=seed,
                 histogram=h,
                 mean=float(values.mean(dtype=np.float64)),

@@ -2,7 +2,7 @@
 
 from quantscope.core.project import project
 from quantscope.core.project.description import Source
-from quantscope.core.project.home import Entry
+from quantscope.core.project.home import ProjectEntry
 from quantscope.core.project.project import Project, resolve_path, write_file
 
-__all__ = ["Entry", "Project", "Source", "project", "resolve_path", "write_file"]
+__all__ = ["Project", "ProjectEntry", "Source", "project", "resolve_path", "write_file"]

@@ -91,7 +91,7 @@ def _written(folder: Path, number: int, parent: int, content: bytes) -> bool:
             patiently(claim.unlink)
 
 
-def read_step(folder: Path, number: int, parent: int) -> Step | None:
+def read_step_file(folder: Path, number: int, parent: int) -> Step | None:
     """What `add_step` wrote; None when it is absent or damaged."""
     body = read_json(step_path(folder, number, parent))
     if body is None or _digest(str(body.get("recipe", ""))) != body.get("sha256"):
@@ -121,7 +121,7 @@ def read_head(folder: Path) -> tuple[int, dict[int, int], list[str]]:
         notes.append("The pointer to the shown recipe was damaged; the newest recipe was opened.")
         head = max(parents)
     for number in (head, *sorted((n for n in parents if n != head), reverse=True)):
-        if read_step(folder, number, parents[number]) is not None:
+        if read_step_file(folder, number, parents[number]) is not None:
             if number != head:
                 notes.append(f"Recipe version {head} was damaged; version {number} was opened.")
             return number, parents, notes

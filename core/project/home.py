@@ -21,7 +21,7 @@ _ID = re.compile(r"^[a-z0-9][a-z0-9-]{0,79}$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ProjectEntry:
     """A project in a list of them."""
 
     id: str
@@ -53,7 +53,7 @@ def folder_of(id: str) -> Path:
     return home() / "projects" / id
 
 
-def list_projects(limit: int = 20) -> list[Entry]:
+def list_projects(limit: int = 20) -> list[ProjectEntry]:
     """The projects, the one that was changed last first.
 
     Raises:
@@ -76,7 +76,7 @@ def list_projects(limit: int = 20) -> list[Entry]:
         name = str((body or {}).get("name", folder.name))
         done = bool((body or {}).get("calibrated", body is None))  # a damaged one is listed as such
         found.append(
-            Entry(
+            ProjectEntry(
                 id=folder.name,
                 name=name,
                 changed=changed,
@@ -99,7 +99,7 @@ def _folders(root: Path) -> list[Path]:
         raise ProjectError(f"cannot read {root}: {error.strerror or error}; check the rights") from error
 
 
-def remove_leftovers(*, refused_for: float = 86_400.0) -> None:
+def remove_project_leftovers(*, refused_for: float = 86_400.0) -> None:
     """Delete what nobody sees any more; for the start of a program.
 
     That is what was left of removed projects whose files were open, projects that a program was killed in

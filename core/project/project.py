@@ -31,13 +31,13 @@ from quantscope.core.files import patiently, remove_folder, write_atomic
 from quantscope.core.project.description import DESCRIPTION, read_description, write_description
 from quantscope.core.project.description import Source as Source
 from quantscope.core.project.history import ROOT, Step, add_step, read_head, step_path, write_head
-from quantscope.core.project.history import read_step as step_of
+from quantscope.core.project.history import read_step_file as step_of
 from quantscope.core.project.history import steps as steps_of
 from quantscope.core.project.home import UNFINISHED, folder_of
-from quantscope.core.project.home import Entry as Entry
+from quantscope.core.project.home import ProjectEntry as ProjectEntry
 from quantscope.core.project.home import home as home
 from quantscope.core.project.home import list_projects as list_projects
-from quantscope.core.project.home import remove_leftovers as remove_leftovers
+from quantscope.core.project.home import remove_project_leftovers as remove_project_leftovers
 
 FORMAT = 1
 CHANGED = "this project was changed in another window or program"

@@ -1,13 +1,19 @@
 """How ONNX Runtime is driven: sessions, what it makes of a graph, and how this machine adds integers."""
 
 from quantscope.core.runtime import machine
-from quantscope.core.runtime.machine import IntegerSums, describe, integer_sums, kernels, pairs_are_neighbours
+from quantscope.core.runtime.machine import (
+    IntegerSums,
+    describe_machine,
+    integer_sums,
+    kernels,
+    pairs_are_neighbours,
+)
 from quantscope.core.runtime.optimization import (
     BLOCKED_DOMAIN,
     EXTERNAL_WEIGHTS,
     WEIGHTS_FILE,
+    names_read,
     optimized_graph,
-    reads,
 )
 from quantscope.core.runtime.sessions import (
     EXTERNAL_FOLDER,
@@ -30,16 +36,16 @@ __all__ = [
     "Arrays",
     "IntegerSums",
     "Session",
-    "describe",
+    "describe_machine",
     "first_line",
     "integer_sums",
     "kernels",
     "machine",
+    "names_read",
     "open_session",
     "optimized_graph",
     "pairs_are_neighbours",
     "parallel_map",
-    "reads",
     "session_options",
     "thread_count",
 ]

@@ -188,7 +188,7 @@ def kernels() -> str:
     return " ".join([ort.__version__, platform.machine(), binding.get_host_cpu_name(), *have])
 
 
-def describe() -> Machine:
+def describe_machine() -> Machine:
     """All that a report about a problem should say of the machine."""
     memory = psutil.virtual_memory()
     return Machine(

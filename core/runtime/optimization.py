@@ -34,11 +34,11 @@ def optimized_graph(
     return onnx.load(str(folder / "model.onnx"), load_external_data=False)
 
 
-def reads(node: onnx.NodeProto) -> Iterator[str]:
+def names_read(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node, or a graph inside it, reads; those made inside are among them."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             yield from (output.name for output in graph.output)
             for inner in graph.node:
-                yield from reads(inner)
+                yield from names_read(inner)

@@ -1,40 +1,40 @@
 """Which layers matter: runs of a model with some of its quantizers on, and the rankings made of them."""
 
-from quantscope.core.sensitivity.channel_errors import Evidence, gather
+from quantscope.core.sensitivity.channel_errors import ChannelErrors, measure_channel_errors
 from quantscope.core.sensitivity.prior import Noise, WeightNoise, layer_noise, weight_noise
 from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, root_of
-from quantscope.core.sensitivity.rankings import Metric, Score, figure, metrics_of, ranking
-from quantscope.core.sensitivity.runs import SAMPLES, Kind, Plan, Run, Subject, plan, stream
+from quantscope.core.sensitivity.rankings import Metric, RankingRow, metric_estimate, metrics_of, ranking
+from quantscope.core.sensitivity.runs import SAMPLES, Kind, Run, RunPlan, Subject, plan_runs, run_sensitivity
 from quantscope.core.sensitivity.simulator import Simulation, Trace, simulation
-from quantscope.core.sensitivity.turning import Turn, first_bad
+from quantscope.core.sensitivity.turning_point import TurningPoint, find_turning_point
 
 __all__ = [
     "SAMPLES",
-    "Evidence",
+    "ChannelErrors",
     "Kind",
     "Metric",
     "Noise",
-    "Plan",
     "Quantizers",
+    "RankingRow",
     "Run",
-    "Score",
+    "RunPlan",
     "Simulation",
     "Subject",
     "Trace",
-    "Turn",
+    "TurningPoint",
     "WeightNoise",
     "all_quantizers",
     "by_layer",
-    "figure",
-    "first_bad",
-    "gather",
+    "find_turning_point",
     "layer_noise",
+    "measure_channel_errors",
+    "metric_estimate",
     "metrics_of",
-    "plan",
+    "plan_runs",
     "ranking",
     "restricted",
     "root_of",
+    "run_sensitivity",
     "simulation",
-    "stream",
     "weight_noise",
 ]

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from quantscope.core.runtime import BLOCKED_DOMAIN, ORT_ERRORS, WEIGHTS_FILE, optimized_graph, reads
-from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, Variant
+from quantscope.core.runtime import BLOCKED_DOMAIN, ORT_ERRORS, WEIGHTS_FILE, names_read, optimized_graph
+from quantscope.core.sensitivity.pieces import InputVersion, Piece, PieceGraph, Variant
 
 _REORDER = frozenset({"ReorderInput", "ReorderOutput"})
 
@@ -106,7 +106,7 @@ class _Relayout:
                         reads=(node.input[0],),
                         gives=(given,),
                         switches=frozenset(),
-                        version=Reads.RAW,
+                        version=InputVersion.RAW,
                         variants={frozenset(): Variant(nodes=(i,), gives=(given,))},
                     ),
                 )
@@ -164,7 +164,7 @@ class _Relayout:
             if index is None or index in nodes:
                 continue
             nodes.add(index)
-            inside = dict.fromkeys(reads(self.nodes[index]))
+            inside = dict.fromkeys(names_read(self.nodes[index]))
             waiting += [n for n in inside if n in self.held or n in self.maker]
         return tuple(sorted(nodes)), sorted(found)
 

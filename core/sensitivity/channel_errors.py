@@ -24,7 +24,7 @@ _CHANNELS_FIRST = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evidence:
+class ChannelErrors:
     """A layer's output with float inputs; arrays are (channels,)."""
 
     layer: str
@@ -64,7 +64,7 @@ class Evidence:
         return min(max(float(self.shift_energy.sum()) / error, 0.0), 1.0) if error > 0.0 else 0.0
 
 
-def gather(
+def measure_channel_errors(
     model: Model,
     encodings: Encodings,
     samples: Samples,
@@ -72,7 +72,7 @@ def gather(
     *,
     count: int = SAMPLES,
     progress: ProgressFn | None = None,
-) -> dict[str, Evidence]:
+) -> dict[str, ChannelErrors]:
     """Run layers alone and look at their outputs.
 
     Args:
@@ -109,7 +109,7 @@ def gather(
             given = (data_rows(x, chosen.batch, valid) for x in (f, raw[tensor], seen[tensor]))
             total.add(*given)
         report(progress, done, len(chosen), "looking at layers")
-    return {name: total.evidence() for name, total in totals.items() if any(total.counts)}
+    return {name: total.result() for name, total in totals.items() if any(total.counts)}
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class _Total:
             return None
         return 1 if rank >= 4 or self.layer.op in _CHANNELS_FIRST else rank - 1
 
-    def evidence(self) -> Evidence:
+    def result(self) -> ChannelErrors:
         alike = len({len(part[0]) for part in self.parts}) == 1
         parts = self.parts if alike else [_as_one(part) for part in self.parts]
         counts = [n if alike else n * len(part[0]) for n, part in zip(self.counts, self.parts, strict=True)]
@@ -142,7 +142,7 @@ class _Total:
         pairs = means.sum(axis=0) ** 2 - (means**2).sum(axis=0)
         rank = 0 if self.layer.shape is None or not alike else len(self.layer.shape)
         scale = 1.0 / float(energy.sum()) if energy.any() else 0.0
-        return Evidence(
+        return ChannelErrors(
             layer=self.layer.name,
             tensor=self.layer.output,
             axis=self.axis(rank),

@@ -20,7 +20,7 @@ from quantscope.core.model import Array, Model, light_graph
 from quantscope.core.model.loading import unique_name
 from quantscope.core.quant import INT8, Encoding, dequantize
 from quantscope.core.quantize import Encodings, dequantizer, quantize_ir
-from quantscope.core.runtime import Session, reads
+from quantscope.core.runtime import Session, names_read
 from quantscope.core.sensitivity.quantizers import Quantizers, restricted
 
 Switch = str  # a node whose weight is rounded, or a constant quantized like an activation
@@ -28,7 +28,7 @@ Switch = str  # a node whose weight is rounded, or a constant quantized like an 
 _MOST_SWITCHES = 4  # of one node that work one by one; with more constants, all are rounded if one is
 
 
-class Reads(Enum):
+class InputVersion(Enum):
     """Which version of a quantized tensor a piece reads."""
 
     ROUNDED = "rounded"  # it computes on integers in the quantized model
@@ -51,7 +51,7 @@ class Piece:
     reads: tuple[str, ...]  # values that other pieces give, and inputs of the graph
     gives: tuple[str, ...]  # values that others read, quantized tensors, and outputs of the graph
     switches: frozenset[Switch]  # what can be rounded inside
-    version: Reads
+    version: InputVersion
     variants: Mapping[frozenset[Switch], Variant]
 
 
@@ -98,7 +98,7 @@ class PieceGraph:
         )
         part.graph.name = "piece"
         part.graph.node.extend(self.proto.graph.node[index] for index in variant.nodes)
-        wanted = {name for node in part.graph.node for name in reads(node)}
+        wanted = {name for node in part.graph.node for name in names_read(node)}
         part.graph.initializer.extend(t for t in self.proto.graph.initializer if t.name in wanted)
         for name in piece.reads:
             part.graph.input.add(name=name).type.CopyFrom(self.types[name])
@@ -224,7 +224,7 @@ def _cut(
     maker = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
     readers: dict[str, list[int]] = {}
     for i, node in enumerate(graph.node):
-        for name in dict.fromkeys(reads(node)):
+        for name in dict.fromkeys(names_read(node)):
             readers.setdefault(name, []).append(i)
     cut = {
         name
@@ -238,12 +238,12 @@ def _cut(
         inside = set(group)
         made = [name for i in group for name in graph.node[i].output if name]
         gives = tuple(n for n in made if n in kept or not inside.issuperset(readers.get(n, ())))
-        read = dict.fromkeys(name for i in group for name in reads(graph.node[i]) if name in sources)
+        read = dict.fromkeys(name for i in group for name in names_read(graph.node[i]) if name in sources)
         yield Piece(
             reads=tuple(name for name in read if maker.get(name) not in inside),
             gives=gives,
             switches=frozenset(s for i in group for s in _switches(graph.node[i], switch)),
-            version=Reads.ROUNDED if any(integer[i] for i in group) else Reads.GIVEN,
+            version=InputVersion.ROUNDED if any(integer[i] for i in group) else InputVersion.GIVEN,
             variants={frozenset(): Variant(nodes=tuple(group), gives=gives)},
         )
 
@@ -273,7 +273,8 @@ def _groups(
     for i in range(len(graph.node)):
         groups.setdefault(find(i), []).append(i)
     needs = {
-        root: {find(maker[name]) for i in group for name in reads(graph.node[i]) if name in maker} - {root}
+        root: {find(maker[name]) for i in group for name in names_read(graph.node[i]) if name in maker}
+        - {root}
         for root, group in groups.items()
     }
     try:

@@ -34,7 +34,7 @@ _FF, _QQ, _FQ, _DD, _KL, _ROWS, _AGREEING, _RIGHT = range(8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class RankingRow:
     """One row of a ranking."""
 
     name: str
@@ -49,7 +49,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class MetricEstimate:
     """One value with its bootstrap interval."""
 
     value: float
@@ -80,7 +80,7 @@ def ranking(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> tuple[Score, ...]:
+) -> tuple[RankingRow, ...]:
     """What matters most first.
 
     Enable-one and op types: those whose quantization alone costs most. Disable-one: those that win most
@@ -102,7 +102,7 @@ def ranking(
     flagged = stands_out(loss[0], _LEAST_WON if won_db else 0.0)
     order = np.argsort(-np.nan_to_num(loss[0], nan=-np.inf), kind="stable")
     return tuple(
-        Score(
+        RankingRow(
             name=names[i],
             value=float(values[0, i]),
             low=float(low[i]),
@@ -117,9 +117,9 @@ def ranking(
     )
 
 
-def figure(
+def metric_estimate(
     runs: Iterable[Run], subject: Subject, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Figure | None:
+) -> MetricEstimate | None:
     """The metric of one subject's runs as it is, e.g. of the whole model; None if there are none."""
     own = sorted((run for run in runs if run.subject == subject), key=lambda run: run.key)
     if not own:
@@ -128,7 +128,7 @@ def figure(
     value = _metric(sums.sum(axis=1), metric)[0]
     draws = _draws(len(own), resamples, seed)
     low, high = _interval(_metric(np.einsum("rs,nsk->rnk", draws, sums), metric))
-    return Figure(value=float(value), low=float(low[0]), high=float(high[0]), samples=len(own))
+    return MetricEstimate(value=float(value), low=float(low[0]), high=float(high[0]), samples=len(own))
 
 
 def _table(runs: Iterable[Run], kind: Kind) -> tuple[list[str], Floats, Floats | None] | None:

@@ -68,16 +68,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """What there is to run, most telling first."""
 
     subjects: tuple[Subject, ...]
     on: Mapping[Subject, Quantizers]
 
 
-def plan(
+def plan_runs(
     model: Model, encodings: Encodings, kinds: Iterable[Kind] = EVERYTHING, order: Sequence[str] = ()
-) -> Plan:
+) -> RunPlan:
     """The runs of the given kinds.
 
     Args:
@@ -105,10 +105,10 @@ def plan(
         on |= {Subject(kind=Kind.ENABLE, name=name): layers[name] for name in names}
     if Kind.DISABLE in wanted:
         on |= {Subject(kind=Kind.DISABLE, name=name): everything - layers[name] for name in names}
-    return Plan(subjects=tuple(on), on=on)
+    return RunPlan(subjects=tuple(on), on=on)
 
 
-def stream(
+def run_sensitivity(
     model: Model,
     encodings: Encodings,
     samples: Samples,
@@ -144,7 +144,7 @@ def stream(
     chosen = samples.take(count)
     if not len(chosen):
         raise DataError("there are no samples to run the model on")
-    planned = plan(model, encodings, kinds, order)
+    planned = plan_runs(model, encodings, kinds, order)
     work = _Work(model, encodings, planned, {run.key: run for run in done})
     total, finished = len(planned.subjects) * len(chosen), 0
     rows = list(row_spans(chosen))
@@ -160,7 +160,7 @@ def stream(
 class _Work:
     """The model in pieces, made when the first run needs it."""
 
-    def __init__(self, model: Model, encodings: Encodings, planned: Plan, done: dict[str, Run]) -> None:
+    def __init__(self, model: Model, encodings: Encodings, planned: RunPlan, done: dict[str, Run]) -> None:
         self.model, self.encodings, self.planned, self.done = model, encodings, planned, done
         self.simulation: Simulation | None = None
         self.digests = _digests(model, encodings)

@@ -17,7 +17,7 @@ from quantscope.core.model import Array, Layer, Model
 from quantscope.core.quant import Encoding
 from quantscope.core.quantize import Encodings
 from quantscope.core.sensitivity.blocked import blocked
-from quantscope.core.sensitivity.pieces import Piece, PieceGraph, Reads, piece_graph
+from quantscope.core.sensitivity.pieces import InputVersion, Piece, PieceGraph, piece_graph
 from quantscope.core.sensitivity.quantizers import Quantizers, root_of
 
 Value = tuple[str, bool]  # a tensor, as computed (False) or rounded (True)
@@ -84,7 +84,8 @@ class Simulation:
         self._run(fresh, base.values, on, numbers, base.on)
         raw = {name: self._value((name, False), fresh, base.values) for name in made}
         seen = {
-            name: self._value(self._version(name, Reads.ROUNDED, on), fresh, base.values) for name in made
+            name: self._value(self._version(name, InputVersion.ROUNDED, on), fresh, base.values)
+            for name in made
         }
         return raw, seen
 
@@ -123,12 +124,12 @@ class Simulation:
     def _is_on(switch: str, on: Quantizers) -> bool:
         return switch in on.weights or switch in on.tensors
 
-    def _version(self, name: str, version: Reads, on: Quantizers) -> Value:
+    def _version(self, name: str, version: InputVersion, on: Quantizers) -> Value:
         """The version of a value that is read."""
         tensor = self.pieces.tensors.get(name)
-        if tensor is None or version is Reads.RAW or root_of(self.encodings, tensor) not in on.tensors:
+        if tensor is None or version is InputVersion.RAW or root_of(self.encodings, tensor) not in on.tensors:
             return name, False
-        return name, version is Reads.ROUNDED or tensor in self.integer_made
+        return name, version is InputVersion.ROUNDED or tensor in self.integer_made
 
     def _value(self, value: Value, fresh: dict[Value, Array], base: Mapping[Value, Array]) -> Array:
         found = fresh.get(value)
@@ -144,7 +145,7 @@ class Simulation:
         self, fresh: dict[Value, Array], base: Mapping[Value, Array], on: Quantizers
     ) -> dict[str, Array]:
         return {
-            name: self._value(self._version(name, Reads.GIVEN, on), fresh, base)
+            name: self._value(self._version(name, InputVersion.GIVEN, on), fresh, base)
             for name in self.pieces.outputs
         }
 

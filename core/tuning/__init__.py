@@ -1,35 +1,35 @@
 """What to do about a loss: choices, fixes and precisions that measurement finds better."""
 
+from quantscope.core.tuning.autotune_result import AutotuneResult, AutotuneStep
 from quantscope.core.tuning.autotune_search import autotune
 from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
 from quantscope.core.tuning.held_out import Split, hold_out, judged_easyquant, judged_passes
 from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
-from quantscope.core.tuning.spare_outputs import Sparing, sparings
-from quantscope.core.tuning.story import AutotuneResult, Step
+from quantscope.core.tuning.remedies_for_outputs import OutputRemedy, output_remedies
 from quantscope.core.tuning.trials import (
+    DefaultTrial,
     FixTrial,
     MeasuredDefault,
-    Trial,
     measured_default,
-    representative,
-    toggled,
-    tried_fixes,
-    without_inserted,
+    representative_samples,
+    switch_pass,
+    try_fixes,
+    without_inserted_layers,
 )
 from quantscope.core.tuning.unseen_samples import MARGIN_DB
 
 __all__ = [
     "MARGIN_DB",
     "AutotuneResult",
+    "AutotuneStep",
+    "DefaultTrial",
     "EasyQuantResult",
     "FixTrial",
     "MeasuredDefault",
     "OutputForecast",
+    "OutputRemedy",
     "Remedy",
-    "Sparing",
     "Split",
-    "Step",
-    "Trial",
     "autotune",
     "easyquant",
     "hold_out",
@@ -37,9 +37,9 @@ __all__ = [
     "judged_passes",
     "measured_default",
     "output_forecast",
-    "representative",
-    "sparings",
-    "toggled",
-    "tried_fixes",
-    "without_inserted",
+    "output_remedies",
+    "representative_samples",
+    "switch_pass",
+    "try_fixes",
+    "without_inserted_layers",
 ]

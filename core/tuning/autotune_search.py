@@ -22,11 +22,11 @@ from quantscope.core.quantize import activation_spec, quantize_model, resolve
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.targets import Precision, Role, place, target
 from quantscope.core.thresholds import Method, errors_at
-from quantscope.core.tuning.spare_outputs import sparings, troubled
-from quantscope.core.tuning.story import AutotuneResult as AutotuneResult
-from quantscope.core.tuning.story import Step as Step
-from quantscope.core.tuning.story import Verdict, verdict
-from quantscope.core.tuning.trials import Trial, split_samples, toggled, tried_defaults
+from quantscope.core.tuning.autotune_result import AutotuneResult as AutotuneResult
+from quantscope.core.tuning.autotune_result import AutotuneStep as AutotuneStep
+from quantscope.core.tuning.autotune_result import Verdict, verdict
+from quantscope.core.tuning.remedies_for_outputs import output_remedies, weak_outputs
+from quantscope.core.tuning.trials import DefaultTrial, split_samples, switch_pass, try_defaults
 from quantscope.core.words import plural
 
 CHOOSING = 48  # samples that choices are made on
@@ -64,7 +64,7 @@ def autotune(
     statistics: Statistics | None = None,
     threads: int | None = None,
     partial: bool = False,
-    watch: Callable[[Step], None] | None = None,
+    watch: Callable[[AutotuneStep], None] | None = None,
     progress: ProgressFn | None = None,
 ) -> AutotuneResult:
     """Find the recipe whose integer model comes closest to float, by measuring complete integer models.
@@ -169,14 +169,14 @@ class _Search:
         self.choosing, self.threads, self.progress = choosing, threads, progress
         self.reference = _reference(model, choosing, threads)
         self.judge = self.reference if held is None else _reference(model, held, threads)
-        self.steps: list[Step] = []
+        self.steps: list[AutotuneStep] = []
         self.verdicts: list[tuple[Recipe, Verdict]] = []
         self.best: tuple[Recipe, Quantized] | None = None
         self.best_db = float("-inf")
         self.outputs: OutputComparison | None = None  # of `best`
         self.by_user: frozenset[str] = frozenset()  # layers that the recipe to start from sets
         self.refused: dict[str, Recipe] = {}  # fix → the recipe on which it won nothing
-        self.watch: Callable[[Step], None] | None = None
+        self.watch: Callable[[AutotuneStep], None] | None = None
         self.trying = "MinMax, to compare with"
         self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
 
@@ -200,7 +200,7 @@ class _Search:
         """One method for the whole network: the best few of all once more with corrected biases."""
         self.by_user = frozenset(start.layers)
         self.trying = "one method for the whole network"
-        found = tried_defaults(
+        found = try_defaults(
             self.model, self.statistics, self.choosing, start, threads=self.threads, progress=self._alive
         )
         ranked = sorted(found.trials, key=lambda trial: -trial.sqnr_db)
@@ -225,9 +225,11 @@ class _Search:
         """Bring back outputs that are too small for a range they share, by the least change that does."""
         assert self.outputs is not None, "the defaults come first"
         recipe, _ = self._best()
-        for option in sparings(self.model, recipe, self.outputs.outputs, self.statistics, self.by_user):
+        for option in output_remedies(
+            self.model, recipe, self.outputs.outputs, self.statistics, self.by_user
+        ):
             recipe, _ = self._best()
-            if not troubled(self.outputs.outputs) or self.refused.get(option.label) is recipe:
+            if not weak_outputs(self.outputs.outputs) or self.refused.get(option.label) is recipe:
                 continue
             self.refused[option.label] = recipe
             why = "small values of the outputs come back"
@@ -351,7 +353,7 @@ class _Search:
             self.verdicts.append((recipe, self.judged(built)))
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:
-        self.steps.append(Step(what=what, sqnr_db=score, kept=kept, why=why))
+        self.steps.append(AutotuneStep(what=what, sqnr_db=score, kept=kept, why=why))
         if self.watch is not None:
             self.watch(self.steps[-1])
         self._alive()
@@ -364,7 +366,7 @@ class _Search:
 def _with_fix(model: Model, recipe: Recipe, name: str, by_user: frozenset[str]) -> Recipe:
     """The recipe with one of `FIXES`; the same where that changes nothing. Layers `by_user` stay."""
     if name != FLOAT_GLUE:
-        return toggled(recipe, name, True)
+        return switch_pass(recipe, name, True)
     roles = target(recipe.target).roles
     for layer in model.layers:
         if roles.get(layer.op) in GLUE and layer.name not in by_user:
@@ -382,7 +384,7 @@ def _described(choice: Choice) -> str:
     return f"{choice.method}{share}"
 
 
-def _with_default(recipe: Recipe, trial: Trial) -> Recipe:
+def _with_default(recipe: Recipe, trial: DefaultTrial) -> Recipe:
     choice: Choice = trial.choice
     return recipe.with_default(
         method=choice.method, percentile=choice.percentile, weight_method=choice.weight_method

@@ -15,7 +15,7 @@ from quantscope.core.progress import ProgressFn
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
-from quantscope.core.tuning.trials import split_samples, without_inserted
+from quantscope.core.tuning.trials import split_samples, without_inserted_layers
 from quantscope.core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out
@@ -77,7 +77,7 @@ class JudgedEasyQuant:
                 f"-> {after:.6f}, on the {plural(self.tuned.samples, 'sample')} that it used"
             )
         verdict = f"{self.kept} are kept" if self.kept else "no gain, so nothing is changed"
-        outputs = f"EasyQuant: the network's outputs {change(self.before, self.after)}"
+        outputs = f"EasyQuant: the network's outputs {change_text(self.before, self.after)}"
         said.append(f"{outputs} on {self.split.judges}: {verdict}")
         said += [f"EasyQuant left out '{layer}': {why}" for layer, why in self.tuned.left_out.items()]
         return tuple(said)
@@ -96,11 +96,12 @@ class JudgedPasses:
     @property
     def sentence(self) -> str:
         """The verdict for people."""
-        said = f"Model fixes: the network's outputs {change(self.before, self.after)} on {self.split.judges}"
+        changed = change_text(self.before, self.after)
+        verdict = f"Model fixes: the network's outputs {changed} on {self.split.judges}"
         if not self.better_without:
-            return said
+            return verdict
         gained = decibels(self.gained.mean_db)
-        return f"{said}: they lose here; leave out '{self.better_without}' ({gained} without it)"
+        return f"{verdict}: they lose here; leave out '{self.better_without}' ({gained} without it)"
 
 
 def hold_out(samples: Samples) -> Split:
@@ -184,7 +185,7 @@ def judged_passes(
     def measured(passes: Sequence[str]) -> Closeness:
         tried = recipe.with_passes(*(choice for choice in recipe.passes if choice.name in passes))
         if "smooth" not in passes:
-            tried = without_inserted(tried)
+            tried = without_inserted_layers(tried)
         built = quantize(model, tried, split.fitting, threads=threads, cache=False, progress=progress)
         return _measured(reference, built.proto, threads)
 
@@ -199,7 +200,7 @@ def judged_passes(
     return JudgedPasses(before=before, after=after, better_without=better, gained=gained, split=split)
 
 
-def change(before: Closeness, after: Closeness) -> str:
+def change_text(before: Closeness, after: Closeness) -> str:
     """Two figures for people."""
     return f"{decibels(before.mean_db)} -> {decibels(after.mean_db)}"
 

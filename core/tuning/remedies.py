@@ -14,7 +14,7 @@ from quantscope.core.recipe import PASSES, Recipe
 from quantscope.core.sensitivity import Kind, Noise, Quantizers, Run, Subject, by_layer, layer_noise
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method, WeightMethod
-from quantscope.core.tuning.trials import toggled
+from quantscope.core.tuning.trials import switch_pass
 
 WORTH = 0.5  # dB that a change must win to be offered
 MOST_RANGES = 2  # methods offered for one tensor
@@ -37,7 +37,7 @@ class Remedy:
             return recipe.with_layer(self.layer, **self.changes)
         if self.fix in (chosen.name for chosen in recipe.passes):
             return recipe
-        return toggled(recipe, self.fix, True)
+        return switch_pass(recipe, self.fix, True)
 
 
 _RANGES: tuple[tuple[str, dict[str, Any]], ...] = (

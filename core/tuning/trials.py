@@ -37,7 +37,7 @@ WEIGHTS: tuple[dict[str, Any], ...] = ({"weight_method": WeightMethod.MSE},)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class DefaultTrial:
     """One default that was tried for the whole network."""
 
     choice: Choice  # complete
@@ -56,11 +56,11 @@ class MeasuredDefault:
     """The best of the trials, and all of them in the order they were made."""
 
     recipe: Recipe
-    trials: tuple[Trial, ...]
+    trials: tuple[DefaultTrial, ...]
     samples: int
 
     @property
-    def best(self) -> Trial:
+    def best(self) -> DefaultTrial:
         """The trial that won: MinMax, the first, unless another wins `MARGIN_DB` and is not refused."""
         return _winner(self.trials)
 
@@ -93,7 +93,7 @@ def measured_default(
     """
     start = recipe or Recipe()
     total = len(ACTIVATIONS) + len(WEIGHTS)
-    found = tried_defaults(
+    found = try_defaults(
         model, statistics, samples, start, progress=progress, threads=threads, total=total + FOLDS
     )
     trials = list(found.trials)
@@ -114,7 +114,7 @@ def measured_default(
     )
 
 
-def tried_defaults(
+def try_defaults(
     model: Model,
     statistics: Statistics,
     samples: Samples,
@@ -136,10 +136,10 @@ def tried_defaults(
         total: Trials to speak of in the progress; None = those made here.
     """
     start = recipe or Recipe()
-    few = representative(samples, SAMPLES)
+    few = representative_samples(samples, SAMPLES)
     reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
     total = total or len(ACTIVATIONS) + len(WEIGHTS)
-    trials: list[Trial] = []
+    trials: list[DefaultTrial] = []
     encodings: Encodings | None = None
     for stage in (ACTIVATIONS, WEIGHTS):
         base = _winner(trials).choice if trials else start.default
@@ -186,7 +186,7 @@ class FixTrial:
         return change if self.added else -change
 
 
-def tried_fixes(
+def try_fixes(
     model: Model,
     samples: Samples,
     recipe: Recipe,
@@ -228,7 +228,7 @@ def tried_fixes(
     for name in PASSES:
         trying = PASSES[name].label
         added = name not in {choice.name for choice in recipe.passes}
-        built, after = measured(toggled(recipe, name, added))
+        built, after = measured(switch_pass(recipe, name, added))
         said = next((record.sentences for record in built.records if record.choice.name == name), ())
         found.append(
             FixTrial(
@@ -244,33 +244,33 @@ def tried_fixes(
     return tuple(found)
 
 
-def toggled(recipe: Recipe, name: str, on: bool) -> Recipe:
+def switch_pass(recipe: Recipe, name: str, on: bool) -> Recipe:
     """The recipe with a pass added, in working order, or taken out with what was chosen for its layers."""
     chosen = {choice.name: choice for choice in recipe.passes}
     wanted = [n for n in PASSES if (n == name and on) or (n != name and n in chosen)]
     after = recipe.with_passes(*(chosen.get(n, n) for n in wanted))
-    return after if "smooth" in wanted else without_inserted(after)
+    return after if "smooth" in wanted else without_inserted_layers(after)
 
 
-def without_inserted(recipe: Recipe) -> Recipe:
+def without_inserted_layers(recipe: Recipe) -> Recipe:
     """No choices for layers that only a pass makes."""
     for layer in [name for name in recipe.layers if name.endswith(SUFFIX)]:
         recipe = recipe.without_layer(layer)
     return recipe
 
 
-def representative(samples: Samples, count: int) -> Samples:
+def representative_samples(samples: Samples, count: int) -> Samples:
     """Up to `count` samples, the same ones in whatever order the data come."""
     if len(samples) <= count:
         return samples
     return samples.select(sorted(samples.by_content()[:count]))
 
 
-def _winner(trials: Sequence[Trial]) -> Trial:
+def _winner(trials: Sequence[DefaultTrial]) -> DefaultTrial:
     return next((trial for trial in _ranked(trials) if not trial.refused), trials[0])
 
 
-def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+def _ranked(trials: Sequence[DefaultTrial]) -> list[DefaultTrial]:
     """Those that win over MinMax, the first, and make no more channels constant; the best first."""
     plain = trials[0]
     wins = [t for t in trials if t.sqnr_db > plain.sqnr_db + MARGIN_DB and t.lost <= plain.lost]
@@ -281,11 +281,13 @@ def _complete(choice: Choice) -> dict[str, Any]:
     return {name: getattr(choice, name) for name in ("method", "percentile", "weight_method")}
 
 
-def _trial(recipe: Recipe, encodings: Encodings, reference: FloatReference, threads: int | None) -> Trial:
+def _trial(
+    recipe: Recipe, encodings: Encodings, reference: FloatReference, threads: int | None
+) -> DefaultTrial:
     seen = preview(reference, quantize_model(reference.model, encodings), layers=False, threads=threads)
     default = recipe.default
     share = f" {default.percentile:g}" if default.method is Method.PERCENTILE else ""
-    return Trial(
+    return DefaultTrial(
         choice=default,
         label=f"{default.method}{share}, weights {default.weight_method}",
         sqnr_db=closeness_db(seen),

@@ -125,7 +125,7 @@ def quantize(
     if tuned:
         assert samples is not None
         found = _climb(model, samples, recipe, statistics, threads=threads, quiet=quiet)
-        recipe, story = found.recipe, list(found.told)
+        recipe, story = found.recipe, list(found.sentences)
         if found.unquantized:
             warnings = [f"{found.nothing_quantized} Quantize without --auto to have integers."]
     elif trying:
@@ -278,7 +278,7 @@ def tune(
             {"what": step.what, "sqnr_db": step.sqnr_db, "kept": step.kept, "why": step.why}
             for step in found.steps
         ],
-        "story": list(found.told),
+        "story": list(found.sentences),
         "front": front,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantscope.core.runtime import IntegerSums, describe, pairs_are_neighbours
+from quantscope.core.runtime import IntegerSums, describe_machine, pairs_are_neighbours
 from quantscope.core.targets import ANY_X86
 from quantscope.ui.terminal.console import plain
 
@@ -16,7 +16,7 @@ UNKNOWN_ORDER = (
 
 def machine() -> dict[str, Any]:
     """Facts about this machine, and advice."""
-    found = describe()
+    found = describe_machine()
     facts: dict[str, Any] = plain(found)
     return {**facts, "advice": advice(found.sums)}
 

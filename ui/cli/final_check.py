@@ -10,7 +10,14 @@ import onnx
 from quantscope.core.calibration import Statistics
 from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ExportError, ModelError
-from quantscope.core.evaluate import closeness_db, faults, float_reference, lost_outputs, preview, view
+from quantscope.core.evaluate import (
+    closeness_db,
+    float_reference,
+    lost_outputs,
+    match_tensors,
+    output_warnings,
+    preview,
+)
 from quantscope.core.export import PROTOBUF_LIMIT
 from quantscope.core.model import Model
 from quantscope.core.pipeline import quantize
@@ -20,7 +27,7 @@ from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import Session
 from quantscope.core.targets import Precision, place, target
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning import Sparing, representative, sparings
+from quantscope.core.tuning import OutputRemedy, output_remedies, representative_samples
 from quantscope.core.words import decibels, plural
 from quantscope.ui.terminal.console import note
 
@@ -62,20 +69,20 @@ def check(
     if proto.ByteSize() >= PROTOBUF_LIMIT:
         return Check()
     reference = float_reference(
-        model, representative(samples, SAMPLES), count=SAMPLES, layers=False, threads=threads
+        model, representative_samples(samples, SAMPLES), count=SAMPLES, layers=False, threads=threads
     )
     seen = preview(reference, proto, layers=False, threads=threads)
-    lost = lost_outputs(model, seen.output.outputs, view(model, proto))
-    found = faults(seen.output.outputs, lost, told=lambda one: one.options)
+    lost = lost_outputs(model, seen.output.outputs, match_tensors(model, proto))
+    found = output_warnings(seen.output.outputs, lost, sentence_of=lambda one: one.options)
     if not found:
         return Check()
     before = closeness_db(seen)
-    for option in sparings(model, recipe, seen.output.outputs, statistics):
+    for option in output_remedies(model, recipe, seen.output.outputs, statistics):
         made = quantize(model, option.applied(recipe), samples, statistics=statistics, threads=threads)
         other = preview(reference, made.proto, layers=False, threads=threads)
         after = closeness_db(other)
         if after > before + WINS_DB and not other.output.lost:
-            bare = faults(seen.output.outputs, lost, told=lambda one: one.sentence)
+            bare = output_warnings(seen.output.outputs, lost, sentence_of=lambda one: one.sentence)
             return Check(faults=bare, remedies=(_said(option, before, after, tuned),))
     return Check(faults=found, remedies=(general(tuned),))
 
@@ -93,7 +100,7 @@ def general(tuned: bool) -> str:
     )
 
 
-def _said(option: Sparing, before: float, after: float, tuned: bool) -> str:
+def _said(option: OutputRemedy, before: float, after: float, tuned: bool) -> str:
     why = f" ({option.why})" if option.why else ""
     won = f"{decibels(before)} -> {decibels(after)}, every output at the same weight"
     wins = f"{option.label} helps{why}: {won}"
@@ -116,7 +123,7 @@ def say_if_worse(
     """Say so where the method asked for is clearly worse than MinMax on the calibration samples."""
     if recipe.default.method is Method.MINMAX or proto.ByteSize() >= PROTOBUF_LIMIT:
         return
-    few = representative(samples, SAMPLES)
+    few = representative_samples(samples, SAMPLES)
     reference = float_reference(model, few, count=SAMPLES, layers=False, threads=threads)
     plain = quantize_model(model, resolve(recipe.with_default(method=Method.MINMAX), statistics, model))
     asked, other = (

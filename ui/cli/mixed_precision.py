@@ -138,8 +138,8 @@ class Aim:
         point = front.cheapest(max_drop=self.max_drop, min_sqnr=self.min_sqnr)
         if budget is not None and point.cost(front.kind) > budget:
             raise RecipeError(
-                f"what is asked for takes {front.said(point)}, which is more than --budget {self.budget}; "
-                "allow more, or ask for less"
+                f"what is asked for takes {front.cost_text(point)}, which is more than --budget "
+                f"{self.budget}; allow more, or ask for less"
             )
         return point
 

@@ -20,27 +20,27 @@ from quantscope.core.runtime import thread_count
 from quantscope.core.sensitivity import (
     Kind,
     Metric,
+    RankingRow,
     Run,
-    Score,
     Subject,
-    Turn,
-    figure,
-    first_bad,
+    TurningPoint,
+    find_turning_point,
+    metric_estimate,
     metrics_of,
     ranking,
-    stream,
+    run_sensitivity,
 )
 from quantscope.core.tuning import Remedy, output_forecast
 from quantscope.core.tuning.causes import (
-    Bench,
     Cause,
     RemedyTrial,
-    bench,
+    TrialSetup,
     diagnose,
-    effect,
-    rankable,
+    measure_effect,
+    most_to_rank_on,
+    prepare_trials,
     split_parts,
-    tried,
+    try_remedy,
 )
 from quantscope.ui.cli.arguments import Choices, Feed
 from quantscope.ui.cli.final_check import warn_if_all_float
@@ -79,7 +79,7 @@ def sensitivity(
     if data.synthetic:
         note("warning: ranked on random samples, the layers say nothing about real data")
     warned = warn_if_all_float(original, recipe, "there is nothing to rank")
-    most = rankable(len(data), 0)
+    most = most_to_rank_on(len(data), 0)
     if samples > most:
         rest = "all there are" if most == len(data) else "the others judge remedies"
         note(f"note: samples that rank: {most}, {rest}")
@@ -94,7 +94,7 @@ def sensitivity(
     parts = split_parts(data, None, samples)
     with progress_bar("sensitivity", quiet) as progress:
         runs = list(
-            stream(
+            run_sensitivity(
                 model,
                 encodings,
                 parts.ranking,
@@ -119,7 +119,7 @@ def sensitivity(
     wanted = {_key(r): r for found in causes.values() for cause in found for r in cause.remedies}
     if measure and wanted:
         with progress_bar("measuring remedies", quiet) as progress:
-            made = bench(original, parts, known, threads=threads, progress=progress)
+            made = prepare_trials(original, parts, known, threads=threads, progress=progress)
             trials = _measured(made, recipe, wanted, threads, progress)
     return {
         "model": original.name,
@@ -129,7 +129,7 @@ def sensitivity(
         "runs": len(runs),
         "whole": {half.value: _figure(runs, half, by) for half in HALVES},
         "ranking": [asdict(score) for score in scores],
-        "first_bad": _turn(first_bad(model, errors)),
+        "first_bad": _turn(find_turning_point(model, errors)),
         "layers": [
             {
                 "layer": name,
@@ -157,7 +157,7 @@ def _name(metric: Metric) -> str:
     return next(name for name, known in METRICS.items() if known is metric)
 
 
-def _top(scores: Sequence[Score]) -> list[str]:
+def _top(scores: Sequence[RankingRow]) -> list[str]:
     flagged = [score.name for score in scores if score.flagged]
     return (flagged or [score.name for score in scores])[:EXPLAINED]
 
@@ -168,19 +168,19 @@ def _key(remedy: Remedy) -> tuple[str, str]:
 
 
 def _measured(
-    made: Bench,
+    made: TrialSetup,
     recipe: Recipe,
     wanted: dict[tuple[str, str], Remedy],
     threads: int | None,
     progress: ProgressFn,
 ) -> dict[tuple[str, str], RemedyTrial | str]:
     """Trials; of those that do not run, why."""
-    before = effect(made, recipe, threads=threads)
+    before = measure_effect(made, recipe, threads=threads)
     out: dict[tuple[str, str], RemedyTrial | str] = {}
     for done, (key, remedy) in enumerate(wanted.items()):
         report(progress, done, len(wanted), remedy.label)
         try:
-            out[key] = tried(made, recipe, remedy, before=before, threads=threads)
+            out[key] = try_remedy(made, recipe, remedy, before=before, threads=threads)
         except DataError:
             raise
         except QuantScopeError as error:
@@ -189,11 +189,11 @@ def _measured(
 
 
 def _figure(runs: Sequence[Run], half: Kind, metric: Metric) -> Figures | None:
-    found = figure(runs, Subject(kind=half), metric)
+    found = metric_estimate(runs, Subject(kind=half), metric)
     return None if found is None else asdict(found)
 
 
-def _turn(found: Turn | None) -> Figures | None:
+def _turn(found: TurningPoint | None) -> Figures | None:
     return None if found is None else {**asdict(found), "sentence": found.sentence}
 
 

@@ -9,7 +9,7 @@ from quantscope.core.model import Model
 from quantscope.core.quantize import Encodings
 from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe, recipe_to_yaml
-from quantscope.core.sensitivity import Score
+from quantscope.core.sensitivity import RankingRow
 from quantscope.core.targets import Precision
 from quantscope.core.tuning import Remedy
 from quantscope.core.tuning.causes import Cause, causes
@@ -41,7 +41,10 @@ class Diagnosis:
 
 
 def costliest(
-    model: Model, scores: Sequence[Score], found: Mapping[str, Sequence[Cause]], cost: Callable[[Score], str]
+    model: Model,
+    scores: Sequence[RankingRow],
+    found: Mapping[str, Sequence[Cause]],
+    cost: Callable[[RankingRow], str],
 ) -> list[Diagnosis]:
     """Layers as a ranking by the network's output has them.
 

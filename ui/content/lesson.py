@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, Draw
+from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, KlAdmmDraw
 from quantscope.core.quant import QuantSpec, QuantType, Range
 from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import Method
@@ -190,7 +190,7 @@ PRESETS: tuple[Preset, ...] = (
 )
 
 
-def finding(draws: Sequence[Draw]) -> str:
+def finding(draws: Sequence[KlAdmmDraw]) -> str:
     """One paragraph on what the draws show, from their numbers."""
     kl = [d.thresholds[Method.KL] for d in draws]
     admm = [d.thresholds[Method.ADMM] for d in draws]
@@ -239,7 +239,7 @@ def _excess(ratio: float) -> str:
     return f"{100.0 * (ratio - 1.0):.0f} %"
 
 
-def draw_table(draws: Sequence[Draw]) -> dict[str, list[Any]]:
+def draw_table(draws: Sequence[KlAdmmDraw]) -> dict[str, list[Any]]:
     """The draws as columns."""
     columns: dict[str, list[Any]] = {
         "seed": [d.seed for d in draws],
@@ -253,7 +253,7 @@ def draw_table(draws: Sequence[Draw]) -> dict[str, list[Any]]:
     return columns | {key: [round(d.tools[key], 3) for d in draws] for key in draws[0].tools}
 
 
-def tools_finding(draws: Sequence[Draw]) -> str:
+def tools_finding(draws: Sequence[KlAdmmDraw]) -> str:
     """What MNN's own code would choose for these values."""
     kl, admm = ([d.tools[key] for d in draws] for key in ("MNN/kl", "MNN/admm"))
     return (

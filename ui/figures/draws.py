@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from quantscope.core.playground import Draw
+from quantscope.core.playground import KlAdmmDraw
 from quantscope.core.thresholds import Method
 from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, WARN, layout
 
@@ -14,7 +14,7 @@ LINES = {Method.KL: ("KL", QUANTIZED), Method.ADMM: ("ADMM", WARN), Method.MSE: 
 BINS = 160
 
 
-def draws_figure(draws: Sequence[Draw], *, height: int = 340) -> go.Figure:
+def draws_figure(draws: Sequence[KlAdmmDraw], *, height: int = 340) -> go.Figure:
     """One panel a draw: log counts of |x| from two standard deviations on, and a line a threshold."""
     titles = [f"draw {i + 1} (seed {draw.seed})" for i, draw in enumerate(draws)]
     figure = make_subplots(cols=len(draws), rows=1, subplot_titles=titles, shared_yaxes=True)
@@ -55,7 +55,7 @@ def draws_figure(draws: Sequence[Draw], *, height: int = 340) -> go.Figure:
     return figure
 
 
-def _magnitudes(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+def _magnitudes(draw: KlAdmmDraw) -> tuple[np.ndarray, np.ndarray]:
     """Counts of |x| in bins from two standard deviations (about the mean's magnitude) to the maximum."""
     h = draw.histogram
     start, end = abs(draw.mean) + 2 * draw.sigma, h.abs_max

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from quantscope.core.sensitivity import Kind, Metric, Score
+from quantscope.core.sensitivity import Kind, Metric, RankingRow
 from quantscope.ui.content.text import number
 from quantscope.ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 
@@ -94,7 +94,7 @@ def axis(kind: Kind, metric: Metric) -> Axis:
     return Axis(title=title, words="wins back", unit=unit, shown=shown, formula=formula)
 
 
-def sensitivity_figure(scores: Sequence[Score], kind: Kind, metric: Metric) -> go.Figure:
+def sensitivity_figure(scores: Sequence[RankingRow], kind: Kind, metric: Metric) -> go.Figure:
     """Bars by rank, the first on top; flagged ones stand out; values that are not numbers leave a gap.
 
     The vertical axis counts the bars from 1, so that a click tells which one it was.
@@ -139,7 +139,7 @@ def sensitivity_figure(scores: Sequence[Score], kind: Kind, metric: Metric) -> g
     return figure
 
 
-def _ends(score: Score, drawn: Axis) -> tuple[float | None, float, float]:
+def _ends(score: RankingRow, drawn: Axis) -> tuple[float | None, float, float]:
     """Value, lower and upper end as drawn; None where there is no value."""
     if math.isnan(score.value):
         return None, 0.0, 0.0
@@ -152,7 +152,7 @@ def _finite(value: float) -> float:
     return max(min(value, TOP), -TOP) if math.isinf(value) else value
 
 
-def _words(score: Score, drawn: Axis) -> list[str]:
+def _words(score: RankingRow, drawn: Axis) -> list[str]:
     value, low, high = (drawn.shown(v) for v in (score.value, score.low, score.high))
     low, high = min(low, high), max(low, high)
     said = NO_VALUE if math.isnan(value) else f"{number(value)} {drawn.unit}".strip()

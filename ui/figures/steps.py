@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantscope.core.tuning import Step
+from quantscope.core.tuning import AutotuneStep
 from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
-def steps_figure(steps: Sequence[Step]) -> go.Figure:
+def steps_figure(steps: Sequence[AutotuneStep]) -> go.Figure:
     """One point a step; the line is the best of those kept, output SQNR in dB."""
     numbers = list(range(1, len(steps) + 1))
     best: list[float | None] = []

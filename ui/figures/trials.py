@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from quantscope.core.tuning import Trial
+from quantscope.core.tuning import DefaultTrial
 from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
-def trials_figure(trials: Sequence[Trial], best: Trial) -> go.Figure:
+def trials_figure(trials: Sequence[DefaultTrial], best: DefaultTrial) -> go.Figure:
     """One bar a trial, best on top: SQNR of the network's output in dB; the one chosen is coloured."""
     ordered = sorted(trials, key=lambda trial: trial.sqnr_db)
     names = [label(trial.label, 48) for trial in ordered]

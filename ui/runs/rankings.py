@@ -14,16 +14,16 @@ from quantscope.core.sensitivity import (
     SAMPLES,
     Kind,
     Metric,
+    RankingRow,
     Run,
-    Score,
-    Turn,
-    first_bad,
+    TurningPoint,
+    find_turning_point,
     metrics_of,
-    plan,
+    plan_runs,
     ranking,
-    stream,
+    run_sensitivity,
 )
-from quantscope.core.tuning.causes import Cause, diagnose, rankable, split_parts
+from quantscope.core.tuning.causes import Cause, diagnose, most_to_rank_on, split_parts
 from quantscope.ui.runs.measured import final, rows
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job
@@ -97,12 +97,12 @@ def most(now: Session) -> int:
     """Samples that a ranking may use; the others judge remedies."""
     space = now.opened
     counts = (0 if part is None else len(part) for part in (space.samples, space.evaluation))
-    return rankable(*counts) or (len(space.judged) if space.judged is not None else 0)
+    return most_to_rank_on(*counts) or (len(space.judged) if space.judged is not None else 0)
 
 
 def subjects(now: Session, kind: Kind) -> int:
     """Runs that a ranking makes for each sample."""
-    return len(plan(now.model, now.encodings, (*HALVES, kind)).subjects)
+    return len(plan_runs(now.model, now.encodings, (*HALVES, kind)).subjects)
 
 
 def pace(now: Session) -> float | None:
@@ -133,7 +133,7 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
             few = split_parts(space.samples, space.evaluation, growing.samples).ranking
             began = time.monotonic()
             try:
-                for run in stream(
+                for run in run_sensitivity(
                     model, exported, few, kinds=kinds, order=order, count=count, done=done, progress=tell
                 ):
                     growing.repeated += run.key in known
@@ -196,7 +196,7 @@ def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, t
     )
 
 
-def top(scores: Sequence[Score]) -> list[Score]:
+def top(scores: Sequence[RankingRow]) -> list[RankingRow]:
     """The flagged layers, worst first; where none stands out, those that matter most.
 
     What more than half of the layers have in common, such as no changed class, is nobody's fault.
@@ -225,9 +225,9 @@ def metrics(now: Session, found: Sweep | None) -> tuple[Metric, ...]:
     return tuple(m for m in Metric if m is not Metric.TOP1 or labelled)
 
 
-def turn(model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]) -> Turn | None:
+def turn(model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]) -> TurningPoint | None:
     """The first layer that turns bad, from errors measured in two ways."""
-    return first_bad(
+    return find_turning_point(
         model, [replace(e, local=alone[e.layer].local if e.layer in alone else None) for e in whole]
     )
 

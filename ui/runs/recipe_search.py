@@ -8,12 +8,12 @@ from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.tuning import (
     AutotuneResult,
+    AutotuneStep,
     FixTrial,
     MeasuredDefault,
-    Step,
     autotune,
     measured_default,
-    tried_fixes,
+    try_fixes,
 )
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, Work
@@ -27,7 +27,7 @@ class Climb:
     """Auto-tune while it runs; written by its job, read by pages."""
 
     token: str  # of the recipe that it began with
-    steps: list[Step] = field(default_factory=list)
+    steps: list[AutotuneStep] = field(default_factory=list)
     result: AutotuneResult | None = None
 
 
@@ -128,7 +128,7 @@ def start_fix_trials(now: Session) -> None:
         return
 
     def work(tell: ProgressFn) -> FixTrials:
-        found = tried_fixes(space.model, samples, recipe, progress=tell)
+        found = try_fixes(space.model, samples, recipe, progress=tell)
         return FixTrials(token=recipe_token(recipe), trials=found)
 
     _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import Remedy
-from quantscope.core.tuning.causes import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
+from quantscope.core.tuning.causes import (
+    RemedyEffect,
+    RemedyTrial,
+    TrialSetup,
+    measure_effect,
+    prepare_trials,
+    split_parts,
+    try_remedy,
+)
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, reason
 from quantscope.ui.session.state import Session, recipe_token, session_id
@@ -31,7 +39,7 @@ class Board:
     waiting: dict[Key, Waiting] = field(default_factory=dict)
     trials: dict[Key, RemedyTrial] = field(default_factory=dict)
     refused: dict[Key, str] = field(default_factory=dict)  # why one could not be measured
-    plain: dict[str, Effect] = field(default_factory=dict)  # of recipes without remedies
+    plain: dict[str, RemedyEffect] = field(default_factory=dict)  # of recipes without remedies
     lock: threading.Lock = field(default_factory=threading.Lock)  # of `waiting`
 
     @property
@@ -54,7 +62,7 @@ class Board:
 class Benches:
     """What the trials of one model need."""
 
-    bench: Bench | None = None
+    bench: TrialSetup | None = None
 
 
 def board(now: Session) -> Board:
@@ -96,7 +104,7 @@ def pump(now: Session) -> None:
             with cached.turn(tell):
                 if benches.bench is None:
                     parts = split_parts(space.samples, space.evaluation, 1)
-                    benches.bench = bench(space.model, parts, space.statistics, progress=tell)
+                    benches.bench = prepare_trials(space.model, parts, space.statistics, progress=tell)
                 _measure_all(found, benches.bench, tell)
         except Cancelled:
             raise  # what others wait for goes on
@@ -107,7 +115,7 @@ def pump(now: Session) -> None:
     cached.registry().restart(_id(now), "Measuring remedies", work)
 
 
-def _measure_all(found: Board, ready: Bench, tell: ProgressFn) -> None:
+def _measure_all(found: Board, ready: TrialSetup, tell: ProgressFn) -> None:
     done = 0
     while (first := found.first()) is not None:
         place, asked = first
@@ -118,7 +126,7 @@ def _measure_all(found: Board, ready: Bench, tell: ProgressFn) -> None:
         done += 1
 
 
-def _measure(found: Board, ready: Bench, place: Key, asked: Waiting, tell: ProgressFn) -> None:
+def _measure(found: Board, ready: TrialSetup, place: Key, asked: Waiting, tell: ProgressFn) -> None:
     job_progress = Progress(done=0, total=0, label=asked.remedy.label)
 
     def alive(_: Progress) -> None:
@@ -127,9 +135,9 @@ def _measure(found: Board, ready: Bench, place: Key, asked: Waiting, tell: Progr
     token = place[0]
     try:
         if token not in found.plain:
-            found.plain[token] = effect(ready, asked.recipe, progress=alive)
+            found.plain[token] = measure_effect(ready, asked.recipe, progress=alive)
         before = found.plain[token]
-        found.trials[place] = tried(ready, asked.recipe, asked.remedy, before=before, progress=alive)
+        found.trials[place] = try_remedy(ready, asked.recipe, asked.remedy, before=before, progress=alive)
     except Cancelled:
         raise
     except Exception as error:

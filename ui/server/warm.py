@@ -40,6 +40,6 @@ def _warm() -> None:
             search(method, histogram, spec)
         gc.collect()
         gc.freeze()  # what is imported stays: a full collection need not look at it again
-        project.remove_leftovers()
+        project.remove_project_leftovers()
     except Exception:  # the page will say what is wrong
         log.debug("warming up failed", exc_info=True)

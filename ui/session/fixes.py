@@ -12,7 +12,7 @@ from quantscope.core.project import Project
 from quantscope.core.quantize import Encodings
 from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe
-from quantscope.core.tuning import without_inserted
+from quantscope.core.tuning import without_inserted_layers
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, acquired
 from quantscope.ui.session.workspace import Workspace
@@ -135,4 +135,4 @@ def final(
 
 def without(recipe: Recipe) -> Recipe:
     """What the recipe says about the model as it was opened."""
-    return without_inserted(recipe.with_passes())
+    return without_inserted_layers(recipe.with_passes())

@@ -7,7 +7,7 @@ import streamlit as st
 
 from quantscope.core.passes import PassRecord
 from quantscope.core.recipe import PASSES, Pass, PassChoice, Recipe
-from quantscope.core.tuning import FixTrial, toggled
+from quantscope.core.tuning import FixTrial, switch_pass
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured, recipe_search
 from quantscope.ui.session import state
@@ -133,7 +133,7 @@ def _begin() -> None:
 
 
 def _toggle(on: bool, name: str) -> None:
-    state.edit(lambda recipe: toggled(recipe, name, on), f"{PASSES[name].label} {'on' if on else 'off'}")
+    state.edit(lambda recipe: switch_pass(recipe, name, on), f"{PASSES[name].label} {'on' if on else 'off'}")
 
 
 def _set(value: float, name: str, option: str) -> None:

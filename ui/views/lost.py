@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from quantscope.core.evaluate import Comparison, Lost, faults
-from quantscope.core.model import named
+from quantscope.core.evaluate import Comparison, LostOutput, output_warnings
+from quantscope.core.model import quoted_names
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.ui.components import Card
@@ -13,7 +13,7 @@ from quantscope.ui.session import state
 
 def overview(found: Comparison | None) -> None:
     """A banner for outputs that became constant, are half noise, or not finite."""
-    said = () if found is None else faults(found.outputs, found.lost)
+    said = () if found is None else output_warnings(found.outputs, found.lost)
     if found is None or not said:
         return
     with st.container(border=True):
@@ -22,7 +22,7 @@ def overview(found: Comparison | None) -> None:
         for lost in found.lost:
             if lost.spared:
                 st.button(
-                    f"Leave {text.escape(named(lost.spared))} in float",
+                    f"Leave {text.escape(quoted_names(lost.spared))} in float",
                     key=f"spare_{lost.output}",
                     icon=":material/healing:",
                     on_click=_spare,
@@ -31,13 +31,13 @@ def overview(found: Comparison | None) -> None:
         st.caption("Auto-tune below looks for the least change that brings them back.")
 
 
-def _spare(lost: Lost) -> None:
+def _spare(lost: LostOutput) -> None:
     def changed(recipe: Recipe) -> Recipe:
         for layer in lost.spared:
             recipe = recipe.with_layer(layer, precision=Precision.FLOAT)
         return recipe
 
-    state.edit(changed, f"{named(lost.spared)} in float")
+    state.edit(changed, f"{quoted_names(lost.spared)} in float")
 
 
 def card(found: Comparison) -> Card | None:

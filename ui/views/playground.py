@@ -8,8 +8,8 @@ import streamlit as st
 from quantscope.core.playground import (
     BITS,
     DISTRIBUTIONS,
+    compare_kl_admm,
     draw,
-    experiment,
     histogram_of,
     sqnr_by_bits,
     staircase,
@@ -360,7 +360,7 @@ def _experiment(now: Settings) -> None:
     mean, sigma = now.values.get("mean", 0.0), now.values.get("sigma", 1.0)
     draws = cached.computed(
         ("draws", now.size, now.seed, mean, sigma),
-        lambda: experiment(
+        lambda: compare_kl_admm(
             size=now.size, seeds=(now.seed, now.seed + 1, now.seed + 2), mean=mean, sigma=sigma
         ),
     )

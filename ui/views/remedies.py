@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from quantscope.core.sensitivity import Score
+from quantscope.core.sensitivity import RankingRow
 from quantscope.core.tuning import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.causes import Cause, RemedyTrial
 from quantscope.ui.components.refresh import signal
@@ -37,7 +37,9 @@ class Applied:
     token: str  # of the recipe with it
 
 
-def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis, *, current: bool) -> None:
+def render(
+    now: state.Session, sweep: Sweep, scores: Sequence[RankingRow], axis: Axis, *, current: bool
+) -> None:
     """Draw the part for the layers given, worst first."""
     looking = runs.explaining(now)
     if not sweep.causes and looking is not None and looking.active:
@@ -108,7 +110,7 @@ def _measuring(drawn: int) -> None:
     working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
 
 
-def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: int) -> None:
+def _layer(now: state.Session, sweep: Sweep, score: RankingRow, axis: Axis, place: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(_name(now, score, axis) if place < OPEN else "", width="stretch")
         inspect_button(score.name, f"sens_inspect_{place}")
@@ -134,7 +136,7 @@ def _layer(now: state.Session, sweep: Sweep, score: Score, axis: Axis, place: in
         _row(now, sweep, remedy, f"{place}_{at}")
 
 
-def _name(now: state.Session, score: Score, axis: Axis) -> str:
+def _name(now: state.Session, score: RankingRow, axis: Axis) -> str:
     """A layer with its rank and what it costs."""
     mark = ":red[:material/flag:] " if score.flagged else ""
     return (
@@ -143,7 +145,7 @@ def _name(now: state.Session, score: Score, axis: Axis) -> str:
     )
 
 
-def cost(score: Score, axis: Axis) -> str:
+def cost(score: RankingRow, axis: Axis) -> str:
     """What a layer costs, in words."""
     shown = axis.shown(score.value)
     value = text.decibel(shown) if axis.unit == "dB" else f"{text.number(shown, 3)} {axis.unit}".strip()

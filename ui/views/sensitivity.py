@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from quantscope.core.sensitivity import SAMPLES, Kind, Metric, Score, Subject, figure, ranking
+from quantscope.core.sensitivity import SAMPLES, Kind, Metric, RankingRow, Subject, metric_estimate, ranking
 from quantscope.ui.components import Card, cards
 from quantscope.ui.content import text
 from quantscope.ui.figures.sensitivity import ROWS, axis, sensitivity_figure
@@ -235,7 +235,7 @@ def _standing(now: state.Session, sweep: Sweep, job: Job | None, *, current: boo
     return f":gray[:material/check_circle: {said}.]"
 
 
-def _heading(sweep: Sweep, metric: Metric, scores: tuple[Score, ...], how: str) -> None:
+def _heading(sweep: Sweep, metric: Metric, scores: tuple[RankingRow, ...], how: str) -> None:
     flagged = sum(score.flagged for score in scores)
     noun = "operator type" if sweep.kind is Kind.OP_TYPE else "layer"
     tail = f"{text.plural(flagged, noun)} far beyond the others" if flagged else f"no {noun} stands out"
@@ -251,7 +251,7 @@ def _cards(sweep: Sweep, metric: Metric) -> None:
         ("Activations only", Kind.ACTIVATIONS, "weights stay float"),
         ("Both", Kind.ALL, "everything quantized"),
     ):
-        found = figure(done, Subject(kind=kind), metric)
+        found = metric_estimate(done, Subject(kind=kind), metric)
         value = "–" if found is None else _value(found.value, metric)
         note = words
         if found is not None:

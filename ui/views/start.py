@@ -9,7 +9,7 @@ import streamlit as st
 
 from quantscope.core.data.sources import PRESETS
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.project import Entry, Project, Source
+from quantscope.core.project import Project, ProjectEntry, Source
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
@@ -256,18 +256,18 @@ def _recent() -> None:
         _confirm(asked)
 
 
-def _refused(entry: Entry) -> bool:
+def _refused(entry: ProjectEntry) -> bool:
     """Never calibrated, and not about to be: model or data were of no use, and there is nothing to keep."""
     job = cached.registry().get(entry.id)
     return job is None or job.state is State.FAILED
 
 
-def _looks(entry: Entry) -> tuple[str, ...]:
+def _looks(entry: ProjectEntry) -> tuple[str, ...]:
     """What the list shows of a project: its name, model and data."""
     return entry.name, *(_where(source) for source in (entry.model, entry.data) if source is not None)
 
 
-def _recent_entry(entry: Entry, is_open: bool, alike: bool) -> None:
+def _recent_entry(entry: ProjectEntry, is_open: bool, alike: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         badge = "  :green-badge[open]" if is_open else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from quantscope.core.model.compound import keeps_shape
 from quantscope.core.model.layers import STANDARD_DOMAINS, only_consumer
 from quantscope.core.model.loading.editing import Editor, set_constant
-from quantscope.core.model.loading.linear import Linear, along, constant_of, linear
+from quantscope.core.model.loading.linear import FoldableLinear, along, float_constant, foldable_linear
 
 Float64 = npt.NDArray[np.float64]
 
@@ -85,9 +85,9 @@ def _step(node: ir.Node | None) -> _Step | None:
         return _Step(node=node, x=x, scale=-_ONE, shift=_ZERO)
     if node.op_type not in ("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2:
         return None
-    x, c, from_constant = node.inputs[0], constant_of(node.inputs[1]), False
+    x, c, from_constant = node.inputs[0], float_constant(node.inputs[1]), False
     if c is None:
-        x, c, from_constant = node.inputs[1], constant_of(node.inputs[0]), True
+        x, c, from_constant = node.inputs[1], float_constant(node.inputs[0]), True
     if c is None or x is None or x.const_value is not None or not keeps_shape(c.shape, x):
         return None
     if node.op_type == "Mul":
@@ -103,7 +103,7 @@ def _step(node: ir.Node | None) -> _Step | None:
 
 def _normalization(node: ir.Node) -> _Step | None:
     x = node.inputs[0]
-    parts = [constant_of(v) for v in node.inputs[1:5]]
+    parts = [float_constant(v) for v in node.inputs[1:5]]
     rank = _rank(x)
     if x is None or rank is None or rank < 2 or len(parts) < 4 or any(p is None for p in parts):
         return None
@@ -181,7 +181,7 @@ class _Folder(Editor):
 
     def _into_maker(self, x: ir.Value, chain: list[_Step]) -> tuple[bool, list[_Step]]:
         """Fold the longest possible beginning of a chain into the node that makes x; what is left."""
-        maker = linear(x.producer())
+        maker = foldable_linear(x.producer())
         if maker is None or only_consumer(x) is None:
             return False, chain
         axis, channels = maker.channel_axis, maker.out_channels
@@ -205,7 +205,7 @@ class _Folder(Editor):
 
     def _into_readers(self, y: ir.Value, chain: list[_Step]) -> tuple[Float64, Float64] | None:
         """Fold the longest possible end of a chain into all readers of y; scale and shift that are left."""
-        readers = [linear(use.node) for use in y.uses()]
+        readers = [foldable_linear(use.node) for use in y.uses()]
         fits = [r for r in readers if r is not None and r.node.inputs[1 - r.operand] is y]
         if len(fits) < len(readers) or any(r.node.inputs.count(y) > 1 for r in fits):
             return None
@@ -232,7 +232,10 @@ class _Folder(Editor):
         return None
 
     def _take(
-        self, readers: list[Linear], scales: Sequence[Float64 | None], shifts: Sequence[Float64 | None]
+        self,
+        readers: list[FoldableLinear],
+        scales: Sequence[Float64 | None],
+        shifts: Sequence[Float64 | None],
     ) -> bool:
         changes = []
         for reader, scale, shift in zip(readers, scales, shifts, strict=True):
@@ -249,7 +252,7 @@ class _Folder(Editor):
         return True
 
     @staticmethod
-    def _bias(linear: Linear, scale: Float64, shift: Float64) -> Float64 | None:
+    def _bias(linear: FoldableLinear, scale: Float64, shift: Float64) -> Float64 | None:
         """The bias times `scale` plus `shift`, with Gemm's factor of it; None where there is still none."""
         if linear.bias is None and not shift.any():
             return None
@@ -257,7 +260,7 @@ class _Folder(Editor):
         bias = np.asarray((_ZERO if linear.bias is None else linear.bias * beta) * scale + shift)
         return np.broadcast_to(bias, (*bias.shape[:-1], linear.out_channels))
 
-    def _set(self, linear: Linear, weight: Float64, bias: Float64 | None) -> bool:
+    def _set(self, linear: FoldableLinear, weight: Float64, bias: Float64 | None) -> bool:
         """Store weight and bias; False, with nothing changed, where float32 cannot hold them."""
         if not _holds(weight) or (bias is not None and not _holds(bias)):
             return False

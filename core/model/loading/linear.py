@@ -15,7 +15,7 @@ WITH_BIAS = LINEAR - {"MatMul"}
 _COPIED = 1 << 16  # elements; larger weights that several nodes read are not copied for one of them
 
 
-def constant_of(value: ir.Value | None) -> Float64 | None:
+def float_constant(value: ir.Value | None) -> Float64 | None:
     """The contents of a float32 initializer, in float64, if all are finite."""
     if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
         return None
@@ -39,7 +39,7 @@ def along(constant: Float64, rank: int | None, axis: int, channels: int) -> Floa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
+class FoldableLinear:
     """The constant operands of a linear node, in float64."""
 
     node: ir.Node
@@ -116,13 +116,13 @@ class Linear:
         return np.asarray((split * factor).reshape(self.weight.shape))
 
 
-def linear(node: ir.Node | None) -> Linear | None:
+def foldable_linear(node: ir.Node | None) -> FoldableLinear | None:
     """The node with its weights, where these and the bias are constants that may change."""
     if node is None or node.domain not in STANDARD_DOMAINS or node.op_type not in LINEAR:
         return None
-    operand = 0 if node.op_type == "MatMul" and constant_of(node.inputs[0]) is not None else 1
+    operand = 0 if node.op_type == "MatMul" and float_constant(node.inputs[0]) is not None else 1
     weight, given = node.inputs[operand], node.inputs[2] if len(node.inputs) > 2 else None
-    values, bias = constant_of(weight), constant_of(given)
+    values, bias = float_constant(weight), float_constant(given)
     if weight is None or values is None or (given is not None and bias is None):
         return None
     if len(weight.uses()) > 1 and values.size > _COPIED:
@@ -140,7 +140,7 @@ def linear(node: ir.Node | None) -> Linear | None:
         axes = (0, 1) if node.attributes.get_int("transB", 0) else (1, 0)
     elif operand == 1 and values.ndim == 2:
         axes = (1, 0)
-    return Linear(
+    return FoldableLinear(
         node=node,
         operand=operand,
         weight=values,

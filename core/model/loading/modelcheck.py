@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from quantscope.core.errors import ModelError
 from quantscope.core.model.layers import STANDARD_DOMAINS
-from quantscope.core.model.loading.oldops import constant_of
+from quantscope.core.model.loading.oldops import constant_tensor
 
 # Operators that compute on, or convert to and from, integers or packed weights.
 _QUANTIZED = re.compile(
@@ -117,7 +117,7 @@ def _in_training_mode(node: ir.Node) -> bool:
         named = sum(bool(v.name) for v in node.outputs)
         return bool(node.attributes.get_int("training_mode", 0)) or named > 1
     if node.op_type == "Dropout" and len(node.inputs) > 2:
-        mode, ratio = constant_of(node.inputs[2]), constant_of(node.inputs[1])
+        mode, ratio = constant_tensor(node.inputs[2]), constant_tensor(node.inputs[1])
         on = mode is not None and bool(mode.numpy().any())
         return on and (ratio is None or bool(ratio.numpy().any()))
     return False

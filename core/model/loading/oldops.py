@@ -38,7 +38,7 @@ class Tape:
 Rule = Callable[[ir.Node, Tape], Sequence[ir.Value | None]]
 
 
-def constant_of(value: ir.Value | None) -> ir.TensorProtocol | None:
+def constant_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor behind an initializer or a Constant node; None where there is none."""
     if value is None:
         return None
@@ -175,7 +175,7 @@ def _resize(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
         scales = tape.constant(given)
     else:
         scales = node.inputs[1]
-        tensor = constant_of(scales)
+        tensor = constant_tensor(scales)
         given = np.asarray(tensor.numpy() if tensor is not None else 1, np.float32)
     mode = node.attributes.get_string("mode", "nearest")
     shrinks = bool((given < 1).any())

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx.defs import OpSchema
 
 from quantscope.core.model.layers import STANDARD_DOMAINS
-from quantscope.core.model.loading.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_of
+from quantscope.core.model.loading.oldops import CHANGED_MEANING, REMOVED, RULES, Tape, constant_tensor
 
 MIN_OPSET = 13  # the first with per-channel QuantizeLinear
 LAYER_NORM_OPSET, GELU_OPSET = 17, 20  # the first in which ONNX Runtime folds these into one operator
@@ -202,7 +202,7 @@ def _from_converter(graph: ir.Graph, node: ir.Node, old: int, target: int) -> _R
         [_value_info(name, v) for name, v in outputs.items()],
     )
     for name, value in inputs.items():
-        tensor = constant_of(value)
+        tensor = constant_tensor(value)
         if tensor is not None and tensor.nbytes <= _SMALL:
             alone.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), name))
     single = onnx.helper.make_model(alone, opset_imports=[onnx.helper.make_opsetid("", old)], ir_version=8)

@@ -8,38 +8,44 @@ from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn
 from quantscope.core.quantize import Encodings
 from quantscope.core.recipe import Recipe
-from quantscope.core.sensitivity import Evidence, by_layer, gather, layer_noise, weight_noise
+from quantscope.core.sensitivity import (
+    ChannelErrors,
+    by_layer,
+    layer_noise,
+    measure_channel_errors,
+    weight_noise,
+)
 from quantscope.core.tuning.causes import tensors, weights
-from quantscope.core.tuning.causes.case import Case, Cause, Reason, seen_tensor
-from quantscope.core.tuning.causes.trials import (
-    Bench,
-    Effect,
+from quantscope.core.tuning.causes.facts import Cause, LayerFacts, Reason, tensor_facts
+from quantscope.core.tuning.causes.remedy_trials import (
+    RemedyEffect,
     RemedyTrial,
-    bench,
-    effect,
-    rankable,
+    TrialSetup,
+    measure_effect,
+    most_to_rank_on,
+    prepare_trials,
     split_parts,
-    tried,
+    try_remedy,
 )
 from quantscope.core.tuning.remedies import Forecast
 
 __all__ = [
-    "Bench",
     "Cause",
-    "Effect",
     "Reason",
+    "RemedyEffect",
     "RemedyTrial",
-    "bench",
+    "TrialSetup",
     "causes",
     "diagnose",
-    "effect",
-    "rankable",
+    "measure_effect",
+    "most_to_rank_on",
+    "prepare_trials",
     "split_parts",
-    "tried",
+    "try_remedy",
 ]
 
 MOST = 0.5  # of a layer's noise that one cause must stand for; else the rest is spoken of, too
-_RULES: tuple[Callable[[Case], Iterable[Cause]], ...] = (
+_RULES: tuple[Callable[[LayerFacts], Iterable[Cause]], ...] = (
     weights.uneven,
     weights.outliers,
     tensors.clipped,
@@ -59,7 +65,7 @@ def causes(
     recipe: Recipe,
     encodings: Encodings,
     layer: str,
-    evidence: Evidence | None = None,
+    channel_errors: ChannelErrors | None = None,
 ) -> tuple[Cause, ...]:
     """What is wrong with a layer, what matters most first; empty for one without quantizers of its own.
 
@@ -69,24 +75,24 @@ def causes(
         recipe: The choices that `encodings` were resolved from.
         encodings: Its quantizers.
         layer: The layer's name.
-        evidence: The layer run alone (`channel_errors.gather`); without it, channels of activations and
-            shifts are not looked at, and shares are predictions.
+        channel_errors: The layer run alone (`measure_channel_errors`); without it, channels of activations
+            and shifts are not looked at, and shares are predictions.
     """
     own = by_layer(encodings).get(layer)
     if own is None:
         return ()
     predicted = layer_noise(model, statistics, encodings, own)
-    measured = None if evidence is None else evidence.by_channel
-    case = Case(
+    measured = None if channel_errors is None else channel_errors.by_channel
+    facts = LayerFacts(
         model=model,
         statistics=statistics,
         encodings=encodings,
         layer=model.layer(layer),
         own=own,
         noise=measured or predicted,
-        evidence=evidence,
+        channel_errors=channel_errors,
         weights=tuple(weight_noise(model, encodings, node) for node in sorted(own.weights)),
-        tensor=seen_tensor(statistics, encodings, model.layer(layer), own),
+        tensor=tensor_facts(statistics, encodings, model.layer(layer), own),
         forecast=Forecast(
             model=model,
             statistics=statistics,
@@ -97,12 +103,12 @@ def causes(
             measured=measured,
         ),
     )
-    found = [cause for rule in _RULES for cause in rule(case)]
+    found = [cause for rule in _RULES for cause in rule(facts)]
     if not weights.EXPLAINED & {cause.reason for cause in found}:
-        found += weights.coarse(case)
+        found += weights.coarse(facts)
     known = max((cause.share for cause in found), default=0.0)
-    if known < MOST and case.noise.total > 0.0:
-        found += tensors.wide(case, known)
+    if known < MOST and facts.noise.total > 0.0:
+        found += tensors.wide(facts, known)
     return tuple(sorted(found, key=lambda cause: -cause.share))
 
 
@@ -121,7 +127,8 @@ def diagnose(
     Raises:
         DataError: The samples do not fit the model.
     """
-    evidence = gather(model, encodings, samples, layers, progress=progress)
+    channel_errors = measure_channel_errors(model, encodings, samples, layers, progress=progress)
     return {
-        layer: causes(model, statistics, recipe, encodings, layer, evidence.get(layer)) for layer in layers
+        layer: causes(model, statistics, recipe, encodings, layer, channel_errors.get(layer))
+        for layer in layers
     }

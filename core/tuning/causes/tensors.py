@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
-from quantscope.core.model import tail
+from quantscope.core.model import output_path_of
 from quantscope.core.passes import find_streams
-from quantscope.core.sensitivity import Evidence, root_of
-from quantscope.core.tuning.causes.case import (
+from quantscope.core.sensitivity import ChannelErrors, root_of
+from quantscope.core.tuning.causes.facts import (
     MANY,
     MATTERS,
     UNEVEN,
-    Case,
     Cause,
+    LayerFacts,
     Reason,
     between,
     bits_used,
@@ -50,28 +50,28 @@ _FUSED_GATES = {
 }
 
 
-def clipped(case: Case) -> Iterator[Cause]:
+def clipped(facts: LayerFacts) -> Iterator[Cause]:
     """A heavy tail is cut off."""
-    seen = case.tensor if case.tensor_share >= MATTERS else None
+    seen = facts.tensor if facts.tensor_share >= MATTERS else None
     if seen is None or seen.error.clipping_mse <= 0.5 * seen.error.mse:
         return
     part = seen.error.clipping_mse / seen.error.mse
-    yield case.cause(
+    yield facts.cause(
         Reason.CLIPPED,
         f"{percent(seen.error.clipped_share)} of the values lie outside {span(seen.encoding)} and are cut "
         f"off: that makes {percent(part)} of the error of rounding its output.",
-        case.tensor_share * part,
+        facts.tensor_share * part,
         {"clipped_share": seen.error.clipped_share, "part": part},
-        *case.forecast.ranges(),
+        *facts.forecast.ranges(),
     )
 
 
-def stretched(case: Case) -> Iterator[Cause]:
+def stretched(facts: LayerFacts) -> Iterator[Cause]:
     """A few far values set the range."""
-    seen = case.tensor if case.tensor_share >= MATTERS else None
+    seen = facts.tensor if facts.tensor_share >= MATTERS else None
     if seen is None or seen.error.clipping_mse > 0.5 * seen.error.mse:
         return
-    remedies = case.forecast.ranges()
+    remedies = facts.forecast.ranges()
     low, high = typical_range(seen.histogram, TYPICAL)
     levels = max(1.0, (high - low) / float(seen.encoding.scale))
     helps = bool(remedies) and remedies[0].gain_db >= 1.0
@@ -83,38 +83,38 @@ def stretched(case: Case) -> Iterator[Cause]:
         else " By squared error, cutting them off wins little or loses; "
         "whether the network needs them, only measuring tells."
     )
-    yield case.cause(
+    yield facts.cause(
         Reason.STRETCHED,
         f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
         f"{percent(TYPICAL)} lie within {between(low, high)} and share {levels:.0f} of {seen.levels} "
         f"levels.{else_}",
-        case.tensor_share,
+        facts.tensor_share,
         {"low": low, "high": high, "levels": levels},
-        *(remedies if helps else (*case.forecast.cut(1.0 - TYPICAL), *remedies)),
-        *case.forecast.wider(),
+        *(remedies if helps else (*facts.forecast.cut(1.0 - TYPICAL), *remedies)),
+        *facts.forecast.wider(),
     )
 
 
-def outlier_channel(case: Case) -> Iterator[Cause]:
+def outlier_channel(facts: LayerFacts) -> Iterator[Cause]:
     """One channel needs a far wider range than the others."""
-    seen, evidence = case.tensor, case.evidence
-    if seen is None or evidence is None or evidence.axis is None:
+    seen, errors = facts.tensor, facts.channel_errors
+    if seen is None or errors is None or errors.axis is None:
         return
-    used = evidence.peak[evidence.peak > 0.0]
+    used = errors.peak[errors.peak > 0.0]
     if not _stands_out(used):
         return
-    channel, widest, middle = int(np.argmax(evidence.peak)), float(used.max()), float(np.median(used))
+    channel, widest, middle = int(np.argmax(errors.peak)), float(used.max()), float(np.median(used))
     lost = math.log2(widest / middle)
-    where = "In the output of the LayerNorm, channel" if "LayerNorm" in case.layer.op else "Channel"
-    yield case.cause(
+    where = "In the output of the LayerNorm, channel" if "LayerNorm" in facts.layer.op else "Channel"
+    yield facts.cause(
         Reason.OUTLIER_CHANNEL,
         f"{where} {channel} reaches {widest:.3g}, the median channel {middle:.3g}: in one range, half of the "
         f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
-        case.tensor_share,
+        facts.tensor_share,
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
-        *_channel_fixes(case, evidence),
-        *case.forecast.wider(),
-        *_at_the_end(case),
+        *_channel_fixes(facts, errors),
+        *facts.forecast.wider(),
+        *_at_the_end(facts),
     )
 
 
@@ -123,179 +123,179 @@ def _stands_out(peaks: Floats) -> bool:
     return peaks.size >= 4 and float(peaks.max()) > UNEVEN * float(np.median(peaks))
 
 
-def quiet_channels(case: Case) -> Iterator[Cause]:
+def quiet_channels(facts: LayerFacts) -> Iterator[Cause]:
     """Some channels are smaller than a step that suits the others, which a sum over all values hides."""
-    seen, evidence = case.tensor, case.evidence
-    if seen is None or evidence is None or evidence.axis is None or case.tensor_share < MATTERS:
+    seen, errors = facts.tensor, facts.channel_errors
+    if seen is None or errors is None or errors.axis is None or facts.tensor_share < MATTERS:
         return
-    used = evidence.energy > 0.0
-    lost = evidence.lost[used] / evidence.energy[used]
+    used = errors.energy > 0.0
+    lost = errors.lost[used] / errors.energy[used]
     quiet = int(np.sum(lost > 10.0 ** (-QUIET_DB / 10.0)))
-    hidden = evidence.by_channel.tensors > 4.0 * evidence.tensors
-    if not hidden or not 0 < quiet < used.sum() or _stands_out(evidence.peak[evidence.peak > 0.0]):
+    hidden = errors.by_channel.tensors > 4.0 * errors.tensors
+    if not hidden or not 0 < quiet < used.sum() or _stands_out(errors.peak[errors.peak > 0.0]):
         return
-    yield case.cause(
+    yield facts.cause(
         Reason.QUIET_CHANNELS,
         f"Quiet channels share the steps of loud ones: {quiet} of {int(used.sum())} channels keep less than "
-        f"{QUIET_DB:.0f} dB, while all values together keep {decibel(evidence.tensors)}.",
-        case.tensor_share,
-        {"quiet": quiet, "channels": int(used.sum()), "together": evidence.tensors},
-        *_channel_fixes(case, evidence),
-        *case.forecast.wider(),
-        *case.forecast.ranges(),
-        *case.forecast.float_layer(),
+        f"{QUIET_DB:.0f} dB, while all values together keep {decibel(errors.tensors)}.",
+        facts.tensor_share,
+        {"quiet": quiet, "channels": int(used.sum()), "together": errors.tensors},
+        *_channel_fixes(facts, errors),
+        *facts.forecast.wider(),
+        *facts.forecast.ranges(),
+        *facts.forecast.float_layer(),
     )
 
 
-def _channel_fixes(case: Case, evidence: Evidence) -> Iterator[Remedy]:
+def _channel_fixes(facts: LayerFacts, errors: ChannelErrors) -> Iterator[Remedy]:
     """Passes that bring channels to one size, best first."""
-    readers = {layer.op for layer in case.model.layers if case.layer.output in layer.inputs}
+    readers = {layer.op for layer in facts.model.layers if facts.layer.output in layer.inputs}
     name = "equalize" if readers.isdisjoint({"MatMul", "Gemm"}) else "smooth"
-    found = [*case.forecast.fix(name, tensors=evened(evidence.peak, evidence.energy))]
-    streams = (s for s in find_streams(case.model.ir.graph) if not s.blocked)
-    if any(case.layer.output in stream.axes for stream in streams):
+    found = [*facts.forecast.fix(name, tensors=evened(errors.peak, errors.energy))]
+    streams = (s for s in find_streams(facts.model.ir.graph) if not s.blocked)
+    if any(facts.layer.output in stream.axes for stream in streams):
         # Turned, every channel has the same rms, and the widest value is that of a bell curve.
-        rms = math.sqrt(float(evidence.energy.mean()))
-        left = (TURNED_CREST * rms / float(evidence.peak.max())) ** 2
-        found += case.forecast.fix("rotate", tensors=min(left, 1.0))
+        rms = math.sqrt(float(errors.energy.mean()))
+        left = (TURNED_CREST * rms / float(errors.peak.max())) ** 2
+        found += facts.forecast.fix("rotate", tensors=min(left, 1.0))
     yield from sorted(found, key=lambda remedy: -remedy.gain_db)
 
 
-def softmax(case: Case) -> Iterator[Cause]:
+def softmax(facts: LayerFacts) -> Iterator[Cause]:
     """Small probabilities vanish."""
-    seen = case.tensor if case.tensor_share >= MATTERS else None
-    if seen is None or case.layer.op not in ("Softmax", "Sigmoid"):
+    seen = facts.tensor if facts.tensor_share >= MATTERS else None
+    if seen is None or facts.layer.op not in ("Softmax", "Sigmoid"):
         return
     half = float(seen.encoding.scale) / 2.0
     lost = _share_within(seen.histogram, half)
     if lost >= 0.05:
-        yield case.cause(
+        yield facts.cause(
             Reason.SOFTMAX,
-            f"{percent(lost)} of the {case.layer.op} outputs are smaller than half a step ({half:.2g}) and "
+            f"{percent(lost)} of the {facts.layer.op} outputs are smaller than half a step ({half:.2g}) and "
             "become 0.",
-            case.tensor_share,
+            facts.tensor_share,
             {"vanished": lost},
-            *case.forecast.wider(),
-            *case.forecast.ranges(),
-            *case.forecast.float_layer(),
+            *facts.forecast.wider(),
+            *facts.forecast.ranges(),
+            *facts.forecast.float_layer(),
         )
 
 
-def gated(case: Case) -> Iterator[Cause]:
+def gated(facts: LayerFacts) -> Iterator[Cause]:
     """GELU, SiLU and HardSwish: most values lie in a short negative stretch."""
-    seen = case.tensor if case.tensor_share >= MATTERS else None
-    gate = _gate(case)
+    seen = facts.tensor if facts.tensor_share >= MATTERS else None
+    gate = _gate(facts)
     if seen is None or gate is None:
         return
     negative = float(seen.histogram.counts[seen.histogram.centers < 0.0].sum()) / max(seen.histogram.count, 1)
     levels = -seen.histogram.min / float(seen.encoding.scale)
     if seen.histogram.min < 0.0 and negative >= 0.2 and levels <= 32.0:
-        yield case.cause(
+        yield facts.cause(
             Reason.GATED,
             f"Output of {gate}: {percent(negative)} of the values lie in {seen.histogram.min:.2g} … 0, which "
             f"gets {max(levels, 1.0):.0f} of {seen.levels} levels; positive values reach "
             f"{seen.histogram.max:.3g}.",
-            case.tensor_share,
+            facts.tensor_share,
             {"negative": negative, "levels": levels},
-            *case.forecast.wider(),
-            *case.forecast.ranges(),
+            *facts.forecast.wider(),
+            *facts.forecast.ranges(),
         )
 
 
-def _gate(case: Case) -> str | None:
+def _gate(facts: LayerFacts) -> str | None:
     """The activation that a Mul or a fused operator ends; None if it is none."""
-    if case.layer.op != "Mul":
-        return _FUSED_GATES.get(case.layer.op)
-    waiting = list(case.layer.inputs)
+    if facts.layer.op != "Mul":
+        return _FUSED_GATES.get(facts.layer.op)
+    waiting = list(facts.layer.inputs)
     for _ in range(_FAR):
-        makers = [maker for name in waiting if (maker := case.model.layer_of(name)) is not None]
+        makers = [maker for name in waiting if (maker := facts.model.layer_of(name)) is not None]
         for maker in makers:
             # Any product with a sigmoid is a gate; only with one of its own other factor it is a SiLU.
-            own = maker.op not in ("Sigmoid", "HardSigmoid") or set(maker.inputs) <= set(case.layer.inputs)
+            own = maker.op not in ("Sigmoid", "HardSigmoid") or set(maker.inputs) <= set(facts.layer.inputs)
             if maker.op in _GATES and own:
                 return _GATES[maker.op]
         waiting = [name for maker in makers if maker.op in ("Add", "Mul", "Div") for name in maker.inputs]
     return None
 
 
-def shared_range(case: Case) -> Iterator[Cause]:
+def shared_range(facts: LayerFacts) -> Iterator[Cause]:
     """Concat and Add: the smallest input lives on the levels that the largest one needs."""
-    seen = case.tensor
-    if seen is None or case.layer.op not in ("Concat", "Add"):
+    seen = facts.tensor
+    if seen is None or facts.layer.op not in ("Concat", "Add"):
         return
-    histograms = case.statistics.histograms
-    roots = {name: root_of(case.encodings, name) for name in case.layer.inputs}
+    histograms = facts.statistics.histograms
+    roots = {name: root_of(facts.encodings, name) for name in facts.layer.inputs}
     reach = {name: histograms[root].abs_max for name, root in roots.items() if root in histograms}
     used = {name: value for name, value in reach.items() if value > 0.0}
     if not used or max(used.values()) <= UNEVEN * min(used.values()):
         return
     least, most = min(used, key=lambda name: used[name]), max(used, key=lambda name: used[name])
     bits = bits_used(used[least] / float(seen.encoding.scale), signed=bool(seen.encoding.low < 0.0))
-    joins = case.layer.op == "Concat"
-    yield case.cause(
+    joins = facts.layer.op == "Concat"
+    yield facts.cause(
         Reason.SHARED_RANGE,
         f"It {'joins' if joins else 'adds'} '{least}', which reaches {used[least]:.3g}, and '{most}', which "
         f"reaches {used[most]:.3g}, in one range: the smaller one keeps {bits:.1f} of "
         f"{seen.encoding.type.bits} bits.",
-        case.tensor_share * (1.0 if joins else 0.5),
+        facts.tensor_share * (1.0 if joins else 0.5),
         {"spread": used[most] / used[least], "bits": bits},
-        *_at_the_end(case),
-        *case.forecast.wider(),
-        *case.forecast.ranges(),
+        *_at_the_end(facts),
+        *facts.forecast.wider(),
+        *facts.forecast.ranges(),
     )
 
 
-def _at_the_end(case: Case) -> tuple[Remedy, ...]:
+def _at_the_end(facts: LayerFacts) -> tuple[Remedy, ...]:
     """To leave the layer in float, where nothing computes with its values any more.
 
     What comes before has ranges of its own, and what follows only moves values, so that little is lost.
     """
-    model = case.model
-    end = tail(model, [output.name for output in model.outputs])
-    return case.forecast.float_layer() if case.layer.output in end.tensors() else ()
+    model = facts.model
+    end = output_path_of(model, [output.name for output in model.outputs])
+    return facts.forecast.float_layer() if facts.layer.output in end.tensors() else ()
 
 
-def wide(case: Case, known: float = 0.0) -> Iterator[Cause]:
+def wide(facts: LayerFacts, known: float = 0.0) -> Iterator[Cause]:
     """What to say when nothing else is found: what was looked at, and what is left to try.
 
     Args:
-        case: The layer.
+        facts: The layer.
         known: Share of its noise that another cause stands for.
     """
-    bits = 8 if case.tensor is None else case.tensor.encoding.type.bits
-    ranges = case.forecast.ranges()
-    samples = case.statistics.samples
-    total = case.noise.total if case.evidence is None else case.evidence.total
-    how = "predicted" if case.evidence is None else "alone"
+    bits = 8 if facts.tensor is None else facts.tensor.encoding.type.bits
+    ranges = facts.forecast.ranges()
+    samples = facts.statistics.samples
+    total = facts.noise.total if facts.channel_errors is None else facts.channel_errors.total
+    how = "predicted" if facts.channel_errors is None else "alone"
     found = "The rest has no" if known else "No"
-    checked = "; ".join(_checked(case, ranges))
+    checked = "; ".join(_checked(facts, ranges))
     said = f"{found} single fault{f' ({checked})' if checked else ''}: {decibel(total)} {how} is what "
     said += f"{bits} bits give for values spread like these."
     if samples < MANY:
         said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
-    yield case.cause(
+    yield facts.cause(
         Reason.WIDE,
         said,
         1.0 - known,
-        {"noise": case.noise.total, "samples": samples},
+        {"noise": facts.noise.total, "samples": samples},
         *ranges,
-        *case.forecast.wider(),
-        *case.forecast.float_layer(),
+        *facts.forecast.wider(),
+        *facts.forecast.float_layer(),
     )
 
 
-def _checked(case: Case, ranges: tuple[Remedy, ...]) -> Iterator[str]:
+def _checked(facts: LayerFacts, ranges: tuple[Remedy, ...]) -> Iterator[str]:
     """What was looked at, with what was seen."""
-    if case.weights:
-        yield f"weights make {percent(case.weight_share)} of its error"
-    seen, evidence = case.tensor, case.evidence
+    if facts.weights:
+        yield f"weights make {percent(facts.weight_share)} of its error"
+    seen, errors = facts.tensor, facts.channel_errors
     if seen is None:
         return
     cut = seen.error.clipped_share
     yield f"{percent(cut)} of the values are cut off" if cut else "no value is cut off"
     yield f"another range wins {ranges[0].gain_db:.1f} dB" if ranges else f"no other range wins {WORTH} dB"
-    used = evidence.peak[evidence.peak > 0.0] if evidence is not None else np.zeros(0)
-    if evidence is not None and evidence.axis is not None and used.size >= 4:
+    used = errors.peak[errors.peak > 0.0] if errors is not None else np.zeros(0)
+    if errors is not None and errors.axis is not None and used.size >= 4:
         yield f"the widest channel reaches {float(used.max() / np.median(used)):.1f} times the median one"
 
 

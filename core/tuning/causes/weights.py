@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.sensitivity import WeightNoise
-from quantscope.core.tuning.causes.case import (
+from quantscope.core.tuning.causes.facts import (
     MATTERS,
     UNEVEN,
-    Case,
     Cause,
+    LayerFacts,
     Reason,
     bits_used,
     decibel,
@@ -26,26 +26,26 @@ EXPLAINED = frozenset({Reason.UNEVEN_WEIGHTS, Reason.WEIGHT_OUTLIERS})  # why we
 SHIFTED = 0.25  # share of the weights' error that is a constant
 
 
-def uneven(case: Case) -> Iterator[Cause]:
+def uneven(facts: LayerFacts) -> Iterator[Cause]:
     """One scale for channels that differ widely, as depthwise weights do."""
-    for weight in case.weights:
-        encoding = case.encodings.weights[weight.node]
-        if encoding.scale.ndim or case.placement(weight.node).axis is None or weight.spread <= UNEVEN:
+    for weight in facts.weights:
+        encoding = facts.encodings.weights[weight.node]
+        if encoding.scale.ndim or facts.placement(weight.node).axis is None or weight.spread <= UNEVEN:
             continue
         used = weight.reach > 0.0
         widest, middle = float(weight.reach.max()), float(np.median(weight.reach[used]))
         bits = bits_used(float(np.median(weight.steps[used])), signed=True)
-        kind = "depthwise weight" if _is_depthwise(case, weight) else "weight"
-        yield case.cause(
+        kind = "depthwise weight" if _is_depthwise(facts, weight) else "weight"
+        yield facts.cause(
             Reason.UNEVEN_WEIGHTS,
             f"One scale serves all {int(used.sum())} channels of the {kind}: the widest reaches "
             f"{widest:.3g}, the median one {middle:.3g}, {weight.spread:.0f} times less, so that half of "
             f"the channels keep at most {bits:.1f} of {encoding.type.bits} bits.",
-            case.weight_share,
+            facts.weight_share,
             {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
-            *case.forecast.per_channel(),
-            *case.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
-            *case.forecast.fix("rounding", weights=ROUNDED),
+            *facts.forecast.per_channel(),
+            *facts.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
+            *facts.forecast.fix("rounding", weights=ROUNDED),
         )
 
 
@@ -55,71 +55,71 @@ def _energy(weight: WeightNoise) -> Floats:
     return np.asarray(rms**2, np.float64)
 
 
-def _is_depthwise(case: Case, weight: WeightNoise) -> bool:
-    node = next(n for n in case.model.ir.graph if n.name == weight.node)
+def _is_depthwise(facts: LayerFacts, weight: WeightNoise) -> bool:
+    node = next(n for n in facts.model.ir.graph if n.name == weight.node)
     groups = node.attributes.get_int("group", 1) if node.op_type == "Conv" else 1
     return groups > 1 and groups == weight.reach.size
 
 
-def outliers(case: Case) -> Iterator[Cause]:
+def outliers(facts: LayerFacts) -> Iterator[Cause]:
     """Single weights far beyond the others of their channel."""
-    remedies = case.forecast.weight_ranges() if case.weight_share >= MATTERS else ()
-    for weight in case.weights if remedies else ():
+    remedies = facts.forecast.weight_ranges() if facts.weight_share >= MATTERS else ()
+    for weight in facts.weights if remedies else ():
         channel = int(np.argmax(weight.crest))
         crest, reach = float(weight.crest[channel]), float(weight.reach[channel])
         if crest < LONELY:
             continue
-        yield case.cause(
+        yield facts.cause(
             Reason.WEIGHT_OUTLIERS,
             f"Single large weights set the scale: in channel {channel} the largest, {reach:.3g}, is "
             f"{crest:.0f} times the channel's rms, and the rest is left with coarse steps.",
-            case.weight_share,
+            facts.weight_share,
             {"channel": channel, "reach": reach, "crest": crest},
             *remedies,
-            *case.forecast.fix("rounding", weights=ROUNDED),
+            *facts.forecast.fix("rounding", weights=ROUNDED),
         )
 
 
-def coarse(case: Case) -> Iterator[Cause]:
+def coarse(facts: LayerFacts) -> Iterator[Cause]:
     """The weights lose more than what the layer computes does, whatever the reason."""
-    seen = case.evidence
-    if case.weights and case.weight_share >= 0.5:
+    seen = facts.channel_errors
+    if facts.weights and facts.weight_share >= 0.5:
         said = "Rounding its weights costs more than rounding what it computes"
         if seen is not None and seen.weights > seen.tensors:
             said = f"{said}: {decibel(seen.weights)} against {decibel(seen.tensors)}."
         else:
             said = f"{said}, on average over its channels."
-        yield case.cause(
+        yield facts.cause(
             Reason.COARSE_WEIGHTS,
             said,
-            case.weight_share,
-            {"weights": case.noise.weights, "tensors": case.noise.tensors},
-            *case.forecast.weight_ranges(),
-            *case.forecast.fix("rounding", weights=ROUNDED),
-            *case.forecast.float_layer(),
+            facts.weight_share,
+            {"weights": facts.noise.weights, "tensors": facts.noise.tensors},
+            *facts.forecast.weight_ranges(),
+            *facts.forecast.fix("rounding", weights=ROUNDED),
+            *facts.forecast.float_layer(),
         )
 
 
-def shift(case: Case) -> Iterator[Cause]:
+def shift(facts: LayerFacts) -> Iterator[Cause]:
     """Rounded weights move the mean of the output."""
-    evidence = case.evidence
-    if evidence is None or not case.weights or evidence.weights <= 0.0:
+    errors = facts.channel_errors
+    if errors is None or not facts.weights or errors.weights <= 0.0:
         return
-    share = evidence.weights / evidence.total * evidence.shift_share
-    if evidence.shift_share < SHIFTED or share < 0.1:
+    share = errors.weights / errors.total * errors.shift_share
+    if errors.shift_share < SHIFTED or share < 0.1:
         return
-    remedies = case.forecast.fix("bias_correction", weights=max(1.0 - evidence.shift_share, 1e-9))
+    remedies = facts.forecast.fix("bias_correction", weights=max(1.0 - errors.shift_share, 1e-9))
     if not remedies:
         return
-    rms = np.sqrt(evidence.energy)
-    relative = np.divide(np.abs(evidence.shift), rms, out=np.zeros_like(rms), where=rms > 0.0)
+    rms = np.sqrt(errors.energy)
+    relative = np.divide(np.abs(errors.shift), rms, out=np.zeros_like(rms), where=rms > 0.0)
     channel = int(np.argmax(relative))
-    off, part = float(evidence.shift[channel]), float(relative[channel])
-    yield case.cause(
+    off, part = float(errors.shift[channel]), float(relative[channel])
+    yield facts.cause(
         Reason.SHIFT,
-        f"Its rounded weights shift the output: {percent(evidence.shift_share)} of their error is the same "
+        f"Its rounded weights shift the output: {percent(errors.shift_share)} of their error is the same "
         f"everywhere; channel {channel} is off by {off:.3g} on average, {percent(part)} of its rms.",
         share,
-        {"channel": channel, "shift": off, "part": evidence.shift_share},
+        {"channel": channel, "shift": off, "part": errors.shift_share},
         *remedies,
     )

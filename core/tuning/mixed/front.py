@@ -84,7 +84,7 @@ class Front:
                 f"loses at most {max_drop:g} points of top-1 and keeps {min_sqnr:g} dB of SQNR; "
                 f"the nearest loses {near.drop:.2f} and has {near.sqnr_db:.2f} dB"
             )
-        raise RecipeError(f"no point {found}, at {self.said(near)}")
+        raise RecipeError(f"no point {found}, at {self.cost_text(near)}")
 
     def best(self, budget: float) -> Point:
         """The most exact point that costs at most `budget` (bytes, or a share of the float model's time).
@@ -97,7 +97,7 @@ class Front:
             least = self.points[0]
             raise RecipeError(
                 f"nothing fits into {cost_text(budget, self.kind)}: the cheapest point takes "
-                f"{self.said(least)}"
+                f"{self.cost_text(least)}"
                 + (
                     ", without any error"
                     if least.sqnr_db == math.inf
@@ -106,7 +106,7 @@ class Front:
             )
         return within[-1]
 
-    def said(self, point: Point) -> str:
+    def cost_text(self, point: Point) -> str:
         """A point's cost, for a sentence."""
         return cost_text(point.cost(self.kind), self.kind)
 

@@ -13,8 +13,8 @@ from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, Target, target
 from quantscope.core.tuning.mixed.costs import Cost, CostModel
 from quantscope.core.tuning.mixed.front import Front, Point, monotone
-from quantscope.core.tuning.mixed.search import Search, spread
-from quantscope.core.tuning.mixed.space import Assignment, Simulator, Space, free_layers
+from quantscope.core.tuning.mixed.search import AssignmentSearch, spread_out
+from quantscope.core.tuning.mixed.space import Assignment, AssignmentSimulator, Space, free_layers
 from quantscope.core.tuning.trials import split_samples
 
 PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest first
@@ -70,15 +70,15 @@ def mixed_precision(
 
     space = _space(model, recipe, build, allowed, progress)
     costs = CostModel(space.built.model, space.built.statistics)
-    simulator = Simulator(space, costs, kind, fitted.take(SIMULATED), threads)
-    search = Search(simulator)
+    simulator = AssignmentSimulator(space, costs, kind, fitted.take(SIMULATED), threads)
+    search = AssignmentSearch(simulator)
     total = search.total + _WEIGHT * points
     search.run(lambda done: report(progress, done, total, "trying precisions"))
     judge_samples = held or fitted
     judge = float_reference(model, judge_samples, count=len(judge_samples), layers=False, threads=threads)
     scores: Accuracy | None = None
     measured = []
-    chosen = spread(search.front(), search.found, max(points, 2))
+    chosen = spread_out(search.front(), search.found, max(points, 2))
     for number, assignment in enumerate(dict.fromkeys((space.bottom, *chosen))):
 
         def alive(_: object = None, done: int = search.total + _WEIGHT * number) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from quantscope.core.targets import Precision, Role
 from quantscope.core.tuning.mixed.knapsack import additive_front, pareto_order
-from quantscope.core.tuning.mixed.space import Assignment, Simulator
+from quantscope.core.tuning.mixed.space import Assignment, AssignmentSimulator
 
 Floats = npt.NDArray[np.float64]
 TRIALS = 240  # assignments simulated beyond the single layers
@@ -27,10 +27,10 @@ INVISIBLE = 10.0**-3.5  # noise over signal that no task notices: 35 dB
 GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
 
 
-class Search:
+class AssignmentSearch:
     """What has been simulated so far."""
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: AssignmentSimulator) -> None:
         self.simulator, self.space = simulator, simulator.space
         self.alive: Callable[[int], None] = lambda done: None
         self.found: dict[Assignment, tuple[float, float]] = {}  # cost, noise
@@ -142,7 +142,7 @@ class Search:
         return list(steps)
 
 
-def spread(
+def spread_out(
     front: list[Assignment], found: dict[Assignment, tuple[float, float]], count: int
 ) -> list[Assignment]:
     """Up to `count` of a front's assignments, as far apart as can be in cost and in noise; both ends too.

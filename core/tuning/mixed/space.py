@@ -114,7 +114,7 @@ def free_layers(
     )
 
 
-class Simulator:
+class AssignmentSimulator:
     """Noise of any assignment's outputs, simulated in float, and its cost; each is found once."""
 
     def __init__(

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from quantscope.core.evaluate import Preview, closeness_db
-from quantscope.core.model import named
+from quantscope.core.model import quoted_names
 from quantscope.core.recipe import Recipe
 from quantscope.core.words import decibels, plural
 
@@ -12,7 +12,7 @@ TRADE_DB = 1.0  # that all outputs taken as one may lose at most where the parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class AutotuneStep:
     """One thing that was tried."""
 
     what: str
@@ -26,7 +26,7 @@ class AutotuneResult:
     """What tuning found."""
 
     recipe: Recipe
-    steps: tuple[Step, ...]
+    steps: tuple[AutotuneStep, ...]
     minmax_db: float  # plain MinMax on the samples held out, which its ranges have not seen either
     tuned_db: float  # the best there of all kept, and so a little flattered; never below `minmax_db`
     choosing: int
@@ -39,10 +39,10 @@ class AutotuneResult:
     @property
     def story(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences, and what must not be missed."""
-        return (*self.told, *self.warnings)
+        return (*self.sentences, *self.warnings)
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def sentences(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
         told = [f"{step.what}: {decibels(step.sqnr_db, 2)}. {step.why}" for step in self.steps]
         where = "the same samples"
@@ -73,8 +73,8 @@ class AutotuneResult:
     def nothing_quantized(self) -> str:
         """That the result is the float model, where it is."""
         return (
-            f"Nothing is quantized in the result: {named(self.unquantized)} could be, and came less close to "
-            "float in every way that was tried."
+            f"Nothing is quantized in the result: {quoted_names(self.unquantized)} could be, and came "
+            "less close to float in every way that was tried."
         )
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import OutputError, Part
-from quantscope.core.model import Model, Tail, named, tail
+from quantscope.core.model import Model, OutputPath, output_path_of, quoted_names
 from quantscope.core.quant import Range
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, Role, target
@@ -30,7 +30,7 @@ _NARROWER = 4.0  # a tensor's range over what the outputs read of it, for anothe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sparing:
+class OutputRemedy:
     """Changes of a recipe that spare the end of a network."""
 
     label: str  # in a sentence: "leaving 'cat' in float"
@@ -50,7 +50,7 @@ class Sparing:
         return tuple(kept) if len(kept) == len(self.layers) else ()
 
 
-def troubled(outputs: Iterable[OutputError]) -> tuple[str, ...]:
+def weak_outputs(outputs: Iterable[OutputError]) -> tuple[str, ...]:
     """Outputs with lost channels, little signal left, or a part far worse than another of any output."""
     found = [o for o in outputs if o.channels is not None]
     best = max((p.sqnr_db for o in found for p in _parts(o)), default=0.0)
@@ -67,13 +67,13 @@ def _parts(output: OutputError) -> tuple[Part, ...]:
     return () if output.channels is None else output.channels.parts
 
 
-def sparings(
+def output_remedies(
     model: Model,
     recipe: Recipe,
     outputs: Iterable[OutputError],
     statistics: Statistics | None = None,
-    keep: Collection[str] = (),
-) -> tuple[Sparing, ...]:
+    leave: Collection[str] = (),
+) -> tuple[OutputRemedy, ...]:
     """What may bring back small values of some outputs, the least change first.
 
     A range without values that the outputs do not read; what only moves values to the outputs in float; all
@@ -84,22 +84,22 @@ def sparings(
         recipe: Its layers in float are left as they are.
         outputs: As the recipe's quantized model gives them.
         statistics: Of the model; without them no range is offered.
-        keep: Layers that are not to be changed.
+        leave: Layers that are not to be changed.
     """
     found = list(outputs)
-    names = troubled(found)
+    names = weak_outputs(found)
     if not names:
         return ()
-    offered: list[Sparing] = []
-    near, far = tail(model, names), tail(model, names, compute=True)
+    offered: list[OutputRemedy] = []
+    near, far = output_path_of(model, names), output_path_of(model, names, compute=True)
     if statistics is not None:
-        offered += _range(model, [o for o in found if o.name in names], near, statistics, keep)
+        offered += _range(model, [o for o in found if o.name in names], near, statistics, leave)
     roles = target(recipe.target).roles
     sets = [near.nodes, far.nodes, *((*far.nodes, *end.feeders()) for end in (near, far))]
     for nodes in sets:
         layers = dict.fromkeys(reversed(list(_layers(model, nodes, roles))))
-        wanted = [n for n in layers if n not in keep and recipe.choice(n).precision is not Precision.FLOAT]
-        option = Sparing(label=f"leaving {named(wanted)} in float", layers=_all_float(wanted))
+        wanted = [n for n in layers if n not in leave and recipe.choice(n).precision is not Precision.FLOAT]
+        option = OutputRemedy(label=f"leaving {quoted_names(wanted)} in float", layers=_all_float(wanted))
         if wanted and option.layers.keys() not in [o.layers.keys() for o in offered if o.float_layers]:
             offered.append(option)
     return tuple(offered)
@@ -118,22 +118,22 @@ def _layers(model: Model, nodes: Iterable[ir.Node], roles: Mapping[str, Role]) -
 
 
 def _range(
-    model: Model, outputs: list[OutputError], near: Tail, statistics: Statistics, keep: Collection[str]
-) -> Iterator[Sparing]:
+    model: Model, outputs: list[OutputError], near: OutputPath, statistics: Statistics, leave: Collection[str]
+) -> Iterator[OutputRemedy]:
     """A range of what the outputs read of a tensor, where the rest of it is larger and goes nowhere else."""
     if len(near.feeds) != 1 or not any(node.op_type in _SELECTS for node in near.nodes):
         return
     value = near.feeds[0]
     layer, histogram = model.layer_of(str(value.name)), statistics.histograms.get(str(value.name))
     read = all(node in near.nodes for node in value.consumers()) and not value.is_graph_output()
-    if layer is None or histogram is None or not read or layer.output != value.name or layer.name in keep:
+    if layer is None or histogram is None or not read or layer.output != value.name or layer.name in leave:
         return
     limits = [o.channels for o in outputs if o.channels is not None]
     low, high = min(0.0, *(c.low for c in limits)), max(0.0, *(c.high for c in limits))
     if not low < high or histogram.abs_max < _NARROWER * max(-low, high):
         return
     changes = {"method": Method.MANUAL, "range": Range(low, high)}
-    yield Sparing(
+    yield OutputRemedy(
         label=f"a narrower range for '{layer.name}', {low:.4g} … {high:.4g}",
         why="the outputs read nothing beyond it",
         layers=MappingProxyType({layer.name: MappingProxyType(changes)}),

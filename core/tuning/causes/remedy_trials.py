@@ -18,7 +18,7 @@ JUDGES = 256  # of them: percentage points need more rows than decibels do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Parts:
+class DataParts:
     """The data by what they are for."""
 
     fitting: Samples  # set thresholds, and fixes measure on them
@@ -28,17 +28,17 @@ class Parts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bench:
+class TrialSetup:
     """What remedies of one model are measured with; made once."""
 
     model: Model  # as loaded
-    parts: Parts
+    parts: DataParts
     statistics: Statistics  # of the fitting part
     reference: FloatReference  # of the judging part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class RemedyEffect:
     """A quantized model on the judging part."""
 
     sqnr_db: float | None  # of the outputs, each at the same weight (`closeness_db`)
@@ -51,8 +51,8 @@ class Effect:
 class RemedyTrial:
     """A recipe with and without a remedy."""
 
-    before: Effect
-    after: Effect
+    before: RemedyEffect
+    after: RemedyEffect
     rows: int  # judged on
     unseen: bool  # they were used for nothing else
 
@@ -82,7 +82,7 @@ class RemedyTrial:
         return abs(self.points) / 100.0 * self.rows > 2.0 * math.sqrt(changed)
 
 
-def rankable(calibration: int, evaluation: int) -> int:
+def most_to_rank_on(calibration: int, evaluation: int) -> int:
     """How many samples a ranking may use at most, leaving enough to judge by."""
     pool = min(evaluation, POOL)
     if pool >= FEWEST:
@@ -90,7 +90,7 @@ def rankable(calibration: int, evaluation: int) -> int:
     return calibration if pool or calibration < FEWEST else calibration - min(HELD_OUT, calibration // 3)
 
 
-def split_parts(calibration: Samples | None, evaluation: Samples | None, count: int) -> Parts:
+def split_parts(calibration: Samples | None, evaluation: Samples | None, count: int) -> DataParts:
     """Share the data out by their content, so that their order does not matter.
 
     With evaluation data, these rank and judge; else a part of the calibration data judges, and sets no
@@ -105,9 +105,9 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
     if evaluation is not None and len(evaluation) >= FEWEST:
         pool = _spread(evaluation)
         order = pool.by_content()
-        most = rankable(0, len(order))
+        most = most_to_rank_on(0, len(order))
         judging = pool.select(order[most:])
-        return Parts(
+        return DataParts(
             fitting=calibration or evaluation,
             ranking=pool.select(order[: min(count, most)]),
             judging=judging,
@@ -115,13 +115,15 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
         )
     if calibration is None:
         assert evaluation is not None, "there are no data at all"
-        return Parts(fitting=evaluation, ranking=evaluation.take(count), judging=evaluation, unseen=False)
+        return DataParts(fitting=evaluation, ranking=evaluation.take(count), judging=evaluation, unseen=False)
     if evaluation is not None:
         ranking_ = calibration.select(calibration.by_content()).take(count)
         unseen = evaluation.unseen_by(calibration)
-        return Parts(fitting=calibration, ranking=ranking_, judging=evaluation, unseen=unseen)
+        return DataParts(fitting=calibration, ranking=ranking_, judging=evaluation, unseen=unseen)
     fitted, held = split_samples(calibration)
-    return Parts(fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None)
+    return DataParts(
+        fitting=fitted, ranking=fitted.take(count), judging=held or fitted, unseen=held is not None
+    )
 
 
 def _spread(samples: Samples) -> Samples:
@@ -131,14 +133,14 @@ def _spread(samples: Samples) -> Samples:
     return samples.select([at * len(samples) // POOL for at in range(POOL)])
 
 
-def bench(
+def prepare_trials(
     model: Model,
-    parts: Parts,
+    parts: DataParts,
     statistics: Statistics | None = None,
     *,
     threads: int | None = None,
     progress: ProgressFn | None = None,
-) -> Bench:
+) -> TrialSetup:
     """Get ready to measure remedies.
 
     Args:
@@ -158,12 +160,12 @@ def bench(
     reference = float_reference(
         model, parts.judging, count=count, layers=False, threads=threads, progress=progress
     )
-    return Bench(model=model, parts=parts, statistics=known, reference=reference)
+    return TrialSetup(model=model, parts=parts, statistics=known, reference=reference)
 
 
-def effect(
-    ready: Bench, recipe: Recipe, *, threads: int | None = None, progress: ProgressFn | None = None
-) -> Effect:
+def measure_effect(
+    ready: TrialSetup, recipe: Recipe, *, threads: int | None = None, progress: ProgressFn | None = None
+) -> RemedyEffect:
     """What the complete integer model of a recipe does, passes included.
 
     Raises:
@@ -181,7 +183,7 @@ def effect(
     )
     seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
     scores, close = seen.output.accuracy, closeness_db(seen)
-    return Effect(
+    return RemedyEffect(
         sqnr_db=None if close == -math.inf else close,
         lost=seen.output.lost,
         agreement=None if scores is None else scores.agreement,
@@ -189,19 +191,19 @@ def effect(
     )
 
 
-def tried(
-    ready: Bench,
+def try_remedy(
+    ready: TrialSetup,
     recipe: Recipe,
     remedy: Remedy,
     *,
-    before: Effect | None = None,
+    before: RemedyEffect | None = None,
     threads: int | None = None,
     progress: ProgressFn | None = None,
 ) -> RemedyTrial:
     """Measure a recipe with and without a remedy.
 
     Args:
-        ready: From `bench`.
+        ready: From `prepare_trials`.
         recipe: Without it.
         remedy: What to do.
         before: The recipe's own effect, where it was measured already.
@@ -212,6 +214,6 @@ def tried(
         RecipeError: The remedy does not fit the model.
         ModelError: ONNX Runtime does not accept the quantized model.
     """
-    plain = before or effect(ready, recipe, threads=threads, progress=progress)
-    better = effect(ready, remedy.applied(recipe), threads=threads, progress=progress)
+    plain = before or measure_effect(ready, recipe, threads=threads, progress=progress)
+    better = measure_effect(ready, remedy.applied(recipe), threads=threads, progress=progress)
     return RemedyTrial(before=plain, after=better, rows=ready.parts.judging.rows, unseen=ready.parts.unseen)

@@ -10,24 +10,24 @@ from quantscope.core.calibration import calibrate
 from quantscope.core.data import Samples, open_samples
 from quantscope.core.evaluate import (
     FloatReference,
-    Lost,
+    LostOutput,
     Preview,
     closeness_db,
     compare,
     float_reference,
     lost_outputs,
+    match_tensors,
     preview,
-    view,
 )
-from quantscope.core.model import Model, load_model, named, tail
+from quantscope.core.model import Model, load_model, output_path_of, quoted_names
 from quantscope.core.pipeline import quantize
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.core.tuning import autotune, sparings
-from quantscope.core.tuning.spare_outputs import troubled
-from quantscope.core.tuning.story import Verdict
+from quantscope.core.tuning import autotune, output_remedies
+from quantscope.core.tuning.autotune_result import Verdict
+from quantscope.core.tuning.remedies_for_outputs import weak_outputs
 from tests.evaluating import list_samples
 from tests.graphs import randn
 from tests.heads import HEADS, samples_for
@@ -80,12 +80,12 @@ def test_auto_tune_brings_back_what_a_shared_range_loses(name: str) -> None:
 def test_the_least_change_comes_first(name: str, layers: list[str]) -> None:
     model, samples, reference = opened(name)
     seen = by(model, samples, reference, Recipe())
-    offered = sparings(model, Recipe(), seen.output.outputs, calibrate(model, samples, cache=False))
+    offered = output_remedies(model, Recipe(), seen.output.outputs, calibrate(model, samples, cache=False))
     assert list(offered[0].float_layers) == layers
     sizes = [len(option.layers) for option in offered]
     assert sizes == sorted(set(sizes))
     assert closeness_db(by(model, samples, reference, offered[0].applied(Recipe()))) > 30.0
-    kept = sparings(model, Recipe(), seen.output.outputs, keep=layers)
+    kept = output_remedies(model, Recipe(), seen.output.outputs, leave=layers)
     assert not any(set(layers) & set(option.layers) for option in kept)
 
 
@@ -93,11 +93,11 @@ def test_a_range_of_what_the_outputs_read_is_offered_before_float() -> None:
     model, samples, reference = opened("unread_channel")
     statistics = calibrate(model, samples, cache=False)
     seen = by(model, samples, reference, Recipe())
-    first, *rest = sparings(model, Recipe(), seen.output.outputs, statistics)
+    first, *rest = output_remedies(model, Recipe(), seen.output.outputs, statistics)
     assert first.layers["a_Conv"]["method"] is Method.MANUAL
     assert not first.float_layers
     assert rest[0].float_layers == ("a_Conv",)
-    assert sparings(model, Recipe(), seen.output.outputs)[0].float_layers == ("a_Conv",)
+    assert output_remedies(model, Recipe(), seen.output.outputs)[0].float_layers == ("a_Conv",)
 
 
 @pytest.mark.parametrize(
@@ -129,14 +129,14 @@ def test_what_is_lost_is_said_with_the_layer_to_blame(name: str, layer: str, wor
     proto = quantize_model(model, resolve(Recipe(), statistics, model))
     found = compare(model, proto, samples, layers=False, latency=False)
     assert len(found.lost) == 1
-    lost: Lost = found.lost[0]
+    lost: LostOutput = found.lost[0]
     assert lost.layer == layer
     assert layer in lost.spared
     assert words in lost.sentence
     assert f"the integers of '{layer}', which hold larger values, have steps of" in lost.sentence
     assert lost.advice.startswith(f"{lost.sentence}. Leave '{layer}'")
     flags = " ".join(f"--float-layer {spared}" for spared in lost.spared)
-    assert f"{lost.sentence}. Leave {named(lost.spared)} in float: {flags}" in found.warnings
+    assert f"{lost.sentence}. Leave {quoted_names(lost.spared)} in float: {flags}" in found.warnings
     if lost.advice.endswith("or give it 16 bits"):
         proto = quantize_model(
             model, resolve(Recipe().with_layer(layer, precision=Precision.INT16), statistics, model)
@@ -157,18 +157,18 @@ def test_networks_that_lose_nothing_are_left_alone() -> None:
     proto = quantize_model(model, resolve(Recipe(), statistics, model))
     reference = float_reference(model, samples, count=8, layers=False)
     seen = preview(reference, proto, layers=False)
-    assert troubled(seen.output.outputs) == ()
-    assert sparings(model, Recipe(), seen.output.outputs, statistics) == ()
-    assert lost_outputs(model, seen.output.outputs, view(model, proto)) == ()
+    assert weak_outputs(seen.output.outputs) == ()
+    assert output_remedies(model, Recipe(), seen.output.outputs, statistics) == ()
+    assert lost_outputs(model, seen.output.outputs, match_tensors(model, proto)) == ()
 
 
 def test_the_end_of_a_network_is_what_only_moves_values() -> None:
     model, *_ = opened("three_scales")
-    near = tail(model, ["y"])
+    near = output_path_of(model, ["y"])
     ops = sorted(node.op_type for node in near.nodes)
     assert ops == ["Concat"] * 4 + ["Reshape"] * 3 + ["Transpose"]
     assert {value.name for value in near.feeds} == {f"{k}{i}" for k in ("boxes", "scores") for i in range(3)}
-    far = tail(model, ["y"], compute=True)
+    far = output_path_of(model, ["y"], compute=True)
     assert {n.op_type for n in far.nodes} - set(ops) == {"Sigmoid"}  # the convolutions took in the Muls
     assert {v.name for v in far.feeds} == {f"boxes{i}" for i in range(3)} | {
         f"scores{i}.raw" for i in range(3)

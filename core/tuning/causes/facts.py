@@ -14,7 +14,7 @@ from quantscope.core.calibration import Histogram, Statistics
 from quantscope.core.model import Layer, Model
 from quantscope.core.quant import Encoding
 from quantscope.core.quantize import Encodings
-from quantscope.core.sensitivity import Evidence, Noise, Quantizers, WeightNoise
+from quantscope.core.sensitivity import ChannelErrors, Noise, Quantizers, WeightNoise
 from quantscope.core.targets import WeightPlacement
 from quantscope.core.thresholds import RangeError, encoding_errors
 from quantscope.core.tuning.remedies import Forecast, Remedy
@@ -57,7 +57,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class LayerFacts:
     """All that is known about a layer."""
 
     model: Model
@@ -66,9 +66,9 @@ class Case:
     layer: Layer
     own: Quantizers
     noise: Noise  # measured where it was, else predicted
-    evidence: Evidence | None
+    channel_errors: ChannelErrors | None
     weights: tuple[WeightNoise, ...]
-    tensor: "Seen | None"  # what the layer computes; None where nothing of it is rounded
+    tensor: "TensorFacts | None"  # what the layer computes; None where nothing of it is rounded
     forecast: Forecast
 
     def cause(
@@ -100,7 +100,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class TensorFacts:
     """A tensor, how it is rounded, and what that costs."""
 
     histogram: Histogram
@@ -118,13 +118,15 @@ def bits_used(steps: float, *, signed: bool) -> float:
     return math.log2((2.0 * steps if signed else steps) + 1.0)
 
 
-def seen_tensor(statistics: Statistics, encodings: Encodings, layer: Layer, own: Quantizers) -> Seen | None:
+def tensor_facts(
+    statistics: Statistics, encodings: Encodings, layer: Layer, own: Quantizers
+) -> TensorFacts | None:
     """The layer's output, or another tensor that it sets the scale of."""
     name = layer.output if layer.output in own.tensors else min(own.tensors, default="")
     histogram, encoding = statistics.histograms.get(name), encodings.activations.get(name)
     if histogram is None or encoding is None:
         return None
-    return Seen(histogram=histogram, encoding=encoding, error=encoding_errors(histogram, encoding))
+    return TensorFacts(histogram=histogram, encoding=encoding, error=encoding_errors(histogram, encoding))
 
 
 def span(encoding: Encoding) -> str:

@@ -13,7 +13,7 @@ LEAST_IQR, LEAST_DROP_IQR = 1.5, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class TurningPoint:
     """The first layer at which the error is far larger than elsewhere."""
 
     layer: str
@@ -40,7 +40,7 @@ class Turn:
         return f"{said}, so the loss lies in small values of '{self.source}' that its range rounds away."
 
 
-def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
+def find_turning_point(model: Model, errors: Sequence[LayerError]) -> TurningPoint | None:
     """The first layer whose own error, or drop in SQNR, stands out; None where errors build up evenly.
 
     One whose output is not finite though what it reads is stands out, too.
@@ -62,7 +62,7 @@ def first_bad(model: Model, errors: Sequence[LayerError]) -> Turn | None:
         return None
     local, alone = found[bad].local, own[bad]
     inherited = alone is not None and bad not in by_own | broken and alone < 0.25 * after[bad]
-    return Turn(
+    return TurningPoint(
         layer=bad,
         is_input=not model.layer(bad).inputs,
         before_db=-_db(before[bad]),

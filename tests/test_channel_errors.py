@@ -13,7 +13,14 @@ from quantscope.core.model import load_model
 from quantscope.core.quant import Range
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.sensitivity import Kind, by_layer, first_bad, gather, ranking, stream
+from quantscope.core.sensitivity import (
+    Kind,
+    by_layer,
+    find_turning_point,
+    measure_channel_errors,
+    ranking,
+    run_sensitivity,
+)
 from quantscope.core.sensitivity.prior import prior
 from quantscope.core.sensitivity.rankings import stands_out
 from quantscope.core.thresholds import Method
@@ -28,7 +35,7 @@ from tests.test_passes_bias_correction import samples_of
 
 def test_a_wasted_range_ranks_first(outlier: Planted) -> None:
     layer = outlier.layer_of("b0.r1")
-    runs = list(stream(outlier.model, outlier.encodings, outlier.samples))
+    runs = list(run_sensitivity(outlier.model, outlier.encodings, outlier.samples))
     for kind in (Kind.ENABLE, Kind.DISABLE):
         first, second = ranking(runs, kind)[:2]
         assert first.name == layer
@@ -44,13 +51,13 @@ def errors_of(planted: Planted, *, local: bool = True) -> tuple[LayerError, ...]
 
 def test_the_first_bad_layer_is_found(outlier: Planted) -> None:
     """The range of b0.c1 is wasted. Its large channel hides that; b0.c2, which does not read it, shows it."""
-    turn = first_bad(outlier.model, errors_of(outlier))
+    turn = find_turning_point(outlier.model, errors_of(outlier))
     assert turn is not None
     assert turn.layer == outlier.layer_of("b0.c2")
     assert turn.source == outlier.layer_of("b0.r1")
     assert turn.after_db < 20.0 < 40.0 < turn.before_db
     assert f"'{turn.source}'" in turn.sentence
-    without = first_bad(outlier.model, errors_of(outlier, local=False))
+    without = find_turning_point(outlier.model, errors_of(outlier, local=False))
     assert without is not None
     assert (without.layer, without.source) == (turn.layer, turn.layer)
     assert "alone" not in without.sentence
@@ -61,7 +68,7 @@ def test_a_layer_that_is_bad_by_itself_is_found() -> None:
     layer = Planted(proto, feeds("residual_cnn")).layer_of("b0.out")
     recipe = Recipe().with_layer(layer, method=Method.MANUAL, range=Range(0.0, 0.1))
     planted = Planted(proto, feeds("residual_cnn"), recipe)
-    turn = first_bad(planted.model, errors_of(planted))
+    turn = find_turning_point(planted.model, errors_of(planted))
     assert turn is not None
     assert (turn.layer, turn.source) == (layer, layer)
     assert turn.local_db is not None
@@ -78,7 +85,7 @@ def test_the_first_layer_with_infinite_values_is_found() -> None:
     shapes = {"image": (1, 3, 8, 8), "far": (1, 8, 8, 8)}
     items = [{k: rng.standard_normal(v).astype(np.float32) for k, v in shapes.items()} for _ in range(3)]
     planted = Planted(proto, items)
-    turn = first_bad(planted.model, errors_of(planted))
+    turn = find_turning_point(planted.model, errors_of(planted))
     assert turn is not None
     assert turn.layer == turn.source == planted.layer_of("ratio")
     assert turn.sentence.endswith("what it gives holds infinite values or NaN.")
@@ -86,25 +93,25 @@ def test_the_first_layer_with_infinite_values_is_found() -> None:
 
 def test_no_layer_turns_bad_where_all_are_alike() -> None:
     planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
-    assert first_bad(planted.model, errors_of(planted)) is None
+    assert find_turning_point(planted.model, errors_of(planted)) is None
 
 
 def test_chance_is_no_shift() -> None:
     planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn", count=8))
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    assert all(0.0 <= e.shift_share <= 1.0 for e in evidence.values())
-    logits = evidence[planted.layer_of("logits")]
-    one_sample = gather(planted.model, planted.encodings, planted.samples, count=1)
+    errors = measure_channel_errors(planted.model, planted.encodings, planted.samples)
+    assert all(0.0 <= e.shift_share <= 1.0 for e in errors.values())
+    logits = errors[planted.layer_of("logits")]
+    one_sample = measure_channel_errors(planted.model, planted.encodings, planted.samples, count=1)
     assert one_sample[logits.layer].shift_share == 0.0
 
 
-def test_evidence_is_the_local_error() -> None:
+def test_channel_errors_is_the_local_error() -> None:
     planted = Planted(NETWORKS["residual_cnn"][0](), feeds("residual_cnn"))
     file = read_quantized(quantize_model(planted.model, planted.encodings))
     errors = {e.layer: e.local for e in layer_errors(planted.model, file, planted.samples, simulate=True)}
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    assert set(evidence) == set(by_layer(planted.encodings))
-    for name, found in evidence.items():
+    alone = measure_channel_errors(planted.model, planted.encodings, planted.samples)
+    assert set(alone) == set(by_layer(planted.encodings))
+    for name, found in alone.items():
         local = errors[name]
         assert found.peak.shape == found.shift.shape
         if local is not None and local.nmse and planted.model.layer(name).kind == "compute":
@@ -127,12 +134,13 @@ def sequences(lengths: list[int]) -> list[Sample]:
 
 def test_samples_may_differ_in_size() -> None:
     planted = Planted(attention(), sequences([4, 6, 5, 4, 9]))
-    evidence = gather(planted.model, planted.encodings, planted.samples)
-    scores = evidence[planted.layer_of("scores")]
+    errors = measure_channel_errors(planted.model, planted.encodings, planted.samples)
+    scores = errors[planted.layer_of("scores")]
     assert scores.axis is None
     assert scores.peak.shape == (1,)
     one = [
-        gather(planted.model, planted.encodings, list_samples([item]))[scores.layer] for item in planted.items
+        measure_channel_errors(planted.model, planted.encodings, list_samples([item]))[scores.layer]
+        for item in planted.items
     ]
     assert scores.peak.max() == max(e.peak.max() for e in one)
     sizes = np.array([item["tokens"].shape[1] ** 2 for item in planted.items])
@@ -147,11 +155,11 @@ def test_rows_that_fill_up_a_batch_are_no_evidence(tmp_path: Path) -> None:
     items[-1]["tokens"] *= 3.0
     single = Planted(attention(length=4), items)
     batched = load_model(attention(batch=4, length=4).SerializeToString(), name="planted")
-    expected = gather(single.model, single.encodings, single.samples)
-    found = gather(batched, single.encodings, samples_of(batched, tmp_path, items))
-    for name, evidence in expected.items():
-        assert found[name].total == pytest.approx(evidence.total, rel=1e-3)
-        np.testing.assert_allclose(found[name].energy, evidence.energy, rtol=1e-4)
+    expected = measure_channel_errors(single.model, single.encodings, single.samples)
+    found = measure_channel_errors(batched, single.encodings, samples_of(batched, tmp_path, items))
+    for name, errors in expected.items():
+        assert found[name].total == pytest.approx(errors.total, rel=1e-3)
+        np.testing.assert_allclose(found[name].energy, errors.energy, rtol=1e-4)
 
 
 def test_the_prior_sees_ranges_and_weights(depthwise: Planted) -> None:
