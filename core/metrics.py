@@ -35,11 +35,11 @@ FORMULAS = {
 
 def cosine(f: Values, q: Values) -> float:
     """f·q / (|f| |q|), in [-1, 1]; both all zero: 1; one of them: 0."""
-    x, y = _pair(f, q)
+    x, y = _as_flat_float64(f, q)
     with np.errstate(all="ignore"):
         xx, yy = _dot(x, x), _dot(y, y)
         if not (_is_safe(xx) and _is_safe(yy)):  # squares may have vanished or overflowed
-            x, y = _unit(x), _unit(y)
+            x, y = _near_one(x), _near_one(y)
             xx, yy = _dot(x, x), _dot(y, y)
         if xx == 0.0 or yy == 0.0:
             return 1.0 if xx == yy else float(0.0 * (xx + yy))
@@ -56,18 +56,18 @@ def sqnr_db(f: Values, q: Values) -> float:
 
 def mse(f: Values, q: Values) -> float:
     """Mean of (f - q)²; 0 for empty arrays."""
-    return _energy(*_pair(f, q)) / max(np.size(f), 1)
+    return _squared_distance(*_as_flat_float64(f, q)) / max(np.size(f), 1)
 
 
 def nmse(f: Values, q: Values) -> float:
     """|f - q|² / |f|²; 0 if both are all zero, inf if only f is."""
-    x, y = _pair(f, q)
+    x, y = _as_flat_float64(f, q)
     with np.errstate(invalid="ignore", over="ignore"):
-        error, energy = _energy(x, y), _dot(x, x)
+        error, energy = _squared_distance(x, y), _dot(x, x)
         if not (_is_safe(energy) and (error == 0.0 or _is_safe(error))):
             peak = float(max(np.max(np.abs(x), initial=0.0), np.max(np.abs(y), initial=0.0)))
             if 0.0 < peak < np.inf:
-                error, energy = _energy(x / peak, y / peak), _dot(x / peak, x / peak)
+                error, energy = _squared_distance(x / peak, y / peak), _dot(x / peak, x / peak)
     if energy == 0.0:
         return 0.0 if error == 0.0 else float("inf") * error
     return error / energy
@@ -86,7 +86,7 @@ def rmse_over_scale(f: Values, q: Values, scale: float) -> float:
 
 def max_abs_error(f: Values, q: Values) -> float:
     """Largest |f - q|; 0 for empty arrays."""
-    x, y = _pair(f, q)
+    x, y = _as_flat_float64(f, q)
     with np.errstate(invalid="ignore", over="ignore"):
         return float(np.max(np.abs(x - y), initial=0.0))
 
@@ -104,7 +104,7 @@ def kl_divergence(p: Values, q: Values) -> float:
     Raises:
         ValueError: a count is negative.
     """
-    a, b = _pair(p, q)
+    a, b = _as_flat_float64(p, q)
     if np.any(a < 0.0) or np.any(b < 0.0):
         raise ValueError("a histogram has no negative counts")
     total_a, total_b = float(a.sum()), float(b.sum())
@@ -174,7 +174,7 @@ def quantization_loss(metric_f: float, metric_q: float) -> float:
     return 100.0 * abs(metric_q - metric_f) / abs(metric_f)
 
 
-def _pair(f: Values, q: Values) -> tuple[FloatArray, FloatArray]:
+def _as_flat_float64(f: Values, q: Values) -> tuple[FloatArray, FloatArray]:
     """Both arrays flat, in float64."""
     x, y = np.asarray(f, np.float64).reshape(-1), np.asarray(q, np.float64).reshape(-1)
     if x.size != y.size:
@@ -187,7 +187,7 @@ def _is_safe(square: float) -> bool:
     return 1e-150 < square < 1e150
 
 
-def _unit(x: FloatArray) -> FloatArray:
+def _near_one(x: FloatArray) -> FloatArray:
     """`x` scaled by a power of two to a largest magnitude near 1."""
     peak = float(np.max(np.abs(x), initial=0.0))
     return x if peak == 0.0 or not np.isfinite(peak) else x / 2.0 ** np.floor(np.log2(peak))
@@ -198,7 +198,7 @@ def _dot(x: FloatArray, y: FloatArray) -> float:
     return float(np.einsum("i,i->", x, y))
 
 
-def _energy(x: FloatArray, y: FloatArray) -> float:
+def _squared_distance(x: FloatArray, y: FloatArray) -> float:
     """Sum of (x - y)²."""
     with np.errstate(invalid="ignore", over="ignore"):
         difference = x - y

@@ -249,7 +249,7 @@ def _usable_scale(scale: FloatArray) -> npt.NDArray[np.float32]:
     return np.asarray(np.where(capped < float(limits.tiny), 1.0, capped), np.float32)
 
 
-def _along(values: npt.NDArray[Number], axis: int | None, ndim: int) -> npt.NDArray[Number]:
+def _broadcast_along(values: npt.NDArray[Number], axis: int | None, ndim: int) -> npt.NDArray[Number]:
     """Reshape per-channel values so that they broadcast along `axis` of an `ndim`-dimensional tensor."""
     if axis is None or values.ndim == 0:
         return values
@@ -258,11 +258,11 @@ def _along(values: npt.NDArray[Number], axis: int | None, ndim: int) -> npt.NDAr
     return values.reshape(shape)
 
 
-def quantize(x: FloatArray, encoding: Encoding) -> IntArray:
+def quantize_values(x: FloatArray, encoding: Encoding) -> IntArray:
     """Integers of `x` in float32 arithmetic, rounding half to even, as ONNX QuantizeLinear does."""
     x = np.asarray(x, np.float32)
-    scale = _along(encoding.scale, encoding.axis, x.ndim)
-    zero = _along(encoding.zero_point, encoding.axis, x.ndim)
+    scale = _broadcast_along(encoding.scale, encoding.axis, x.ndim)
+    zero = _broadcast_along(encoding.zero_point, encoding.axis, x.ndim)
     with np.errstate(over="ignore"):  # x / scale may reach inf, which the clip takes care of
         q = np.rint(x / scale) + zero
     clipped: IntArray = np.clip(q, encoding.qmin, encoding.qmax).astype(encoding.type.dtype)
@@ -271,12 +271,12 @@ def quantize(x: FloatArray, encoding: Encoding) -> IntArray:
 
 def dequantize(q: IntArray, encoding: Encoding) -> npt.NDArray[np.float32]:
     """Real values of integers, as ONNX DequantizeLinear does; float32."""
-    zero = _along(encoding.zero_point, encoding.axis, q.ndim)
-    scale = _along(encoding.scale, encoding.axis, q.ndim)
+    zero = _broadcast_along(encoding.zero_point, encoding.axis, q.ndim)
+    scale = _broadcast_along(encoding.scale, encoding.axis, q.ndim)
     out = (q.astype(np.int32) - zero).astype(np.float32) * scale
     return np.asarray(out, np.float32)
 
 
 def fake_quantize(x: FloatArray, encoding: Encoding) -> npt.NDArray[np.float32]:
     """`dequantize(quantize(x))`: what the network sees after quantization."""
-    return dequantize(quantize(x, encoding), encoding)
+    return dequantize(quantize_values(x, encoding), encoding)

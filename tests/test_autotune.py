@@ -25,7 +25,7 @@ from quantscope.core.tuning import (
     try_fixes,
 )
 from quantscope.core.tuning.autotune_result import Verdict
-from quantscope.core.tuning.autotune_search import _Search
+from quantscope.core.tuning.autotune_search import _AutotuneSearch
 from quantscope.core.tuning.trials import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
@@ -71,7 +71,7 @@ def test_ranges_from_all_samples_are_measured_too() -> None:
     fitted, held = split_samples(samples)
     assert held is not None
     known = calibrate(model, fitted, cache=False)
-    search = _Search(model, fitted, known, fitted.take(16), held, None, None)
+    search = _AutotuneSearch(model, fitted, known, fitted.take(16), held, None, None)
     recipe = Recipe().with_default(method=Method.PERCENTILE, percentile=99.999).with_passes("equalize")
     promised = search.judged(search.build(recipe)).closeness
     kept_db, kept = search.settled(recipe, promised, samples, None)
@@ -124,7 +124,7 @@ def test_falling_back_to_minmax_in_the_end_is_told(monkeypatch: pytest.MonkeyPat
         seen.append(30.0 if not seen else 20.0)  # MinMax comes first
         return Verdict(closeness=seen[-1], overall_db=seen[-1], disagreeing=0.0, lost=0)
 
-    monkeypatch.setattr(_Search, "judged", judged)
+    monkeypatch.setattr(_AutotuneSearch, "judged", judged)
     found = autotune(network("residual_cnn"), list_samples(feeds("residual_cnn", 12)))
     assert len(seen) > 1
     assert found.recipe == Recipe().with_default(method=Method.MINMAX)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from quantscope.core.calibration import Accumulator, BySample, Statistics, calibrate, histogram_of
-from quantscope.core.calibration.by_sample import Recorder, joined, top_two
+from quantscope.core.calibration.by_sample import Recorder, merge_recorders, top_two
 from quantscope.core.data.sources import random_samples
-from quantscope.core.quant import QuantSpec, Range, encoding_from_range, quantize
+from quantscope.core.quant import QuantSpec, Range, encoding_from_range, quantize_values
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
@@ -48,7 +48,7 @@ def test_recorders_join_in_the_order_of_the_samples() -> None:
     b.note_scores("x", 2, np.float32([[1, 3, 2]]))
     a.note_scores("x", 1, np.float32([[5, 4], [0, 9]]))
     a.note_scores("x", 0, np.zeros((2, 3, 4, 4), np.float32))  # a map, no scores
-    found = joined([a, b], 3)["x"]
+    found = merge_recorders([a, b], 3)["x"]
     np.testing.assert_array_equal(found.extremes, [[-1, 1], [-2, 5], [np.nan, np.nan]])
     assert found.tops is not None
     np.testing.assert_array_equal(found.tops, [[5, 4], [9, 0], [3, 2]])
@@ -129,7 +129,7 @@ def scores(margin: float, seed: int = 0) -> np.ndarray:
 
 
 def kept(x: np.ndarray, range_: Range, spec: QuantSpec) -> float:
-    q = quantize(x, encoding_from_range(range_, spec)).astype(np.int64)
+    q = quantize_values(x, encoding_from_range(range_, spec)).astype(np.int64)
     top, winner = np.sort(q, axis=1), x.argmax(axis=1)
     return float(np.mean((q[np.arange(len(x)), winner] == top[:, -1]) & (top[:, -1] > top[:, -2])))
 

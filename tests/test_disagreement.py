@@ -16,7 +16,7 @@ from quantscope.core.calibration.tensor_values import chosen_samples
 from quantscope.core.data import open_samples
 from quantscope.core.errors import ModelError
 from quantscope.core.model import load_model
-from quantscope.core.playground import histogram_of
+from quantscope.core.playground import histogram_of_draw
 from quantscope.core.progress import Cancelled, Progress
 from quantscope.core.project import project as projects
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range
@@ -43,7 +43,7 @@ MLP = SAMPLES["digits_mlp"]
 
 
 def seen_of(values: Any, spec: QuantSpec = ASYMMETRIC) -> RangeView:
-    return view_range(histogram_of(np.asarray(values, np.float32)), spec, Choice(), name="x")
+    return view_range(histogram_of_draw(np.asarray(values, np.float32)), spec, Choice(), name="x")
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +109,12 @@ def test_unusable_results_are_rows_too() -> None:
 )
 def test_what_cannot_quantize_is_no_range(result: ReferenceThreshold) -> None:
     row = ReferenceRow(key="ncnn/kl", parameters={}, result=result)
-    assert usable_range(row, histogram_of(np.float32([-1.0, 1.0]))) is None
+    assert usable_range(row, histogram_of_draw(np.float32([-1.0, 1.0]))) is None
 
 
 def test_ranges_hold_zero() -> None:
     row = ReferenceRow(key="ncnn/kl", parameters={}, result=ReferenceThreshold(low=1.0, high=3.0))
-    assert usable_range(row, histogram_of(np.float32([-1.0, 3.0]))) == Range(0.0, 3.0)
+    assert usable_range(row, histogram_of_draw(np.float32([-1.0, 3.0]))) == Range(0.0, 3.0)
 
 
 def test_settings_are_words() -> None:
@@ -150,7 +150,7 @@ def test_raw_values_are_those_of_the_histogram() -> None:
     for tensor, histogram in statistics.histograms.items():
         raw = raw_values(model, samples, tensor, histogram)
         assert raw.complete
-        assert histogram_of(raw.values) == histogram
+        assert histogram_of_draw(raw.values) == histogram
 
 
 def test_some_of_the_values_keep_the_extremes() -> None:
@@ -181,7 +181,7 @@ def test_collecting_can_be_cancelled() -> None:
 
 
 def test_samples_are_chosen_evenly() -> None:
-    h = histogram_of(np.float32([1.0]))
+    h = histogram_of_draw(np.float32([1.0]))
     assert chosen_samples(5, 9, h) == (0, 1, 2, 3, 4)
     assert chosen_samples(100, 4, h) == (0, 25, 50, 75)
 

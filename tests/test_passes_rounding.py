@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quantscope.core.model import load_model
 from quantscope.core.passes import product
-from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
+from quantscope.core.passes.gptq import IntegerGrid, damped, round_weights, row_errors
 from quantscope.core.passes.rounding import round_to_outputs
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
@@ -91,7 +91,9 @@ def test_never_worse_than_nearest_for_any_row(
     x += 0.1 * rng.standard_normal(x.shape)
     gram = damped(x.swapaxes(1, 2) @ x / 50, 0.01)
     top = 2 ** (bits - 1) - 1
-    grid = Grid(scale=np.abs(weight).max(axis=2) / top, zero=np.zeros((groups, outputs)), qmin=-top, qmax=top)
+    grid = IntegerGrid(
+        scale=np.abs(weight).max(axis=2) / top, zero=np.zeros((groups, outputs)), qmin=-top, qmax=top
+    )
     found = round_weights(weight, gram, grid)
     assert np.array_equal(found, np.rint(found))
     assert np.abs(found).max() <= top
@@ -102,7 +104,7 @@ def test_never_worse_than_nearest_for_any_row(
 def test_correlated_inputs_gain_much_and_independent_ones_nothing() -> None:
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((1, 16, 64))
-    grid = Grid(scale=np.abs(weight).max(axis=2) / 7, zero=np.zeros((1, 16)), qmin=-7, qmax=7)
+    grid = IntegerGrid(scale=np.abs(weight).max(axis=2) / 7, zero=np.zeros((1, 16)), qmin=-7, qmax=7)
     x = rng.standard_normal((1, 500, 8)) @ rng.standard_normal((1, 8, 64)) + 0.05 * rng.standard_normal(
         (1, 500, 64)
     )
@@ -120,9 +122,9 @@ def test_small_problems_come_close_to_the_best_of_all_roundings() -> None:
         weight = rng.standard_normal((1, 1, 7))
         x = rng.standard_normal((1, 60, 3)) @ rng.standard_normal((1, 3, 7)) + 0.2 * rng.random((1, 60, 7))
         gram = x.swapaxes(1, 2) @ x
-        grid = Grid(scale=np.full((1, 1), 0.5), zero=np.zeros((1, 1)), qmin=-7, qmax=7)
+        grid = IntegerGrid(scale=np.full((1, 1), 0.5), zero=np.zeros((1, 1)), qmin=-7, qmax=7)
         corners = np.stack(np.meshgrid(*[[0, 1]] * 7), -1).reshape(1, -1, 7) + np.floor(weight / 0.5)
-        wide = Grid(scale=np.full((1, 128), 0.5), zero=np.zeros((1, 128)), qmin=-7, qmax=7)
+        wide = IntegerGrid(scale=np.full((1, 128), 0.5), zero=np.zeros((1, 128)), qmin=-7, qmax=7)
         best = row_errors(np.broadcast_to(weight, corners.shape), corners, wide, gram).min()
         ratios.append(float(row_errors(weight, round_weights(weight, gram, grid), grid, gram).sum() / best))
     assert np.median(ratios) < 1.05

@@ -15,7 +15,7 @@ from quantscope.core.playground import (
     DISTRIBUTIONS,
     compare_kl_admm,
     draw,
-    histogram_of,
+    histogram_of_draw,
     sqnr_by_bits,
     staircase,
 )
@@ -107,7 +107,7 @@ def test_too_many_steps_are_thinned_out() -> None:
 
 
 def test_a_bit_is_worth_six_decibels() -> None:
-    h = histogram_of(draw("uniform", size=50_000))
+    h = histogram_of_draw(draw("uniform", size=50_000))
     (curve,) = sqnr_by_bits(h, SYMMETRIC, (Method.MINMAX,))
     assert curve.bits == BITS
     assert np.diff(curve.sqnr_db)[5:] == pytest.approx(6.02, abs=0.1)
@@ -147,7 +147,7 @@ def test_the_finding_follows_the_numbers() -> None:
 
 
 def test_staircase_figure_says_what_is_on_it() -> None:
-    h = histogram_of(draw("relu", size=5000))
+    h = histogram_of_draw(draw("relu", size=5000))
     encoding = encoding_from_range(Range(0.0, 3.0), QuantSpec(type=QuantType(3, False), symmetric=False))
     found = staircase(linear_codebook(encoding), -1.0, 4.0)
     figure = staircase_figure(found, h, -1.0, 4.0)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
-from quantscope.core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize
+from quantscope.core.passes.gptq import IntegerGrid, damped, round_weights, row_errors
+from quantscope.core.quant import INT8, Encoding, QuantSpec, ScaleRule, fake_quantize, quantize_values
 from quantscope.core.quantize import LIMIT, least_safe, pairs_of, partners, worst_sum
 from quantscope.core.quantize.saturation import REACH, best_safe, neighbours, reading_order
 from quantscope.core.runtime import integer_sums
@@ -82,7 +82,7 @@ def test_no_pair_saturates_and_no_smaller_scale_would_do(
     raw = weight_encoding(weight, spec, method)
     found = least_safe(raw, pairs_of(weight, node, 1, axis, known_order=True))
     assert (found.scale >= raw.scale).all()
-    assert worst_sum(quantize(weight, found), node, 1) <= LIMIT
+    assert worst_sum(quantize_values(weight, found), node, 1) <= LIMIT
     less = np.nextafter(found.scale, np.float32(0))
     for channel in np.flatnonzero(np.atleast_1d(found.scale > raw.scale)):
         scale = np.atleast_1d(found.scale).copy()
@@ -90,7 +90,7 @@ def test_no_pair_saturates_and_no_smaller_scale_would_do(
         smaller = Encoding(
             scale.reshape(found.scale.shape), found.zero_point, found.type, axis, found.qmin, found.qmax
         )
-        assert worst_sum(quantize(weight, smaller), node, 1) > LIMIT
+        assert worst_sum(quantize_values(weight, smaller), node, 1) > LIMIT
 
 
 @given(st.integers(0, len(WEIGHTS) - 1), st.integers(0, 10**6))
@@ -99,7 +99,7 @@ def test_the_best_safe_scale_is_safe_and_no_worse(number: int, seed: int) -> Non
     raw = weight_encoding(weight, replace(SPEC, axis=axis))
     pairs = pairs_of(weight, node, 1, axis, known_order=True)
     least, best = least_safe(raw, pairs), best_safe(raw, weight, pairs)
-    assert worst_sum(quantize(weight, best), node, 1) <= LIMIT
+    assert worst_sum(quantize_values(weight, best), node, 1) <= LIMIT
     assert (best.scale >= least.scale).all()
     assert (best.scale <= least.scale * (1 + REACH) * 1.00001).all()
     assert np.array_equal(best.scale[least.scale == raw.scale], raw.scale[least.scale == raw.scale])
@@ -115,7 +115,7 @@ def test_without_a_known_order_no_two_weights_of_an_output_saturate(number: int,
     raw = weight_encoding(weight, spec)
     pairs = pairs_of(weight, node, 1, axis, known_order=False)
     assert pairs is not None
-    integers = quantize(weight, least_safe(raw, pairs)).astype(int)
+    integers = quantize_values(weight, least_safe(raw, pairs)).astype(int)
     rows = (
         integers.reshape(1, -1)
         if axis is None
@@ -137,7 +137,7 @@ def test_powers_of_two_stay_such(seed: int) -> None:
     spec = QuantSpec(type=INT8, symmetric=True, narrow_range=True, axis=axis, scale_rule=rule)
     found = least_safe(weight_encoding(weight, spec), pairs_of(weight, node, 1, axis, known_order=True), rule)
     assert (np.frexp(found.scale)[0] == 0.5).all()
-    assert worst_sum(quantize(weight, found), node, 1) <= LIMIT
+    assert worst_sum(quantize_values(weight, found), node, 1) <= LIMIT
 
 
 def test_what_adds_in_32_bits_is_left_alone() -> None:
@@ -180,11 +180,13 @@ def test_rounding_keeps_to_the_bound_and_gains(seed: int, columns: int) -> None:
     mates = beside[:columns]
     x = rng.standard_normal((300, columns)) @ rng.standard_normal((columns, columns)) + 0.5
     gram = damped((x.T @ x)[None] / 300, 0.01)
-    grid = Grid(scale=encoding.scale.astype(np.float64)[None], zero=np.zeros((1, 6)), qmin=-127, qmax=127)
+    grid = IntegerGrid(
+        scale=encoding.scale.astype(np.float64)[None], zero=np.zeros((1, 6)), qmin=-127, qmax=127
+    )
     found = round_weights(flat[None].astype(np.float64), gram, grid, mates)
     assert worst_sum(found[0].astype(np.int8), node, 1) <= LIMIT
     assert np.abs(found).max() <= 127
-    nearest = quantize(flat, encoding).astype(np.float64)[None]
+    nearest = quantize_values(flat, encoding).astype(np.float64)[None]
     before = row_errors(flat[None].astype(np.float64), nearest, grid, gram)
     after = row_errors(flat[None].astype(np.float64), found, grid, gram)
     assert (after <= before * (1 + 1e-9)).all()

@@ -40,7 +40,7 @@ class Recorder:
             self._tops.setdefault(tensor, {})[position] = top_two(values)
 
 
-def joined(recorders: Iterable[Recorder], samples: int) -> Mapping[str, BySample]:
+def merge_recorders(recorders: Iterable[Recorder], samples: int) -> Mapping[str, BySample]:
     """What several recorders saw of samples 0 to `samples` - 1, in the samples' order."""
     parts = list(recorders)
     out = {}

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from quantscope.core.calibration.by_sample import Recorder, joined
+from quantscope.core.calibration.by_sample import Recorder, merge_recorders
 from quantscope.core.calibration.cache import StatisticsCache
 from quantscope.core.calibration.histogram import Accumulator, merge
 from quantscope.core.calibration.stages import staged_model, worth_staging
@@ -64,7 +64,7 @@ def calibrate(
     kept = StatisticsCache.open(model, names, cache_dir) if cache else None
     found = kept.load(samples) if kept is not None else None
     if found is None:
-        found = _Run(model, samples, names, worker_count(threads, len(samples))).collect(progress)
+        found = _CalibrationRun(model, samples, names, worker_count(threads, len(samples))).collect(progress)
         if kept is not None:
             kept.save(found)
     else:
@@ -82,7 +82,7 @@ def worker_count(threads: int | None, samples: int) -> int:
 Values = Callable[[Sample], Iterator[tuple[str, Array]]]
 
 
-class _Run:
+class _CalibrationRun:
     """One pass over the samples; threads share the session and the iterator, and nothing else."""
 
     def __init__(self, model: Model, samples: Samples, names: tuple[str, ...], threads: int) -> None:
@@ -117,7 +117,7 @@ class _Run:
         self.loads.close()
         return Statistics(
             histograms={name: merge(part[name].histogram() for part, _ in parts) for name in self.names},
-            by_sample=joined((recorder for _, recorder in parts), total),
+            by_sample=merge_recorders((recorder for _, recorder in parts), total),
             samples=self.samples.rows,
             model_hash=self.model.hash,
             data_fingerprint=self.samples.fingerprint,

@@ -81,7 +81,7 @@ class StagedModel:
 
 def worth_staging(model: Model, tensors: Iterable[str], samples: int, threads: int) -> bool:
     """Whether stages save more time than it takes to make them; unknown dimensions count as 1."""
-    elements = sum(_elements(model.tensors[name].shape) for name in tensors)
+    elements = sum(_element_count(model.tensors[name].shape) for name in tensors)
     initializers = model.ir.graph.initializers.values()
     weights = sum(v.const_value.nbytes for v in initializers if v.const_value is not None)
     saved = samples * elements * _SAVED_SECONDS / threads
@@ -94,14 +94,14 @@ def staged_model(model: Model, tensors: Sequence[str]) -> StagedModel | None:
     try:
         folder = Path(scratch.name).resolve()
         optimized = optimized_graph(*light_graph(model, tensors), folder)
-        stages = _cut(optimized, model, tensors, folder)
+        stages = _stages(optimized, model, tensors, folder)
     except _FAILURES:
         scratch.cleanup()
         return None
     return StagedModel(stages, scratch)
 
 
-def _cut(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folder: Path) -> list[Stage]:
+def _stages(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folder: Path) -> list[Stage]:
     """Sessions of the pieces, in order."""
     nodes, source = _without_reordering(optimized.graph, frozenset(tensors))
     made = {name for node in nodes for name in node.output}
@@ -110,13 +110,13 @@ def _cut(optimized: onnx.ModelProto, model: Model, tensors: Sequence[str], folde
     wanted: dict[str, tuple[str, ...]] = {}
     for tensor, value in source.items():
         wanted[value] = (*wanted.get(value, ()), tensor)
-    sizes = {source[tensor]: 4 * _elements(model.tensors[tensor].shape) for tensor in tensors}
+    sizes = {source[tensor]: 4 * _element_count(model.tensors[tensor].shape) for tensor in tensors}
     graph = optimized.graph
     types = _types(graph)
     weights = {value.name: value for value in graph.initializer}
     _share_arena()
     stages = []
-    for piece, alive in _pieces(nodes, sizes, types):
+    for piece, alive in _node_runs(nodes, sizes, types):
         if not alive and not any(name in wanted for node in piece for name in node.output):
             continue  # what comes after the last tensor
         own = {name for node in piece for name in node.output}
@@ -175,7 +175,7 @@ def _without_reordering(
     return nodes, source
 
 
-def _pieces(
+def _node_runs(
     nodes: Sequence[onnx.NodeProto], sizes: Mapping[str, int], types: Mapping[str, onnx.TypeProto]
 ) -> Iterator[tuple[list[onnx.NodeProto], frozenset[str]]]:
     """Runs of nodes, each with the values that are read after it.
@@ -220,7 +220,7 @@ def _share_arena() -> None:
         ort.create_and_register_allocator(info, None)
 
 
-def _elements(shape: Sequence[object] | None) -> int:
+def _element_count(shape: Sequence[object] | None) -> int:
     """Elements of a tensor; unknown dimensions count as 1."""
     count = 1
     for dim in shape or ():

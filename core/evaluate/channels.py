@@ -118,9 +118,9 @@ def channel_sums(f: npt.NDArray[Any], q: npt.NDArray[Any]) -> ChannelSums | None
     for axis in candidate_axes(f.shape):
         size = f.shape[axis]
         inner = math.prod(f.shape[axis + 1 :])
-        axes[axis] = _along(left, right, f.size // (size * inner), size, inner)
+        axes[axis] = _by_channel(left, right, f.size // (size * inner), size, inner)
         counts[axis] = f.size // size
-    whole = _whole(next(iter(axes.values()))) if axes else _along(left, right, 1, 1, f.size)
+    whole = _whole(next(iter(axes.values()))) if axes else _by_channel(left, right, 1, 1, f.size)
     if not np.isfinite(whole).all():
         return None
     return ChannelSums(axes={**axes, None: whole}, counts={**counts, None: f.size}, rank=f.ndim)
@@ -135,7 +135,7 @@ def _whole(rows: Rows) -> Rows:
 
 
 @compiled
-def _along(f: Flat, q: Flat, outer: int, size: int, inner: int) -> Rows:
+def _by_channel(f: Flat, q: Flat, outer: int, size: int, inner: int) -> Rows:
     out = np.zeros((7, size))
     out[3], out[4], out[5], out[6] = np.inf, -np.inf, np.inf, -np.inf
     at = 0

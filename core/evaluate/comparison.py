@@ -231,7 +231,7 @@ def compare(
     saturating = integer_sums().saturates and not simulate
     if saturating:
         sessions.append(quantized_session(file, exact=False))
-    (outputs, *others), equal = _outputs(model_session(model), sessions, samples, workers, progress)
+    (outputs, *others), equal = _compare_outputs(model_session(model), sessions, samples, workers, progress)
     risky = may_saturate(model, file)
     default = None
     if saturating:
@@ -288,7 +288,7 @@ def _default_session(
     )
 
 
-def _outputs(
+def _compare_outputs(
     float_session: Session,
     sessions: Sequence[Session],
     samples: Samples,

@@ -125,8 +125,8 @@ def check_interface(model: Model, quantized: onnx.ModelProto) -> None:
     for kind, names in ours.items():
         if set(names) != set(theirs[kind]):
             raise ModelError(
-                f"the models cannot be compared: {kind} of the float model are {_listed(names)}, of the "
-                f"quantized one {_listed(theirs[kind])}. Compare with the float model it was made from."
+                f"the models cannot be compared: {kind} of the float model are {_first_names(names)}, of the "
+                f"quantized one {_first_names(theirs[kind])}. Compare with the float model it was made from."
             )
     taken = {v.name: v.type.tensor_type for v in graph.input}
     for own in model.inputs:
@@ -162,7 +162,7 @@ def _described(info: TensorInfo) -> str:
     return f"{info.dtype} {'of any shape' if info.shape is None else text(info.shape)}"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _first_names(names: Iterable[str]) -> str:
     shown = [f"'{name}'" for name in names]
     return ", ".join(shown[:4]) + (f" … ({len(shown)} in all)" if len(shown) > 4 else "") if shown else "none"
 

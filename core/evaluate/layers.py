@@ -83,7 +83,7 @@ def layer_errors(
     seen = match_tensors(model, quantized.proto)
     all_probes = probes(model, seen)
     sizes = _output_bytes(model, next(iter(samples)))
-    groups = list(_groups(all_probes, sizes, max_bytes // (2 * (threads + 1))))
+    groups = list(_probes_in_memory(all_probes, sizes, max_bytes // (2 * (threads + 1))))
     results: dict[str, LayerError] = {}
     for number, group in enumerate(groups, 1):
         label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
@@ -170,7 +170,7 @@ class _GroupRun:
             for probe in self.group:
                 name = self.alone.outputs.get(probe.layer.name)
                 if name is not None and probe.counterpart is not None:
-                    alone_sums[probe.layer.name] = _sums(
+                    alone_sums[probe.layer.name] = _difference_sums(
                         floats.get(probe.layer.output), alone[name], probe.counterpart
                     )
         return sums, alone_sums
@@ -217,13 +217,15 @@ def compare_tensors(
 ) -> dict[str, ErrorSums | None]:
     """Sums for each layer of one run; None for a pair that cannot be compared."""
     return {
-        p.layer.name: _sums(floats.get(p.layer.output), integers.get(p.counterpart.tensor), p.counterpart)
+        p.layer.name: _difference_sums(
+            floats.get(p.layer.output), integers.get(p.counterpart.tensor), p.counterpart
+        )
         for p in group
         if p.counterpart is not None
     }
 
 
-def _sums(
+def _difference_sums(
     f: npt.NDArray[Any] | None, q: npt.NDArray[Any] | None, counterpart: Counterpart
 ) -> ErrorSums | None:
     if f is None or q is None or f.shape != q.shape:
@@ -247,7 +249,7 @@ def _output_bytes(model: Model, sample: Sample) -> dict[str, int]:
     return sizes
 
 
-def _groups(
+def _probes_in_memory(
     all_probes: Sequence[Probe], sizes: Mapping[str, int], max_bytes: int
 ) -> Iterator[tuple[Probe, ...]]:
     """Runs of neighbouring layers whose outputs stay within `max_bytes`, at least one layer each."""

@@ -121,7 +121,7 @@ def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | No
         if scores is not None:
             classes = scores.shape[1]
             if labels is not None:
-                _check(labels, samples.rows, classes)
+                _check_labels(labels, samples.rows, classes)
             return ScoresSpec(output=name, classes=classes, labels=labels)
     deep = [name for name, value in arrays.items() if value.ndim == 3]
     given = list(samples[0].values()) if deep and len(samples) else []
@@ -143,11 +143,11 @@ def _of_positions(outputs: Mapping[str, npt.NDArray[Any]], labels: Labels, rows:
     chosen = scoring(classes, int(labels.max(initial=0)))
     if chosen is None:
         return None
-    _check(labels, rows, classes[chosen])
+    _check_labels(labels, rows, classes[chosen])
     return ScoresSpec(output=chosen, classes=classes[chosen], labels=labels, axis=axes[chosen])
 
 
-def _check(labels: Labels, rows: int, classes: int) -> None:
+def _check_labels(labels: Labels, rows: int, classes: int) -> None:
     check_labels(labels, classes)
     if len(labels) != rows:
         raise DataError(
@@ -179,7 +179,7 @@ def compare_run(
     counts, overlap = None, None
     batch, valid, first = rows
     for name, value in floats.items():
-        f, q = _data_rows(value, batch, valid), _data_rows(quantized[name], batch, valid)
+        f, q = _without_filling(value, batch, valid), _without_filling(quantized[name], batch, valid)
         if f is None or q is None or f.shape != q.shape:
             mismatched.append(name)
         elif f.dtype.kind not in "fV" or q.dtype.kind not in "fV":  # V: bfloat16 and the like
@@ -200,7 +200,7 @@ def compare_run(
     )
 
 
-def _data_rows(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
+def _without_filling(value: Any, batch: int, valid: int) -> npt.NDArray[Any] | None:
     """An array without the rows that only fill up a batch; None for sequences and maps."""
     if not isinstance(value, np.ndarray):
         return None

@@ -47,13 +47,13 @@ def output_scales(nodes: Iterable[onnx.NodeProto]) -> dict[str, tuple[str, str]]
     computed: dict[str, tuple[str, str]] = {}
     for node in nodes:
         if node.op_type == "QuantizeLinear":
-            found = _pair(node.input, 1)
+            found = _scale_and_zero(node.input, 1)
             if found is not None:
                 known[node.output[0]] = found
             continue
         found = None
         if node.op_type in _SCALE:
-            found = _pair(node.input, _SCALE[node.op_type])
+            found = _scale_and_zero(node.input, _SCALE[node.op_type])
         elif node.op_type in _MOVES and node.input:
             found = known.get(node.input[0])
         if found is not None:
@@ -75,7 +75,7 @@ def float_name(tensor: str, known: Collection[str], dequantized: Mapping[str, li
     return next((name for name in names if name in known), "")
 
 
-def _pair(inputs: Iterable[str], at: int) -> tuple[str, str] | None:
+def _scale_and_zero(inputs: Iterable[str], at: int) -> tuple[str, str] | None:
     """Scale and zero point among a node's inputs; None if there is no scale."""
     given = [*inputs, "", ""]
     return (given[at], given[at + 1]) if at + 1 < len(given) and given[at] else None

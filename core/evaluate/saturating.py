@@ -28,7 +28,7 @@ GIVEN = "exact/"  # names the inputs of a model that is cut at its integer tenso
 _LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 
 
-class _Kernel(NamedTuple):
+class _IntegerKernel(NamedTuple):
     """An integer kernel of ONNX Runtime."""
 
     op: str  # float operator whose weight it reads
@@ -39,14 +39,14 @@ class _Kernel(NamedTuple):
 # The input that has the type of the output; of other operators that hand integers on, the first one.
 _OUTPUT_TYPE = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearMatMul": 7}
 _KERNELS = {
-    "QLinearConv": _Kernel("Conv", (3,), 2),
-    "QLinearMatMul": _Kernel("MatMul", (3,), 2),
-    "QGemm": _Kernel("Gemm", (3,), 2),
-    "QAttention": _Kernel("MatMul", (1,), 6),
-    "MatMulInteger": _Kernel("MatMul", (1,), 0),
-    "MatMulIntegerToFloat": _Kernel("MatMul", (1,), 0),
-    "DynamicQuantizeMatMul": _Kernel("MatMul", (1,), -1),
-    "DynamicQuantizeLSTM": _Kernel("MatMul", (1, 2), -1),
+    "QLinearConv": _IntegerKernel("Conv", (3,), 2),
+    "QLinearMatMul": _IntegerKernel("MatMul", (3,), 2),
+    "QGemm": _IntegerKernel("Gemm", (3,), 2),
+    "QAttention": _IntegerKernel("MatMul", (1,), 6),
+    "MatMulInteger": _IntegerKernel("MatMul", (1,), 0),
+    "MatMulIntegerToFloat": _IntegerKernel("MatMul", (1,), 0),
+    "DynamicQuantizeMatMul": _IntegerKernel("MatMul", (1,), -1),
+    "DynamicQuantizeLSTM": _IntegerKernel("MatMul", (1, 2), -1),
 }
 
 
@@ -101,7 +101,7 @@ def _type(node: onnx.NodeProto, index: int, types: Mapping[str, int]) -> int:
 
 def _is_risky(
     node: onnx.NodeProto,
-    kernel: _Kernel,
+    kernel: _IntegerKernel,
     weight: onnx.TensorProto | None,
     folders: Sequence[Path | None],
 ) -> bool:
@@ -137,11 +137,11 @@ def saturated_layers(
     """
     seen = match_tensors(model, quantized.proto)
     inner = frozenset(tensor for layer in model.layers for tensor in layer.inner)
-    cut, given = _cut(quantized, seen, inner)
+    cut, given = _cut_at_integers(quantized, seen, inner)
     shown = [p for p in probes(model, seen) if p.counterpart is not None and _LINEAR & set(p.layer.ops)]
     if not given or not shown:
         return ()
-    run = _Run(quantized, cut, given, shown)
+    run = _SaturationRun(quantized, cut, given, shown)
     totals = {probe.layer.name: ErrorTotal() for probe in shown}
     changed = dict.fromkeys(totals, 0)
     for parts in parallel_map(
@@ -158,7 +158,7 @@ def saturated_layers(
     return tuple(sorted(found, key=lambda layer: layer.sqnr_db))
 
 
-def _cut(
+def _cut_at_integers(
     quantized: QuantizedFile, seen: QdqView, inner: frozenset[str]
 ) -> tuple[onnx.ModelProto, dict[str, int]]:
     """The model with inputs in place of the integers between layers, and these with their types."""
@@ -177,7 +177,7 @@ def _cut(
     return cut, types
 
 
-class _Run:
+class _SaturationRun:
     """Sessions of the whole model and of the pieces; called with a load, it runs one sample."""
 
     def __init__(

@@ -28,7 +28,7 @@ def _sigmoid(x: Float64) -> Float64:
     return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _attribute(node: ir.Node, name: str, default: float) -> float:
+def _float_attribute(node: ir.Node, name: str, default: float) -> float:
     return float(node.attributes.get_float(name, default))
 
 
@@ -51,7 +51,7 @@ _POINTWISE: Mapping[str, _Numeric] = {
     "Tanh": lambda _, v: np.tanh(v[0]),
     "Sigmoid": lambda _, v: _sigmoid(v[0]),
     "HardSigmoid": lambda n, v: np.clip(
-        _attribute(n, "alpha", 0.2) * v[0] + _attribute(n, "beta", 0.5), 0, 1
+        _float_attribute(n, "alpha", 0.2) * v[0] + _float_attribute(n, "beta", 0.5), 0, 1
     ),
     "Softplus": lambda _, v: np.logaddexp(0, v[0]),
     "Relu": lambda _, v: np.maximum(v[0], 0),
@@ -92,7 +92,7 @@ def compound_at(node: ir.Node, position: Mapping[ir.Node, int], taken: Container
         position: Topological position of each node of the graph.
         taken: Nodes that belong to other layers.
     """
-    variable = _variable(node)
+    variable = _variables(node)
     if len(variable) != 1 or not _is_float32(variable[0]):
         return None
     x = variable[0]
@@ -101,13 +101,13 @@ def compound_at(node: ir.Node, position: Mapping[ir.Node, int], taken: Container
         return None
     for last in reversed(found):
         nodes = _leading_to(last, found, x)
-        joins = any(len(_variable(n)) > 1 for n in nodes)
+        joins = any(len(_variables(n)) > 1 for n in nodes)
         if joins and node in nodes and _is_closed(nodes, last):
-            return Compound(input=x, nodes=tuple(nodes), name=_name(x, nodes))
+            return Compound(input=x, nodes=tuple(nodes), name=_function_name(x, nodes))
     return None
 
 
-def _variable(node: ir.Node) -> list[ir.Value]:
+def _variables(node: ir.Node) -> list[ir.Value]:
     return list(dict.fromkeys(v for v in node.inputs if v is not None and v.const_value is None))
 
 
@@ -124,7 +124,7 @@ def _depending_on(x: ir.Value, position: Mapping[ir.Node, int], taken: Container
     found: list[ir.Node] = []
     while waiting and len(found) < _LARGEST:
         _, node = heapq.heappop(waiting)
-        if node in taken or not _takes_part(node) or any(v not in known for v in _variable(node)):
+        if node in taken or not _takes_part(node) or any(v not in known for v in _variables(node)):
             continue
         found.append(node)
         known.add(node.outputs[0])
@@ -139,11 +139,11 @@ def _takes_part(node: ir.Node) -> bool:
     if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1 or not _is_float32(node.outputs[0]):
         return False
     if node.op_type in _REDUCING:
-        return bool(node.attributes.get_int("keepdims", 1)) and len(_variable(node)) == 1
+        return bool(node.attributes.get_int("keepdims", 1)) and len(_variables(node)) == 1
     if node.op_type not in _POINTWISE or any(v is None for v in node.inputs[:1]):
         return False
     constants = [v.const_value for v in node.inputs if v is not None and v.const_value is not None]
-    return all(keeps_shape(c.shape.numpy(), v) for c in constants for v in _variable(node))
+    return all(keeps_shape(c.shape.numpy(), v) for c in constants for v in _variables(node))
 
 
 def keeps_shape(shape: Sequence[int], x: ir.Value) -> bool:
@@ -161,7 +161,7 @@ def _leading_to(last: ir.Node, found: Sequence[ir.Node], x: ir.Value) -> list[ir
     for node in reversed(found):
         if node in needed:
             nodes.append(node)
-            needed.update(p for v in _variable(node) if v is not x and (p := v.producer()) is not None)
+            needed.update(p for v in _variables(node) if v is not x and (p := v.producer()) is not None)
     return nodes[::-1]
 
 
@@ -172,7 +172,7 @@ def _is_closed(nodes: Sequence[ir.Node], last: ir.Node) -> bool:
     return all(not v.is_graph_output() and inside.issuperset(v.consumers()) for v in between)
 
 
-def _name(x: ir.Value, nodes: Sequence[ir.Node]) -> str:
+def _function_name(x: ir.Value, nodes: Sequence[ir.Node]) -> str:
     """What people call the function, found by its values; scales and shifts behind it do not count."""
     grid = np.linspace(-8.0, 8.0, 129)
     values: dict[ir.Value, Float64] = {x: grid}

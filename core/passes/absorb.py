@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
+class _AbsorbSite:
     """A linear node, the Relu or Clip behind it, and the linear nodes that alone read that."""
 
     maker: LinearWeight
@@ -49,7 +49,7 @@ def absorb_biases(
     copy: ir.Model | None = None
     layers: list[str] = []
     for site in sites:
-        shift = _shift(site, seen[site.maker.output])
+        shift = _bias_shift(site, seen[site.maker.output])
         if shift is None:
             continue
         copy = copy if copy is not None else model.ir.clone()
@@ -59,7 +59,7 @@ def absorb_biases(
     return (model, ()) if copy is None else (rebuilt(model, copy), tuple(layers))
 
 
-def _sites(graph: ir.Graph) -> list[_Site]:
+def _sites(graph: ir.Graph) -> list[_AbsorbSite]:
     sites = []
     for node in graph:
         maker = linear_weight(node)
@@ -73,7 +73,7 @@ def _sites(graph: ir.Graph) -> list[_Site]:
         readers = [linear_weight(user) for user in value.consumers()]
         fits = [r for r in readers if r is not None and r.input == value.name and _can_take(r)]
         if upper is not None and fits and len(fits) == len(value.uses()) and not value.is_graph_output():
-            sites.append(_Site(maker=maker, upper=upper, readers=tuple(fits)))
+            sites.append(_AbsorbSite(maker=maker, upper=upper, readers=tuple(fits)))
     return sites
 
 
@@ -110,7 +110,7 @@ def _can_take(node: LinearWeight) -> bool:
     return node.node.op_type == "Conv" and not padded and _has_plain_bias(node)
 
 
-def _shift(site: _Site, seen: Observed) -> Float64 | None:
+def _bias_shift(site: _AbsorbSite, seen: Observed) -> Float64 | None:
     high = np.minimum(seen.high, site.upper)
     room = seen.low - MARGIN * (seen.high - seen.low)
     shift = np.where(seen.high * (1 + MARGIN) <= site.upper, np.maximum(room, 0.0), 0.0)
@@ -118,17 +118,17 @@ def _shift(site: _Site, seen: Observed) -> Float64 | None:
     return shift if shift.any() and after <= WORTHWHILE * before else None
 
 
-def _apply(graph: ir.Graph, site: _Site, shift: Float64) -> None:
+def _apply(graph: ir.Graph, site: _AbsorbSite, shift: Float64) -> None:
     beta = gemm_factors(site.maker.node)[1]
-    _add(graph, site.maker, -shift / beta)
+    _add_to_bias(graph, site.maker, -shift / beta)
     for reader in site.readers:
         alpha, beta = gemm_factors(reader.node)
         split = reader.split(reader.weight).astype(np.float64).sum(axis=3)
         moved = np.einsum("goc,gc->go", split, shift.reshape(reader.groups, -1)).reshape(-1)
-        _add(graph, reader, moved * alpha / beta)
+        _add_to_bias(graph, reader, moved * alpha / beta)
 
 
-def _add(graph: ir.Graph, node: LinearWeight, values: Float64) -> None:
+def _add_to_bias(graph: ir.Graph, node: LinearWeight, values: Float64) -> None:
     twin = next(n for n in graph if n.name == node.node.name)
     bias = twin.inputs[2] if len(twin.inputs) > 2 else None
     before = 0.0 if bias is None or bias.const_value is None else bias.const_value.numpy()

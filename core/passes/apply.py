@@ -40,7 +40,7 @@ class PassRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Means:
+class _PassInputs:
     """What a pass is run with."""
 
     choice: PassChoice
@@ -65,7 +65,7 @@ def change_model(
     records = []
     for choice in recipe.passes:
         if PASSES[choice.name].changes_model:
-            means = _Means(choice=choice, samples=samples, threads=threads, progress=progress)
+            means = _PassInputs(choice=choice, samples=samples, threads=threads, progress=progress)
             model, record = _MODEL_PASSES[choice.name](model, recipe, means)
             records.append(record)
     return model, tuple(records)
@@ -91,13 +91,13 @@ def change_encodings(
     records = []
     for name, run in _ENCODING_PASSES.items():
         if name in chosen:
-            means = _Means(choice=chosen[name], samples=samples, threads=threads, progress=progress)
+            means = _PassInputs(choice=chosen[name], samples=samples, threads=threads, progress=progress)
             encodings, record = run(model, encodings, means)
             records.append(record)
     return encodings, tuple(records)
 
 
-def _equalize(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+def _run_equalization(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
     found = equalize(model, means.samples, recipe, threads=means.threads, progress=means.progress)
     before, after = found.noise_db
     sentences = [
@@ -107,7 +107,7 @@ def _equalize(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassR
         else "Equalization found no channels that it could rescale to any use."
     ]
     if found.absorbed:
-        sentences.append(f"Biases of {_listed(found.absorbed)} were absorbed by the layers behind.")
+        sentences.append(f"Biases of {_some_names(found.absorbed)} were absorbed by the layers behind.")
     return found.model, PassRecord(
         choice=means.choice,
         touched=tuple(Touched(name=x.layer, before=x.before, after=x.after) for x in found.layers),
@@ -117,7 +117,7 @@ def _equalize(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassR
     )
 
 
-def _rotate(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+def _run_rotation(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
     found = rotate(model, means.samples, threads=means.threads, progress=means.progress)
     ratios = [x.before / x.after for x in found.tensors if x.after > 0]
     sentences = ["Rotation found no residual stream that it could turn to any use."]
@@ -138,13 +138,13 @@ def _rotate(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRec
     )
 
 
-def _smooth(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRecord]:
+def _run_smoothing(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
     alpha = means.choice.option("alpha")
     found = smooth(model, means.samples, recipe, alpha=alpha, threads=means.threads, progress=means.progress)
     inserted = [x.tensor for x in found.tensors if x.inserted]
     sentences = [f"SmoothQuant (alpha {alpha:g}) evened {plural(len(found.tensors), 'activation')}."]
     if inserted:
-        sentences.append(f"A division was inserted behind {_listed(inserted)}.")
+        sentences.append(f"A division was inserted behind {_some_names(inserted)}.")
     sentences += [f"{tensor} was left alone: {why}." for tensor, why in found.left_out.items()]
     return found.model, PassRecord(
         choice=means.choice,
@@ -155,7 +155,7 @@ def _smooth(model: Model, recipe: Recipe, means: _Means) -> tuple[Model, PassRec
     )
 
 
-def _round(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings, PassRecord]:
+def _run_rounding(model: Model, encodings: Encodings, means: _PassInputs) -> tuple[Encodings, PassRecord]:
     count = int(means.choice.option("samples"))
     found = round_to_outputs(
         model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
@@ -176,7 +176,7 @@ def _round(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings
     )
 
 
-def _correct(model: Model, encodings: Encodings, means: _Means) -> tuple[Encodings, PassRecord]:
+def _correct(model: Model, encodings: Encodings, means: _PassInputs) -> tuple[Encodings, PassRecord]:
     count = int(means.choice.option("samples"))
     found = correct_biases(
         model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
@@ -207,15 +207,15 @@ def _stayed(difference: Difference) -> str:
     )
 
 
-def _listed(names: tuple[str, ...] | list[str]) -> str:
+def _some_names(names: tuple[str, ...] | list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-_ModelPass = Callable[[Model, Recipe, _Means], tuple[Model, PassRecord]]
-_EncodingPass = Callable[[Model, Encodings, _Means], tuple[Encodings, PassRecord]]
+_ModelPass = Callable[[Model, Recipe, _PassInputs], tuple[Model, PassRecord]]
+_EncodingPass = Callable[[Model, Encodings, _PassInputs], tuple[Encodings, PassRecord]]
 _MODEL_PASSES: Mapping[str, _ModelPass] = {
-    "rotate": _rotate,
-    "equalize": _equalize,
-    "smooth": _smooth,
+    "rotate": _run_rotation,
+    "equalize": _run_equalization,
+    "smooth": _run_smoothing,
 }
-_ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _round, "bias_correction": _correct}
+_ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _run_rounding, "bias_correction": _correct}

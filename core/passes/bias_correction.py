@@ -18,7 +18,7 @@ from quantscope.core.quant import (
     ScaleRule,
     dequantize,
     encoding_from_range,
-    quantize,
+    quantize_values,
     raised_scale,
 )
 from quantscope.core.quantize import (
@@ -60,7 +60,7 @@ class BiasCorrection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
+class _ShiftSite:
     """A place where a shift can be added."""
 
     place: WeightPlacement
@@ -104,18 +104,18 @@ def correct_biases(
     if not sites:
         return BiasCorrection(encodings=bare, layers=(), left_out=left_out, samples=0)
     picked = pick(samples, count)
-    wanted = _outputs(model.ir, {site.adder for site in sites})
+    wanted = _node_outputs(model.ir, {site.adder for site in sites})
     picked = _fitting(model, list(wanted.values()), picked)
     floats = _float_means(model, sites, wanted, picked, workers)
     quantized = quantize_ir(model, bare)
-    cuts = _outputs(quantized, wanted)
+    cuts = _node_outputs(quantized, wanted)
     shifts: dict[str, Float32] = {}
     layers: list[LayerShift] = []
     constants: dict[str, Encoding] = {}
     pieces = Segments(quantized, [cuts[site.adder] for site in sites], picked.runs, workers)
     for number, (site, cut) in enumerate(zip(sites, pieces, strict=True), 1):
         outputs = [held[cut] for held in pieces.values]
-        shift, before = _shift(floats[site.adder], _means(outputs, picked, site.channel))
+        shift, before = _mean_shift(floats[site.adder], _channel_means(outputs, picked, site.channel))
         if site.constant is not None:
             constants[site.constant], shifts[site.adder], applied = _shifted_constant(
                 model, encodings, site.constant, shift
@@ -123,7 +123,7 @@ def correct_biases(
         else:
             shifts[site.adder], applied = _shifted_bias(model, encodings, site.place, shift)
         for held in pieces.values:
-            held[cut] = held[cut] + _along(applied, site.channel, held[cut].ndim)
+            held[cut] = held[cut] + _broadcastable(applied, site.channel, held[cut].ndim)
         layers.append(LayerShift(layer=site.place.layer, before=before, shift=float(np.abs(shift).max())))
         report(progress, number, len(sites), LABEL)
     return BiasCorrection(
@@ -155,12 +155,12 @@ def with_bias_shifts(
         place = encodings.placement.weights.get(name)
         if place is None:
             continue
-        bias = None if place.bias is None else _array(stored[place.bias])
+        bias = None if place.bias is None else _constant_array(stored[place.bias])
         room = {
             given is shift: fitted_weight(
                 nodes[name],
                 place,
-                _array(stored[place.initializer]),
+                _constant_array(stored[place.initializer]),
                 encodings.raw_weights[name],
                 bias,
                 encodings.activations[place.input],
@@ -182,14 +182,14 @@ def with_bias_shifts(
     )
 
 
-def _outputs(model: ir.Model, nodes: Collection[str]) -> dict[str, str]:
+def _node_outputs(model: ir.Model, nodes: Collection[str]) -> dict[str, str]:
     """What some nodes compute, in topological order; the quantized model may call it otherwise."""
     return {str(n.name): str(n.outputs[0].name) for n in model.graph if str(n.name) in nodes}
 
 
-def _sites(model: Model, encodings: Encodings) -> tuple[list[_Site], dict[str, str]]:
+def _sites(model: Model, encodings: Encodings) -> tuple[list[_ShiftSite], dict[str, str]]:
     """Where shifts can go, in topological order; and the layers where none can, with the reason."""
-    sites: list[_Site] = []
+    sites: list[_ShiftSite] = []
     left_out: dict[str, str] = {}
     placement = encodings.placement
     for node in model.ir.graph:
@@ -204,7 +204,7 @@ def _sites(model: Model, encodings: Encodings) -> tuple[list[_Site], dict[str, s
     return sites, left_out
 
 
-def _site(node: ir.Node, place: WeightPlacement, encodings: Encodings) -> _Site | str:
+def _site(node: ir.Node, place: WeightPlacement, encodings: Encodings) -> _ShiftSite | str:
     if place.operand != 1:
         return "its weight is the left operand"
     if node.op_type == "MatMul":
@@ -219,10 +219,10 @@ def _site(node: ir.Node, place: WeightPlacement, encodings: Encodings) -> _Site 
     if place.input not in encodings.activations:
         return "its input stays float"
     channel = -1 if node.op_type == "Gemm" else 1
-    return _Site(place=place, adder=place.node, channel=channel, constant=None)
+    return _ShiftSite(place=place, adder=place.node, channel=channel, constant=None)
 
 
-def _behind_matmul(node: ir.Node, place: WeightPlacement, encodings: Encodings) -> _Site | str:
+def _behind_matmul(node: ir.Node, place: WeightPlacement, encodings: Encodings) -> _ShiftSite | str:
     users = list(node.outputs[0].uses())
     add = users[0].node if len(users) == 1 else None
     if add is None or add.op_type != "Add" or str(add.name) not in encodings.placement.nodes:
@@ -233,7 +233,7 @@ def _behind_matmul(node: ir.Node, place: WeightPlacement, encodings: Encodings) 
     assert constant.const_value is not None
     if any(d != 1 for d in constant.const_value.shape.numpy()[:-1]):
         return "what is added to its output varies by more than the channel"
-    return _Site(place=place, adder=str(add.name), channel=-1, constant=str(constant.name))
+    return _ShiftSite(place=place, adder=str(add.name), channel=-1, constant=str(constant.name))
 
 
 def _fitting(model: Model, tensors: Sequence[str], picked: Picked) -> Picked:
@@ -245,7 +245,7 @@ def _fitting(model: Model, tensors: Sequence[str], picked: Picked) -> Picked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Means:
+class _ChannelMeans:
     """Per-channel means of one tensor in each sample."""
 
     means: Float64  # (samples, channels)
@@ -253,8 +253,8 @@ class _Means:
 
 
 def _float_means(
-    model: Model, sites: Sequence[_Site], wanted: Mapping[str, str], picked: Picked, workers: int
-) -> dict[str, _Means]:
+    model: Model, sites: Sequence[_ShiftSite], wanted: Mapping[str, str], picked: Picked, workers: int
+) -> dict[str, _ChannelMeans]:
     session = float_session(model, list(wanted.values()))
     channel = {wanted[site.adder]: site.channel for site in sites}
     adders = {tensor: adder for adder, tensor in wanted.items()}
@@ -262,7 +262,7 @@ def _float_means(
     def work(item: tuple[Sample, int]) -> dict[str, tuple[Float64, int]]:
         sample, valid = item
         return {
-            adders[tensor]: _mean(data_rows(values, picked.batch, valid), channel[tensor])
+            adders[tensor]: _channel_mean(data_rows(values, picked.batch, valid), channel[tensor])
             for tensor, values in session.values(sample)
         }
 
@@ -271,19 +271,21 @@ def _float_means(
     return {adder: _stack(run[adder] for run in runs) for adder in wanted}
 
 
-def _means(outputs: Sequence[Float32], picked: Picked, channel: int) -> _Means:
+def _channel_means(outputs: Sequence[Float32], picked: Picked, channel: int) -> _ChannelMeans:
     return _stack(
-        _mean(data_rows(values, picked.batch, valid), channel)
+        _channel_mean(data_rows(values, picked.batch, valid), channel)
         for values, valid in zip(outputs, picked.valid, strict=True)
     )
 
 
-def _stack(parts: Iterator[tuple[Float64, int]] | Sequence[tuple[Float64, int]]) -> _Means:
+def _stack(parts: Iterator[tuple[Float64, int]] | Sequence[tuple[Float64, int]]) -> _ChannelMeans:
     items = list(parts)
-    return _Means(means=np.stack([m for m, _ in items]), counts=np.array([n for _, n in items], np.float64))
+    return _ChannelMeans(
+        means=np.stack([m for m, _ in items]), counts=np.array([n for _, n in items], np.float64)
+    )
 
 
-def _mean(values: Float32, channel: int) -> tuple[Float64, int]:
+def _channel_mean(values: Float32, channel: int) -> tuple[Float64, int]:
     """Mean of each channel, and values a channel."""
     axes = tuple(axis for axis in range(values.ndim) if axis != channel % values.ndim)
     channels = values.shape[channel]
@@ -291,7 +293,7 @@ def _mean(values: Float32, channel: int) -> tuple[Float64, int]:
     return values.sum(axis=axes, dtype=np.float64) / max(count, 1), count
 
 
-def _shift(target: _Means, found: _Means) -> tuple[Float32, float]:
+def _mean_shift(target: _ChannelMeans, found: _ChannelMeans) -> tuple[Float32, float]:
     """Per-channel shift, and the largest mean error."""
     weights = found.counts / found.counts.sum()
     errors = target.means - found.means
@@ -312,7 +314,7 @@ def _shifted_bias(
     """What to add to a bias, and what that amounts to after rounding."""
     node = next(n for n in model.ir.graph if str(n.name) == place.node)
     weight = encodings.weights[place.node]
-    bias = None if place.bias is None else _array(model.ir.graph.initializers[place.bias])
+    bias = None if place.bias is None else _constant_array(model.ir.graph.initializers[place.bias])
     values = accumulated_bias(node, place, bias, None, weight)
     if values is None:
         return shift, shift
@@ -328,10 +330,10 @@ def _shifted_constant(
     model: Model, encodings: Encodings, name: str, shift: Float32
 ) -> tuple[Encoding, Float32, Float32]:
     """Encoding of the shifted constant, what to add to that, and what it amounts to after rounding."""
-    values = _array(model.ir.graph.initializers[name])
+    values = _constant_array(model.ir.graph.initializers[name])
     before = encodings.constants[name]
     spec = encodings.specs[name]
-    stored = dequantize(quantize(values, before), before)
+    stored = dequantize(quantize_values(values, before), before)
     moved = stored + shift
     low, high = float(before.low), float(before.high)
     after = before
@@ -340,16 +342,16 @@ def _shifted_constant(
         # The scale grows at least to where nothing is clipped, as `raised_scale` has it.
         rule = spec.scale_rule if spec.scale_rule is ScaleRule.FREE else ScaleRule.POWER_OF_TWO_UP
         after = encoding_from_range(wide, replace(spec, scale_rule=rule))
-    rounded = dequantize(quantize(moved, after), after) - stored
+    rounded = dequantize(quantize_values(moved, after), after) - stored
     return after, np.asarray(moved - values, np.float32).reshape(-1), rounded.reshape(-1)
 
 
-def _along(values: Float32, channel: int, ndim: int) -> Float32:
+def _broadcastable(values: Float32, channel: int, ndim: int) -> Float32:
     shape = [1] * ndim
     shape[channel] = -1
     return values.reshape(shape)
 
 
-def _array(value: ir.Value) -> Float32:
+def _constant_array(value: ir.Value) -> Float32:
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy(), np.float32)

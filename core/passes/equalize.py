@@ -166,12 +166,14 @@ def _changed(model: Model, channels: Channels, result: Model) -> tuple[LayerRang
         assert after is not None
         if layer is None or np.array_equal(after.numpy(), node.weight):
             continue
-        spread = (_spread(node.split(w)) for w in (node.weight, np.asarray(after.numpy(), np.float32)))
+        spread = (
+            _channel_spread(node.split(w)) for w in (node.weight, np.asarray(after.numpy(), np.float32))
+        )
         ranges.append(LayerRange(layer=layer.name, before=next(spread), after=next(spread)))
     return tuple(ranges)
 
 
-def _spread(split: Float32) -> float:
+def _channel_spread(split: Float32) -> float:
     peaks = np.abs(split).max(axis=(2, 3), initial=0.0).reshape(-1)
     live = peaks[peaks > 0]
     return float(live.max() / np.median(live)) if live.size else 1.0

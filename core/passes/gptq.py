@@ -20,7 +20,7 @@ TINY = 1e-9  # gains below this share are rounding noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grid:
+class IntegerGrid:
     """The integers that a row may use, and their step."""
 
     scale: Float64  # (G, O)
@@ -37,7 +37,7 @@ class Grid:
         return (integers - self.zero[..., None]) * self.scale[..., None]
 
 
-def row_errors(weight: Float64, integers: Float64, grid: Grid, gram: Float64) -> Float64:
+def row_errors(weight: Float64, integers: Float64, grid: IntegerGrid, gram: Float64) -> Float64:
     """Squared error of every output, (G, O): δ H δᵀ with δ what rounding adds to its weights."""
     delta = grid.real(integers) - weight
     return np.asarray(np.einsum("gok,gok->go", delta @ gram, delta))
@@ -51,7 +51,9 @@ def damped(gram: Float64, share: float) -> Float64:
     return gram + level[:, None, None] * np.eye(columns)
 
 
-def round_weights(weight: Float64, gram: Float64, grid: Grid, partner: Columns | None = None) -> Float64:
+def round_weights(
+    weight: Float64, gram: Float64, grid: IntegerGrid, partner: Columns | None = None
+) -> Float64:
     """Integers (G, O, K) of least error under H, found from two starts; never worse than the nearest ones.
 
     The starts are round-to-nearest and GPTQ (Frantar et al. 2023: columns in the order of their inputs'
@@ -94,7 +96,7 @@ def within_limit(integers: Float64, partner: Columns, real: Float64) -> Float64:
     return out
 
 
-def _gptq(weight: Float64, gram: Float64, grid: Grid, partner: Columns) -> Float64:
+def _gptq(weight: Float64, gram: Float64, grid: IntegerGrid, partner: Columns) -> Float64:
     groups, _, columns = weight.shape
     order = np.argsort(-np.diagonal(gram, axis1=1, axis2=2), axis=1, kind="stable")
     pick = np.arange(groups)[:, None]
@@ -144,7 +146,7 @@ def _descend(
                 low, high = _room(integers[r], partner[k], qmin, qmax)
                 step = _best_step(slope[r, k], gram[k, k], s, integers[r, k], low, high)
                 if step * s * (2.0 * slope[r, k] + step * s * gram[k, k]) < 0.0:
-                    _move(integers[r], slope[r], gram, s, k, step)
+                    _update_slope(integers[r], slope[r], gram, s, k, step)
                     changed = True
             if changed or not pairs:
                 if changed:
@@ -170,8 +172,8 @@ def _descend(
                         if step != 0.0 and gain < best:
                             best, other, second = gain, j, step
                     if best < -TINY * abs(cost):
-                        _move(integers[r], slope[r], gram, s, k, first)
-                        _move(integers[r], slope[r], gram, s, other, second)
+                        _update_slope(integers[r], slope[r], gram, s, k, first)
+                        _update_slope(integers[r], slope[r], gram, s, other, second)
                         changed = True
             if not changed:
                 break
@@ -200,7 +202,9 @@ def _best_step(
 
 
 @compiled
-def _move(integers: Float64, slope: Float64, gram: Float64, scale: float, k: int, step: float) -> None:
+def _update_slope(
+    integers: Float64, slope: Float64, gram: Float64, scale: float, k: int, step: float
+) -> None:
     integers[k] += step
     for j in range(integers.size):
         slope[j] += step * scale * gram[k, j]

@@ -69,7 +69,7 @@ class NoiseModel:
         for weight in self.weights:
             total += (_per_channel if weight.per_channel else _per_tensor)(weight, logs, gradient)
         for activation in self.activations:
-            total += _activation(activation, logs, gradient)
+            total += _activation_noise(activation, logs, gradient)
         return total, gradient
 
     def least(self, low: Float64, high: Float64) -> Float64:
@@ -111,7 +111,7 @@ def noise_model(
     """
     nodes = {name: node for name, node in channels.linears.items() if name in per_channel}
     weights = [
-        _weight(channels, node, seen[node.input], gains.outputs[name], per_channel[name])
+        _weight_noise(channels, node, seen[node.input], gains.outputs[name], per_channel[name])
         for name, node in nodes.items()
     ]
     activations = []
@@ -128,11 +128,11 @@ def noise_model(
             )
     for constant in channels.constants:
         if constant.name in quantized and str(constant.node.outputs[0].name) in gains.tensors:
-            activations.append(_constant(constant, seen, gains))
+            activations.append(_constant_noise(constant, seen, gains))
     return NoiseModel(count=channels.count, weights=tuple(weights), activations=tuple(activations))
 
 
-def _constant(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gains) -> _Activation:
+def _constant_noise(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gains) -> _Activation:
     """A factor's noise is carried by what it multiplies, an added constant's by nothing."""
     output = str(constant.node.outputs[0].name)
     low, high = (np.broadcast_to(end, constant.ids.shape).astype(np.float64) for end in constant.extremes())
@@ -147,7 +147,7 @@ def _constant(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gai
     )
 
 
-def _weight(
+def _weight_noise(
     channels: Channels,
     node: LinearWeight,
     found: Observed,
@@ -189,7 +189,7 @@ def _balance(magnitudes: Float32) -> tuple[Float64, Float64]:
     return rows, columns
 
 
-def _scaled(weight: _Weight, logs: Float64) -> tuple[Float64, Float64, Float64]:
+def _input_powers(weight: _Weight, logs: Float64) -> tuple[Float64, Float64, Float64]:
     """(s · column)^POWER of the inputs, relative to the group's largest; Σ_c powers · that; its log."""
     own = weight.columns if weight.inputs is None else weight.columns + logs[weight.inputs]
     top = own.max(axis=1, keepdims=True)
@@ -199,7 +199,7 @@ def _scaled(weight: _Weight, logs: Float64) -> tuple[Float64, Float64, Float64]:
 
 
 def _per_channel(weight: _Weight, logs: Float64, gradient: Float64) -> float:
-    raised, sums, top = _scaled(weight, logs)
+    raised, sums, top = _input_powers(weight, logs)
     step = np.square(np.exp(weight.rows + top) / WEIGHT_STEPS) / 12.0 * sums ** (2.0 / POWER)
     carried = weight.energy if weight.inputs is None else weight.energy * np.exp(-2.0 * logs[weight.inputs])
     noise = weight.gain * step * carried.sum(axis=1)[:, None]
@@ -211,7 +211,7 @@ def _per_channel(weight: _Weight, logs: Float64, gradient: Float64) -> float:
 
 
 def _per_tensor(weight: _Weight, logs: Float64, gradient: Float64) -> float:
-    raised, sums, top = _scaled(weight, logs)
+    raised, sums, top = _input_powers(weight, logs)
     outs = np.zeros(weight.gain.shape) if weight.outputs is None else logs[weight.outputs]
     heights = weight.rows + top - outs
     highest = float(heights.max())
@@ -232,7 +232,7 @@ def _per_tensor(weight: _Weight, logs: Float64, gradient: Float64) -> float:
     return float(noise)
 
 
-def _activation(activation: _Activation, logs: Float64, gradient: Float64) -> float:
+def _activation_noise(activation: _Activation, logs: Float64, gradient: Float64) -> float:
     own = logs[activation.ids]
     ends = [_soft_peak(values * np.exp(-own)) for values in (activation.high, activation.low)]
     width = sum(peak for peak, _ in ends)

@@ -35,13 +35,13 @@ class Observed:
 
     @property
     def lowest(self) -> Float64:
-        """What unseen values may well reach, see `_expected`."""
-        return -_expected(-self.low, self.low_spread, self.count)
+        """What unseen values may well reach, see `_expected_end`."""
+        return -_expected_end(-self.low, self.low_spread, self.count)
 
     @property
     def highest(self) -> Float64:
-        """What unseen values may well reach, see `_expected`."""
-        return _expected(self.high, self.high_spread, self.count)
+        """What unseen values may well reach, see `_expected_end`."""
+        return _expected_end(self.high, self.high_spread, self.count)
 
     @property
     def variance(self) -> Float64:
@@ -49,7 +49,7 @@ class Observed:
         return np.maximum(self.square - np.square(self.mean), 0.0)
 
 
-def _expected(extreme: Float64, spread: Float64, count: int) -> Float64:
+def _expected_end(extreme: Float64, spread: Float64, count: int) -> Float64:
     """Where a range should end so that clipping unseen values costs no more than 8-bit rounding does.
 
     The tail is taken as exponential, of the scale t that largest values of samples (which are Gumbel
@@ -106,7 +106,7 @@ def observe(
             values = dict(session.values(sample)) if session is not None else {}
             for name, axis in axes.items():
                 tensor = values[name] if name in values else sample[name]
-                found[name] = _sums(data_rows(tensor, chosen.batch, chosen.valid(position)), axis)
+                found[name] = _channel_sums(data_rows(tensor, chosen.batch, chosen.valid(position)), axis)
         except ORT_ERRORS as error:
             raise DataError(f"the model cannot run on sample {position}: {first_line(error)}") from error
         return sample_digest(sample), found
@@ -122,10 +122,10 @@ def observe(
         )
     )
     runs.sort(key=lambda run: run[0])  # sums of floats depend on their order
-    return {name: _total([found[name] for _, found in runs]) for name in axes}
+    return {name: _observed([found[name] for _, found in runs]) for name in axes}
 
 
-def _sums(values: Float32, axis: int) -> tuple[Float64, ...]:
+def _channel_sums(values: Float32, axis: int) -> tuple[Float64, ...]:
     rows = np.ascontiguousarray(np.moveaxis(values, axis, 0)).reshape(values.shape[axis], -1)
     low, high = rows.min(axis=1, initial=np.inf), rows.max(axis=1, initial=-np.inf)
     square = np.einsum("ij,ij->i", rows, rows)
@@ -135,7 +135,7 @@ def _sums(values: Float32, axis: int) -> tuple[Float64, ...]:
     return tuple(column.astype(np.float64) for column in columns)
 
 
-def _total(parts: list[tuple[Float64, ...]]) -> Observed:
+def _observed(parts: list[tuple[Float64, ...]]) -> Observed:
     low, high, total, square, nonzero, count = (np.stack(column) for column in zip(*parts, strict=True))
     values = np.maximum(count.sum(axis=0), 1.0)
     return Observed(

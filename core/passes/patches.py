@@ -54,11 +54,11 @@ class Product:
         """Up to `most` rows for one run's input, spread over its positions: (groups, rows, K)."""
         if not self.geometry.kernel:
             flat = x.reshape(-1, x.shape[-1])
-            return flat[_spread(len(flat), most)][None]
+            return flat[_evenly_spread(len(flat), most)][None]
         windows = _windows(x, self.geometry)
         spatial = len(self.geometry.kernel)
         positions = (windows.shape[0], *windows.shape[2 : 2 + spatial])
-        places = np.unravel_index(_spread(prod(positions), most), positions)
+        places = np.unravel_index(_evenly_spread(prod(positions), most), positions)
         index: tuple[Any, ...] = (places[0], slice(None), *places[1:])
         taken = windows[index]  # (rows, channels, kernel)
         split = taken.reshape(len(taken), self.linear.groups, -1)
@@ -128,7 +128,7 @@ def _windows(x: Float32, geometry: Geometry) -> Float32:
     return np.asarray(view[(slice(None), slice(None), *steps)])
 
 
-def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+def _evenly_spread(count: int, most: int) -> npt.NDArray[np.int64]:
     """Up to `most` of the numbers below `count`, evenly spread, the same ones every time."""
     if count <= most:
         return np.arange(count)

@@ -79,7 +79,7 @@ def rotate(
         if not _divisible(stream):
             left_out[next(iter(stream.axes))] = "a normalization multiplies a channel by 0"
             continue
-        rows = _rows(model, stream, picked, thread_count(threads), progress)
+        rows = _largest_rows(model, stream, picked, thread_count(threads), progress)
         basis, ranges = _best_basis(stream, rows)
         if basis is None:
             left_out[next(iter(stream.axes))] = "no channel stands out"
@@ -113,7 +113,7 @@ def _factors(node: ir.Node) -> tuple[Float64, Float64]:
     return np.asarray(constants[1], np.float64).reshape(-1), shift.reshape(-1)
 
 
-def _rows(
+def _largest_rows(
     model: Model,
     stream: Stream,
     picked: Picked,

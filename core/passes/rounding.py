@@ -9,7 +9,7 @@ import numpy.typing as npt
 from quantscope.core.calibration import data_rows
 from quantscope.core.data import Picked, Sample, Samples, pick
 from quantscope.core.model import Model, float_session
-from quantscope.core.passes.gptq import Grid, damped, round_weights, row_errors
+from quantscope.core.passes.gptq import IntegerGrid, damped, round_weights, row_errors
 from quantscope.core.passes.patches import Product, product
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import Encoding
@@ -79,11 +79,11 @@ def round_to_outputs(
     integers: dict[str, npt.NDArray[np.integer]] = {}
     layers: dict[str, LayerRounding] = {}
     picked = pick(samples, count) if jobs else None
-    for group in _groups(jobs):
+    for group in _jobs_in_memory(jobs):
         assert picked is not None
         grams = _grams(model, {n: jobs[n] for n in group}, picked, centered, thread_count(threads))
         for name in group:
-            integers[name], layers[name] = _round(jobs[name], grams.pop(name))
+            integers[name], layers[name] = _rounded_weight(jobs[name], grams.pop(name))
             report(progress, len(layers), len(jobs), LABEL)
     return Rounding(
         encodings=replace(encodings, integers=integers),
@@ -149,7 +149,7 @@ def _partner(product_: Product) -> npt.NDArray[np.int64] | None:
     return np.array([column_of.get(int(number), -1) for number in found[columns]], np.int64)
 
 
-def _groups(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
+def _jobs_in_memory(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
     """Jobs whose Gram matrices are held, and summed in one pass over the samples, together."""
     group: list[str] = []
     total = 0
@@ -202,7 +202,7 @@ def _grams(
     return grams
 
 
-def _round(job: _Job, gram: Float64) -> tuple[npt.NDArray[np.integer], LayerRounding]:
+def _rounded_weight(job: _Job, gram: Float64) -> tuple[npt.NDArray[np.integer], LayerRounding]:
     encoding = job.encoding
     weight = job.product.matrix(job.weight).astype(np.float64)
 
@@ -213,7 +213,7 @@ def _round(job: _Job, gram: Float64) -> tuple[npt.NDArray[np.integer], LayerRoun
         full = np.broadcast_to(values.reshape(shape), job.weight.shape)
         return job.product.matrix(full)[..., 0].astype(np.float64)
 
-    grid = Grid(
+    grid = IntegerGrid(
         scale=of_rows(encoding.scale),
         zero=of_rows(encoding.zero_point),
         qmin=encoding.qmin,

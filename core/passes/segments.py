@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(slots=True)
-class _Piece:
+class _Segment:
     """The nodes that one cut needs beyond those of earlier cuts."""
 
     cut: str
@@ -37,7 +37,7 @@ class Segments:
     def __init__(self, model: ir.Model, cuts: Sequence[str], samples: Sequence[Sample], threads: int) -> None:
         """`cuts`: tensors of the main graph in topological order."""
         self.model, self.samples, self.threads = model, samples, threads
-        self.pieces = _pieces(model.graph, cuts)
+        self.pieces = _segments(model.graph, cuts)
         self.values: list[dict[str, Array]] = [dict(sample) for sample in samples]
         self.last = {name: i for i, piece in enumerate(self.pieces) for name in piece.inputs}
 
@@ -49,7 +49,7 @@ class Segments:
                 for name in [n for n in held if self.last.get(n, -1) <= number]:
                     del held[name]
 
-    def _run(self, piece: _Piece) -> None:
+    def _run(self, piece: _Segment) -> None:
         types = {name: self.values[0][name].dtype for name in piece.inputs}
         session = Session(_proto(self.model, piece, types), arena=False, what="a part of the model")
         wanted = list(piece.outputs)
@@ -62,11 +62,11 @@ class Segments:
             held.update(found)
 
 
-def _pieces(graph: ir.Graph, cuts: Sequence[str]) -> list[_Piece]:
+def _segments(graph: ir.Graph, cuts: Sequence[str]) -> list[_Segment]:
     order = {node: i for i, node in enumerate(graph)}
     values = {str(v.name): v for node in order for v in node.outputs}
     owner: dict[ir.Node, int] = {}
-    pieces: list[_Piece] = []
+    pieces: list[_Segment] = []
     for number, cut in enumerate(cuts):
         nodes: set[ir.Node] = set()
         inputs: dict[str, None] = {}
@@ -83,7 +83,7 @@ def _pieces(graph: ir.Graph, cuts: Sequence[str]) -> list[_Piece]:
             if not _repeatable(node):
                 owner[node] = number
             waiting.extend(values_read(node))
-        pieces.append(_Piece(cut, sorted(nodes, key=order.__getitem__), inputs, {cut: None}))
+        pieces.append(_Segment(cut, sorted(nodes, key=order.__getitem__), inputs, {cut: None}))
     for piece in pieces:
         for name in piece.inputs:
             producer = values[name].producer() if name in values else None
@@ -111,7 +111,7 @@ def values_read(node: ir.Node) -> Iterator[ir.Value]:
                 yield from (v for v in inner.inputs if v is not None and v.graph is node.graph)
 
 
-def _proto(model: ir.Model, piece: _Piece, types: dict[str, np.dtype[Any]]) -> bytes:
+def _proto(model: ir.Model, piece: _Segment, types: dict[str, np.dtype[Any]]) -> bytes:
     out = onnx.ModelProto(ir_version=model.ir_version)
     for domain, version in model.opset_imports.items():
         out.opset_import.add(domain=domain, version=version)

@@ -167,7 +167,7 @@ def _divisions(
     graph: ir.Graph, placement: Placement, readers: Mapping[str, list[LinearWeight]]
 ) -> tuple[set[str], dict[str, str]]:
     """Activations before which a division helps, and why the others are left alone."""
-    values = _values(graph)
+    values = _values_by_name(graph)
     divided: set[str] = set()
     left_out: dict[str, str] = {}
     for tensor, nodes in readers.items():
@@ -192,7 +192,7 @@ def _with_divisions(model: Model, scales: Mapping[str, Float64]) -> Model:
         return model
     copy = model.ir.clone()
     graph = copy.graph
-    values = _values(graph)
+    values = _values_by_name(graph)
     products: list[ir.Node] = []
     for node in list(graph):
         found = linear_weight(node)
@@ -218,7 +218,7 @@ def _with_divisions(model: Model, scales: Mapping[str, Float64]) -> Model:
     return rebuilt(model, copy)
 
 
-def _values(graph: ir.Graph) -> dict[str, ir.Value]:
+def _values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     """Inputs of the graph and what its nodes give, by name."""
     made = (value for node in graph for value in node.outputs)
     return {str(value.name): value for value in (*graph.inputs, *made)}

@@ -75,7 +75,7 @@ def find_streams(graph: ir.Graph) -> tuple[Stream, ...]:
     whole channel vectors, and normalizations: the root mean square of a vector does not change when it is
     turned, nor does its deviation from the mean if R keeps (1, 1, …). What anything else reads is no stream.
     """
-    walk = _Walk()
+    walk = _StreamWalk()
     for node in graph:
         handler = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         done = handler is not None and handler(walk, node)
@@ -89,7 +89,7 @@ def find_streams(graph: ir.Graph) -> tuple[Stream, ...]:
 
 
 @dataclass(slots=True)
-class _Walk:
+class _StreamWalk:
     streams: list[Stream] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     tags: dict[ir.Value, Tag] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class _Walk:
 # Each handler says whether it dealt with the node; if not, the streams it reads are blocked.
 
 
-def _linear(walk: _Walk, node: ir.Node) -> bool:
+def _linear(walk: _StreamWalk, node: ir.Node) -> bool:
     found = linear_weight(node)
     if found is None:
         return False
@@ -175,12 +175,12 @@ def _vector(value: ir.Value, size: int) -> bool:
     return all(d == 1 for d in shape[:-1]) and (not shape or shape[-1] in (1, size))
 
 
-def _gather(walk: _Walk, node: ir.Node) -> bool:
+def _gather(walk: _StreamWalk, node: ir.Node) -> bool:
     table, axis = node.inputs[0], node.attributes.get_int("axis", 0)
     if table is None:
         return False
     if table.const_value is None:
-        return _moved(walk, node, axis)
+        return _along_other_axes(walk, node, axis)
     rank = len(table.const_value.shape)
     if rank == 2 and axis % rank == 0 and table.dtype == ir.DataType.FLOAT:
         stream = walk.start(node.outputs[0], -1)
@@ -189,7 +189,7 @@ def _gather(walk: _Walk, node: ir.Node) -> bool:
     return True
 
 
-def _moved(walk: _Walk, node: ir.Node, *axes: int) -> bool:
+def _along_other_axes(walk: _StreamWalk, node: ir.Node, *axes: int) -> bool:
     """Operators that treat all channels alike, and work along other axes."""
     x, y = node.inputs[0], node.outputs[0]
     tag = walk.tag(x)
@@ -203,30 +203,30 @@ def _moved(walk: _Walk, node: ir.Node, *axes: int) -> bool:
     return True
 
 
-def _slice(walk: _Walk, node: ir.Node) -> bool:
+def _slice(walk: _StreamWalk, node: ir.Node) -> bool:
     axes = node.inputs[3] if len(node.inputs) > 3 else None
     known = axes is not None and axes.const_value is not None
     if walk.tag(node.inputs[0]) is not None and not known:
         return False
     found = axes.const_value.numpy().tolist() if known and axes is not None and axes.const_value else ()
-    return _moved(walk, node, *found)
+    return _along_other_axes(walk, node, *found)
 
 
-def _transpose(walk: _Walk, node: ir.Node) -> bool:
+def _transpose(walk: _StreamWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     tag = walk.tag(x)
     if tag is None or x is None or x.shape is None:
         return True
     perm = list(node.attributes.get_ints("perm", range(len(x.shape))[::-1]))
-    walk.give(node.outputs[0], _at(tag, perm.index(tag.axis)))
+    walk.give(node.outputs[0], _with_axis(tag, perm.index(tag.axis)))
     return True
 
 
-def _at(tag: Tag, axis: int) -> Tag:
+def _with_axis(tag: Tag, axis: int) -> Tag:
     return Tag(stream=tag.stream, axis=axis, size=tag.size, kind=tag.kind, norm=tag.norm)
 
 
-def _reshape(walk: _Walk, node: ir.Node) -> bool:
+def _reshape(walk: _StreamWalk, node: ir.Node) -> bool:
     """Where the axes behind the channels stay as they are, or there are none, before and after."""
     x, y = node.inputs[0], node.outputs[0]
     tag = walk.tag(x)
@@ -244,11 +244,11 @@ def _reshape(walk: _Walk, node: ir.Node) -> bool:
         leading = axis == 1 or list(y.shape[:axis]) == list(x.shape[:axis])
         if axis >= len(y.shape) or y.shape[axis] != tag.size or not leading:
             return False
-    walk.give(y, _at(tag, axis))
+    walk.give(y, _with_axis(tag, axis))
     return True
 
 
-def _reduce(walk: _Walk, node: ir.Node) -> bool:
+def _reduce(walk: _StreamWalk, node: ir.Node) -> bool:
     x = node.inputs[0]
     tag = walk.tag(x)
     if tag is None or x is None or x.shape is None:
@@ -264,7 +264,7 @@ def _reduce(walk: _Walk, node: ir.Node) -> bool:
     if tag.axis in own or tag.kind is StreamPart.SQUARE or node.op_type not in ("ReduceMean", "ReduceSum"):
         return False
     dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a < tag.axis for a in own)
-    walk.give(node.outputs[0], _at(tag, tag.axis - dropped))
+    walk.give(node.outputs[0], _with_axis(tag, tag.axis - dropped))
     return True
 
 
@@ -275,7 +275,7 @@ def _axes(node: ir.Node) -> list[int] | None:
     return None if value is None or value.const_value is None else value.const_value.numpy().tolist()
 
 
-def _pow(walk: _Walk, node: ir.Node) -> bool:
+def _pow(walk: _StreamWalk, node: ir.Node) -> bool:
     tag, exponent = walk.tag(node.inputs[0]), node.inputs[1]
     if tag is None:
         return walk.tag(exponent) is None
@@ -290,7 +290,7 @@ def _square(tag: Tag) -> Tag:
     return Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=StreamPart.SQUARE)
 
 
-def _mul(walk: _Walk, node: ir.Node) -> bool:
+def _mul(walk: _StreamWalk, node: ir.Node) -> bool:
     """Mul, Div: by itself, by a constant, or by something that is the same for all channels."""
     left, right = node.inputs[0], node.inputs[1]
     if left is right and walk.tag(left) is not None and node.op_type == "Mul":
@@ -315,10 +315,10 @@ def _mul(walk: _Walk, node: ir.Node) -> bool:
     wide = [d for d in factor.shape if d != 1]
     if constant is None or wide != [tag.size] or tag.kind is not StreamPart.TURNED or node.op_type != "Mul":
         return False
-    return _scaled(walk, node, tag, out)
+    return _scaled_by_norm(walk, node, tag, out)
 
 
-def _scaled(walk: _Walk, node: ir.Node, tag: Tag, out: ir.Value) -> bool:
+def _scaled_by_norm(walk: _StreamWalk, node: ir.Node, tag: Tag, out: ir.Value) -> bool:
     walk.of(tag).norms[str(node.name)] = node
     walk.give(
         out, Tag(stream=tag.stream, axis=tag.axis, size=tag.size, kind=StreamPart.SCALED, norm=str(node.name))
@@ -326,7 +326,7 @@ def _scaled(walk: _Walk, node: ir.Node, tag: Tag, out: ir.Value) -> bool:
     return True
 
 
-def _norm(walk: _Walk, node: ir.Node) -> bool:
+def _norm(walk: _StreamWalk, node: ir.Node) -> bool:
     x, out = node.inputs[0], node.outputs[0]
     tag = walk.tag(x)
     if tag is None or x is None or x.shape is None:
@@ -338,10 +338,10 @@ def _norm(walk: _Walk, node: ir.Node) -> bool:
         return False
     if node.op_type == "LayerNormalization":
         walk.of(tag).centered = True
-    return _scaled(walk, node, tag, out)
+    return _scaled_by_norm(walk, node, tag, out)
 
 
-def _add(walk: _Walk, node: ir.Node) -> bool:
+def _add(walk: _StreamWalk, node: ir.Node) -> bool:
     tags = [walk.tag(v) for v in node.inputs]
     known = [t for t in tags if t is not None]
     out = node.outputs[0]
@@ -367,7 +367,7 @@ def _add(walk: _Walk, node: ir.Node) -> bool:
     return True
 
 
-def _concat(walk: _Walk, node: ir.Node) -> bool:
+def _concat(walk: _StreamWalk, node: ir.Node) -> bool:
     known = next((t for t in map(walk.tag, node.inputs) if t is not None), None)
     out = node.outputs[0]
     if known is None:
@@ -377,22 +377,22 @@ def _concat(walk: _Walk, node: ir.Node) -> bool:
     return _add(walk, node)
 
 
-def _size_only(walk: _Walk, node: ir.Node) -> bool:
+def _size_only(walk: _StreamWalk, node: ir.Node) -> bool:
     """Shape, Size: exporters read the size of a value at many places, and no basis changes it."""
     return True
 
 
-_HANDLERS: Mapping[str, Callable[[_Walk, ir.Node], bool]] = {
+_HANDLERS: Mapping[str, Callable[[_StreamWalk, ir.Node], bool]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), _linear),
-    **dict.fromkeys(("Identity", "Dropout", "Expand"), _moved),
+    **dict.fromkeys(("Identity", "Dropout", "Expand"), _along_other_axes),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceL2"), _reduce),
     **dict.fromkeys(("Add", "Sub"), _add),
     **dict.fromkeys(("Mul", "Div"), _mul),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _norm),
     **dict.fromkeys(("Shape", "Size"), _size_only),
-    "GlobalAveragePool": _moved,
-    "AveragePool": _moved,
+    "GlobalAveragePool": _along_other_axes,
+    "AveragePool": _along_other_axes,
     "Gather": _gather,
     "Slice": _slice,
     "Transpose": _transpose,

@@ -7,7 +7,7 @@ from quantscope.core.playground.lessons import (
     KlAdmmDraw,
     Staircase,
     compare_kl_admm,
-    histogram_of,
+    histogram_of_draw,
     sqnr_by_bits,
     staircase,
 )
@@ -20,7 +20,7 @@ __all__ = [
     "Staircase",
     "compare_kl_admm",
     "draw",
-    "histogram_of",
+    "histogram_of_draw",
     "sqnr_by_bits",
     "staircase",
 ]

@@ -130,12 +130,12 @@ def _constant(_: Generator, n: int, value: float) -> FloatArray:
     return np.full(n, value)
 
 
-def _at(name: str, label: str, default: float, low: float, high: float, step: float) -> Parameter:
+def _parameter(name: str, label: str, default: float, low: float, high: float, step: float) -> Parameter:
     return Parameter(name=name, label=label, default=default, low=low, high=high, step=step)
 
 
-_MEAN = _at("mean", "Mean", 0.0, -50.0, 50.0, 0.5)
-_SIGMA = _at("sigma", "Standard deviation σ", 1.0, 0.001, 100.0, 0.1)
+_MEAN = _parameter("mean", "Mean", 0.0, -50.0, 50.0, 0.5)
+_SIGMA = _parameter("sigma", "Standard deviation σ", 1.0, 0.001, 100.0, 0.1)
 
 
 def _entry(
@@ -159,7 +159,7 @@ _ALL = (
         "A sharper peak and longer tails than the normal distribution: clipping pays earlier.",
         _laplace,
         _MEAN,
-        _at("scale", "Scale b (mean deviation)", 1.0, 0.001, 100.0, 0.1),
+        _parameter("scale", "Scale b (mean deviation)", 1.0, 0.001, 100.0, 0.1),
     ),
     _entry(
         "relu",
@@ -175,42 +175,42 @@ _ALL = (
         "ReLU6",
         "Piles of values at 0 and at 6: the largest value is common, so clipping below it is expensive.",
         _relu6,
-        _at("mean", "Mean before clipping", 2.0, -20.0, 20.0, 0.5),
-        _at("sigma", "σ before clipping", 3.0, 0.01, 20.0, 0.5),
+        _parameter("mean", "Mean before clipping", 2.0, -20.0, 20.0, 0.5),
+        _parameter("sigma", "σ before clipping", 3.0, 0.01, 20.0, 0.5),
     ),
     _entry(
         "gelu",
         "GELU",
         "Long to the right, and down to −0.17 on the left: an asymmetric type uses all of its levels.",
         _gelu,
-        _at("sigma", "σ of its input", 2.0, 0.01, 20.0, 0.1),
+        _parameter("sigma", "σ of its input", 2.0, 0.01, 20.0, 0.1),
     ),
     _entry(
         "student",
         "Heavy tail (Student t)",
         "A few values lie very far out: the largest one says nothing about where the others are.",
         _student,
-        _at("freedom", "Degrees of freedom (fewer: heavier)", 3.0, 1.0, 50.0, 0.5),
-        _at("scale", "Scale", 1.0, 0.001, 100.0, 0.1),
+        _parameter("freedom", "Degrees of freedom (fewer: heavier)", 3.0, 1.0, 50.0, 0.5),
+        _parameter("scale", "Scale", 1.0, 0.001, 100.0, 0.1),
     ),
     _entry(
         "lognormal",
         "Lognormal",
         "Positive and long-tailed, as products of many factors are; never exactly zero.",
         _lognormal,
-        _at("mean", "Mean of the logarithm", 0.0, -5.0, 5.0, 0.1),
-        _at("sigma", "σ of the logarithm", 1.0, 0.05, 3.0, 0.05),
+        _parameter("mean", "Mean of the logarithm", 0.0, -5.0, 5.0, 0.1),
+        _parameter("sigma", "σ of the logarithm", 1.0, 0.05, 3.0, 0.05),
     ),
     _entry(
         "two_modes",
         "Two modes",
         "Two humps of different height and width, as a few channels of their own make them.",
         _two_modes,
-        _at("share", "Share of the first", 0.7, 0.0, 1.0, 0.05),
-        _at("first", "Centre of the first", -1.0, -50.0, 50.0, 0.5),
-        _at("width", "σ of the first", 0.25, 0.001, 20.0, 0.05),
-        _at("second", "Centre of the second", 2.0, -50.0, 50.0, 0.5),
-        _at("width2", "σ of the second", 0.5, 0.001, 20.0, 0.05),
+        _parameter("share", "Share of the first", 0.7, 0.0, 1.0, 0.05),
+        _parameter("first", "Centre of the first", -1.0, -50.0, 50.0, 0.5),
+        _parameter("width", "σ of the first", 0.25, 0.001, 20.0, 0.05),
+        _parameter("second", "Centre of the second", 2.0, -50.0, 50.0, 0.5),
+        _parameter("width2", "σ of the second", 0.5, 0.001, 20.0, 0.05),
     ),
     _entry(
         "outliers",
@@ -219,16 +219,16 @@ _ALL = (
         "MinMax fails in transformers.",
         _outliers,
         _SIGMA,
-        _at("per_million", "Outliers per million", 100.0, 0.0, 100_000.0, 50.0),
-        _at("factor", "Times as large", 50.0, 1.0, 1000.0, 5.0),
+        _parameter("per_million", "Outliers per million", 100.0, 0.0, 100_000.0, 50.0),
+        _parameter("factor", "Times as large", 50.0, 1.0, 1000.0, 5.0),
     ),
     _entry(
         "uniform",
         "Uniform",
         "Every value is equally likely, so nothing should be clipped: MinMax is right here.",
         _uniform,
-        _at("low", "Lowest", -1.0, -100.0, 100.0, 0.5),
-        _at("high", "Highest", 1.0, -100.0, 100.0, 0.5),
+        _parameter("low", "Lowest", -1.0, -100.0, 100.0, 0.5),
+        _parameter("high", "Highest", 1.0, -100.0, 100.0, 0.5),
     ),
     _entry(
         "softmax",
@@ -236,23 +236,23 @@ _ALL = (
         "Probabilities of 100 classes: nearly all close to 0, a few close to 1. Small ones vanish on a "
         "linear grid; a logarithmic one keeps them.",
         _softmax,
-        _at("sigma", "σ of the scores", 3.0, 0.1, 20.0, 0.1),
+        _parameter("sigma", "σ of the scores", 3.0, 0.1, 20.0, 0.1),
     ),
     _entry(
         "negative",
         "All negative",
         "Zero lies outside of the data and must be in the range all the same.",
         _negative,
-        _at("gap", "Distance from 0", 0.1, 0.0, 100.0, 0.1),
-        _at("shape", "Shape", 2.0, 0.1, 20.0, 0.1),
-        _at("scale", "Scale", 0.5, 0.001, 100.0, 0.1),
+        _parameter("gap", "Distance from 0", 0.1, 0.0, 100.0, 0.1),
+        _parameter("shape", "Shape", 2.0, 0.1, 20.0, 0.1),
+        _parameter("scale", "Scale", 0.5, 0.001, 100.0, 0.1),
     ),
     _entry(
         "zeros",
         "Mostly zeros",
         "Sparse activations. Tools that count the zeros and tools that leave them out disagree here.",
         _zeros,
-        _at("share", "Share of exact zeros", 0.95, 0.0, 1.0, 0.05),
+        _parameter("share", "Share of exact zeros", 0.95, 0.0, 1.0, 0.05),
         _SIGMA,
     ),
     _entry(
@@ -260,15 +260,15 @@ _ALL = (
         "Two values",
         "Only two values occur, as in masks. A degenerate tensor that must still get a valid scale.",
         _spikes,
-        _at("low", "One value", -1.0, -1e6, 1e6, 0.5),
-        _at("high", "The other", 1.0, -1e6, 1e6, 0.5),
+        _parameter("low", "One value", -1.0, -1e6, 1e6, 0.5),
+        _parameter("high", "The other", 1.0, -1e6, 1e6, 0.5),
     ),
     _entry(
         "constant",
         "Constant",
         "One value only. A degenerate tensor that must still get a valid scale.",
         _constant,
-        _at("value", "Value", 1.0, -1e6, 1e6, 0.5),
+        _parameter("value", "Value", 1.0, -1e6, 1e6, 0.5),
     ),
 )
 DISTRIBUTIONS: dict[str, SyntheticDistribution] = {entry.name: entry for entry in _ALL}

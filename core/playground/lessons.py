@@ -15,7 +15,7 @@ FloatArray = npt.NDArray[np.float64]
 BITS = tuple(range(2, 17))
 
 
-def histogram_of(values: npt.NDArray[np.floating]) -> Histogram:
+def histogram_of_draw(values: npt.NDArray[np.floating]) -> Histogram:
     """The histogram of one array."""
     accumulator = Accumulator()
     accumulator.add(values, 0)
@@ -96,7 +96,7 @@ def compare_kl_admm(
     draws = []
     for seed in seeds:
         values = draw("normal", size=size, seed=seed, mean=mean, sigma=sigma)
-        h = histogram_of(values)
+        h = histogram_of_draw(values)
         found = {method: search(method, h, spec).range for method in COMPARED}
         draws.append(
             KlAdmmDraw(

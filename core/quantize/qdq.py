@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from quantscope.core.model import Model
 from quantscope.core.model.loading import unique_name
-from quantscope.core.quant import Encoding, quantize
+from quantscope.core.quant import Encoding, quantize_values
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
 from quantscope.core.quantize.encodings import Encodings, has_8_bits, whole_steps
 from quantscope.core.targets import REMOVABLE, Role, WeightPlacement
@@ -217,7 +217,7 @@ class _Builder:
         for node in value.consumers():  # one, where there is a shift
             shift = self.encodings.bias_shifts.get(str(node.name))
             values = values if shift is None else values + shift
-        dq = self._stored(str(value.name), quantize(values, encoding), encoding)
+        dq = self._stored(str(value.name), quantize_values(values, encoding), encoding)
         dq.shape = ir.Shape(values.shape)
         for node, index in list(value.uses()):
             if str(node.name) in integer_nodes:
@@ -244,7 +244,7 @@ class _Builder:
             return chosen
         known = self.integers.get(weight.node)
         if known is None or known[0] != encoding:
-            known = self.integers[weight.node] = (encoding, quantize(_numpy(value), encoding))
+            known = self.integers[weight.node] = (encoding, quantize_values(_numpy(value), encoding))
         return known[1]
 
     def _bias(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding, input_: Encoding) -> None:
@@ -355,7 +355,7 @@ def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:
             return False
         low = np.float32(-np.inf) if bounds[0] is None else np.float32(bounds[0].numpy().item())
         high = np.float32(np.inf) if bounds[1] is None else np.float32(bounds[1].numpy().item())
-    ends = quantize(np.array([low, high], np.float32), encoding)
+    ends = quantize_values(np.array([low, high], np.float32), encoding)
     return bool(ends[0] == encoding.qmin and ends[1] == encoding.qmax)
 
 

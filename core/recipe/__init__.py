@@ -1,6 +1,6 @@
 """The user's choices, as data and as a file; nothing is computed here."""
 
-from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.choice import Choice, ChoiceChanges
 from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
 from quantscope.core.recipe.passes import PASSES, Option, Pass, PassChoice, pass_choices
 from quantscope.core.recipe.recipe import Recipe
@@ -8,6 +8,7 @@ from quantscope.core.recipe.recipe import Recipe
 __all__ = [
     "PASSES",
     "Choice",
+    "ChoiceChanges",
     "Option",
     "Pass",
     "PassChoice",

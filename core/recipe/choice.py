@@ -1,6 +1,7 @@
 """What is chosen for a layer, and what holds where nothing is chosen."""
 
 from dataclasses import dataclass, fields, replace
+from typing import TypedDict
 
 from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.targets import Granularity, Precision
@@ -29,6 +30,20 @@ class Choice:
         """This choice, with what it leaves open taken from `default`."""
         open_ = {f.name: getattr(default, f.name) for f in fields(self) if getattr(self, f.name) is None}
         return replace(self, **open_)
+
+
+class ChoiceChanges(TypedDict, total=False):
+    """Fields of a `Choice` that are given another value; those that are left out stay as they are."""
+
+    method: Method | None
+    percentile: float | None
+    range: Range | None
+    symmetric: bool | None
+    precision: Precision | None
+    weights: Granularity | None
+    weight_method: WeightMethod | None
+    scale_rule: ScaleRule | None
+    weight_factors: tuple[float, ...] | None
 
 
 DEFAULT = Choice(

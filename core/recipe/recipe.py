@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Unpack
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.recipe.choice import DEFAULT, Choice
+from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceChanges
 from quantscope.core.recipe.passes import PassChoice, pass_choices
 from quantscope.core.targets import Target, target
 from quantscope.core.thresholds import Method
@@ -34,7 +34,7 @@ class Recipe:
         own = self.layers.get(layer)
         return self.default if own is None else own.over(self.default)
 
-    def with_layer(self, name: str, **changes: Any) -> "Recipe":
+    def with_layer(self, name: str, **changes: Unpack[ChoiceChanges]) -> "Recipe":
         """A recipe in which the named fields of one layer's choice are changed."""
         choice = replace(self.layers.get(name, Choice()), **changes)
         if choice.method is not None and choice.method is not Method.MANUAL:
@@ -47,7 +47,7 @@ class Recipe:
         """A recipe in which the layer follows the default again."""
         return self._with_layers({k: v for k, v in self.layers.items() if k != name})
 
-    def with_default(self, **changes: Any) -> "Recipe":
+    def with_default(self, **changes: Unpack[ChoiceChanges]) -> "Recipe":
         """A recipe with another default."""
         changed = replace(self, default=replace(self.default, **changes))
         if not _WEIGHT_FIELDS & changes.keys():

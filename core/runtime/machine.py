@@ -100,7 +100,7 @@ def _release() -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
+class _Probe:
     """A kernel with one output for each pair of weights: two are large, the others 0."""
 
     node: onnx.NodeProto
@@ -112,7 +112,7 @@ class _Case:
 
     def wrong(self, *, exact: bool) -> npt.NDArray[np.bool_]:
         """For each pair whether the kernel gives a wrong sum."""
-        y = _run(self.node, self.x, self.constants, self.output, exact)
+        y = _run_node(self.node, self.x, self.constants, self.output, exact)
         return np.asarray(y.reshape(-1) != self.right)
 
 
@@ -125,10 +125,10 @@ def _pairs(inner: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
     return rows, np.array([a % 2 == 0 and b == a + 1 for a, b in pairs])
 
 
-def _product(inner: int) -> _Case:
+def _product(inner: int) -> _Probe:
     """A matrix product."""
     rows, expected = _pairs(inner)
-    return _Case(
+    return _Probe(
         node=helper.make_node("MatMulInteger", ["x", "w"], ["y"]),
         x=np.full((1, inner), _ACTIVATION, np.uint8),
         constants={"w": rows.T},
@@ -138,12 +138,12 @@ def _product(inner: int) -> _Case:
     )
 
 
-def _convolution(channels: int, kernel: tuple[int, int], *, depthwise: bool = False) -> _Case:
+def _convolution(channels: int, kernel: tuple[int, int], *, depthwise: bool = False) -> _Probe:
     """A convolution, whose weights are read with the channel fastest; depthwise ones are always right."""
     rows, expected = _pairs(channels * kernel[0] * kernel[1])
     groups = len(rows) if depthwise else 1
     inputs = ["x", "one", "zero", "w", "ones", "zeros", "step", "zero"]
-    return _Case(
+    return _Probe(
         node=helper.make_node("QLinearConv", inputs, ["y"], group=groups),
         x=np.full((1, channels * groups, *kernel), _ACTIVATION, np.uint8),
         constants={
@@ -160,7 +160,7 @@ def _convolution(channels: int, kernel: tuple[int, int], *, depthwise: bool = Fa
     )
 
 
-def _run(
+def _run_node(
     node: onnx.NodeProto,
     x: npt.NDArray[np.uint8],
     constants: Mapping[str, npt.NDArray[Any] | np.generic],

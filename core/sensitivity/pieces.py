@@ -113,9 +113,9 @@ def piece_graph(model: Model, encodings: Encodings) -> PieceGraph:
     """Cut a model at the tensors that `encodings` quantize."""
     proto, weights = light_graph(model)
     rounded = _rounded_constants(model, encodings)
-    types = {v.name: _rankless(v.type) for v in _values(proto.graph)}
+    types = {v.name: _rankless(v.type) for v in _value_infos(proto.graph)}
     outputs = tuple(v.name for v in proto.graph.output)
-    pieces = tuple(_cut(proto.graph, encodings, rounded.switch, types))
+    pieces = tuple(_cut_graph(proto.graph, encodings, rounded.switch, types))
     names = {name for node in proto.graph.node for name in node.output} | {
         t.name for t in proto.graph.initializer
     }
@@ -132,7 +132,7 @@ def piece_graph(model: Model, encodings: Encodings) -> PieceGraph:
     )
 
 
-def _values(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
+def _value_infos(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     return chain(graph.value_info, graph.input, graph.output)
 
 
@@ -186,13 +186,13 @@ def _rounded_constants(model: Model, encodings: Encodings) -> _RoundedConstants:
 
 def _dequantized(node: ir.Node) -> Array:
     """The value of a DequantizeLinear of constants."""
-    q, scale, zero = (_constant(value) for value in node.inputs)
+    q, scale, zero = (_constant_array(value) for value in node.inputs)
     axis = node.attributes.get_int("axis", 1) if scale.ndim else None
     values = dequantize(q, Encoding(scale, zero.astype(np.int32), INT8, axis))
     return np.ascontiguousarray(values).reshape(q.shape)
 
 
-def _constant(value: ir.Value | None) -> Array:
+def _constant_array(value: ir.Value | None) -> Array:
     assert value is not None
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy())
@@ -209,7 +209,7 @@ def _placeholder(name: str, value: ort.OrtValue) -> onnx.TensorProto:
     return tensor
 
 
-def _cut(
+def _cut_graph(
     graph: onnx.GraphProto,
     encodings: Encodings,
     switch: Mapping[tuple[str, int], Switch],
@@ -234,7 +234,7 @@ def _cut(
     }
     kept = cut | {v.name for v in graph.output}
     sources = maker.keys() | {v.name for v in graph.input}
-    for group in _groups(graph, maker, readers, cut):
+    for group in _connected_nodes(graph, maker, readers, cut):
         inside = set(group)
         made = [name for i in group for name in graph.node[i].output if name]
         gives = tuple(n for n in made if n in kept or not inside.issuperset(readers.get(n, ())))
@@ -242,17 +242,17 @@ def _cut(
         yield Piece(
             reads=tuple(name for name in read if maker.get(name) not in inside),
             gives=gives,
-            switches=frozenset(s for i in group for s in _switches(graph.node[i], switch)),
+            switches=frozenset(s for i in group for s in _switches_of(graph.node[i], switch)),
             version=InputVersion.ROUNDED if any(integer[i] for i in group) else InputVersion.GIVEN,
             variants={frozenset(): Variant(nodes=tuple(group), gives=gives)},
         )
 
 
-def _switches(node: onnx.NodeProto, switch: Mapping[tuple[str, int], Switch]) -> Iterator[Switch]:
+def _switches_of(node: onnx.NodeProto, switch: Mapping[tuple[str, int], Switch]) -> Iterator[Switch]:
     return (switch[node.name, k] for k in range(len(node.input) + 1) if (node.name, k) in switch)
 
 
-def _groups(
+def _connected_nodes(
     graph: onnx.GraphProto,
     maker: Mapping[str, int],
     readers: Mapping[str, Sequence[int]],

@@ -77,8 +77,8 @@ def layer_noise(model: Model, statistics: Statistics, encodings: Encodings, own:
 def tensor_noise(model: Model, statistics: Statistics, encodings: Encodings, tensor: str) -> float:
     """Error energy over energy of an activation or a constant under its encoding; 0 if nothing is known."""
     if tensor in encodings.constants:
-        values = _array(model, tensor)
-        return _ratio(values, fake_quantize(values, encodings.constants[tensor]))
+        values = _weight_array(model, tensor)
+        return _error_ratio(values, fake_quantize(values, encodings.constants[tensor]))
     histogram, encoding = statistics.histograms.get(tensor), encodings.activations.get(tensor)
     if histogram is None or encoding is None:
         return 0.0
@@ -90,7 +90,7 @@ def weight_noise(model: Model, encodings: Encodings, node: str) -> WeightNoise:
     """What rounding does to the weight of a node."""
     place = encodings.placement.weights[node]
     encoding = encodings.weights[node]
-    values = _array(model, place.initializer)
+    values = _weight_array(model, place.initializer)
     axis = encoding.axis if place.axis is None else place.axis
     rounded = channel_rows(encodings.rounded_weight(node, values), axis)
     energy, error, reach = _row_sums(channel_rows(values, axis), rounded)
@@ -105,13 +105,13 @@ def weight_noise(model: Model, encodings: Encodings, node: str) -> WeightNoise:
     )
 
 
-def _array(model: Model, initializer: str) -> npt.NDArray[np.float32]:
+def _weight_array(model: Model, initializer: str) -> npt.NDArray[np.float32]:
     value = model.ir.graph.initializers[initializer].const_value
     assert value is not None
     return np.asarray(value.numpy(), np.float32)
 
 
-def _ratio(f: npt.NDArray[np.float32], q: npt.NDArray[np.float32]) -> float:
+def _error_ratio(f: npt.NDArray[np.float32], q: npt.NDArray[np.float32]) -> float:
     energy, error, _ = _row_sums(channel_rows(f, None), channel_rows(q, None))
     return float(error[0] / energy[0]) if energy[0] > 0.0 else 0.0
 

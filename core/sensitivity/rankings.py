@@ -93,8 +93,8 @@ def ranking(
         return ()
     names, sums, full = table
     draws = _draws(sums.shape[1], resamples, seed)
-    values, loss = _values(sums, full, None, metric, kind)
-    drawn, drawn_loss = _values(sums, full, draws, metric, kind)
+    values, loss = _values_and_losses(sums, full, None, metric, kind)
+    drawn, drawn_loss = _values_and_losses(sums, full, draws, metric, kind)
     ranks = _ranks(drawn_loss)
     low, high = _interval(drawn)
     rank_low, rank_high = _interval(ranks)
@@ -164,7 +164,7 @@ def _row(run: Run) -> list[float]:
     return [ff, qq, fq, dd, math.nan if run.kl is None else run.kl, run.rows, run.agreeing, right]
 
 
-def _values(
+def _values_and_losses(
     sums: Floats, full: Floats | None, draws: Floats | None, metric: Metric, kind: Kind
 ) -> tuple[Floats, Floats]:
     """Values and losses (draws, subjects); without draws, of the samples as they are.

@@ -195,9 +195,9 @@ class _Work:
             near = full if full is not None and subject.kind in (Kind.ALL, Kind.DISABLE) else base
             outputs = self.simulation.rerun(near, self.planned.on[subject])
             compared = compare_run(base.outputs, outputs, rows=rows, spec=self.spec)
-            kl = _kl(base.outputs, outputs, self.spec, rows[1])
+            kl = _scores_kl(base.outputs, outputs, self.spec, rows[1])
             labelled = self.spec is not None and self.spec.labels is not None
-            return _run(subject, at, keys[subject], compared, kl, labelled)
+            return _as_run(subject, at, keys[subject], compared, kl, labelled)
 
         subjects = self.planned.subjects
         yield from parallel_map(measure, subjects, total=len(subjects), threads=threads)
@@ -210,7 +210,9 @@ class _Work:
         return digest.hexdigest()
 
 
-def _run(subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | None, labelled: bool) -> Run:
+def _as_run(
+    subject: Subject, at: int, key: str, compared: RunOutputs, kl: float | None, labelled: bool
+) -> Run:
     parts = list(compared.errors.values()) or [_unlike(*counts) for counts in compared.equal.values()]
     whole: ErrorSums | None = _sum([p for p in parts if p is not None])
     if compared.mismatched or None in parts or not parts:
@@ -247,7 +249,9 @@ def _sum(parts: Sequence[ErrorSums]) -> ErrorSums:
     )
 
 
-def _kl(f: Mapping[str, Array], q: Mapping[str, Array], spec: ScoresSpec | None, valid: int) -> float | None:
+def _scores_kl(
+    f: Mapping[str, Array], q: Mapping[str, Array], spec: ScoresSpec | None, valid: int
+) -> float | None:
     """KL(P‖Q) of the class probabilities, summed over the rows; None without scores or where not finite."""
     if spec is None:
         return None
@@ -287,18 +291,18 @@ def _digests(model: Model, encodings: Encodings) -> dict[str, bytes]:
     parts: dict[str, list[object]] = {}
     for tensor in placement.tensors:
         root = root_of(encodings, tensor)
-        parts.setdefault(root, [_encoding(encodings.activations[tensor])])
+        parts.setdefault(root, [_encoding_key(encodings.activations[tensor])])
         parts[root] += [tensor, tensor in made, integer_readers.get(tensor)]
     for constant in placement.constants:
         readers = integer_readers.get(constant, [])
         shifts = [encodings.bias_shifts[node].tobytes() for node in readers if node in encodings.bias_shifts]
-        parts.setdefault(constant, []).append(_encoding(encodings.constants[constant]))
+        parts.setdefault(constant, []).append(_encoding_key(encodings.constants[constant]))
         parts[constant] += [readers, shifts]
     for name, weight in placement.weights.items():
         input_ = encodings.activations.get(weight.input)
         chosen, shift = encodings.integers.get(name), encodings.bias_shifts.get(name)
         parts[name] = [
-            _encoding(encodings.weights[name]),
+            _encoding_key(encodings.weights[name]),
             None if input_ is None else input_.scale.tobytes(),  # of which the bias's scale is made
             None if chosen is None else hashlib.sha256(np.ascontiguousarray(chosen).tobytes()).digest(),
             None if shift is None else shift.tobytes(),
@@ -306,5 +310,5 @@ def _digests(model: Model, encodings: Encodings) -> dict[str, bytes]:
     return {name: hashlib.sha256(repr((name, part)).encode()).digest() for name, part in parts.items()}
 
 
-def _encoding(e: Encoding) -> tuple[object, ...]:
+def _encoding_key(e: Encoding) -> tuple[object, ...]:
     return e.scale.tobytes(), e.zero_point.tobytes(), str(e.type), e.axis, e.qmin, e.qmax

@@ -1,7 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 import onnx
 
@@ -19,7 +18,7 @@ from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, carry_over, quantize
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.quantize import activation_spec, quantize_model, resolve
-from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
 from quantscope.core.targets import Precision, Role, place, target
 from quantscope.core.thresholds import Method, errors_at
 from quantscope.core.tuning.autotune_result import AutotuneResult as AutotuneResult
@@ -35,7 +34,7 @@ SAME_DB = 1.0  # what ranges from all samples may cost
 GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
 WORST = 10  # layers whose method is tried one by one
-METHODS: tuple[dict[str, Any], ...] = (
+METHODS: tuple[ChoiceChanges, ...] = (
     {"method": Method.MINMAX},
     {"method": Method.MSE},
     {"method": Method.KL_V2},
@@ -96,7 +95,7 @@ def autotune(
     choosing = fitted.take(CHOOSING)
     known = statistics if held is None else None
     known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
-    search = _Search(model, fitted, known, choosing, held, threads, progress)
+    search = _AutotuneSearch(model, fitted, known, choosing, held, threads, progress)
     search.watch = watch
     plain = start.with_default(method=Method.MINMAX).with_passes()
     built = search.build(plain)
@@ -152,7 +151,7 @@ def _reference(model: Model, samples: Samples, threads: int | None) -> FloatRefe
     return float_reference(model, samples, count=len(samples), layers=False, threads=threads)
 
 
-class _Search:
+class _AutotuneSearch:
     """The climb: `best` is what won the last step, `verdicts` has all that won one."""
 
     def __init__(
@@ -242,7 +241,9 @@ class _Search:
         trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in METHODS)]
         score, tried = max(trials, key=lambda trial: trial[0])
         if score > self.best_db + GAIN_DB:
-            self._offer(tried, f"default {_described(tried.default)} instead", "it suits the changed network")
+            self._offer(
+                tried, f"default {_method_text(tried.default)} instead", "it suits the changed network"
+            )
 
     def layers(self) -> None:
         """Other methods for the layers whose own tensor loses most, one layer after the other."""
@@ -258,7 +259,7 @@ class _Search:
             score, tried = max(trials, key=lambda trial: trial[0])
             kept = score > best_db + GAIN_DB
             why = "Kept: it wins here." if kept else f"Not kept: {_refused(score, best_db, GAIN_DB)}."
-            self._tell(f"{layer}: {_described(tried.choice(layer))}", score, kept, why)
+            self._tell(f"{layer}: {_method_text(tried.choice(layer))}", score, kept, why)
             if kept:
                 changed, best_db = tried, score
         if changed is not recipe:
@@ -300,7 +301,7 @@ class _Search:
         gained = self._judge(build(other).proto)
         kept = gained > score
         why = "Kept: best with them." if kept else "Not kept: no gain."
-        self._tell(f"default {_described(other.default)} for all samples", gained, kept, why)
+        self._tell(f"default {_method_text(other.default)} for all samples", gained, kept, why)
         return (min(gained, judged_db), other) if kept else (score, recipe)
 
     def _judge(self, proto: onnx.ModelProto) -> float:
@@ -379,7 +380,7 @@ def _refused(score: float, best: float, least: float) -> str:
     return f"less than {least:g} dB more" if score > best else "no gain"
 
 
-def _described(choice: Choice) -> str:
+def _method_text(choice: Choice) -> str:
     share = f" {choice.percentile:g}" if choice.method is Method.PERCENTILE else ""
     return f"{choice.method}{share}"
 

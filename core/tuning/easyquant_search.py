@@ -138,11 +138,11 @@ def easyquant(
     most = {r.layer: row_count(r, effort / (2 * ROUNDS * len(FACTORS))) for r in readers}
     tunings: list[LayerTuning] = []
     ranges: dict[str, Range] = {}
-    steps = _Steps(progress, len(readers))
+    steps = _RoundProgress(progress, len(readers))
     complete = True
     others = {root for root, tuned in groups.items() if read_otherwise(model, encodings, root, tuned)}
-    for root, members, values in _sampled(model, groups, picked, most, others):
-        search = _Search(
+    for root, members, values in _sampled_tensors(model, groups, picked, most, others):
+        search = _ScaleSearch(
             recipe, encodings, root, members, values, steps, may_move=_may_move(model, encodings, root)
         )
         try:
@@ -168,7 +168,7 @@ def easyquant(
     )
 
 
-def _sampled(
+def _sampled_tensors(
     model: Model,
     groups: Mapping[str, list[Reader]],
     picked: Picked,
@@ -176,14 +176,14 @@ def _sampled(
     others: Collection[str],
 ) -> Iterator[tuple[str, list[Sampled], Float32 | None]]:
     """Every tensor with the layers that read it, rows of what they compute, and values of one of `others`."""
-    for part in _parts(groups, most):
+    for part in _parts_in_memory(groups, most):
         found = sample_rows(model, [r for root in part for r in groups[root]], picked, most=most)
         values = tensor_values(model, [root for root in part if root in others], picked, most=VALUES)
         for root in part:
             yield root, [found.pop(r.layer) for r in groups[root]], values.get(root)
 
 
-def _parts(groups: Mapping[str, list[Reader]], most: Mapping[str, int]) -> Iterator[list[str]]:
+def _parts_in_memory(groups: Mapping[str, list[Reader]], most: Mapping[str, int]) -> Iterator[list[str]]:
     """Tensors in parts whose rows fit into memory together."""
     part: list[str] = []
     size = 0
@@ -204,7 +204,7 @@ def _may_move(model: Model, encodings: Encodings, root: str) -> bool:
     return owner is not None and model.layer(owner).output == root
 
 
-class _Steps:
+class _RoundProgress:
     """Progress in candidates: as many for each layer as it takes at most."""
 
     def __init__(self, progress: ProgressFn | None, layers: int) -> None:
@@ -224,7 +224,7 @@ class _Steps:
         report(self._progress, self._finished * self._each, self._layers * self._each, LABEL)
 
 
-class _Search:
+class _ScaleSearch:
     """The layers that read one tensor, and their scales so far."""
 
     def __init__(
@@ -234,7 +234,7 @@ class _Search:
         root: str,
         members: list[Sampled],
         values: Float32 | None,
-        steps: _Steps,
+        steps: _RoundProgress,
         *,
         may_move: bool,
     ) -> None:

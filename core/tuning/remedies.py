@@ -1,16 +1,14 @@
 """Remedies as data: a change of a layer's choice, or a fix of the model, with what it should win."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.model import Model
 from quantscope.core.pipeline import carry_over
 from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recipe import PASSES, Recipe
+from quantscope.core.recipe import PASSES, ChoiceChanges, Recipe
 from quantscope.core.sensitivity import Kind, Noise, Quantizers, Run, Subject, by_layer, layer_noise
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method, WeightMethod
@@ -26,7 +24,7 @@ class Remedy:
 
     layer: str
     label: str  # on a button
-    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # for `with_layer`
+    changes: ChoiceChanges = field(default_factory=ChoiceChanges)  # for `with_layer`
     fix: str | None = None  # a name in core.passes.PASSES
     gain_db: float  # predicted for the SQNR of the layer alone
     price: str = ""  # what it costs
@@ -40,7 +38,7 @@ class Remedy:
         return switch_pass(recipe, self.fix, True)
 
 
-_RANGES: tuple[tuple[str, dict[str, Any]], ...] = (
+_RANGES: tuple[tuple[str, ChoiceChanges], ...] = (
     ("Range by MinMax", {"method": Method.MINMAX}),
     ("Range by MSE", {"method": Method.MSE}),
     ("Range by KL", {"method": Method.KL}),
@@ -62,7 +60,7 @@ class Forecast:
     measured: Noise | None = None  # the same from a run of the layer alone
     ranges_: list[tuple[Remedy, ...]] = field(default_factory=list, repr=False)  # found once
 
-    def edited(self, changes: Mapping[str, Any]) -> Encodings:
+    def edited(self, changes: ChoiceChanges) -> Encodings:
         """The encodings with some fields of the layer's choice changed."""
         changed = self.recipe.with_layer(self.layer, **changes)
         encodings = resolve(changed, self.statistics, self.model, previous=self.encodings)
@@ -73,8 +71,8 @@ class Forecast:
         own = by_layer(encodings).get(self.layer, Quantizers())
         then = layer_noise(self.model, self.statistics, encodings, own)
         return Noise(
-            weights=_scaled(self.known.weights, self.now.weights, then.weights),
-            tensors=_scaled(self.known.tensors, self.now.tensors, then.tensors),
+            weights=_moved_alike(self.known.weights, self.now.weights, then.weights),
+            tensors=_moved_alike(self.known.tensors, self.now.tensors, then.tensors),
         )
 
     @property
@@ -89,7 +87,7 @@ class Forecast:
             return 0.0
         return math.inf if after <= 0.0 else 10.0 * math.log10(before / after)
 
-    def remedy(self, label: str, changes: Mapping[str, Any], *, least: float = WORTH) -> Remedy | None:
+    def remedy(self, label: str, changes: ChoiceChanges, *, least: float = WORTH) -> Remedy | None:
         """The change as a remedy, if the target has it and it should win `least` dB."""
         precision = changes.get("precision")
         if precision is not None and precision not in target(self.recipe.target).precisions:
@@ -104,7 +102,7 @@ class Forecast:
         return Remedy(
             layer=self.layer,
             label=label,
-            changes=MappingProxyType(dict(changes)),
+            changes=changes.copy(),
             gain_db=gain,
             price=self._price(precision, encodings),
         )
@@ -122,12 +120,12 @@ class Forecast:
         grown = {w.initializer for node, w in before.weights.items() if node not in after.weights}
         stored = (self.model.ir.graph.initializers[name].const_value for name in sorted(grown))
         values = sum(value.size for value in stored if value is not None)
-        return f"{said}; weights {_size(values)} → {_size(4 * values)}" if values else said
+        return f"{said}; weights {_bytes_text(values)} → {_bytes_text(4 * values)}" if values else said
 
     def ranges(self) -> tuple[Remedy, ...]:
         """Methods that should find a better range, best first."""
         if not self.ranges_:
-            found = _known(self.remedy(label, changes) for label, changes in _RANGES)
+            found = _not_none(self.remedy(label, changes) for label, changes in _RANGES)
             self.ranges_.append(tuple(sorted(found, key=lambda r: -r.gain_db))[:MOST_RANGES])
         return self.ranges_[0]
 
@@ -138,7 +136,7 @@ class Forecast:
             share: Of the values, from 0 to 1.
         """
         keep = round(100.0 * (1.0 - share), 6)
-        changes = {"method": Method.PERCENTILE, "percentile": keep}
+        changes: ChoiceChanges = {"method": Method.PERCENTILE, "percentile": keep}
         found = self.remedy(f"Range by percentile {keep:g}", changes, least=-math.inf)
         return (
             () if found is None else (replace(found, price=f"gives up {100.0 * share:.2g} % of the values"),)
@@ -146,19 +144,19 @@ class Forecast:
 
     def wider(self) -> tuple[Remedy, ...]:
         """More bits for what the layer computes."""
-        return _known([self.remedy("16-bit activations", {"precision": Precision.INT16})])
+        return _not_none([self.remedy("16-bit activations", {"precision": Precision.INT16})])
 
     def per_channel(self) -> tuple[Remedy, ...]:
         """A scale for each channel of the weight."""
-        return _known([self.remedy("Weights per channel", {"weights": Granularity.PER_CHANNEL})])
+        return _not_none([self.remedy("Weights per channel", {"weights": Granularity.PER_CHANNEL})])
 
     def weight_ranges(self) -> tuple[Remedy, ...]:
         """Other ranges for the weight."""
-        return _known([self.remedy("Weight range by MSE", {"weight_method": WeightMethod.MSE})])
+        return _not_none([self.remedy("Weight range by MSE", {"weight_method": WeightMethod.MSE})])
 
     def float_layer(self) -> tuple[Remedy, ...]:
         """Leave the layer in float."""
-        return _known([self.remedy("Leave in float", {"precision": Precision.FLOAT})])
+        return _not_none([self.remedy("Leave in float", {"precision": Precision.FLOAT})])
 
     def fix(self, name: str, *, weights: float = 1.0, tensors: float = 1.0) -> tuple[Remedy, ...]:
         """A pass over the whole model, unless the recipe has it already or it should win too little.
@@ -175,7 +173,7 @@ class Forecast:
         return (Remedy(layer=self.layer, label=PASSES[name].label, fix=name, gain_db=gain),)
 
 
-def _scaled(known: float, now: float, then: float) -> float:
+def _moved_alike(known: float, now: float, then: float) -> float:
     """A measured value moved as the prediction moves."""
     return known * then / now if now > 0.0 else max(known, then)
 
@@ -184,13 +182,13 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _size(count: int) -> str:
+def _bytes_text(count: int) -> str:
     return (
         f"{count} B" if count < 1000 else f"{count / 1e3:.3g} kB" if count < 1e6 else f"{count / 1e6:.3g} MB"
     )
 
 
-def _known(found: Iterable[Remedy | None]) -> tuple[Remedy, ...]:
+def _not_none(found: Iterable[Remedy | None]) -> tuple[Remedy, ...]:
     return tuple(remedy for remedy in found if remedy is not None)
 
 
@@ -220,10 +218,10 @@ def output_forecast(runs: Iterable[Run], layer: str, gain_db: float) -> OutputFo
     alone = {s.name: sums for s, sums in energy.items() if s.kind is Kind.ENABLE}
     if without is not None:
         at = sorted(whole.keys() & without.keys())
-        part = 1.0 - _ratio((without[i] for i in at), (whole[i] for i in at))
+        part = 1.0 - _share((without[i] for i in at), (whole[i] for i in at))
     elif layer in alone:
         at = sorted(set(whole).intersection(*alone.values()))
-        part = _ratio((alone[layer][i] for i in at), (sums[i] for sums in alone.values() for i in at))
+        part = _share((alone[layer][i] for i in at), (sums[i] for sums in alone.values() for i in at))
     else:
         return None
     total = math.fsum(whole[i] for i in at)
@@ -232,7 +230,7 @@ def output_forecast(runs: Iterable[Run], layer: str, gain_db: float) -> OutputFo
     return OutputForecast(before=_sqnr(given, total), after=_sqnr(given, left)) if at else None
 
 
-def _ratio(part: Iterable[float], whole: Iterable[float]) -> float:
+def _share(part: Iterable[float], whole: Iterable[float]) -> float:
     of = math.fsum(whole)
     return math.fsum(part) / of if of > 0.0 else 0.0
 

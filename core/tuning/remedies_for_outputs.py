@@ -8,7 +8,6 @@ before.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import onnx_ir as ir
 
@@ -16,7 +15,7 @@ from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import OutputError, Part
 from quantscope.core.model import Model, OutputPath, output_path_of, quoted_names
 from quantscope.core.quant import Range
-from quantscope.core.recipe import Recipe
+from quantscope.core.recipe import ChoiceChanges, Recipe
 from quantscope.core.targets import Precision, Role, target
 from quantscope.core.thresholds import Method
 
@@ -35,7 +34,7 @@ class OutputRemedy:
 
     label: str  # in a sentence: "leaving 'cat' in float"
     why: str = ""  # it may help, in a sentence
-    layers: Mapping[str, Mapping[str, Any]]  # for `Recipe.with_layer`
+    layers: Mapping[str, ChoiceChanges]  # for `Recipe.with_layer`
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with the changes."""
@@ -53,17 +52,17 @@ class OutputRemedy:
 def weak_outputs(outputs: Iterable[OutputError]) -> tuple[str, ...]:
     """Outputs with lost channels, little signal left, or a part far worse than another of any output."""
     found = [o for o in outputs if o.channels is not None]
-    best = max((p.sqnr_db for o in found for p in _parts(o)), default=0.0)
+    best = max((p.sqnr_db for o in found for p in _channel_parts(o)), default=0.0)
     return tuple(
         o.name
         for o in found
         if (o.channels is not None and o.channels.lost)
         or (o.noise or 0.0) > 10.0 ** (-_WEAK_DB / 10.0)
-        or any(p.sqnr_db < min(best - _WORSE_BY_DB, _GOOD_DB) for p in _parts(o))
+        or any(p.sqnr_db < min(best - _WORSE_BY_DB, _GOOD_DB) for p in _channel_parts(o))
     )
 
 
-def _parts(output: OutputError) -> tuple[Part, ...]:
+def _channel_parts(output: OutputError) -> tuple[Part, ...]:
     return () if output.channels is None else output.channels.parts
 
 
@@ -93,11 +92,11 @@ def output_remedies(
     offered: list[OutputRemedy] = []
     near, far = output_path_of(model, names), output_path_of(model, names, compute=True)
     if statistics is not None:
-        offered += _range(model, [o for o in found if o.name in names], near, statistics, leave)
+        offered += _narrower_range(model, [o for o in found if o.name in names], near, statistics, leave)
     roles = target(recipe.target).roles
     sets = [near.nodes, far.nodes, *((*far.nodes, *end.feeders()) for end in (near, far))]
     for nodes in sets:
-        layers = dict.fromkeys(reversed(list(_layers(model, nodes, roles))))
+        layers = dict.fromkeys(reversed(list(_integer_layers(model, nodes, roles))))
         wanted = [n for n in layers if n not in leave and recipe.choice(n).precision is not Precision.FLOAT]
         option = OutputRemedy(label=f"leaving {quoted_names(wanted)} in float", layers=_all_float(wanted))
         if wanted and option.layers.keys() not in [o.layers.keys() for o in offered if o.float_layers]:
@@ -105,11 +104,11 @@ def output_remedies(
     return tuple(offered)
 
 
-def _all_float(layers: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
-    return MappingProxyType({name: MappingProxyType({"precision": Precision.FLOAT}) for name in layers})
+def _all_float(layers: Iterable[str]) -> Mapping[str, ChoiceChanges]:
+    return MappingProxyType({name: ChoiceChanges(precision=Precision.FLOAT) for name in layers})
 
 
-def _layers(model: Model, nodes: Iterable[ir.Node], roles: Mapping[str, Role]) -> Iterator[str]:
+def _integer_layers(model: Model, nodes: Iterable[ir.Node], roles: Mapping[str, Role]) -> Iterator[str]:
     """Layers of nodes that ask for integers."""
     for node in nodes:
         layer = model.layer_of(str(node.outputs[0].name))
@@ -117,7 +116,7 @@ def _layers(model: Model, nodes: Iterable[ir.Node], roles: Mapping[str, Role]) -
             yield layer.name
 
 
-def _range(
+def _narrower_range(
     model: Model, outputs: list[OutputError], near: OutputPath, statistics: Statistics, leave: Collection[str]
 ) -> Iterator[OutputRemedy]:
     """A range of what the outputs read of a tensor, where the rest of it is larger and goes nowhere else."""
@@ -132,9 +131,9 @@ def _range(
     low, high = min(0.0, *(c.low for c in limits)), max(0.0, *(c.high for c in limits))
     if not low < high or histogram.abs_max < _NARROWER * max(-low, high):
         return
-    changes = {"method": Method.MANUAL, "range": Range(low, high)}
+    changes: ChoiceChanges = {"method": Method.MANUAL, "range": Range(low, high)}
     yield OutputRemedy(
         label=f"a narrower range for '{layer.name}', {low:.4g} … {high:.4g}",
         why="the outputs read nothing beyond it",
-        layers=MappingProxyType({layer.name: MappingProxyType(changes)}),
+        layers=MappingProxyType({layer.name: changes}),
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from quantscope.core.calibration import Statistics, calibrate
 from quantscope.core.data import Samples
@@ -12,7 +11,7 @@ from quantscope.core.passes import SUFFIX
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Progress, ProgressFn, report
 from quantscope.core.quantize import Encodings, quantize_model, resolve
-from quantscope.core.recipe import PASSES, Choice, Recipe
+from quantscope.core.recipe import PASSES, Choice, ChoiceChanges, Recipe
 from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
 from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
@@ -24,7 +23,7 @@ CHECKED = 4  # of the best trials that are measured on samples that their ranges
 MOST_CHECKED = 96  # samples for it
 FEWEST_CHECKED = 6
 UNMEASURED = "was not measured on samples that its ranges have not seen"
-ACTIVATIONS: tuple[dict[str, Any], ...] = (
+ACTIVATIONS: tuple[ChoiceChanges, ...] = (
     {"method": Method.MINMAX},
     {"method": Method.PERCENTILE, "percentile": 99.999},
     {"method": Method.PERCENTILE, "percentile": 99.99},
@@ -33,7 +32,7 @@ ACTIVATIONS: tuple[dict[str, Any], ...] = (
     {"method": Method.KL_V2},
     {"method": Method.OCTAV},
 )
-WEIGHTS: tuple[dict[str, Any], ...] = ({"weight_method": WeightMethod.MSE},)
+WEIGHTS: tuple[ChoiceChanges, ...] = ({"weight_method": WeightMethod.MSE},)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +100,8 @@ def measured_default(
     known = samples.select(samples.by_content()[:MOST_CHECKED])
     gains: dict[int, tuple[float, ...]] = {}
     if len(known) >= FEWEST_CHECKED and first:
-        recipes = [start.with_default(**_complete(trials[at].choice)) for at in first[:CHECKED]]
-        plain = start.with_default(**_complete(trials[0].choice))
+        recipes = [start.with_default(**_tried_fields(trials[at].choice)) for at in first[:CHECKED]]
+        plain = start.with_default(**_tried_fields(trials[0].choice))
         measured = unseen_gains(model, known, plain, recipes, threads=threads, progress=progress, done=total)
         gains = dict(zip(first, measured, strict=False))
     for at in first:
@@ -110,7 +109,7 @@ def measured_default(
         trials[at] = replace(trials[at], gains_db=gains.get(at, ()), refused=refused)
     best = _winner(trials)
     return MeasuredDefault(
-        recipe=start.with_default(**_complete(best.choice)), trials=tuple(trials), samples=found.samples
+        recipe=start.with_default(**_tried_fields(best.choice)), trials=tuple(trials), samples=found.samples
     )
 
 
@@ -144,13 +143,13 @@ def try_defaults(
     for stage in (ACTIVATIONS, WEIGHTS):
         base = _winner(trials).choice if trials else start.default
         for changes in stage:
-            tried = start.with_default(**_complete(base)).with_default(**changes)
+            tried = start.with_default(**_tried_fields(base)).with_default(**changes)
             encodings = resolve(tried, statistics, model, previous=encodings)
             trials.append(_trial(tried, encodings, reference, threads))
             report(progress, len(trials), total, trials[-1].label)
     best = _winner(trials)
     return MeasuredDefault(
-        recipe=start.with_default(**_complete(best.choice)), trials=tuple(trials), samples=len(reference)
+        recipe=start.with_default(**_tried_fields(best.choice)), trials=tuple(trials), samples=len(reference)
     )
 
 
@@ -277,8 +276,13 @@ def _ranked(trials: Sequence[DefaultTrial]) -> list[DefaultTrial]:
     return sorted(wins, key=lambda trial: -trial.sqnr_db)
 
 
-def _complete(choice: Choice) -> dict[str, Any]:
-    return {name: getattr(choice, name) for name in ("method", "percentile", "weight_method")}
+def _tried_fields(choice: Choice) -> ChoiceChanges:
+    """What the trials decide of a choice."""
+    return {
+        "method": choice.method,
+        "percentile": choice.percentile,
+        "weight_method": choice.weight_method,
+    }
 
 
 def _trial(

@@ -22,7 +22,7 @@ def _warm() -> None:
         from quantscope.core.calibration import Accumulator
         from quantscope.core.evaluate import tensor_error
         from quantscope.core.project import project
-        from quantscope.core.quant import UINT8, QuantSpec, encoding_from_range, quantize
+        from quantscope.core.quant import UINT8, QuantSpec, encoding_from_range, quantize_values
         from quantscope.core.thresholds import SEARCHES, Method, errors_at, search
         from quantscope.ui.session import workspace  # noqa: F401 - imports all that a page needs
 
@@ -34,7 +34,7 @@ def _warm() -> None:
         found = search(Method.MINMAX, histogram, spec)
         errors_at(histogram, found.range, spec)
         encoding = encoding_from_range(found.range, spec)
-        tensor_error(values, quantize(values, encoding), encoding)
+        tensor_error(values, quantize_values(values, encoding), encoding)
         tensor_error(values, values)
         for method in SEARCHES:
             search(method, histogram, spec)

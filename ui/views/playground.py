@@ -10,7 +10,7 @@ from quantscope.core.playground import (
     DISTRIBUTIONS,
     compare_kl_admm,
     draw,
-    histogram_of,
+    histogram_of_draw,
     sqnr_by_bits,
     staircase,
 )
@@ -81,7 +81,7 @@ def _names() -> set[str]:
 
 def _view(now: Settings) -> RangeView:
     """The drawn values with every method's choice; kept until data or type change."""
-    histogram = cached.computed(("histogram", now.data), lambda: histogram_of(values(now)))
+    histogram = cached.computed(("histogram", now.data), lambda: histogram_of_draw(values(now)))
     return view_range(histogram, now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits)))
 
 

@@ -52,7 +52,7 @@ def _is_float32(node: ir.Node) -> bool:
     return len(node.outputs) == 1 and bool(node.outputs[0].dtype == ir.DataType.FLOAT)
 
 
-def _variable(node: ir.Node) -> ir.Value | None:
+def _only_variable(node: ir.Node) -> ir.Value | None:
     """The one operand that is no constant."""
     found = [v for v in node.inputs if v is not None and v.const_value is None]
     return found[0] if len(found) == 1 else None
@@ -111,13 +111,13 @@ class _Rules(Editor):
 
     def limits(self, node: ir.Node) -> None:
         """Min or Max with a number, and what limits there were before it."""
-        own, x = _limits(node), _variable(node)
+        own, x = _limits(node), _only_variable(node)
         if own is None or x is None:
             return
         low, high = own
         before = []
         while (maker := x.producer()) is not None and is_read_once(x) and (limits := _limits(maker)):
-            further = _variable(maker)
+            further = _only_variable(maker)
             together = max(low, limits[0]), min(high, limits[1])
             if further is None or together[0] > together[1]:
                 break

@@ -64,7 +64,7 @@ def fold_affine(model: ir.Model) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class _ScaleShift:
     """What a node does to its one variable operand x: scale · x + shift, both broadcast against x."""
 
     node: ir.Node
@@ -73,7 +73,7 @@ class _Step:
     shift: Float64
 
 
-def _step(node: ir.Node | None) -> _Step | None:
+def _scale_shift(node: ir.Node | None) -> _ScaleShift | None:
     """The node as a scale and a shift of float32 values, where it is one and leaves the shape as it is."""
     if node is None or node.domain not in STANDARD_DOMAINS or not node.inputs:
         return None
@@ -82,7 +82,7 @@ def _step(node: ir.Node | None) -> _Step | None:
     if node.op_type == "BatchNormalization":
         return _normalization(node)
     if node.op_type == "Neg" and (x := node.inputs[0]) is not None:
-        return _Step(node=node, x=x, scale=-_ONE, shift=_ZERO)
+        return _ScaleShift(node=node, x=x, scale=-_ONE, shift=_ZERO)
     if node.op_type not in ("Mul", "Add", "Sub", "Div") or len(node.inputs) != 2:
         return None
     x, c, from_constant = node.inputs[0], float_constant(node.inputs[1]), False
@@ -91,17 +91,19 @@ def _step(node: ir.Node | None) -> _Step | None:
     if c is None or x is None or x.const_value is not None or not keeps_shape(c.shape, x):
         return None
     if node.op_type == "Mul":
-        return _Step(node=node, x=x, scale=c, shift=_ZERO)
+        return _ScaleShift(node=node, x=x, scale=c, shift=_ZERO)
     if node.op_type == "Add":
-        return _Step(node=node, x=x, scale=_ONE, shift=c)
+        return _ScaleShift(node=node, x=x, scale=_ONE, shift=c)
     if node.op_type == "Sub":
-        return _Step(node=node, x=x, scale=-_ONE if from_constant else _ONE, shift=c if from_constant else -c)
+        return _ScaleShift(
+            node=node, x=x, scale=-_ONE if from_constant else _ONE, shift=c if from_constant else -c
+        )
     if from_constant or not c.all():
         return None
-    return _Step(node=node, x=x, scale=1.0 / c, shift=_ZERO)
+    return _ScaleShift(node=node, x=x, scale=1.0 / c, shift=_ZERO)
 
 
-def _normalization(node: ir.Node) -> _Step | None:
+def _normalization(node: ir.Node) -> _ScaleShift | None:
     x = node.inputs[0]
     parts = [float_constant(v) for v in node.inputs[1:5]]
     rank = _rank(x)
@@ -115,7 +117,7 @@ def _normalization(node: ir.Node) -> _Step | None:
         return None
     scale = gamma / np.sqrt(squared)
     along = (-1, *[1] * (rank - 2))
-    return _Step(node=node, x=x, scale=scale.reshape(along), shift=(beta - mean * scale).reshape(along))
+    return _ScaleShift(node=node, x=x, scale=scale.reshape(along), shift=(beta - mean * scale).reshape(along))
 
 
 def _rank(value: ir.Value | None) -> int | None:
@@ -124,17 +126,17 @@ def _rank(value: ir.Value | None) -> int | None:
 
 def _continues(node: ir.Node) -> bool:
     """Whether a chain that began earlier goes through this node."""
-    step = _step(node)
+    step = _scale_shift(node)
     if step is None or step.x.producer() is None:
         return False
-    return only_consumer(step.x) is node and _step(step.x.producer()) is not None
+    return only_consumer(step.x) is node and _scale_shift(step.x.producer()) is not None
 
 
-def _chain(node: ir.Node) -> list[_Step]:
+def _chain(node: ir.Node) -> list[_ScaleShift]:
     """The longest run of scales and shifts that begins here."""
-    chain: list[_Step] = []
+    chain: list[_ScaleShift] = []
     after: ir.Node | None = node
-    while (step := _step(after)) is not None:
+    while (step := _scale_shift(after)) is not None:
         chain.append(step)
         after = only_consumer(step.node.outputs[0])
     return chain
@@ -152,7 +154,7 @@ def _is_normalized(value: ir.Value) -> bool:
     return all(v is not None and v.const_value is None for v in maker.inputs)
 
 
-def _total(steps: Sequence[_Step]) -> tuple[Float64, Float64]:
+def _composed(steps: Sequence[_ScaleShift]) -> tuple[Float64, Float64]:
     """Scale and shift of the steps one after the other."""
     scale, shift = _ONE, _ZERO
     for step in steps:
@@ -163,10 +165,10 @@ def _total(steps: Sequence[_Step]) -> tuple[Float64, Float64]:
 class _Folder(Editor):
     """Puts chains into the nodes at their ends."""
 
-    def settle(self, chain: list[_Step]) -> None:
+    def settle(self, chain: list[_ScaleShift]) -> None:
         """Put a chain into the nodes at its ends; write what remains in as few nodes as possible."""
         x, y = chain[0].x, chain[-1].node.outputs[0]
-        scale, shift = _total(chain)
+        scale, shift = _composed(chain)
         quantized = _is_quantized(x)
         if not quantized and (scale.size > 1 or shift.any()):
             return
@@ -175,19 +177,19 @@ class _Folder(Editor):
         if left is not None:
             self._write(chain, *left, name=self.free(f"{y.name}.folded"))
         elif first:
-            self._write(chain, *_total(rest), name=str(y.name))
+            self._write(chain, *_composed(rest), name=str(y.name))
         elif quantized and all(user.op_type in _QUANTIZED for user in y.consumers()):
             self._plain(chain, scale, shift)
 
-    def _into_maker(self, x: ir.Value, chain: list[_Step]) -> tuple[bool, list[_Step]]:
+    def _into_maker(self, x: ir.Value, chain: list[_ScaleShift]) -> tuple[bool, list[_ScaleShift]]:
         """Fold the longest possible beginning of a chain into the node that makes x; what is left."""
         maker = foldable_linear(x.producer())
         if maker is None or only_consumer(x) is None:
             return False, chain
         axis, channels = maker.channel_axis, maker.out_channels
         for count in range(len(chain), 0, -1):
-            scale, shift = _total(chain[:count])
-            if not _can_be_written(*_total(chain[count:])):
+            scale, shift = _composed(chain[:count])
+            if not _can_be_written(*_composed(chain[count:])):
                 continue
             by, plus = along(scale, _rank(x), axis, channels), along(shift, _rank(x), axis, channels)
             if by is None:
@@ -203,7 +205,7 @@ class _Folder(Editor):
                 return True, chain[count:]
         return False, chain
 
-    def _into_readers(self, y: ir.Value, chain: list[_Step]) -> tuple[Float64, Float64] | None:
+    def _into_readers(self, y: ir.Value, chain: list[_ScaleShift]) -> tuple[Float64, Float64] | None:
         """Fold the longest possible end of a chain into all readers of y; scale and shift that are left."""
         readers = [foldable_linear(use.node) for use in y.uses()]
         fits = [r for r in readers if r is not None and r.node.inputs[1 - r.operand] is y]
@@ -211,7 +213,7 @@ class _Folder(Editor):
             return None
         normalized = _is_normalized(chain[0].x)
         for start in range(len(chain)):
-            scale, shift = _total(chain[start:])
+            scale, shift = _composed(chain[start:])
             scales = [along(scale, _rank(y), r.channel_axis, r.in_channels) for r in fits]
             shifts = [along(shift, _rank(y), r.channel_axis, r.in_channels) for r in fits]
             if any(s is None for s in scales) or (normalized and scale.size > 1):
@@ -219,7 +221,7 @@ class _Folder(Editor):
             exact = not shift.any() or (
                 all(s is not None for s in shifts) and all(r.takes_shift() for r in fits)
             )
-            left = _total(chain[:start])
+            left = _composed(chain[:start])
             if not exact:
                 size = np.abs(scale)
                 if (scale == 1).all() or not size.min() > 0 or size.max() > _FACTORS * size.min():
@@ -282,7 +284,7 @@ class _Folder(Editor):
         name = str(old.name) if old is not None else f"{node.name}.bias"
         node.replace_input_with(index, self.constant(name, array))
 
-    def _plain(self, chain: list[_Step], scale: Float64, shift: Float64) -> None:
+    def _plain(self, chain: list[_ScaleShift], scale: Float64, shift: Float64) -> None:
         """A chain that could not be folded: one Mul and one Add where that is shorter, else step by step.
 
         Division by a number becomes the multiplication that integer kernels have; division by one number a
@@ -297,7 +299,7 @@ class _Folder(Editor):
             if step.node.op_type in ("Div", "Sub") and step.scale.size * step.shift.size == 1:
                 self._write([step], step.scale, step.shift, str(step.node.outputs[0].name))
 
-    def _write(self, chain: list[_Step], scale: Float64, shift: Float64, name: str) -> None:
+    def _write(self, chain: list[_ScaleShift], scale: Float64, shift: Float64, name: str) -> None:
         """Write a Mul and an Add, where they do anything, in place of a chain; `name` is of its result."""
         x, old = chain[0].x, chain[-1].node
         y = old.outputs[0]

@@ -72,7 +72,7 @@ def clean(file: ModelFile, *, allow_quantized: bool = False) -> Cleaned:
         ModelError: the model is of a kind that cannot be quantized, or ONNX Runtime cannot load it.
     """
     notes = mend(file.proto, file.shown)
-    model = decode(file)
+    model = decode_graph(file)
     check_operators(model, file.shown)
     check_inference(model, file.shown)
     quantized = bool(quantized_operators(model))
@@ -102,7 +102,7 @@ def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
     return [v.const_value for v in external_values(model) if isinstance(v.const_value, ir.ExternalTensor)]
 
 
-def decode(file: ModelFile) -> ir.Model:
+def decode_graph(file: ModelFile) -> ir.Model:
     """The file's graph as it is, but with functions inlined and no initializer listed as an input."""
     try:
         model = ir.from_proto(file.proto)
@@ -138,7 +138,7 @@ def _transform(model: ir.Model, file: ModelFile, folder: Path, notes: list[str])
         notes.extend(done)
         return result
     for basic in (True, False):
-        original = decode(file)
+        original = decode_graph(file)
         name_nodes(original)
         try:
             return _fold(original, folder, notes, basic=basic)

@@ -43,7 +43,7 @@ def read_model_file(source: str | Path | bytes, name: str | None = None) -> Mode
     else:
         path = Path(source)
         shown = path.name or str(path)
-        data = _read(path)
+        data = _read_bytes(path)
     proto = parse(data, shown)
     digest = hashlib.sha256(data)
     external = external_files(proto, path, shown)
@@ -66,7 +66,7 @@ def read_model_file(source: str | Path | bytes, name: str | None = None) -> Mode
     )
 
 
-def _read(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     """The file's bytes, or why there are none."""
     try:
         if path.is_dir():

@@ -37,9 +37,9 @@ def elementwise_first(model: ir.Model) -> None:
         if editor.holds(node) and node.op_type in ("Mul", "Div"):
             _factor_of_operand(editor, node)
     for node in list(model.graph):
-        step = _step(node) if editor.holds(node) and node.op_type in (*_SCALES, *_LIMITS) else None
+        step = _elementwise(node) if editor.holds(node) and node.op_type in (*_SCALES, *_LIMITS) else None
         if step is not None:
-            _move(editor, step)
+            _move_before(editor, step)
 
 
 def _factor_of_operand(editor: Editor, node: ir.Node) -> None:
@@ -91,7 +91,7 @@ def _unmoved(value: ir.Value) -> tuple[ir.Value | None, list[ir.Node]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
+class _Elementwise:
     """An elementwise node, the moves before it in the order of the graph, and where it goes."""
 
     node: ir.Node
@@ -113,7 +113,7 @@ def _skip_reshape(graph: ir.Graph, node: ir.Node) -> None:
     graph.remove(first, safe=True)
 
 
-def _step(node: ir.Node) -> _Step | None:
+def _elementwise(node: ir.Node) -> _Elementwise | None:
     variable = [i for i, v in enumerate(node.inputs) if v is not None and v.const_value is None]
     if len(variable) != 1 or (node.op_type in _LIMITS and variable != [0]):
         return None
@@ -130,7 +130,7 @@ def _step(node: ir.Node) -> _Step | None:
         if before is None:
             return None
         constants[other] = before
-    return _Step(node=node, operand=variable[0], moves=moves, source=x, constants=constants)
+    return _Elementwise(node=node, operand=variable[0], moves=moves, source=x, constants=constants)
 
 
 def _comes_from_weights(value: ir.Value) -> bool:
@@ -193,7 +193,7 @@ def _axis_before(move: ir.Node, axis: int) -> int | None:
     return kept.index(axis) if axis in kept else None
 
 
-def _move(editor: Editor, step: _Step) -> None:
+def _move_before(editor: Editor, step: _Elementwise) -> None:
     """Put the node before the moves; the last of these gives what the node gave."""
     node, last = step.node, step.moves[-1].outputs[0]
     old = node.outputs[0]
@@ -204,15 +204,15 @@ def _move(editor: Editor, step: _Step) -> None:
     new = ir.node(node.op_type, inputs, node.attributes, name=node.name)
     value = new.outputs[0]
     value.type, value.shape = old.type, step.source.shape
-    value.name = _moved(editor, old)
+    value.name = _moved_name(editor, old)
     editor.graph.insert_before(step.moves[0], new)
     step.moves[0].replace_input_with(0, value)
     editor.redirect(old, last)
     editor.graph.remove(node, safe=True)
     for move in step.moves[:-1]:
-        move.outputs[0].name = _moved(editor, move.outputs[0])
+        move.outputs[0].name = _moved_name(editor, move.outputs[0])
     last.name = old.name
 
 
-def _moved(editor: Editor, value: ir.Value) -> str:
+def _moved_name(editor: Editor, value: ir.Value) -> str:
     return editor.free(f"{str(value.name).removesuffix(MOVED)}{MOVED}")

@@ -55,11 +55,11 @@ def _floats(node: ir.Node, name: str) -> npt.NDArray[np.float32]:
     return np.asarray(attribute.as_floats() if attribute is not None else (), np.float32)
 
 
-def _ints(*values: int) -> Array:
+def _int64s(*values: int) -> Array:
     return np.asarray(values, np.int64)
 
 
-def _number(node: ir.Node, name: str, default: float) -> Array:
+def _scalar_attribute(node: ir.Node, name: str, default: float) -> Array:
     """A scalar attribute, in the type of the node's input."""
     dtype = node.inputs[0].dtype if node.inputs[0] is not None else None
     return np.asarray(node.attributes.get_float(name, default), (dtype or ir.DataType.FLOAT).numpy())
@@ -69,7 +69,7 @@ def _number(node: ir.Node, name: str, default: float) -> Array:
 
 
 def _image_scaler(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
-    scale = _number(node, "scale", 1.0)
+    scale = _scalar_attribute(node, "scale", 1.0)
     bias = _floats(node, "bias").reshape(-1, 1, 1).astype(scale.dtype)
     scaled = tape.op("Mul", node.inputs[0], tape.constant(scale))
     return [tape.op("Add", scaled, tape.constant(bias)) if bias.size else scaled]
@@ -82,27 +82,27 @@ def _crop(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
     ends = [top + size[0], left + size[1]] if size else [-bottom or far, -right or far]
     if tape.opset < 10:
         return [tape.op("Slice", node.inputs[0], axes=[2, 3], starts=[top, left], ends=ends)]
-    places = [tape.constant(_ints(*v)) for v in ((top, left), ends, (2, 3))]
+    places = [tape.constant(_int64s(*v)) for v in ((top, left), ends, (2, 3))]
     return [tape.op("Slice", node.inputs[0], *places)]
 
 
 def _affine(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
-    scaled = tape.op("Mul", node.inputs[0], tape.constant(_number(node, "alpha", 1.0)))
-    return [tape.op("Add", scaled, tape.constant(_number(node, "beta", 0.0)))]
+    scaled = tape.op("Mul", node.inputs[0], tape.constant(_scalar_attribute(node, "alpha", 1.0)))
+    return [tape.op("Add", scaled, tape.constant(_scalar_attribute(node, "beta", 0.0)))]
 
 
 def _scale(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
-    return [tape.op("Mul", node.inputs[0], tape.constant(_number(node, "scale", 1.0)))]
+    return [tape.op("Mul", node.inputs[0], tape.constant(_scalar_attribute(node, "scale", 1.0)))]
 
 
 def _scaled_tanh(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
-    inner = tape.op("Mul", node.inputs[0], tape.constant(_number(node, "beta", 0.0)))
-    return [tape.op("Mul", tape.op("Tanh", inner), tape.constant(_number(node, "alpha", 0.0)))]
+    inner = tape.op("Mul", node.inputs[0], tape.constant(_scalar_attribute(node, "beta", 0.0)))
+    return [tape.op("Mul", tape.op("Tanh", inner), tape.constant(_scalar_attribute(node, "alpha", 0.0)))]
 
 
 def _parametric_softplus(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
-    inner = tape.op("Mul", node.inputs[0], tape.constant(_number(node, "beta", 0.0)))
-    return [tape.op("Mul", tape.op("Softplus", inner), tape.constant(_number(node, "alpha", 0.0)))]
+    inner = tape.op("Mul", node.inputs[0], tape.constant(_scalar_attribute(node, "beta", 0.0)))
+    return [tape.op("Mul", tape.op("Softplus", inner), tape.constant(_scalar_attribute(node, "alpha", 0.0)))]
 
 
 REMOVED: dict[str, Rule] = {
@@ -146,11 +146,11 @@ def _became_inputs(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
         del kept[name]
         inputs.extend([None] * (index + 1 - len(inputs)))
         if attribute.type == ir.AttributeType.FLOAT:
-            inputs[index] = tape.constant(_number(node, name, 0.0))
+            inputs[index] = tape.constant(_scalar_attribute(node, name, 0.0))
         elif attribute.type == ir.AttributeType.INT:
-            inputs[index] = tape.constant(_ints(attribute.as_int()))
+            inputs[index] = tape.constant(_int64s(attribute.as_int()))
         else:
-            inputs[index] = tape.constant(_ints(*attribute.as_ints()))
+            inputs[index] = tape.constant(_int64s(*attribute.as_ints()))
     if node.op_type == "Split" and tape.opset >= 18 and (len(inputs) < 2 or inputs[1] is None):
         kept["num_outputs"] = len(node.outputs)
     return _copy(node, tape, inputs, kept)
@@ -220,7 +220,7 @@ def _prelu(node: ir.Node, tape: Tape) -> Sequence[ir.Value]:
         raise ValueError("its rank is unknown")
     extra = len(x.shape) - 2
     if len(slope.shape) == 1 and slope.shape[0] != 1 and extra > 0:
-        slope = tape.op("Unsqueeze", slope, tape.constant(_ints(*range(1, extra + 1))))
+        slope = tape.op("Unsqueeze", slope, tape.constant(_int64s(*range(1, extra + 1))))
     return [tape.op("PRelu", x, slope)]
 
 

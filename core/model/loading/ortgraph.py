@@ -153,7 +153,7 @@ def read_weights(model: ir.Model) -> None:
     """Read memory-mapped initializers into memory, so that their file is no longer needed."""
     for value in external_values(model):
         assert isinstance(value.const_value, ir.ExternalTensor)
-        value.const_value = _read(value.const_value)
+        value.const_value = _read_external(value.const_value)
 
 
 def locate_weights(model: ir.Model, files: Mapping[str, Path]) -> None:
@@ -185,9 +185,9 @@ def read_small_weights(model: ir.Model) -> None:
         tensor = value.const_value
         assert isinstance(tensor, ir.ExternalTensor)
         if tensor.nbytes <= _LIGHT or value.graph is not model.graph:
-            value.const_value = _read(tensor)
+            value.const_value = _read_external(tensor)
     for node, name, tensor in _external_attributes(model):
-        node.attributes[name] = ir.AttrTensor(name, _read(tensor))
+        node.attributes[name] = ir.AttrTensor(name, _read_external(tensor))
 
 
 def _external_attributes(model: ir.Model) -> list[tuple[ir.Node, str, ir.ExternalTensor]]:
@@ -200,7 +200,7 @@ def _external_attributes(model: ir.Model) -> list[tuple[ir.Node, str, ir.Externa
     ]
 
 
-def _read(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+def _read_external(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     kind = tensor.dtype
     if kind.bitwidth < 8:  # packed
         return ir.Tensor(np.array(tensor.numpy()), dtype=kind, name=tensor.name)

@@ -32,22 +32,22 @@ def widen(model: ir.Model) -> list[str]:
             if value.const_value is not None and value.const_value.dtype in types:
                 value.const_value = _as_float32(value.const_value)
                 weights += 1
-        for value in _values(graph):
+        for value in _all_values(graph):
             if value not in ends:
                 _retype(value, types)
         for node in graph:
             if node not in borders:
                 _retype_attributes(node, types)
-    names = " and ".join(sorted(_name(kind) for kind in types))
+    names = " and ".join(sorted(_type_name(kind) for kind in types))
     what = f"Computed in float32 instead of {names}"
     return [f"{what} ({weights} weights converted); inputs and outputs keep their type."]
 
 
-def _name(kind: ir.DataType) -> str:
+def _type_name(kind: ir.DataType) -> str:
     return "float64" if kind == ir.DataType.DOUBLE else kind.name.lower()
 
 
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+def _all_values(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.inputs
     yield from graph.initializers.values()
     for node in graph:
@@ -58,12 +58,12 @@ def _types_to_change(model: ir.Model) -> set[ir.DataType]:
     sizes: Counter[ir.DataType] = Counter()  # bytes of constants
     present: set[ir.DataType | None] = set()
     for graph in model.graphs():
-        present.update(_element_type(value) for value in _values(graph))
+        present.update(_element_type(value) for value in _all_values(graph))
         for value in graph.initializers.values():
             if value.const_value is not None:
                 sizes[value.const_value.dtype] += value.const_value.nbytes
         for node in graph:
-            for tensor in _tensors(node):
+            for tensor in _attribute_tensors(node):
                 sizes[tensor.dtype] += tensor.nbytes
             present.update(kind for kind in _HALF if kind in _named_types(node))
     present.update(sizes)
@@ -84,7 +84,7 @@ def _named_types(node: ir.Node) -> set[int]:
     return {a.as_int() for a in found if a is not None and a.type == ir.AttributeType.INT and not a.is_ref()}
 
 
-def _tensors(node: ir.Node) -> Iterator[ir.TensorProtocol]:
+def _attribute_tensors(node: ir.Node) -> Iterator[ir.TensorProtocol]:
     for attribute in node.attributes.values():
         if attribute.is_ref():
             continue
@@ -124,7 +124,7 @@ def _retype_attributes(node: ir.Node, types: set[ir.DataType]) -> None:
 def _add_borders(model: ir.Model, types: set[ir.DataType]) -> set[ir.Node]:
     """Insert Casts, so that inputs and outputs of the main graph keep their type; returns these."""
     graph = model.graph
-    taken = {v.name for g in model.graphs() for v in _values(g)}
+    taken = {v.name for g in model.graphs() for v in _all_values(g)}
     borders: set[ir.Node] = set()
     for value in graph.inputs:
         if _is_tensor(value, types) and value.uses():

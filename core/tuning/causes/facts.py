@@ -129,17 +129,17 @@ def tensor_facts(
     return TensorFacts(histogram=histogram, encoding=encoding, error=encoding_errors(histogram, encoding))
 
 
-def span(encoding: Encoding) -> str:
+def encoding_text(encoding: Encoding) -> str:
     """The range that an encoding keeps."""
-    return between(float(encoding.low), float(encoding.high))
+    return range_text(float(encoding.low), float(encoding.high))
 
 
-def between(low: float, high: float) -> str:
+def range_text(low: float, high: float) -> str:
     """A range in words."""
     return f"{low:.3g} … {high:.3g}"
 
 
-def decibel(noise: float) -> str:
+def noise_text(noise: float) -> str:
     """Error over signal as signal to noise."""
     return f"{-10.0 * math.log10(noise):.1f} dB" if noise > 0.0 else "no loss"
 
@@ -154,7 +154,7 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 10.0 else f"{value:.2g} %"
 
 
-def evened(reach: Floats, energy: Floats) -> float:
+def noise_left_when_even(reach: Floats, energy: Floats) -> float:
     """What evening out channels leaves of the noise of one scale for all, as a factor.
 
     A step is the widest reach over a number of levels, and noise counts relative to each channel's energy

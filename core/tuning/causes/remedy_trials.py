@@ -103,7 +103,7 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
         count: Most samples to rank on.
     """
     if evaluation is not None and len(evaluation) >= FEWEST:
-        pool = _spread(evaluation)
+        pool = _from_everywhere(evaluation)
         order = pool.by_content()
         most = most_to_rank_on(0, len(order))
         judging = pool.select(order[most:])
@@ -126,7 +126,7 @@ def split_parts(calibration: Samples | None, evaluation: Samples | None, count: 
     )
 
 
-def _spread(samples: Samples) -> Samples:
+def _from_everywhere(samples: Samples) -> Samples:
     """Up to `POOL` samples from everywhere: data are often sorted by class."""
     if len(samples) <= POOL:
         return samples

@@ -17,12 +17,12 @@ from quantscope.core.tuning.causes.facts import (
     Cause,
     LayerFacts,
     Reason,
-    between,
     bits_used,
-    decibel,
-    evened,
+    encoding_text,
+    noise_left_when_even,
+    noise_text,
     percent,
-    span,
+    range_text,
 )
 from quantscope.core.tuning.remedies import WORTH, Remedy
 
@@ -58,8 +58,8 @@ def clipped(facts: LayerFacts) -> Iterator[Cause]:
     part = seen.error.clipping_mse / seen.error.mse
     yield facts.cause(
         Reason.CLIPPED,
-        f"{percent(seen.error.clipped_share)} of the values lie outside {span(seen.encoding)} and are cut "
-        f"off: that makes {percent(part)} of the error of rounding its output.",
+        f"{percent(seen.error.clipped_share)} of the values lie outside {encoding_text(seen.encoding)} and "
+        f"are cut off: that makes {percent(part)} of the error of rounding its output.",
         facts.tensor_share * part,
         {"clipped_share": seen.error.clipped_share, "part": part},
         *facts.forecast.ranges(),
@@ -85,8 +85,8 @@ def stretched(facts: LayerFacts) -> Iterator[Cause]:
     )
     yield facts.cause(
         Reason.STRETCHED,
-        f"{percent(1.0 - TYPICAL)} of the values set the range {span(seen.encoding)}: the other "
-        f"{percent(TYPICAL)} lie within {between(low, high)} and share {levels:.0f} of {seen.levels} "
+        f"{percent(1.0 - TYPICAL)} of the values set the range {encoding_text(seen.encoding)}: the other "
+        f"{percent(TYPICAL)} lie within {range_text(low, high)} and share {levels:.0f} of {seen.levels} "
         f"levels.{else_}",
         facts.tensor_share,
         {"low": low, "high": high, "levels": levels},
@@ -137,7 +137,7 @@ def quiet_channels(facts: LayerFacts) -> Iterator[Cause]:
     yield facts.cause(
         Reason.QUIET_CHANNELS,
         f"Quiet channels share the steps of loud ones: {quiet} of {int(used.sum())} channels keep less than "
-        f"{QUIET_DB:.0f} dB, while all values together keep {decibel(errors.tensors)}.",
+        f"{QUIET_DB:.0f} dB, while all values together keep {noise_text(errors.tensors)}.",
         facts.tensor_share,
         {"quiet": quiet, "channels": int(used.sum()), "together": errors.tensors},
         *_channel_fixes(facts, errors),
@@ -151,7 +151,7 @@ def _channel_fixes(facts: LayerFacts, errors: ChannelErrors) -> Iterator[Remedy]
     """Passes that bring channels to one size, best first."""
     readers = {layer.op for layer in facts.model.layers if facts.layer.output in layer.inputs}
     name = "equalize" if readers.isdisjoint({"MatMul", "Gemm"}) else "smooth"
-    found = [*facts.forecast.fix(name, tensors=evened(errors.peak, errors.energy))]
+    found = [*facts.forecast.fix(name, tensors=noise_left_when_even(errors.peak, errors.energy))]
     streams = (s for s in find_streams(facts.model.ir.graph) if not s.blocked)
     if any(facts.layer.output in stream.axes for stream in streams):
         # Turned, every channel has the same rms, and the widest value is that of a bell curve.
@@ -269,7 +269,7 @@ def wide(facts: LayerFacts, known: float = 0.0) -> Iterator[Cause]:
     how = "predicted" if facts.channel_errors is None else "alone"
     found = "The rest has no" if known else "No"
     checked = "; ".join(_checked(facts, ranges))
-    said = f"{found} single fault{f' ({checked})' if checked else ''}: {decibel(total)} {how} is what "
+    said = f"{found} single fault{f' ({checked})' if checked else ''}: {noise_text(total)} {how} is what "
     said += f"{bits} bits give for values spread like these."
     if samples < MANY:
         said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."

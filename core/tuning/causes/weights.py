@@ -13,8 +13,8 @@ from quantscope.core.tuning.causes.facts import (
     LayerFacts,
     Reason,
     bits_used,
-    decibel,
-    evened,
+    noise_left_when_even,
+    noise_text,
     percent,
 )
 
@@ -44,12 +44,14 @@ def uneven(facts: LayerFacts) -> Iterator[Cause]:
             facts.weight_share,
             {"widest": widest, "median": middle, "spread": weight.spread, "bits": bits},
             *facts.forecast.per_channel(),
-            *facts.forecast.fix("equalize", weights=evened(weight.reach, _energy(weight))),
+            *facts.forecast.fix(
+                "equalize", weights=noise_left_when_even(weight.reach, _channel_energy(weight))
+            ),
             *facts.forecast.fix("rounding", weights=ROUNDED),
         )
 
 
-def _energy(weight: WeightNoise) -> Floats:
+def _channel_energy(weight: WeightNoise) -> Floats:
     """Mean square of each channel."""
     rms = np.divide(weight.reach, weight.crest, out=np.zeros_like(weight.reach), where=weight.crest > 0.0)
     return np.asarray(rms**2, np.float64)
@@ -86,7 +88,7 @@ def coarse(facts: LayerFacts) -> Iterator[Cause]:
     if facts.weights and facts.weight_share >= 0.5:
         said = "Rounding its weights costs more than rounding what it computes"
         if seen is not None and seen.weights > seen.tensors:
-            said = f"{said}: {decibel(seen.weights)} against {decibel(seen.tensors)}."
+            said = f"{said}: {noise_text(seen.weights)} against {noise_text(seen.tensors)}."
         else:
             said = f"{said}, on average over its channels."
         yield facts.cause(

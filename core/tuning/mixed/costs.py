@@ -21,7 +21,7 @@ class Cost(StrEnum):
     LATENCY = "latency"  # estimated time, as a share of the float model's
 
 
-class _Kernel(NamedTuple):
+class _KernelTime(NamedTuple):
     """Nanoseconds for each multiply-accumulate, and for each value read or written."""
 
     mac: float
@@ -31,9 +31,9 @@ class _Kernel(NamedTuple):
 # Fitted to ONNX Runtime's own profiles of four convolutional networks on one core of a CPU with VNNI. Only
 # their ratios matter, since times are given as a share of the float model's.
 _NODE = 1500.0  # ns to call a kernel
-_FLOAT, _FLOAT_DEPTHWISE = _Kernel(0.0084, 0.03), _Kernel(0.011, 0.02)
-_INTEGER, _INTEGER_DEPTHWISE = _Kernel(0.0022, 0.058), _Kernel(0.04, 0.004)
-_PLAIN, _PLAIN_DEPTHWISE = _Kernel(0.0102, 0.088), _Kernel(0.018, 0.46)  # float with integer weights
+_FLOAT, _FLOAT_DEPTHWISE = _KernelTime(0.0084, 0.03), _KernelTime(0.011, 0.02)
+_INTEGER, _INTEGER_DEPTHWISE = _KernelTime(0.0022, 0.058), _KernelTime(0.04, 0.004)
+_PLAIN, _PLAIN_DEPTHWISE = _KernelTime(0.0102, 0.088), _KernelTime(0.018, 0.46)  # float with integer weights
 _TO_INTEGERS, _TO_FLOAT = 0.2, 0.1  # ns for each value through QuantizeLinear, DequantizeLinear
 _GUARDED = 0.1  # ns for each value of a weight that is compared with the lowest float on its way
 _NO_KERNEL = frozenset({Role.NORM, Role.SELECT})  # between integers, but computed in float
@@ -66,17 +66,17 @@ class CostModel:
         """
         total = float(self.float_bytes)
         total += len(wide) * (_WIDE if self.model.opset >= 21 else _WIDE_BEFORE_21)
-        total += sum(_named(_PAIR, tensor) for tensor in placement.tensors)
+        total += sum(_node_name(_PAIR, tensor) for tensor in placement.tensors)
         for name in placement.constants:
-            total += _named(_STORED, name) - 3 * self._elements.constant(name)
+            total += _node_name(_STORED, name) - 3 * self._elements.constant(name)
         for weight in placement.weights.values():
             channels = self._channels(weight.initializer, weight.axis)
-            total += _named(_STORED, weight.initializer) + 5 * channels
+            total += _node_name(_STORED, weight.initializer) + 5 * channels
             total += self._elements.constant(weight.initializer)
             if weight.bias is not None:
-                total += _named(_BIAS, weight.bias) + 12 * channels
+                total += _node_name(_BIAS, weight.bias) + 12 * channels
             if self._is_guarded(weight, placement, wide):
-                total += _named(_GUARD, weight.initializer)
+                total += _node_name(_GUARD, weight.initializer)
         return total - 4.0 * self._replaced(placement)
 
     def _is_guarded(self, weight: WeightPlacement, placement: Placement, wide: Set[str]) -> bool:
@@ -158,7 +158,7 @@ class CostModel:
         if x is None or w is None:
             return 0.0
         given, made = (self._elements.activation(str(v.name)) for v in (x, node.outputs[0]))
-        shape = _ints(w)
+        shape = _known_shape(w)
         if node.op_type == "Conv":
             return made * prod(shape[1:])
         if node.op_type == "ConvTranspose":
@@ -168,11 +168,11 @@ class CostModel:
         return made * shape[-1 if node.attributes.get_int("transB", 0) else -2]
 
     def _channels(self, initializer: str, axis: int | None) -> int:
-        shape = _ints(self.model.ir.graph.initializers[initializer])
+        shape = _known_shape(self.model.ir.graph.initializers[initializer])
         return 1 if axis is None or axis >= len(shape) else shape[axis]
 
 
-def _named(bytes_: tuple[int, int], name: str) -> int:
+def _node_name(bytes_: tuple[int, int], name: str) -> int:
     return bytes_[0] + bytes_[1] * len(name)
 
 
@@ -198,7 +198,7 @@ class _Elements:
             if known in self.counted:
                 return self.counted[known]
         value = self.values.get(name)
-        return 1.0 if value is None else float(prod(_ints(value)))
+        return 1.0 if value is None else float(prod(_known_shape(value)))
 
     def constant(self, name: str) -> int:
         value = self.model.ir.graph.initializers[name].const_value
@@ -208,11 +208,11 @@ class _Elements:
 def _is_depthwise(node: ir.Node) -> bool:
     if node.op_type != "Conv" or node.inputs[1] is None:
         return False
-    shape = _ints(node.inputs[1])
+    shape = _known_shape(node.inputs[1])
     return len(shape) > 2 and shape[1] == 1 and shape[0] > 1
 
 
-def _ints(value: ir.Value) -> list[int]:
+def _known_shape(value: ir.Value) -> list[int]:
     """The shape, with 1 for what is not known."""
     dims = () if value.shape is None else value.shape
     return [d if isinstance(d, int) else 1 for d in dims]

@@ -60,7 +60,7 @@ def mixed_precision(
         RecipeError: A precision is unknown, or there is nothing to choose.
         DataError: There are no samples, or they do not fit the model.
     """
-    kind, allowed = _kind(cost), _allowed(precisions, target(recipe.target))
+    kind, allowed = _cost_kind(cost), _allowed(precisions, target(recipe.target))
     fitted, held = split_samples(samples, most=JUDGES)
     known = statistics if held is None else None
     known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
@@ -169,7 +169,7 @@ def _notes(space: Space) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _kind(cost: Cost | str) -> Cost:
+def _cost_kind(cost: Cost | str) -> Cost:
     try:
         return Cost(cost)
     except ValueError:

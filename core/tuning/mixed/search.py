@@ -154,7 +154,7 @@ def spread_out(
         return front
     cost = np.array([found[member][0] for member in front])
     level = -np.log10(np.minimum([found[member][1] for member in front], LOST) + INVISIBLE)
-    where = np.stack([_unit(cost), _unit(level)], axis=1)
+    where = np.stack([_to_unit_interval(cost), _to_unit_interval(level)], axis=1)
     taken = [0, len(front) - 1]
     while len(taken) < count:
         apart = np.min(np.linalg.norm(where[:, None] - where[taken][None], axis=2), axis=1)
@@ -162,6 +162,6 @@ def spread_out(
     return [front[at] for at in sorted(taken)]
 
 
-def _unit(values: Floats) -> Floats:
+def _to_unit_interval(values: Floats) -> Floats:
     width = values.max() - values.min()
     return (values - values.min()) / width if width > 0.0 else np.zeros_like(values)
