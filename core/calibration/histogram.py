@@ -1,4 +1,4 @@
-"""Exact, mergeable histograms of tensors on a grid of power-of-two bins aligned at 0 (ALGORITHMS §2).
+"""Exact, mergeable histograms of tensors on a grid of power-of-two bins aligned at 0.
 
 Bin k of width w = 2**exponent holds the values with floor(x / w) = k. Scaling by a power of two and
 flooring are exact, and making bins twice as wide is k >> 1; so for any split of the data

@@ -2,7 +2,8 @@
 
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
-from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare, error_dict
+from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
+from quantscope.core.evaluate.comparison_json import ComparisonJson, error_dict
 from quantscope.core.evaluate.correspondence import (
     QuantizedFile,
     check_interface,
@@ -36,7 +37,14 @@ from quantscope.core.evaluate.outputs import (
     scores_spec,
 )
 from quantscope.core.evaluate.partly_quantized import activations_only, weights_only
-from quantscope.core.evaluate.reference import FloatReference, Preview, float_reference, preview, row_spans
+from quantscope.core.evaluate.reference import (
+    FloatReference,
+    Preview,
+    float_reference,
+    preview,
+    row_spans,
+    whole_reference,
+)
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
@@ -45,6 +53,7 @@ __all__ = [
     "NO_FUSION",
     "Accuracy",
     "Comparison",
+    "ComparisonJson",
     "DefaultSession",
     "ErrorSums",
     "ErrorTotal",
@@ -97,4 +106,5 @@ __all__ = [
     "tensor_output_curve",
     "tensor_values",
     "weights_only",
+    "whole_reference",
 ]

@@ -1,17 +1,25 @@
 """Float against quantized over a whole data set: outputs, layers, task accuracy, size, latency."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
 from quantscope.core.data import Load, Samples
 from quantscope.core.errors import DataError
+from quantscope.core.evaluate.comparison_json import (
+    ComparisonJson,
+    DefaultSessionJson,
+    accuracy_json,
+    error_dict,
+    latency_json,
+    layers_json,
+    outputs_json,
+    saturated_json,
+)
 from quantscope.core.evaluate.correspondence import (
     QuantizedFile,
     check_interface,
@@ -56,16 +64,14 @@ class DefaultSession:
     accuracy: Accuracy | None
     layers: tuple[SaturatedLayer, ...]  # those that lose by it, the worst first
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DefaultSessionJson:
         """As `Comparison.as_dict`."""
         return {
             "equal": self.equal,
             "output": error_dict(self.output),
-            "outputs": _outputs_dict(self.outputs),
-            "accuracy": _accuracy_dict(self.accuracy),
-            "layers": [
-                {"name": item.layer, "changed": item.changed, "sqnr_db": item.sqnr_db} for item in self.layers
-            ],
+            "outputs": outputs_json(self.outputs),
+            "accuracy": accuracy_json(self.accuracy),
+            "layers": saturated_json(self.layers),
         }
 
 
@@ -87,100 +93,21 @@ class Comparison:
     may_saturate: tuple[str, ...]  # layers that can lose on x86 without VNNI, on some input
     lost: tuple[LostOutput, ...] = ()  # outputs with channels that vary in float and are constant here
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ComparisonJson:
         """For JSON: numbers, strings, lists and None; an infinite SQNR becomes None beside `exact: true`."""
-        latency = None
-        if self.latency is not None:
-            latency = {
-                "float": self.latency.float_ms,
-                "quantized": self.latency.quantized_ms,
-                "default_session": self.latency.default_ms,
-                "runs": self.latency.runs,
-                "threads": self.latency.threads,
-            }
         return {
             "output": error_dict(self.output),
-            "outputs": _outputs_dict(self.outputs),
-            "accuracy": _accuracy_dict(self.accuracy),
+            "outputs": outputs_json(self.outputs),
+            "accuracy": accuracy_json(self.accuracy),
             "size_bytes": {"float": self.float_bytes, "quantized": self.quantized_bytes},
-            "latency_ms": latency,
-            "layers": [
-                {
-                    "name": item.layer,
-                    "tensor": item.tensor,
-                    "type": item.type or "float",
-                    "cumulative": error_dict(item.cumulative),
-                    "local": error_dict(item.local),
-                }
-                for item in self.layers
-            ],
+            "latency_ms": latency_json(self.latency),
+            "layers": layers_json(self.layers),
             "samples": self.samples,
             "layer_samples": self.layer_samples,
             "warnings": list(self.warnings),
             "default_session": None if self.default is None else self.default.as_dict(),
             "may_saturate": list(self.may_saturate),
         }
-
-
-def _outputs_dict(outputs: tuple[OutputError, ...]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": o.name,
-            "equal_share": o.equal_share,
-            "mismatched": o.mismatched,
-            **(error_dict(o.error) or {}),
-            "channels": _channels_dict(o),
-        }
-        for o in outputs
-    ]
-
-
-def _channels_dict(found: OutputError) -> dict[str, Any] | None:
-    """Parts of an output: how many channels each has, their SQNR, and how many of them are lost."""
-    by_channel = found.channels
-    if by_channel is None:
-        return None
-    return {
-        "axis": by_channel.axis,
-        "size": by_channel.size,
-        "parts": [
-            {
-                "first": part.channels[0],
-                "channels": len(part.channels),
-                "sqnr_db": part.sqnr_db if math.isfinite(part.sqnr_db) else None,
-                "exact": part.sqnr_db == math.inf,
-                "lost": len(part.lost),
-            }
-            for part in by_channel.parts
-        ],
-        "lost": list(by_channel.lost),
-    }
-
-
-def _accuracy_dict(found: Accuracy | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "output": found.output,
-        "rows": found.rows,
-        "float": found.float_top1,
-        "quantized": found.quantized_top1,
-        "float_top5": found.float_top5,
-        "quantized_top5": found.quantized_top5,
-        "agreement": found.agreement,
-        "positions": found.positions,
-        "float_miou": found.float_miou,
-        "quantized_miou": found.quantized_miou,
-    }
-
-
-def error_dict(error: TensorError | None) -> dict[str, Any] | None:
-    """A `TensorError` for JSON, which knows no infinity."""
-    if error is None:
-        return None
-    figures: Mapping[str, Any] = asdict(error)
-    finite = {k: v if v is None or math.isfinite(v) else None for k, v in figures.items()}
-    return {**finite, "exact": error.sqnr_db == math.inf}
 
 
 def compare(
@@ -227,20 +154,14 @@ def compare(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     workers = thread_count(threads)
-    sessions = [quantized_session(file, simulate=simulate)]
-    saturating = integer_sums().saturates and not simulate
-    if saturating:
-        sessions.append(quantized_session(file, exact=False))
-    (outputs, *others), equal = _compare_outputs(model_session(model), sessions, samples, workers, progress)
-    risky = may_saturate(model, file)
-    default = None
-    if saturating:
-        default = _default_session(model, file, others[0], equal, samples, workers)
+    outputs, default = _run_sessions(
+        model, file, samples, simulate=simulate, workers=workers, progress=progress
+    )
     # Where the default session gives the same, it is what people use, and it is the faster one.
     both = default is not None and not default.equal
     time = _latency(model, file, samples, latency_threads, exact=both, default=both) if latency else None
-    shown: tuple[LayerError, ...] = ()
     few = samples if layer_samples is None else samples.take(layer_samples)
+    shown: tuple[LayerError, ...] = ()
     if layers:
         shown = layer_errors(
             model,
@@ -252,6 +173,8 @@ def compare(
             max_bytes=max_bytes,
             progress=progress,
         )
+    alone_missing = layers and local and has_integer_operators(file.proto.graph.node)
+    risky = may_saturate(model, file)
     lost = lost_outputs(model, outputs.outputs, match_tensors(model, file.proto))
     return Comparison(
         output=outputs.overall,
@@ -265,14 +188,34 @@ def compare(
         layer_samples=len(few) if layers else 0,
         warnings=(
             *_warnings(outputs.outputs, shown),
-            *([NOT_ALONE] if layers and local and has_integer_operators(file.proto.graph.node) else ()),
+            *([NOT_ALONE] if alone_missing else ()),
             *output_warnings(outputs.outputs, lost, sentence_of=lambda one: one.options),
-            *(_inexact(model, file) if saturating and risky else ()),
+            *(_inexact(model, file) if default is not None and risky else ()),
         ),
         default=default,
         may_saturate=risky,
         lost=lost,
     )
+
+
+def _run_sessions(
+    model: Model,
+    file: QuantizedFile,
+    samples: Samples,
+    *,
+    simulate: bool,
+    workers: int,
+    progress: ProgressFn | None,
+) -> tuple[OutputComparison, DefaultSession | None]:
+    """The outputs with exact sums, and what a default session does where this processor cuts sums off."""
+    sessions = [quantized_session(file, simulate=simulate)]
+    saturating = integer_sums().saturates and not simulate
+    if saturating:
+        sessions.append(quantized_session(file, exact=False))
+    (outputs, *others), equal = _compare_outputs(model_session(model), sessions, samples, workers, progress)
+    if not saturating:
+        return outputs, None
+    return outputs, _default_session(model, file, others[0], equal, samples, workers)
 
 
 def _default_session(
@@ -326,7 +269,7 @@ def _compare_outputs(
     return [total.result() for total in totals], equal
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     """Whether two outputs are equal, bit for bit."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()

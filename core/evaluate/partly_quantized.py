@@ -11,13 +11,13 @@ from quantscope.core.quantize import Encodings, quantize_model
 
 
 def activations_only(model: Model, encodings: Encodings) -> onnx.ModelProto:
-    """The quantized model with its weights and biases left in float (ALGORITHMS §5)."""
+    """The quantized model with its weights and biases left in float."""
     placement = replace(encodings.placement, weights={})
     return quantize_model(model, replace(encodings, placement=placement, weights={}, raw_weights={}))
 
 
 def weights_only(model: Model, encodings: Encodings) -> onnx.ModelProto:
-    """The float model computing with weights that were rounded to their integers and back (ALGORITHMS §5).
+    """The float model computing with weights that were rounded to their integers and back.
 
     A weight that several nodes read with different encodings is rounded with the first node's.
     """

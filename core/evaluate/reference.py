@@ -82,6 +82,11 @@ def float_reference(
     return _run_reference(model, chosen, max_bytes if layers else None, workers, progress)
 
 
+def whole_reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:
+    """The outputs of the float model on all of some samples, to measure recipes against."""
+    return float_reference(model, samples, count=len(samples), layers=False, threads=threads)
+
+
 def _run_reference(
     model: Model, chosen: Samples, max_bytes: int | None, workers: int, progress: ProgressFn | None
 ) -> FloatReference:

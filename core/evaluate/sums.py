@@ -19,7 +19,7 @@ _LANES = 64  # independent partial sums: the loop is vectorised, and adds in the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorError:
-    """How far a quantized tensor is from the float one (ALGORITHMS §4); None = not available.
+    """How far a quantized tensor is from the float one, by the figures of `core.metrics`; None = unknown.
 
     Every figure is None where the quantized tensor holds NaN or infinities that the float one lacks, and
     where there was nothing to compare: neither is ever reported as perfect.

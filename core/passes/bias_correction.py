@@ -82,9 +82,10 @@ def correct_biases(
 
     Layer after layer in the order of the network, the quantized model, with the corrections so far, is run up
     to the layer's output before its activation; the mean difference to the float model becomes a shift of
-    the bias (ALGORITHMS §6; Nagel et al. 2019, section 4.2, with measured instead of derived means). A mean
-    is taken over samples and positions, and shrunk towards 0 where it is no larger than its own standard
-    error. A layer without bias gets one; where an Add behind a MatMul is the bias, its constant is shifted.
+    the bias (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction",
+    section 4.2, with measured instead of derived means). A mean is taken over samples and positions, and
+    shrunk towards 0 where it is no larger than its own standard error. A layer without bias gets one; where
+    an Add behind a MatMul is the bias, its constant is shifted.
 
     Args:
         model: The float model.

@@ -61,7 +61,7 @@ def accumulated_bias(
 
 
 def bias_scale(weight: Encoding, input_: Encoding, groups: int = 1, alpha: float = 1.0) -> Float32:
-    """Input scale × weight scale (ALGORITHMS §1), per channel where the weight's is."""
+    """The accumulator's scale, s_input · s_weight · alpha, per channel where the weight's is."""
     scale = weight.scale.astype(np.float64) * float(input_.scale) * alpha
     if scale.ndim and groups > 1:
         scale = np.tile(scale, groups)

@@ -1,7 +1,7 @@
 """From a recipe and the statistics of a model to scales and zero points."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -194,7 +194,7 @@ class _Resolver:
         fallback = self.recipe.default.method
         return replace(choice, method=Method.MINMAX if fallback is Method.MANUAL else fallback, range=None)
 
-    def _search(self, name: str, choice: Choice, histogram: Any) -> Encoding:
+    def _search(self, name: str, choice: Choice, histogram: Callable[[], Histogram]) -> Encoding:
         assert choice.method is not None
         assert choice.percentile is not None
         spec = self.specs[name] = activation_spec(self.placement.target, choice)

@@ -9,7 +9,6 @@ from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain, combinations
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import onnx
@@ -67,7 +66,7 @@ class PieceGraph:
     tensors: Mapping[str, str]  # value → the model's tensor that it holds
     optimized: bool = False  # the nodes are ONNX Runtime's own choice, and not to be changed again
     sessions: dict[tuple[int, frozenset[Switch]], Session] = field(default_factory=dict)
-    lock: Any = field(default_factory=Lock)
+    lock: Lock = field(default_factory=Lock)
 
     def run(self, number: int, on: frozenset[Switch], feed: Mapping[str, Array]) -> dict[str, Array]:
         """What piece `number` gives, with the constants in `on` rounded.

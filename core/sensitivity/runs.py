@@ -1,4 +1,9 @@
-"""Which layers matter: the model run again and again with other quantizers switched on (ALGORITHMS §5)."""
+"""Which layers matter: the model is run again and again with other quantizers switched on.
+
+Enable-one runs quantize a single layer, and show what that costs at the outputs. Disable-one runs quantize
+all layers but one, and show what leaving it in float wins back. Further runs quantize everything, only the
+weights, only the activations, or all layers of one operator type.
+"""
 
 import hashlib
 import math

@@ -11,8 +11,8 @@ from quantscope.core.evaluate import (
     OutputComparison,
     Preview,
     closeness_db,
-    float_reference,
     preview,
+    whole_reference,
 )
 from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, carry_over, quantize
@@ -100,17 +100,7 @@ def autotune(
     plain = start.with_default(method=Method.MINMAX).with_passes()
     built = search.build(plain)
     minmax = search.judged(built)
-    complete = True
-    try:
-        search.defaults(start)
-        search.fixes()
-        search.methods()
-        search.layers()
-        search.fixes()
-    except Cancelled:
-        if not (partial and search.verdicts):
-            raise
-        complete = False
+    complete = search.run(start, partial=partial)
     best, chosen, lost = minmax.closeness, plain, minmax.lost
     for recipe_, judged in search.verdicts:
         if judged.closeness > best and judged.not_worse_than(minmax):
@@ -147,10 +137,6 @@ def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[s
     return tuple(layer.name for layer in model.layers if could.intersection(layer.nodes))
 
 
-def _reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:
-    return float_reference(model, samples, count=len(samples), layers=False, threads=threads)
-
-
 class _AutotuneSearch:
     """The climb: `best` is what won the last step, `verdicts` has all that won one."""
 
@@ -166,8 +152,8 @@ class _AutotuneSearch:
     ) -> None:
         self.model, self.samples, self.statistics = model, samples, statistics
         self.choosing, self.threads, self.progress = choosing, threads, progress
-        self.reference = _reference(model, choosing, threads)
-        self.judge = self.reference if held is None else _reference(model, held, threads)
+        self.reference = whole_reference(model, choosing, threads)
+        self.judge = self.reference if held is None else whole_reference(model, held, threads)
         self.steps: list[AutotuneStep] = []
         self.verdicts: list[tuple[Recipe, Verdict]] = []
         self.best: tuple[Recipe, Quantized] | None = None
@@ -178,6 +164,24 @@ class _AutotuneSearch:
         self.watch: Callable[[AutotuneStep], None] | None = None
         self.trying = "MinMax, to compare with"
         self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
+
+    def run(self, start: Recipe, *, partial: bool) -> bool:
+        """All steps in turn; whether they came to their end.
+
+        Raises:
+            Cancelled: `progress` raised it, and nothing was kept so far, or nothing partial is wanted.
+        """
+        try:
+            self.defaults(start)
+            self.fixes()
+            self.methods()
+            self.layers()
+            self.fixes()
+        except Cancelled:
+            if not (partial and self.verdicts):
+                raise
+            return False
+        return True
 
     def build(self, recipe: Recipe) -> Quantized:
         """The integer model of a recipe, passes included."""

@@ -1,4 +1,4 @@
-"""EasyQuant: weight and activation scales that keep the direction of a layer's output (ALGORITHMS §3).
+"""EasyQuant: weight and activation scales that keep the direction of a layer's output.
 
 D. Wu et al., "EasyQuant: Post-training Quantization via Scale Optimization", 2020. For each layer, the
 cosine between its float output and its output with quantized input and weight, summed over the samples, is
@@ -134,27 +134,22 @@ def easyquant(
     names = [layer.name for layer in model.layers] if layers is None else list(layers)
     readers, left_out = readers_of(model, encodings, names)
     picked = pick(samples, count)
-    groups = by_tensor(encodings, readers)
     most = {r.layer: row_count(r, effort / (2 * ROUNDS * len(FACTORS))) for r in readers}
     tunings: list[LayerTuning] = []
     ranges: dict[str, Range] = {}
     steps = _RoundProgress(progress, len(readers))
     complete = True
-    others = {root for root, tuned in groups.items() if read_otherwise(model, encodings, root, tuned)}
-    for root, members, values in _sampled_tensors(model, groups, picked, most, others):
-        search = _ScaleSearch(
-            recipe, encodings, root, members, values, steps, may_move=_may_move(model, encodings, root)
-        )
+    for search in _searches(model, recipe, encodings, by_tensor(encodings, readers), picked, most, steps):
         try:
             search.improve()
-            steps.finish(len(members))
+            steps.finish(len(search.members))
         except Cancelled:
             if not partial:
                 raise
             complete = False
         tunings += search.result()
         if search.range != search.given:
-            ranges[encodings.placement.tensors[root]] = search.range
+            ranges[encodings.placement.tensors[search.root]] = search.range
         if not complete:
             break
     order = {name: position for position, name in enumerate(names)}
@@ -166,6 +161,22 @@ def easyquant(
         samples=len(picked.runs),
         complete=complete,
     )
+
+
+def _searches(
+    model: Model,
+    recipe: Recipe,
+    encodings: Encodings,
+    groups: Mapping[str, list[Reader]],
+    picked: Picked,
+    most: Mapping[str, int],
+    steps: "_RoundProgress",
+) -> Iterator["_ScaleSearch"]:
+    """A search for every tensor that tuned layers read."""
+    others = {root for root, tuned in groups.items() if read_otherwise(model, encodings, root, tuned)}
+    for root, members, values in _sampled_tensors(model, groups, picked, most, others):
+        may_move = _may_move(model, encodings, root)
+        yield _ScaleSearch(recipe, encodings, root, members, values, steps, may_move=may_move)
 
 
 def _sampled_tensors(

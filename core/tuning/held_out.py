@@ -8,7 +8,7 @@ import onnx
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.data import Samples
-from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.evaluate import FloatReference, closeness_db, preview, whole_reference
 from quantscope.core.model import Model
 from quantscope.core.pipeline import quantize
 from quantscope.core.progress import ProgressFn
@@ -145,7 +145,7 @@ def judged_easyquant(
         "the weights' scales": replace(tuned, ranges={}),
         "the ranges": replace(tuned, layers=()),
     }
-    reference = _reference(model, split, threads)
+    reference = whole_reference(model, split.judging, threads)
 
     def measured(tried: Recipe) -> Closeness:
         encodings = resolve(tried, statistics, model, previous=given)
@@ -180,7 +180,7 @@ def judged_passes(
         DataError: There are no samples, or they do not fit the model.
     """
     split = hold_out(samples)
-    reference = _reference(model, split, threads)
+    reference = whole_reference(model, split.judging, threads)
 
     def measured(passes: Sequence[str]) -> Closeness:
         tried = recipe.with_passes(*(choice for choice in recipe.passes if choice.name in passes))
@@ -203,10 +203,6 @@ def judged_passes(
 def change_text(before: Closeness, after: Closeness) -> str:
     """Two figures for people."""
     return f"{decibels(before.mean_db)} -> {decibels(after.mean_db)}"
-
-
-def _reference(model: Model, split: Split, threads: int | None) -> FloatReference:
-    return float_reference(model, split.judging, count=len(split.judging), layers=False, threads=threads)
 
 
 def _measured(reference: FloatReference, proto: onnx.ModelProto, threads: int | None) -> Closeness:

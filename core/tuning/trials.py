@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from quantscope.core.calibration import Statistics, calibrate
 from quantscope.core.data import Samples
-from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview
+from quantscope.core.evaluate import FloatReference, closeness_db, float_reference, preview, whole_reference
 from quantscope.core.model import Model
 from quantscope.core.passes import SUFFIX
 from quantscope.core.pipeline import Quantized, quantize
@@ -207,7 +207,7 @@ def try_fixes(
     """
     fitted, held = split_samples(samples)
     judges = held or fitted
-    reference = float_reference(model, judges, count=len(judges), layers=False, threads=threads)
+    reference = whole_reference(model, judges, threads)
     total, found = len(PASSES), list[FixTrial]()
     trying = "as it is"
 

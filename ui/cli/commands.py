@@ -183,7 +183,7 @@ def compare(path: Path, quantized: Path, feed: Feed, *, quiet: bool) -> Figures:
 
 def _measured(model: Model, quantized: Path, samples: Samples, quiet: bool) -> Figures:
     with progress_bar("comparing", quiet) as progress:
-        figures = measure(model, quantized, samples, progress=progress).as_dict()
+        figures: Figures = {**measure(model, quantized, samples, progress=progress).as_dict()}
     accuracy = figures["accuracy"]
     if figures["outputs"] and all(item["mismatched"] for item in figures["outputs"]):
         raise ModelError(

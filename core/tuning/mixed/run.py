@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from quantscope.core.calibration import Statistics, calibrate
 from quantscope.core.data import Samples
 from quantscope.core.errors import RecipeError
-from quantscope.core.evaluate import Accuracy, Preview, closeness_db, float_reference, preview
+from quantscope.core.evaluate import Accuracy, Preview, closeness_db, preview, whole_reference
 from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import ProgressFn, report
@@ -74,39 +74,61 @@ def mixed_precision(
     search = AssignmentSearch(simulator)
     total = search.total + _WEIGHT * points
     search.run(lambda done: report(progress, done, total, "trying precisions"))
-    judge_samples = held or fitted
-    judge = float_reference(model, judge_samples, count=len(judge_samples), layers=False, threads=threads)
-    scores: Accuracy | None = None
-    measured = []
+    judge = whole_reference(model, held or fitted, threads)
     chosen = spread_out(search.front(), search.found, max(points, 2))
+    measured: list[Point] = []
+    scores: Accuracy | None = None
     for number, assignment in enumerate(dict.fromkeys((space.bottom, *chosen))):
 
         def alive(_: object = None, done: int = search.total + _WEIGHT * number) -> None:
             report(progress, done, total, "measuring recipes")
 
         alive()
-        recipe_ = space.with_recipe(assignment)
-        built = build(recipe_, alive)
-        seen = preview(judge, built.proto, layers=False, threads=threads, progress=alive)
-        measured.append(_point(space, recipe_, assignment, seen, simulator.time(assignment)))
-        scores = seen.output.accuracy
+        tried = space.with_recipe(assignment)
+        result = preview(judge, build(tried, alive).proto, layers=False, threads=threads, progress=alive)
+        measured.append(_point(space, tried, assignment, result, simulator.time(assignment)))
+        scores = result.output.accuracy
     report(progress, total, total, "measuring recipes")
-    points_ = monotone(measured, kind)
+    return _front(
+        measured,
+        scores,
+        space=space,
+        kind=kind,
+        float_bytes=model.proto().ByteSize(),
+        samples=len(judge),
+        held_out=held is not None,
+        searched=len(search.found),
+    )
+
+
+def _front(
+    measured: Sequence[Point],
+    scores: Accuracy | None,
+    *,
+    space: Space,
+    kind: Cost,
+    float_bytes: int,
+    samples: int,
+    held_out: bool,
+    searched: int,
+) -> Front:
+    """The measured points that no other one beats; `scores` are of any of them, for what float reaches."""
+    points = monotone(measured, kind)
     return Front(
         kind=kind,
-        points=points_,
-        lowest=allowed[0],
+        points=points,
+        lowest=space.lowest,
         layers=len(space.names),
-        float_bytes=model.proto().ByteSize(),
+        float_bytes=float_bytes,
         float_top1=None if scores is None else scores.float_top1,
         labelled=scores is not None and scores.float_top1 is not None,
         positions=scores is not None and scores.positions,
         rows=0 if scores is None else scores.rows,
-        samples=len(judge),
-        held_out=held is not None,
-        searched=len(search.found),
+        samples=samples,
+        held_out=held_out,
+        searched=searched,
         notes=_notes(space),
-        beaten=tuple(point for point in measured if point not in points_),
+        beaten=tuple(point for point in measured if point not in points),
     )
 
 
