@@ -26,7 +26,7 @@ from quantscope.core.tuning import (
 )
 from quantscope.core.tuning.autotune_result import Verdict
 from quantscope.core.tuning.autotune_search import _AutotuneSearch
-from quantscope.core.tuning.trials import split_samples
+from quantscope.core.tuning.sample_split import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples
 from tests.networks import feeds

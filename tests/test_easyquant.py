@@ -37,7 +37,8 @@ from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.targets import Granularity, Precision
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning import EasyQuantResult, easyquant
-from quantscope.core.tuning.easyquant_search import FACTORS, SAMPLES, LayerTuning, best_factors
+from quantscope.core.tuning.easyquant_search import SAMPLES
+from quantscope.core.tuning.scale_search import FACTORS, LayerTuning, best_factors
 from tests.networks import Net, embedding
 from tests.quantizing import network, run
 from tests.sessions import options

@@ -15,7 +15,7 @@ from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning import MARGIN_DB, DefaultTrial, MeasuredDefault, measured_default
-from quantscope.core.tuning.trials import try_defaults
+from quantscope.core.tuning.default_trials import try_defaults
 from quantscope.core.tuning.unseen_samples import least_gain, why_refused
 from quantscope.sample_data import SAMPLES
 from tests.evaluating import list_samples

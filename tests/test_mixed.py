@@ -22,7 +22,7 @@ from quantscope.core.targets import Precision, place, target
 from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
 from quantscope.core.tuning.mixed.costs import CostModel
 from quantscope.core.tuning.mixed.knapsack import additive_front
-from quantscope.core.tuning.trials import split_samples
+from quantscope.core.tuning.sample_split import split_samples
 from quantscope.sample_data import SAMPLES
 from tests.networks import Net
 

@@ -2,20 +2,13 @@
 
 from quantscope.core.tuning.autotune_result import AutotuneResult, AutotuneStep
 from quantscope.core.tuning.autotune_search import autotune
+from quantscope.core.tuning.default_trials import DefaultTrial, MeasuredDefault, measured_default
 from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
+from quantscope.core.tuning.fix_trials import FixTrial, switch_pass, try_fixes, without_inserted_layers
 from quantscope.core.tuning.held_out import Split, hold_out, judged_easyquant, judged_passes
 from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.remedies_for_outputs import OutputRemedy, output_remedies
-from quantscope.core.tuning.trials import (
-    DefaultTrial,
-    FixTrial,
-    MeasuredDefault,
-    measured_default,
-    representative_samples,
-    switch_pass,
-    try_fixes,
-    without_inserted_layers,
-)
+from quantscope.core.tuning.sample_split import representative_samples
 from quantscope.core.tuning.unseen_samples import MARGIN_DB
 
 __all__ = [

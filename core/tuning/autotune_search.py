@@ -24,8 +24,10 @@ from quantscope.core.thresholds import Method, errors_at
 from quantscope.core.tuning.autotune_result import AutotuneResult as AutotuneResult
 from quantscope.core.tuning.autotune_result import AutotuneStep as AutotuneStep
 from quantscope.core.tuning.autotune_result import Verdict, verdict
+from quantscope.core.tuning.default_trials import DefaultTrial, try_defaults
+from quantscope.core.tuning.fix_trials import switch_pass
 from quantscope.core.tuning.remedies_for_outputs import output_remedies, weak_outputs
-from quantscope.core.tuning.trials import DefaultTrial, split_samples, switch_pass, try_defaults
+from quantscope.core.tuning.sample_split import split_samples
 from quantscope.core.words import plural
 
 CHOOSING = 48  # samples that choices are made on

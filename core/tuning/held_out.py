@@ -15,7 +15,8 @@ from quantscope.core.progress import ProgressFn
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
-from quantscope.core.tuning.trials import split_samples, without_inserted_layers
+from quantscope.core.tuning.fix_trials import without_inserted_layers
+from quantscope.core.tuning.sample_split import split_samples
 from quantscope.core.words import decibels, plural
 
 FEWEST = 4  # samples of which one can be held out

@@ -12,7 +12,7 @@ from quantscope.core.recipe import PASSES, ChoiceChanges, Recipe
 from quantscope.core.sensitivity import Kind, Noise, Quantizers, Run, Subject, by_layer, layer_noise
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method, WeightMethod
-from quantscope.core.tuning.trials import switch_pass
+from quantscope.core.tuning.fix_trials import switch_pass
 
 WORTH = 0.5  # dB that a change must win to be offered
 MOST_RANGES = 2  # methods offered for one tensor

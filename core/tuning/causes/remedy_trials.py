@@ -11,7 +11,7 @@ from quantscope.core.pipeline import quantize
 from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning.remedies import Remedy
-from quantscope.core.tuning.trials import FEWEST, HELD_OUT, split_samples
+from quantscope.core.tuning.sample_split import FEWEST, HELD_OUT, split_samples
 
 POOL = 512  # evaluation samples that are looked at; more take long to read and change little
 JUDGES = 256  # of them: percentage points need more rows than decibels do

@@ -15,7 +15,7 @@ from quantscope.core.tuning.mixed.costs import Cost, CostModel
 from quantscope.core.tuning.mixed.front import Front, Point, monotone
 from quantscope.core.tuning.mixed.search import AssignmentSearch, spread_out
 from quantscope.core.tuning.mixed.space import Assignment, AssignmentSimulator, Space, free_layers
-from quantscope.core.tuning.trials import split_samples
+from quantscope.core.tuning.sample_split import split_samples
 
 PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest first
 POINTS = 16  # most that are measured
