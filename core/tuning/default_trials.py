@@ -12,8 +12,7 @@ from quantscope.core.quantize import Encodings, quantize_model, resolve
 from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
 from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning.sample_split import representative_samples
-from quantscope.core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
-from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
+from quantscope.core.tuning.unseen_samples import FOLDS, MARGIN_DB, unseen_gains, why_refused
 
 SAMPLES = 32  # measured on; more hardly changes which choice wins
 CHECKED = 4  # of the best trials that are measured on samples that their ranges have not seen

@@ -11,7 +11,6 @@ from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Progress, ProgressFn, report
 from quantscope.core.recipe import PASSES, Recipe
 from quantscope.core.tuning.sample_split import split_samples
-from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Which samples choose, and which judge: taken by content, so that the order of the data does not matter."""
 
 from quantscope.core.data import Samples
-from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
 
 HELD_OUT = 64  # samples that only the last comparison sees
 FEWEST = 16  # samples of which some are held out
