@@ -1,4 +1,4 @@
-"""TensorRT's entropy method: the range whose quantized histogram diverges least (ALGORITHMS §3, `kl`).
+"""TensorRT's entropy method: the range whose quantized histogram diverges least.
 
 S. Migacz, "8-bit inference with TensorRT", GTC 2017. B = 2048 bins; a candidate keeps a window of them:
 
@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.distribution import magnitude_distribution, signed_distribution
-from quantscope.core.thresholds.method import (
-    Method,
+from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.outcome import (
     Search,
     flags_of,
     full_range,
@@ -30,7 +31,6 @@ from quantscope.core.thresholds.method import (
     symmetric_range,
     widened,
 )
-from quantscope.core.thresholds.minmax import search_minmax
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

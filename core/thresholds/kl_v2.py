@@ -1,4 +1,4 @@
-"""Entropy without its two known failures, exact zeros and outliers (ALGORITHMS §3, `kl_v2`).
+"""Entropy without its two known failures, exact zeros and outliers.
 
 Ours; no tool publishes a method of this name. B = 2048 bins h_k, as for `kl`; a candidate keeps a window of
 them, and its levels, a step s apart, have rounding cells: half a step wide at both ends, one step elsewhere.
@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins
-from quantscope.core.thresholds.method import (
-    Method,
+from quantscope.core.thresholds.outcome import (
     Search,
     flags_of,
     full_range,

@@ -1,7 +1,6 @@
 """Auto-tune: the best recipe that measurement finds, step by step, with a story of what was tried."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 import onnx
 
@@ -21,12 +20,12 @@ from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.quantize import activation_spec, quantize_model, resolve
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.targets import Precision, Role, place, target
-from quantscope.core.thresholds import Method, errors_at
+from quantscope.core.thresholds import METHODS, Method, Needs, errors_at
 from quantscope.core.tuning.spare_outputs import sparings, troubled
 from quantscope.core.tuning.story import AutotuneResult as AutotuneResult
 from quantscope.core.tuning.story import Step as Step
 from quantscope.core.tuning.story import Verdict, verdict
-from quantscope.core.tuning.trials import Trial, split_samples, toggled, tried_defaults
+from quantscope.core.tuning.trials import Trial, changes_of, split_samples, toggled, tried_defaults
 from quantscope.core.words import plural
 
 CHOOSING = 48  # samples that choices are made on
@@ -35,13 +34,12 @@ SAME_DB = 1.0  # what ranges from all samples may cost
 GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
 WORST = 10  # layers whose method is tried one by one
-METHODS: tuple[dict[str, Any], ...] = (
-    {"method": Method.MINMAX},
-    {"method": Method.MSE},
-    {"method": Method.KL_V2},
-    {"method": Method.PERCENTILE, "percentile": 99.999},
-    {"method": Method.PERCENTILE, "percentile": 99.99},
-    {"method": Method.PERCENTILE, "percentile": 99.9},
+# Of equal trials the first is taken: a method that has no share to choose goes before one that has.
+TRIED = tuple(
+    changes
+    for method in sorted(METHODS, key=lambda method: method.facts.needs is Needs.SHARE)
+    if method.facts.autotune
+    for changes in changes_of(method)
 )
 GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
 FLOAT_GLUE = "glue"
@@ -178,7 +176,7 @@ class _Search:
         self.refused: dict[str, Recipe] = {}  # fix → the recipe on which it won nothing
         self.watch: Callable[[Step], None] | None = None
         self.trying = "MinMax, to compare with"
-        self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
+        self.total = 1 + FINALISTS + 2 * len(FIXES) + len(TRIED) + WORST + 1
 
     def build(self, recipe: Recipe) -> Quantized:
         """The integer model of a recipe, passes included."""
@@ -237,7 +235,7 @@ class _Search:
         """The default once more: what the fixes did may call for another."""
         recipe, built = self._best()
         self.trying = "other defaults on the changed network"
-        trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in METHODS)]
+        trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in TRIED)]
         score, tried = max(trials, key=lambda trial: trial[0])
         if score > self.best_db + GAIN_DB:
             self._offer(tried, f"default {_described(tried.default)} instead", "it suits the changed network")
@@ -250,7 +248,7 @@ class _Search:
         for layer in self._worst(recipe, built):
             self.trying = f"other methods for {layer}"
             trials = []
-            for changes in METHODS:
+            for changes in TRIED:
                 tried = changed.with_layer(layer, **changes)
                 trials.append((self._quick(tried, built), tried))
             score, tried = max(trials, key=lambda trial: trial[0])
@@ -290,7 +288,7 @@ class _Search:
         why = "Not kept: they cut off elsewhere, and another default is tried."
         self._tell("ranges from all samples", score, False, why)
         quick = []
-        for tried in (recipe.with_default(**changes) for changes in METHODS):
+        for tried in (recipe.with_default(**changes) for changes in TRIED):
             encodings = resolve(tried, built.statistics, built.model, previous=built.encodings)
             carried = carry_over(built.model, encodings, built.encodings)
             quick.append((self._judge(quantize_model(built.model, carried)), tried))

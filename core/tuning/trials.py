@@ -13,7 +13,7 @@ from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Progress, ProgressFn, report
 from quantscope.core.quantize import Encodings, quantize_model, resolve
 from quantscope.core.recipe import PASSES, Choice, Recipe
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.thresholds import METHODS, Method, Needs, WeightMethod
 from quantscope.core.tuning.unseen_samples import FOLDS, unseen_gains, why_refused
 from quantscope.core.tuning.unseen_samples import MARGIN_DB as MARGIN_DB
 
@@ -24,14 +24,18 @@ CHECKED = 4  # of the best trials that are measured on samples that their ranges
 MOST_CHECKED = 96  # samples for it
 FEWEST_CHECKED = 6
 UNMEASURED = "was not measured on samples that its ranges have not seen"
-ACTIVATIONS: tuple[dict[str, Any], ...] = (
-    {"method": Method.MINMAX},
-    {"method": Method.PERCENTILE, "percentile": 99.999},
-    {"method": Method.PERCENTILE, "percentile": 99.99},
-    {"method": Method.PERCENTILE, "percentile": 99.9},
-    {"method": Method.MSE},
-    {"method": Method.KL_V2},
-    {"method": Method.OCTAV},
+SHARES = (99.999, 99.99, 99.9)  # percent of values kept, for a method that needs a share
+
+
+def changes_of(method: Method) -> tuple[dict[str, Any], ...]:
+    """What a choice is changed to in order to try a method: once, or with each of `SHARES`."""
+    if method.facts.needs is Needs.SHARE:
+        return tuple({"method": method, "percentile": share} for share in SHARES)
+    return ({"method": method},)
+
+
+ACTIVATIONS = tuple(
+    changes for method, facts in METHODS.items() if facts.default_trial for changes in changes_of(method)
 )
 WEIGHTS: tuple[dict[str, Any], ...] = ({"weight_method": WeightMethod.MSE},)
 
