@@ -1,4 +1,4 @@
-"""Measures of how far quantized values q stray from float values f (ALGORITHMS §4), one function a metric.
+"""Measures of how far quantized values q stray from float values f, one function a metric.
 
 All take arrays of any shape and of the same size, and sum in float64 on one thread, so that a result
 does not hang on the number of cores. NaN in either array gives NaN, and inf gives inf or NaN: never an

@@ -149,7 +149,7 @@ class Encoding:
 
 
 def encoding_from_ranges(low: FloatArray, high: FloatArray, spec: QuantSpec) -> Encoding:
-    """Scale and zero point for real ranges (ALGORITHMS §1).
+    """Scale and zero point for real ranges: x' = (clip(round(x / scale) + zero_point) - zero_point) scale.
 
     `low`, `high`: scalars or (channels,); always widened to hold 0. Symmetric signed types get
     scale = max|.| / qmax with zero point 0; symmetric unsigned ones [0, T] with zero point 0 where
