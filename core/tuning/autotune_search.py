@@ -18,7 +18,7 @@ from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, carry_over, quantize
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.quantize import activation_spec, quantize_model, resolve
-from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.recipe import PASSES, Choice, Recipe
 from quantscope.core.targets import Precision, Role, place, target
 from quantscope.core.thresholds import METHODS, Method, Needs, errors_at
 from quantscope.core.tuning.spare_outputs import sparings, troubled
@@ -46,11 +46,7 @@ FLOAT_GLUE = "glue"
 # Each is tried on top of what was kept before it.
 FIXES: tuple[tuple[str, str], ...] = (
     (FLOAT_GLUE, "operators without weights, such as Add, Mul and Softmax, in float"),
-    ("rotate", "turning residual streams to where no channel stands out"),
-    ("equalize", "evening out channel ranges between layers"),
-    ("smooth", "moving outlier channels of activations into weights"),
-    ("rounding", "rounding weights by the error of their layer's output"),
-    ("bias_correction", "shifting biases by the mean error of their layer"),
+    *((entry.name, entry.phrase) for entry in PASSES.values()),
 )
 
 
