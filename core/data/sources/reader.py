@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.data.samples import Feed, Loads, Sample, group, sample_digest
-from quantscope.core.data.sources.arrayfiles import Found
+from quantscope.core.data.sources.arrayfiles import SourceContent
 from quantscope.core.data.sources.feeds import Batch, array_feed, open_batch
 from quantscope.core.data.sources.inputs import Input, model_inputs, text
 from quantscope.core.data.sources.items import (
@@ -104,7 +104,7 @@ class ReaderFeed:
             number += 1
 
 
-def open_reader(path: Path, model: Model, limit: int | None = None) -> Found:
+def open_reader(path: Path, model: Model, limit: int | None = None) -> SourceContent:
     """Samples from the function `samples()` or `samples(inputs)` of a Python file.
 
     It yields dicts of input name → array, with or without a batch axis (or bare arrays for a model with one
@@ -133,7 +133,7 @@ def open_reader(path: Path, model: Model, limit: int | None = None) -> Found:
     if short:
         feed, said = group(feed, next(iter(short.values())), frozenset(first.keys() - short.keys()))
         warnings += said
-    return Found(feed=feed, labels=labels, warnings=tuple(warnings))
+    return SourceContent(feed=feed, labels=labels, warnings=tuple(warnings))
 
 
 def _takes_inputs(make: Callable[..., Any]) -> bool:
