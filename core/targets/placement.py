@@ -165,7 +165,7 @@ class _Walk:
             return
         if any(v is not None and v.name in self.float_tensors for v in (*node.inputs, *node.outputs)):
             return
-        if _VISITS[role](self, node, layer):
+        if VISITS[role](self, node, layer):
             self.nodes.add(str(node.name))
 
     def mark(self, value: ir.Value | None, reader: str) -> None:
@@ -326,7 +326,7 @@ def _is_float(value: ir.Value) -> bool:
     return bool(value.dtype == ir.DataType.FLOAT)
 
 
-_VISITS = {
+VISITS = {
     Role.LINEAR: _linear,
     Role.OWN: _own,
     Role.NORM: _norm,
