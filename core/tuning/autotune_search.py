@@ -19,7 +19,7 @@ from quantscope.core.pipeline import Quantized, carry_over, quantize
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.quantize import activation_spec, quantize_model, resolve
 from quantscope.core.recipe import PASSES, Choice, Recipe
-from quantscope.core.targets import Precision, Role, place, target
+from quantscope.core.targets import Precision, Role, find_placement, target
 from quantscope.core.thresholds import METHODS, Method, Needs, errors_at
 from quantscope.core.tuning.spare_outputs import sparings, troubled
 from quantscope.core.tuning.story import AutotuneResult as AutotuneResult
@@ -134,7 +134,7 @@ def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[s
 
     def placed(recipe: Recipe) -> frozenset[str]:
         floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
-        return place(model, target(recipe.target), floats, kept).nodes
+        return find_placement(model, target(recipe.target), floats, kept).nodes
 
     if placed(chosen):
         return ()
