@@ -14,11 +14,22 @@ from quantscope.core.calibration import BySample, Histogram, histogram_of
 from quantscope.core.quant import QuantSpec, Range, ScaleRule, encoding_from_range
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
-from quantscope.core.thresholds import AUTOMATIC, FLAGS, METHODS, Method, Needs, Search, errors_at, search
+from quantscope.core.thresholds import (
+    AUTOMATIC,
+    FLAGS,
+    METHODS,
+    Method,
+    Needs,
+    Search,
+    WeightMethod,
+    errors_at,
+    search,
+)
 from quantscope.core.thresholds.table import SEARCHES, Given, Searching
 from quantscope.ui.cli import options
 from quantscope.ui.cli.arguments import METHODS as OFFERED
-from quantscope.ui.content.tensor_view import LABELS
+from quantscope.ui.content.tensor_view import LABELS, RULES
+from quantscope.ui.views import details
 from tests.documents import coded, option_help, readme_row
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
@@ -121,6 +132,17 @@ def test_no_document_names_a_method_that_does_not_exist(repo_root: Path) -> None
     coloured = set(re.findall(r"\.mark\.(\w+) \{ --hue", css))
     assert coloured
     assert coloured <= set(Method)
+
+
+def test_weight_methods_and_rules_for_scales_are_named_where_they_can_be_chosen() -> None:
+    names = {method.value for method in WeightMethod}
+    assert names <= set(re.findall(r"\w+", option_help(options.WeightMethod)))
+    assert set(coded(readme_row("--weight-method"))) == {*names, "auto"}
+    assert set(details.WEIGHT_METHODS.values()) == set(WeightMethod)
+    rules = {rule.value.replace("_", "-") for rule in ScaleRule}
+    assert rules == set(re.findall(r"free|power-of-two-\w+", option_help(options.ScaleRule)))
+    assert rules == set(coded(readme_row("--scale-rule")))
+    assert set(RULES) == set(ScaleRule)
 
 
 @pytest.mark.parametrize("name", TENSORS)
