@@ -34,7 +34,8 @@ from quantscope.core.thresholds.outcome import Search, flags_of, full_range, sin
 
 FloatArray = npt.NDArray[np.float64]
 
-_TURNS, _HALVINGS = 16, 60
+_MOST_TURNS = 16  # searches of one end and then the other
+_HALVINGS = 60  # of the interval in which an end lies
 _LABEL = "MSE of the fitted density"
 
 
@@ -79,7 +80,7 @@ def best_ends(
     Each end is found by bisection with the other one fixed, until neither moves; a symmetric range has one.
     """
     a, b = low, high
-    for _ in range(_TURNS):
+    for _ in range(_MOST_TURNS):
         before_a, before_b = a, b
         under, over = 0.0, high
         for _ in range(_HALVINGS):

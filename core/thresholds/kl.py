@@ -37,9 +37,9 @@ IntArray = npt.NDArray[np.int64]
 
 BINS = 2048
 _LABEL = "KL (nats)"
-_SPIKE = 0.1  # share of exact zeros that bends the method: no group of bins can reproduce them
+_SPIKE = 0.1  # share of exact zeros from which the choice is theirs: no group of bins can reproduce them
 _LOOKED_UP = 16  # bins in a group up to which looking up its term saves logarithms
-_TURNS = 8  # of high end, low end, …; they settle after two to four
+_MOST_TURNS = 8  # searches of one end and then the other; neither moves any more after two to four
 
 
 @compiled
@@ -208,7 +208,7 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     zero = min(int(-full.low * (BINS / (full.high - full.low))), BINS - 1)
     a, b = 0, BINS
     tried: list[tuple[IntArray, IntArray, FloatArray]] = []
-    for turn in range(1, _TURNS):
+    for turn in range(1, _MOST_TURNS):
         if full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1):
             stops = np.arange(max(a + levels, zero + 1), BINS + 1)
             starts = np.full_like(stops, a)

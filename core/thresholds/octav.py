@@ -30,7 +30,7 @@ from quantscope.core.thresholds.outcome import Search, flags_of, full_range, sin
 FloatArray = npt.NDArray[np.float64]
 
 ROUNDS = 20
-SETTLED = 1e-9  # relative change from which on nothing moves any more
+SETTLED = 1e-9  # relative change of T at which the iteration ends
 NEARLY = 1e-2  # relative change of the last round that still counts as settled
 _LABEL = "clipping + s²/12"
 

@@ -10,8 +10,8 @@ from quantscope.core.data.sources.imagefiles import (
     ImageFiles,
     PixelFeed,
     csv_labels,
-    doubts,
     folder_labels,
+    image_warnings,
     pixel_layout,
 )
 from quantscope.core.data.sources.images import Preprocessing, guess, image_input, settle
@@ -24,7 +24,7 @@ def image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessing
     """Image files as samples, with labels from sub-folders."""
     info, settled, said = _image_setup(inputs, how)
     feed: Feed = ImageFeed(files=files, names=files.names, info=info, how=settled)
-    said += doubts(files, settled)
+    said += image_warnings(files, settled)
     feed, more = _batched(feed, info)
     labels, names = _image_labels(files)
     return SourceContent(feed=feed, labels=labels, label_names=names, warnings=(*said, *more))
