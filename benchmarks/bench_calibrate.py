@@ -36,7 +36,7 @@ from quantscope.core.data import Samples, open_samples
 from quantscope.core.model import Model, load_model
 from quantscope.core.runtime import open_session, session_options
 from quantscope.core.targets import TARGETS, Precision
-from quantscope.core.thresholds import SEARCHES, curves, search
+from quantscope.core.thresholds import FROM_HISTOGRAM, curves, search
 
 IMAGES = {"mobilenet_v2": 64, "resnet50": 32}
 GOALS = {"mobilenet_v2": 2.5, "resnet50": 2.0}
@@ -81,7 +81,7 @@ def all_curves(statistics: Statistics) -> None:
 
     def work(histogram: Any) -> None:
         curves(histogram, spec)
-        for method in SEARCHES:
+        for method in FROM_HISTOGRAM:
             search(method, histogram, spec)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

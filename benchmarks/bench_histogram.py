@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from quantscope.core.calibration import BINS_PER_SIDE, Accumulator, histogram_of
 from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec
-from quantscope.core.thresholds import SEARCHES, Method, curves, errors_at, search
+from quantscope.core.thresholds import FROM_HISTOGRAM, Method, curves, errors_at, search
 
 SPECS = {
     "int8 symmetric": QuantSpec(type=INT8, symmetric=True),
@@ -100,13 +100,13 @@ def searches(count: int) -> None:
     for name, x in tensors(count).items():
         h = histogram_of(x)
         for label, spec in SPECS.items():
-            times = [best(lambda m=m, h=h, s=spec: search(m, h, s), 5) for m in SEARCHES]
+            times = [best(lambda m=m, h=h, s=spec: search(m, h, s), 5) for m in FROM_HISTOGRAM]
             curve = best(lambda h=h, s=spec: curves(h, s), 5)
             chosen = search(Method.MSE, h, spec).range
             point = best(lambda h=h, s=spec, r=chosen: errors_at(h, r, s), 20)
             all_ms = [*times, sum(times), curve, point]
             rows.append([f"{name}, {label}", *(f"{1e3 * t:.2f}" for t in all_ms)])
-    head = ["ms a tensor", *(str(m) for m in SEARCHES), "all", "curves", "errors_at"]
+    head = ["ms a tensor", *(str(m) for m in FROM_HISTOGRAM), "all", "curves", "errors_at"]
     table("Searches and curves", head, rows)
 
 

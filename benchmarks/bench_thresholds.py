@@ -35,7 +35,7 @@ from quantscope.core.quant import (
     encoding_from_range,
     fake_quantize,
 )
-from quantscope.core.thresholds import SEARCHES, Method, codebook_mse, log2_codebook, search
+from quantscope.core.thresholds import FROM_HISTOGRAM, Method, codebook_mse, log2_codebook, search
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def mse_of(x: npt.NDArray[np.float32], range_: Range, spec: QuantSpec) -> float:
 
 def table(name: str, spec: QuantSpec, values: int, pool: ThreadPoolExecutor) -> float:
     """Print the ratios of one type; returns the worst one of `mse`."""
-    methods = list(SEARCHES)
+    methods = list(FROM_HISTOGRAM)
     print(f"\n### {name}, {'symmetric' if spec.symmetric else 'asymmetric'}\n")
     head = [m.value for m in methods]
     print("| distribution | " + " | ".join([*head, "2^k scale", "LOG2"]) + " |")
@@ -169,7 +169,7 @@ def speed(spec: QuantSpec) -> float:
     histograms = [one(number) for number in range(TENSORS)]
 
     def work(h: Histogram) -> None:
-        for method in SEARCHES:
+        for method in FROM_HISTOGRAM:
             search(method, h, spec)
 
     times = []
@@ -193,7 +193,7 @@ def main() -> int:
             worst = max(worst, table(name, TYPES[name], given.values, pool))
     print("\n### Time\n")
     for name in given.types:
-        print(f"All {len(SEARCHES)} methods on {TENSORS} tensors, {name}: {speed(TYPES[name]):.2f} s")
+        print(f"All {len(FROM_HISTOGRAM)} methods on {TENSORS} tensors, {name}: {speed(TYPES[name]):.2f} s")
     if given.values < VALUES:
         return 0
     print(f"\n`mse` is at most {worst:.5f} times the optimum; it promises {MSE_LIMIT}.")

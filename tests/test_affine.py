@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantscope.core.model import Model, load_model
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.targets import place, target
+from quantscope.core.targets import find_placement, target
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of
 from tests.rewriting import load_and_compare, values
@@ -108,7 +108,7 @@ def test_what_normalizes_the_input_stays_before_the_weights(spread: float) -> No
     feed = (mean * (1 + rng.standard_normal((64, 8)) / 50)).astype(np.float32)
     loaded = load_and_compare(n, {"x": ["N", 8]}, {"y": ["N", 5]}, feed)
     assert affine_nodes(loaded) == ["Sub", "Div"]
-    assert place(loaded, target("onnxruntime-cpu")).own() == ("normal", "y")
+    assert find_placement(loaded, target("onnxruntime-cpu")).own() == ("normal", "y")
     samples = [{"x": row[None]} for row in feed]
     file = quantize_model(loaded, resolve(Recipe(), statistics_of(loaded, samples), loaded))
     assert sqnr(run(loaded.proto(), samples), run(file, samples)) > 30
@@ -307,4 +307,4 @@ def test_folding_leaves_fewer_quantizers() -> None:
         y = scale(n, scale(n, y, "Mul", f"m{i}", (1,)), "Add", f"a{i}", (1,))
         y = n.add("Relu", [y], f"r{i}")
     loaded = load_and_compare(n, {"x": ["N", 4, 9, 9]}, {"r2": ["N", 4, 9, 9]}, image())
-    assert place(loaded, target("onnxruntime-cpu")).own() == ("x", "r0", "r1", "r2")
+    assert find_placement(loaded, target("onnxruntime-cpu")).own() == ("x", "r0", "r1", "r2")

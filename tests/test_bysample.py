@@ -16,7 +16,7 @@ from quantscope.core.data.sources import random_samples
 from quantscope.core.quant import QuantSpec, Range, encoding_from_range, quantize_values
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.thresholds import SAMPLE_SEARCHES, Method, errors_at, search
+from quantscope.core.thresholds import FROM_SAMPLES, Method, errors_at, search
 from quantscope.core.thresholds.moving_average import running_averages
 from tests.quantizing import network
 from tests.tensors import INT8_SYMMETRIC, SPECS, UINT8_ASYMMETRIC, degenerate
@@ -168,7 +168,7 @@ def test_probabilities_near_one_are_not_clipped_into_ties() -> None:
     assert kept(x, found.range, UINT8_ASYMMETRIC) > 0.99 > kept(x, entropy.range, UINT8_ASYMMETRIC)
 
 
-@pytest.mark.parametrize("method", SAMPLE_SEARCHES)
+@pytest.mark.parametrize("method", FROM_SAMPLES)
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_tensors_get_usable_scales(name: str, method: Method) -> None:
     x = DEGENERATE[name]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from quantscope.core.thresholds import SEARCHES, Method
+from quantscope.core.thresholds import FROM_HISTOGRAM, Method
 from quantscope.core.thresholds.reference import REFERENCES
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.cli import command_line
@@ -241,7 +241,7 @@ def test_thresholds_are_those_of_the_definition(
     np.save(path, x)
     flag = "--symmetric" if symmetric else "--asymmetric"
     found = quantscope("thresholds", path, "--type", type_, flag, "--json").json
-    assert set(found) == {method.value for method in SEARCHES}
+    assert set(found) == {method.value for method in FROM_HISTOGRAM}
     signed, bits = not type_.startswith("u"), int(type_.lstrip("uint"))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     peak = np.abs(x).max()
@@ -260,7 +260,7 @@ def test_other_tools_are_added_by_name(quantscope: Run, tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, x)
     found = quantscope("thresholds", path, "--reference", "--json").json
-    assert set(found) == {method.value for method in SEARCHES} | set(REFERENCES)
+    assert set(found) == {method.value for method in FROM_HISTOGRAM} | set(REFERENCES)
     peak = float(np.abs(x).max())
     assert found["nvidia-modelopt/max"]["high"] == peak
     assert found["Tengine/minmax_s8"]["scale"] == pytest.approx(peak / 127, rel=1e-6)

@@ -16,7 +16,7 @@ from quantscope.core.quant import INT8, UINT8, UINT16, Encoding
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.quantize.encodings import whole_steps, with_whole_steps
 from quantscope.core.recipe import Choice, Recipe
-from quantscope.core.targets import Precision, place, target
+from quantscope.core.targets import Precision, find_placement, target
 from tests.evaluating import list_samples, static_quantized
 from tests.networks import Net
 from tests.quantizing import run, sqnr, statistics_of
@@ -130,7 +130,7 @@ def test_a_spelled_out_function_is_one_layer(build: Build, name: str) -> None:
     assert [layer.op for layer in model.layers] == ["Input", "Conv", name, "Conv"]
     assert [layer.compound for layer in model.layers] == [False, False, True, False]
     inside = set(model.layers[2].inner)
-    marked = set(place(model, CPU).tensors)
+    marked = set(find_placement(model, CPU).tensors)
     # Two integer kernels in a row round what is between them, and are as close and faster; others do not.
     assert len(inside & marked) == (1 if name in ("HardSwish", "SiLU") else 0)
     assert {model.layers[2].output, "x", "y"} <= marked
@@ -191,7 +191,7 @@ def test_hard_sigmoid_behind_weights_is_a_clip_that_the_kernel_has() -> None:
     n.add("Mul", ["x", gate], "y")
     model = load_and_compare(n, {"x": SHAPE}, {"y": SHAPE}, image())
     assert [node.op_type for node in model.ir.graph] == ["GlobalAveragePool", "Conv", "Clip", "Mul"]
-    assert "h" in place(model, CPU).tensors
+    assert "h" in find_placement(model, CPU).tensors
 
 
 def test_a_residual_gate_is_one_product() -> None:
@@ -323,7 +323,7 @@ def shifted_network() -> tuple[Model, list[dict[str, np.ndarray]]]:
 
 def test_a_shift_before_a_padded_convolution_is_left_to_zero_points() -> None:
     model, samples = shifted_network()
-    ((tensor, shift),) = place(model, CPU).shifts.items()
+    ((tensor, shift),) = find_placement(model, CPU).shifts.items()
     encodings = resolve(Recipe(), statistics_of(model, samples), model)
     file = quantize_model(model, encodings)
     assert "Add" not in [n.op_type for n in file.graph.node if tensor in n.output]
@@ -346,7 +346,7 @@ def test_layers_before_a_shifted_zero_point_are_compared_as_what_they_stand_for(
     encodings = resolve(Recipe(), statistics_of(model, samples), model)
     found = compare(model, quantize_model(model, encodings), list_samples(samples))
     errors = {layer.layer: layer for layer in found.layers}
-    ((tensor, _),) = place(model, CPU).shifts.items()
+    ((tensor, _),) = find_placement(model, CPU).shifts.items()
     error = errors[model.layer_of(tensor).name]
     assert error.local is not None
     assert error.local.sqnr_db > 30
@@ -356,7 +356,7 @@ def test_layers_before_a_shifted_zero_point_are_compared_as_what_they_stand_for(
 @pytest.mark.parametrize("choice", [Choice(symmetric=True), Choice(precision="int16")])
 def test_other_kinds_of_zero_points_keep_the_shift_a_step(choice: Choice) -> None:
     model, samples = shifted_network()
-    ((tensor, _),) = place(model, CPU).shifts.items()
+    ((tensor, _),) = find_placement(model, CPU).shifts.items()
     recipe = Recipe(default=choice.over(Recipe().default))
     file = quantize_model(model, resolve(recipe, statistics_of(model, samples), model))
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in file.graph.initializer}

@@ -17,11 +17,11 @@ from quantscope.core.model import Layer
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range
 from quantscope.core.recipe import Choice
 from quantscope.core.recipe.choice import DEFAULT
-from quantscope.core.thresholds import Method, errors_at, search
+from quantscope.core.thresholds import AUTOMATIC, Method, errors_at, search
 from quantscope.core.tuning import DefaultTrial
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content.rows import Row
-from quantscope.ui.content.tensor_view import AUTOMATIC, TensorView, Weights, levels, mode_of
+from quantscope.ui.content.tensor_view import TensorView, Weights, levels, mode_of
 from quantscope.ui.figures import graph
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.overlay import overlay_figure

@@ -25,7 +25,7 @@ from quantscope.core.passes import PassRecord
 from quantscope.core.pipeline import prepare, quantize
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import PASSES, Recipe
-from quantscope.core.targets import not_finite, place, target
+from quantscope.core.targets import find_placement, not_finite, target
 from tests.networks import NETWORKS, feeds
 
 MODELS = 20
@@ -50,7 +50,7 @@ def _resolve(model: Model, samples: Samples) -> object:
 
 
 def _place(model: Model, samples: Samples) -> object:
-    placement = place(model, target(Recipe().target))
+    placement = find_placement(model, target(Recipe().target))
     return placement, not_finite(model, placement)
 
 

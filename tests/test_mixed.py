@@ -18,7 +18,7 @@ from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import Quantized, quantize
 from quantscope.core.progress import Cancelled, Progress
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
-from quantscope.core.targets import Precision, place, target
+from quantscope.core.targets import Precision, find_placement, target
 from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
 from quantscope.core.tuning.mixed.costs import CostModel
 from quantscope.core.tuning.mixed.knapsack import additive_front
@@ -92,7 +92,7 @@ def test_the_front_is_close_to_that_of_all_assignments(
     own = ("Input", "Conv", "GlobalAveragePool", "Gemm")
     layers = [la.name for la in model.layers if la.op in own and la.name not in start.layers]
     assert front.layers == len(layers)
-    every = place(model, target(start.target), [layer.name for layer in model.layers])
+    every = find_placement(model, target(start.target), [layer.name for layer in model.layers])
     unit = 1.0 if kind is Cost.SIZE else costs.time(every)
     gaps = []
     for given in itertools.product(precisions, repeat=len(layers)):
@@ -244,7 +244,7 @@ def test_an_activation_behind_a_quantizer_costs_a_conversion(tmp_path: Path) -> 
             x = net.add(op, [x], f"{i}", **how)
         model = load_model(net.model({"image": ["N", 3, 8, 8]}, {x: ["N", 8, 8, 8]}).SerializeToString())
         statistics = calibrate(model, noise_samples(tmp_path, model, 8).take(4), cache=False)
-        return CostModel(model, statistics).time(place(model, target("onnxruntime-cpu")))
+        return CostModel(model, statistics).time(find_placement(model, target("onnxruntime-cpu")))
 
     assert time("Relu", "MaxPool") == time("MaxPool")
     assert time("MaxPool", "Relu") > time("Relu", "MaxPool")

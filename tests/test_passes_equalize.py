@@ -21,7 +21,7 @@ from quantscope.core.passes.noise import noise_model
 from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.targets import Granularity, place, target
+from quantscope.core.targets import Granularity, find_placement, target
 from quantscope.sample_data import SAMPLES
 from tests.networks import NETWORKS, Net, feeds
 from tests.quantizing import network, run, sqnr, statistics_of
@@ -213,7 +213,7 @@ def test_the_noise_models_gradient(per_channel: bool) -> None:
     channels = find_channels(model.ir.graph)
     axes = dict.fromkeys(model.tensors, 1)
     seen = observe_list(model, axes, images())
-    placement = place(model, target("onnxruntime-cpu"))
+    placement = find_placement(model, target("onnxruntime-cpu"))
     noise = noise_model(
         channels,
         seen,

@@ -11,7 +11,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from quantscope.core.model import Model, load_model
-from quantscope.core.targets import ONNXRUNTIME_CPU, activation_tensors, place
+from quantscope.core.targets import ONNXRUNTIME_CPU, activation_tensors, find_placement
 from tests.networks import NETWORKS, Net, feeds
 
 
@@ -63,7 +63,7 @@ def network(name: str) -> Model:
 def test_same_tensors_as_onnxruntime(name: str, tmp_path: Path) -> None:
     model = network(name)
     theirs = quantized_tensors(onnxruntime_quantized(model, feeds(name, 2), tmp_path))
-    assert set(place(model, ONNXRUNTIME_CPU).tensors) == theirs
+    assert set(find_placement(model, ONNXRUNTIME_CPU).tensors) == theirs
     assert len(theirs) > 8
 
 
@@ -82,18 +82,18 @@ def test_same_tensors_as_onnxruntime_on_real_models(file: str, shared: Path, tmp
         for i in model.inputs
     }
     theirs = quantized_tensors(onnxruntime_quantized(model, [sample], tmp_path))
-    assert set(place(model, ONNXRUNTIME_CPU).tensors) == theirs
+    assert set(find_placement(model, ONNXRUNTIME_CPU).tensors) == theirs
 
 
 def test_fused_activation_has_no_quantizer_inside() -> None:
-    placement = place(network("residual_cnn"), ONNXRUNTIME_CPU)
+    placement = find_placement(network("residual_cnn"), ONNXRUNTIME_CPU)
     assert "stem_relu" in placement.tensors
     assert "stem" not in placement.tensors
     assert "b0.sum" not in placement.tensors
 
 
 def test_pass_through_shares_the_first_producers_parameters() -> None:
-    sources = place(network("transformer"), ONNXRUNTIME_CPU).sources
+    sources = find_placement(network("transformer"), ONNXRUNTIME_CPU).sources
     assert sources["v.heads.t"] == "v"  # through Reshape and Transpose
     assert sources["joined"] == "context"
     assert "context" not in sources
@@ -103,23 +103,23 @@ def test_float_layer_keeps_only_what_its_neighbours_need() -> None:
     model = network("residual_cnn")
     layer = model.layer_of("b0.r1")
     assert layer is not None
-    placement = place(model, ONNXRUNTIME_CPU, {layer.name})
+    placement = find_placement(model, ONNXRUNTIME_CPU, {layer.name})
     assert not placement.nodes & set(layer.nodes)
     assert not set(placement.weights) & set(layer.nodes)
     assert "b0.r1" in placement.tensors  # the next convolution still computes on integers
-    both = place(model, ONNXRUNTIME_CPU, {layer.name, model.layer_of("b0.c2").name})  # type: ignore[union-attr]
+    both = find_placement(model, ONNXRUNTIME_CPU, {layer.name, model.layer_of("b0.c2").name})  # type: ignore[union-attr]
     assert "b0.r1" not in both.tensors
 
 
 def test_float_input_takes_its_readers_along() -> None:
-    placement = place(network("residual_cnn"), ONNXRUNTIME_CPU, {"image"})
+    placement = find_placement(network("residual_cnn"), ONNXRUNTIME_CPU, {"image"})
     assert "image" not in placement.tensors
     assert "stem_Conv" not in placement.nodes
 
 
 def test_everything_float_places_nothing() -> None:
     model = network("mobile_cnn")
-    placement = place(model, ONNXRUNTIME_CPU, {layer.name for layer in model.layers})
+    placement = find_placement(model, ONNXRUNTIME_CPU, {layer.name for layer in model.layers})
     assert not placement.tensors
     assert not placement.weights
     assert not placement.nodes
@@ -140,7 +140,7 @@ def test_weight_axes_follow_the_operator() -> None:
     x = n.add("Gemm", [x, n.random("gw", 6, 5)], "gemm")
     n.add("MatMul", [x, n.random("mw", 5, 2)], "out")
     model = load_model(n.model({"x": ["N", 4, 8, 8]}, {"out": ["N", 2]}).SerializeToString())
-    weights = {w.initializer: w for w in place(model, ONNXRUNTIME_CPU).weights.values()}
+    weights = {w.initializer: w for w in find_placement(model, ONNXRUNTIME_CPU).weights.values()}
     assert (weights["tw"].axis, weights["tw"].groups) == (1, 2)
     assert weights["gw"].axis == 1
     assert weights["mw"].axis == 1
@@ -153,7 +153,7 @@ def test_integer_tensors_are_left_alone() -> None:
     n.nodes.append(onnx.helper.make_node("Add", ["dims", "one"], ["more"], name="more"))
     n.nodes.append(onnx.helper.make_node("Cast", ["more"], ["y"], name="cast", to=onnx.TensorProto.FLOAT))
     model = load_model(n.model({"x": ["A", "B"]}, {"y": [2]}).SerializeToString())
-    assert not {"dims", "more"} & set(place(model, ONNXRUNTIME_CPU).tensors)
+    assert not {"dims", "more"} & set(find_placement(model, ONNXRUNTIME_CPU).tensors)
 
 
 def test_weights_without_values_stay_as_they_are() -> None:
@@ -164,4 +164,4 @@ def test_weights_without_values_stay_as_they_are() -> None:
         "y",
     )
     model = load_model(n.model({"x": ["N", 4]}, {"y": ["N", 3]}).SerializeToString())
-    assert place(model, ONNXRUNTIME_CPU).weights == {}
+    assert find_placement(model, ONNXRUNTIME_CPU).weights == {}

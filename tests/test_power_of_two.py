@@ -25,7 +25,7 @@ from quantscope.core.quant import (
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import (
-    SEARCHES,
+    FROM_HISTOGRAM,
     Method,
     WeightMethod,
     curves,
@@ -111,7 +111,7 @@ def test_every_method_and_rule_gives_a_usable_scale_for_any_tensor(name: str, ru
     h = histogram_of(DEGENERATE[name])
     for base in SPECS.values():
         spec = replace(base, scale_rule=rule)
-        for method in SEARCHES if spec.type.bits <= 8 else (Method.MINMAX, Method.MSE):
+        for method in FROM_HISTOGRAM if spec.type.bits <= 8 else (Method.MINMAX, Method.MSE):
             found = search(method, h, spec)
             encoding = encoding_from_range(found.range, spec)
             assert 0 < encoding.scale < np.inf

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from quantscope.core import metrics
 from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec, QuantType, Range, encoding_from_range
-from quantscope.core.thresholds import FLAGS, SEARCHES, Method, curves, errors_at, search
+from quantscope.core.thresholds import FLAGS, FROM_HISTOGRAM, Method, curves, errors_at, search
 from tests.tensors import (
     FAMILIES,
     INT8_NARROW,
@@ -111,7 +111,7 @@ def test_both_ends_are_searched() -> None:
     assert (sixteen.low, sixteen.high) == pytest.approx((x[:-2].min(), x[:-2].max()), rel=0.02)
 
 
-@pytest.mark.parametrize("method", SEARCHES)
+@pytest.mark.parametrize("method", FROM_HISTOGRAM)
 def test_one_sided_tensors_move_one_end(method: Method) -> None:
     positive = np.abs(family("laplace", count=20_000)) + np.float32(0.01)
     up = found(positive, method, UINT8_ASYMMETRIC)
@@ -126,7 +126,7 @@ def test_one_sided_tensors_move_one_end(method: Method) -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.sampled_from(FAMILIES), st.integers(0, 100), st.integers(-40, 40), st.sampled_from(list(SEARCHES)))
+@given(st.sampled_from(FAMILIES), st.integers(0, 100), st.integers(-40, 40), st.sampled_from(FROM_HISTOGRAM))
 def test_ranges_scale_with_the_data(name: str, seed: int, power: int, method: Method) -> None:
     x = family(name, seed, 2000)
     for spec in BY_SPEC.values():
@@ -135,7 +135,7 @@ def test_ranges_scale_with_the_data(name: str, seed: int, power: int, method: Me
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.sampled_from(FAMILIES), st.integers(0, 100), st.sampled_from(list(SEARCHES)))
+@given(st.sampled_from(FAMILIES), st.integers(0, 100), st.sampled_from(FROM_HISTOGRAM))
 def test_a_mirrored_tensor_costs_the_same_with_a_symmetric_range(
     name: str, seed: int, method: Method
 ) -> None:

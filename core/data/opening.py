@@ -1,75 +1,21 @@
 """Open calibration and evaluation data of any supported kind, and check them before minutes are spent."""
 
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from quantscope.core.data.samples import Feed, Sample, Samples, group, sample_digest
-from quantscope.core.data.sources.arrayfiles import (
-    Found,
-    open_array_folder,
-    open_npy_samples,
-    open_npz_samples,
-    readable,
-    what_there_is,
-)
-from quantscope.core.data.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
-from quantscope.core.data.sources.imagefiles import (
-    ImageFeed,
-    ImageFiles,
-    PixelFeed,
-    csv_labels,
-    doubts,
-    find_images,
-    folder_labels,
-    pixel_layout,
-)
-from quantscope.core.data.sources.images import (
-    EXTENSIONS,
-    PRESETS,
-    Preprocessing,
-    guess,
-    image_input,
-    preprocessing,
-    settle,
-)
-from quantscope.core.data.sources.inputs import Input, model_inputs, text
-from quantscope.core.data.sources.labels import (
-    LABELS,
-    Labels,
-    RawLabels,
-    fit_labels,
-    read_labels,
-    wrong_labels,
-)
-from quantscope.core.data.sources.reader import open_reader
+from quantscope.core.data.labelling import Labelling
+from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.imagefiles import ImageFeed, PixelFeed
+from quantscope.core.data.sources.images import Preprocessing, preprocessing
+from quantscope.core.data.sources.inputs import model_inputs
+from quantscope.core.data.sources.labels import Labels
 from quantscope.core.data.sources.synthetic import DEFAULT_COUNT, random_samples
+from quantscope.core.data.sources.table import KINDS, Request, open_source
 from quantscope.core.errors import DataError
 from quantscope.core.model import Model
-from quantscope.core.words import plural
 
-__all__ = [
-    "PRESETS",
-    "Preprocessing",
-    "Sample",
-    "Samples",
-    "check_samples",
-    "open_samples",
-    "preprocessing",
-    "random_samples",
-    "reader_samples",
-    "sample_digest",
-    "wrong_labels",
-]
-
-KINDS = (
-    "a .npz or .npy file, a folder of these, a folder or .zip of images, or a .py reader on the command line"
-)
 CHECKED_SAMPLES = 8  # decoded before a long run, spread over the data
 DUPLICATE_BYTES = 1 << 29  # duplicates are looked for beforehand in data up to this size
 
@@ -88,7 +34,7 @@ def open_samples(
     """Samples for `model` from files, or random ones for None.
 
     Args:
-        source: A .npz or .npy file, a folder of these, an image folder or zip file, or a .py reader.
+        source: A .npz or .npy file, a folder of these, a folder or .zip of images, or a .py reader.
         model: What the samples are for; only its inputs are used.
         preprocessing: For images: a `Preprocessing`, a preset's name, or a text such as
             `imagenet-tf,size=128`. Guessed from the model's input, with a warning, if left out.
@@ -112,12 +58,15 @@ def open_samples(
     inputs = model_inputs(model)
     if not path.exists():
         raise DataError(f"{path} does not exist: give {KINDS}")
-    if path.suffix.lower() == ".py" and path.is_file():
-        if not allow_reader:
-            raise DataError(f"{path.name} is a program; readers run only when named on the command line")
-        kind, found = "reader", open_reader(path, model, limit)
-    else:
-        kind, found = _find(path, inputs, how)
+    request = Request(
+        path=path,
+        model=model,
+        inputs=inputs,
+        preprocessing=how,
+        limit=limit,
+        allow_reader=allow_reader,
+    )
+    kind, found = open_source(request)
     samples = Samples(
         names=tuple(info.name for info in inputs),
         feed=found.feed,
@@ -131,7 +80,7 @@ def open_samples(
     if how is not None and not isinstance(feed, ImageFeed | PixelFeed):
         said = f"{path.name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
         samples = replace(samples, warnings=(*samples.warnings, said))
-    own = _Labelling(model=model, name=path.name, ignore=ignore_label, needed=labels_needed)
+    own = Labelling(model=model, name=path.name, ignore=ignore_label, needed=labels_needed)
     labelled = own.given(samples, labels) if labels is not None else own.found(samples, found.labels)
     return _limited(labelled, limit)
 
@@ -142,195 +91,6 @@ def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) 
 
 
 _preprocessing = preprocessing
-
-
-def _find(path: Path, inputs: tuple[Input, ...], how: Preprocessing | None) -> tuple[str, Found]:
-    """The kind of a source, and what is in it."""
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        arrays, images = open_array_folder(path, inputs), find_images(path)
-        if arrays is not None:
-            if images is not None:
-                beside = f"{path.name}: images beside the arrays are not used, {len(images.names):,} in all"
-                arrays = replace(arrays, warnings=(*arrays.warnings, beside))
-            return "folder", arrays
-        if images is None:
-            there = what_there_is(path)
-            raise DataError(f"{path.name} holds neither .npz or .npy files nor images{there}: give {KINDS}")
-        return "images", _image_files(images, inputs, how)
-    if not path.is_file():
-        raise DataError(f"{path.name} is no regular file: give {KINDS}")
-    if suffix in EXTENSIONS:
-        return "images", _image_files(
-            ImageFiles(path=path.parent, names=(path.name,), zipped=False), inputs, how
-        )
-    if suffix == ".npy":
-        pixels = _pixels({inputs[0].name: open_npy(path)}, inputs, how) if len(inputs) == 1 else None
-        return "npy", pixels or open_npy_samples(path, inputs)
-    if suffix == ".npz" or (suffix == ".zip" and _holds_arrays(path)):
-        return "npz", _pixels(open_npz(path), inputs, how) or open_npz_samples(path, inputs)
-    if suffix == ".zip":
-        images = find_images(path)
-        if images is None:
-            raise DataError(f"{path.name} holds no images and no arrays: give {KINDS}")
-        return "images", _image_files(images, inputs, how)
-    raise DataError(f"{path.name} is no kind of data that can be read: give {KINDS}")
-
-
-def _holds_arrays(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except BROKEN as error:
-        raise DataError(f"{path.name} is not a readable zip file ({brief(error)})") from error
-
-
-def _image_files(files: ImageFiles, inputs: tuple[Input, ...], how: Preprocessing | None) -> Found:
-    """Image files as samples, with labels from sub-folders."""
-    info, settled, said = _image_setup(inputs, how)
-    feed: Feed = ImageFeed(files=files, names=files.names, info=info, how=settled)
-    said += doubts(files, settled)
-    feed, more = _batched(feed, info)
-    labels, names = _image_labels(files)
-    return Found(feed=feed, labels=labels, label_names=names, warnings=(*said, *more))
-
-
-def _image_labels(files: ImageFiles) -> tuple[RawLabels, tuple[str, ...]]:
-    """Labels from `labels.csv` or `labels.npy` beside the images, else from sub-folder names, else none."""
-    if not files.zipped and len(files.names) > 1:
-        table, array = files.path / "labels.csv", files.path / "labels.npy"
-        if table.is_file():
-            try:
-                values, names = csv_labels(table, files.names)
-            except DataError as error:
-                return RawLabels(fault=str(error)), ()
-            return RawLabels(values=values), names
-        if array.is_file():
-            return read_labels(lambda: open_npy(array).whole()), ()
-    found = folder_labels(files.names)
-    return (RawLabels(), ()) if found is None else (RawLabels(values=found[0]), found[1])
-
-
-def _pixels(
-    arrays: Mapping[str, FileRows | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
-) -> Found | None:
-    """Images stored as one uint8 array, where a preprocessing was asked for; None if this is not that."""
-    images = {
-        key: rows
-        for key, rows in arrays.items()
-        if key != LABELS and isinstance(rows, FileRows) and pixel_layout(rows.shape, rows.dtype)
-    }
-    if how is None or len(images) != 1:
-        return None
-    info, settled, said = _image_setup(inputs, how)
-    rows = next(iter(images.values()))
-    first = pixel_layout(rows.shape, rows.dtype) == "NCHW"
-    if rows.shape[0] == 0:
-        raise DataError(f"{rows.label} holds no samples (an axis of size 0)")
-    feed: Feed = PixelFeed(pixels=rows, channels_first=first, info=info, how=settled, label=rows.label)
-    feed, more = _batched(feed, info)
-    own = arrays.get(LABELS)
-    labels = RawLabels() if own is None else read_labels(lambda: readable(own).whole())
-    return Found(feed=feed, labels=labels, warnings=(*said, *more))
-
-
-def _image_setup(
-    inputs: tuple[Input, ...], how: Preprocessing | None
-) -> tuple[Input, Preprocessing, list[str]]:
-    """The image input, the preprocessing with nothing left open, and what was guessed."""
-    info = image_input(inputs)
-    if info is None:
-        listed = ", ".join(f"'{info.name}' {text(info.shape)}" for info in inputs)
-        raise DataError(
-            f"images fit a model with one image input; this one takes {listed}: save arrays instead"
-        )
-    settled, said = settle(how or guess(info), info)
-    if how is None:
-        said.insert(
-            0, f"preprocessing was guessed ({settled.describe()}): state what the model was trained with"
-        )
-    return info, settled, said
-
-
-def _batched(feed: Feed, info: Input) -> tuple[Feed, list[str]]:
-    size = info.shape[0]
-    return group(feed, size) if isinstance(size, int) and size > 1 else (feed, [])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Labelling:
-    """How labels come to samples."""
-
-    model: Model
-    name: str  # of the source
-    ignore: int | None
-    needed: bool
-
-    def given(self, samples: Samples, labels: "str | Path | Labels") -> Samples:
-        """With labels from elsewhere.
-
-        Raises:
-            DataError: They do not fit.
-        """
-        names: tuple[str, ...] = ()
-        if isinstance(labels, str | Path):
-            values, names = _label_file(Path(labels), samples)
-            return self._fitted(samples, values, f"{Path(labels).name}: {LABELS}", names)
-        return self._fitted(samples, np.asarray(labels), LABELS, names)
-
-    def found(self, samples: Samples, raw: RawLabels) -> Samples:
-        """With those of the source.
-
-        Raises:
-            DataError: They are needed, called labels, and do not fit.
-        """
-        try:
-            if raw.fault:
-                raise DataError(raw.fault)
-            if raw.values is None:
-                return samples
-            fitted = self._fitted(samples, raw.values, f"{self.name}: {LABELS}", samples.label_names)
-            wrong = wrong_labels(fitted.labels, self.model)
-            if wrong and not self.needed:
-                raise DataError(wrong)
-            return fitted
-        except DataError as error:
-            if self.needed and not raw.incidental:
-                raise
-            return replace(samples, label_names=(), warnings=(*samples.warnings, f"labels not used: {error}"))
-
-    def _fitted(
-        self, samples: Samples, values: npt.NDArray[Any], label: str, names: tuple[str, ...]
-    ) -> Samples:
-        rows, where = samples.feed.rows, label.removesuffix(LABELS)
-        if samples.kind == "reader" and values.ndim and len(values) > rows:
-            values = values[:rows]
-        if values.ndim and len(values) != rows:
-            raise DataError(
-                f"{where}{plural(len(values), 'label')} for {plural(rows, 'sample')}: give one for "
-                "each, or one for each position of each"
-            )
-        fitted, said = fit_labels(values, self.model, label, self.ignore)
-        wrong = wrong_labels(fitted, self.model)
-        said += [where + wrong] if wrong else []
-        return replace(samples, labels=fitted, label_names=names, warnings=(*samples.warnings, *said))
-
-
-def _label_file(path: Path, samples: Samples) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Labels as a file holds them, and the names of classes."""
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return open_npy(path).whole(), ()
-    if suffix == ".npz":
-        arrays = open_npz(path)
-        key = LABELS if LABELS in arrays else next(iter(arrays), None)
-        if key is None or (key != LABELS and len(arrays) > 1):
-            raise DataError(f"{path.name} has no array '{LABELS}'")
-        return readable(arrays[key]).whole(), ()
-    feed = getattr(samples.feed, "inner", samples.feed)
-    if isinstance(feed, ImageFeed):
-        return csv_labels(path, feed.names)
-    raise DataError(f"{path.name}: labels of arrays are a .npy or .npz file of class numbers")
 
 
 def _limited(samples: Samples, limit: int | None) -> Samples:

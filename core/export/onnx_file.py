@@ -6,7 +6,7 @@ import onnx
 
 from quantscope.core.errors import ExportError
 from quantscope.core.files import write_atomic
-from quantscope.core.model.loading import all_graphs
+from quantscope.core.model.loading import all_graphs, read_model_file
 
 PROTOBUF_LIMIT = 2**31 - 1  # bytes that a single protobuf file can have
 SMALLEST = 1024  # bytes of a tensor that is worth moving out; shapes stay where checkers look for them
@@ -30,6 +30,17 @@ def write_onnx(model: onnx.ModelProto, path: Path, *, limit: int = PROTOBUF_LIMI
         return _write_split(model, path)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Read a model as `write_onnx` was given it, with the weights that lie beside it.
+
+    Raises:
+        ModelError: the file is missing, truncated, or no ONNX model; or its weights are.
+    """
+    model = read_model_file(path).proto
+    onnx.load_external_data_for_model(model, str(path.parent))
+    return model
 
 
 def _write_split(model: onnx.ModelProto, path: Path) -> int:

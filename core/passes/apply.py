@@ -66,7 +66,7 @@ def change_model(
     for choice in recipe.passes:
         if PASSES[choice.name].changes_model:
             means = _PassInputs(choice=choice, samples=samples, threads=threads, progress=progress)
-            model, record = _MODEL_PASSES[choice.name](model, recipe, means)
+            model, record = MODEL_PASSES[choice.name](model, recipe, means)
             records.append(record)
     return model, tuple(records)
 
@@ -80,7 +80,7 @@ def change_encodings(
     threads: int | None = None,
     progress: ProgressFn | None = None,
 ) -> tuple[Encodings, tuple[PassRecord, ...]]:
-    """Apply the recipe's passes that change only the quantized model: first rounding, then bias correction.
+    """Apply the recipe's passes that change only the quantized model, in the order of `PASSES`.
 
     Bias correction measures what the integers do, so that it comes last in whatever order they are named.
 
@@ -89,10 +89,10 @@ def change_encodings(
     """
     chosen = {choice.name: choice for choice in recipe.passes}
     records = []
-    for name, run in _ENCODING_PASSES.items():
-        if name in chosen:
+    for name in PASSES:
+        if name in chosen and not PASSES[name].changes_model:
             means = _PassInputs(choice=chosen[name], samples=samples, threads=threads, progress=progress)
-            encodings, record = run(model, encodings, means)
+            encodings, record = ENCODING_PASSES[name](model, encodings, means)
             records.append(record)
     return encodings, tuple(records)
 
@@ -213,9 +213,9 @@ def _some_names(names: tuple[str, ...] | list[str]) -> str:
 
 _ModelPass = Callable[[Model, Recipe, _PassInputs], tuple[Model, PassRecord]]
 _EncodingPass = Callable[[Model, Encodings, _PassInputs], tuple[Encodings, PassRecord]]
-_MODEL_PASSES: Mapping[str, _ModelPass] = {
+MODEL_PASSES: Mapping[str, _ModelPass] = {
     "rotate": _run_rotation,
     "equalize": _run_equalization,
     "smooth": _run_smoothing,
 }
-_ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _run_rounding, "bias_correction": _correct}
+ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _run_rounding, "bias_correction": _correct}

@@ -17,7 +17,7 @@ from quantscope.core.passes.observe import Observed, observe
 from quantscope.core.passes.rewrite import Difference, difference, with_constants
 from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Recipe
-from quantscope.core.targets import Granularity, Placement, Precision, place, target
+from quantscope.core.targets import Granularity, Placement, Precision, find_placement, target
 
 LARGEST = 2.0**10  # scales stay within [1 / LARGEST, LARGEST]
 MARGIN = 1.1  # an unseen activation may be that much larger than all seen ones
@@ -144,7 +144,7 @@ def rescaled(model: Model, channels: Channels, scales: Float64) -> Model:
 def placement_of(model: Model, recipe: Recipe) -> Placement:
     """Which tensors a recipe quantizes, as far as that can be told without statistics."""
     kept = [x.name for x in model.layers if recipe.choice(x.name).precision is Precision.FLOAT]
-    return place(model, target(recipe.target), kept)
+    return find_placement(model, target(recipe.target), kept)
 
 
 def _watched(channels: Channels, placement: Placement) -> dict[str, int]:

@@ -8,7 +8,7 @@ from quantscope.core.model import Model
 from quantscope.core.quantize.representable import score_tensors, why_float
 from quantscope.core.quantize.specs import activation_spec
 from quantscope.core.recipe import Choice, Recipe
-from quantscope.core.targets import Placement, Precision, place, shared_roots
+from quantscope.core.targets import Placement, Precision, find_placement, shared_roots
 from quantscope.core.thresholds import Method
 
 
@@ -51,7 +51,7 @@ def unrepresentable(
         if not more:
             return found
         found |= more
-        placement = place(model, placement.target, floats, {*kept_float, *found})
+        placement = find_placement(model, placement.target, floats, {*kept_float, *found})
 
 
 def _by_hand(recipe: Recipe, model: Model, layer: str, tensor: str) -> bool:

@@ -28,8 +28,8 @@ from quantscope.core.targets import (
     Precision,
     Target,
     WeightPlacement,
+    find_placement,
     not_finite,
-    place,
     shared_roots,
     target,
 )
@@ -64,10 +64,12 @@ def resolve(
             f"e.g. {unknown[0]!r}; {why}"
         )
     float_layers = {name for name in model.layer_names if recipe.choice(name).precision is Precision.FLOAT}
-    everything = place(model, target(recipe.target), float_layers)
+    everything = find_placement(model, target(recipe.target), float_layers)
     kept_float = not_finite(model, everything)
     kept_float |= unrepresentable(recipe, statistics, model, everything, kept_float)
-    placement = place(model, target(recipe.target), float_layers, kept_float) if kept_float else everything
+    placement = (
+        find_placement(model, target(recipe.target), float_layers, kept_float) if kept_float else everything
+    )
     work = _Resolver(recipe, statistics, model, placement, previous)
     for tensor in placement.own():
         work.activation(tensor, placement.tensors[tensor])

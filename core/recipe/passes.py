@@ -1,4 +1,9 @@
-"""The passes by name: what each does, when it helps, what it changes, and which options it takes."""
+"""The passes (model fixes), one declaration each: what it does, when it helps, what it changes, its options.
+
+The order of `PASSES` is the one in which passes are applied, listed and tried by Auto-tune. A new pass is an
+entry here and the function that runs it in `core/passes/apply.py`; `tests/test_conformance_fixes.py` runs
+every pass through the same checks.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +29,7 @@ class Pass:
     name: str
     label: str
     sentence: str  # what it does, when it helps, what it changes
+    phrase: str  # what it does in a few words, for the steps of Auto-tune
     changes_model: bool  # the float model is changed (its outputs are not); else only the quantized one
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -40,6 +46,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 sentence="Turns residual streams to a basis in which no channel stands out: for transformers "
                 "with massive activations, and for linear bottlenecks; best before equalization. Changes the "
                 "weights around the stream; the float outputs stay.",
+                phrase="turning residual streams to where no channel stands out",
                 changes_model=True,
             ),
             Pass(
@@ -48,6 +55,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 sentence="Scales channels between layers so that one step suits all of them: for weights per "
                 "tensor, depthwise convolutions and channels of very different sizes. Changes weights and "
                 "biases; the float outputs stay.",
+                phrase="evening out channel ranges between layers",
                 changes_model=True,
             ),
             Pass(
@@ -56,6 +64,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 sentence="Moves outlier channels of an activation into the weights that read it: for "
                 "transformers with a few channels far larger than the others. Changes normalizations and "
                 "weights; the float outputs stay.",
+                phrase="moving outlier channels of activations into weights",
                 changes_model=True,
                 options=MappingProxyType(
                     {
@@ -74,6 +83,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 sentence="Rounds each weight up or down so that the layer's output, not the weight, stays "
                 "closest: helps wherever weights lose more than activations do. Changes the integers of the "
                 "quantized model only.",
+                phrase="rounding weights by the error of their layer's output",
                 changes_model=False,
                 options=MappingProxyType(
                     {"samples": Option(default=64, low=1, high=4096, what="calibration samples measured on")}
@@ -85,6 +95,7 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
                 sentence="Shifts each bias by the mean error measured in its layer, layer after layer: helps "
                 "most networks, and those with depthwise convolutions very much. Changes the biases of the "
                 "quantized model only.",
+                phrase="shifting biases by the mean error of their layer",
                 changes_model=False,
                 options=MappingProxyType(_COUNT),
             ),

@@ -5,8 +5,8 @@ from quantscope.core.targets.placement import (
     Placement,
     WeightPlacement,
     activation_tensors,
+    find_placement,
     not_finite,
-    place,
     shared_roots,
 )
 from quantscope.core.targets.table import (
@@ -32,8 +32,8 @@ __all__ = [
     "Target",
     "WeightPlacement",
     "activation_tensors",
+    "find_placement",
     "not_finite",
-    "place",
     "shared_roots",
     "target",
 ]

@@ -56,10 +56,10 @@ class Placement:
 
 def activation_tensors(model: Model, target_name: str = "onnxruntime-cpu") -> tuple[str, ...]:
     """Names of the activations that need statistics: those that any recipe gives parameters of their own."""
-    return place(model, target(target_name)).own()
+    return find_placement(model, target(target_name)).own()
 
 
-def place(
+def find_placement(
     model: Model, target_: Target, float_layers: Iterable[str] = (), float_tensors: Iterable[str] = ()
 ) -> Placement:
     """Decide, in one pass over the nodes, what is quantized.
@@ -72,27 +72,27 @@ def place(
     """
     inputs = {v.name for v in model.ir.graph.inputs}
     kept = {*float_tensors, *(name for name in float_layers if name in inputs)}
-    walk = _Walk(model, target_, frozenset(float_layers), frozenset(kept))
+    marking = _Marking(model, target_, frozenset(float_layers), frozenset(kept))
     for node in model.ir.graph:
-        walk.visit(node)
+        marking.visit(node)
     return Placement(
         target=target_,
-        tensors=walk.tensors,
-        sources=walk.sources,
-        constants=walk.constants,
-        weights=walk.weights,
-        nodes=frozenset(walk.nodes),
-        shifts=walk.zero_point_shifts(),
+        tensors=marking.tensors,
+        sources=marking.sources,
+        constants=marking.constants,
+        weights=marking.weights,
+        nodes=frozenset(marking.nodes),
+        shifts=marking.zero_point_shifts(),
     )
 
 
 def shared_roots(model: Model, target_: Target) -> Mapping[str, str]:
     """`Placement.sources` where nothing is left in float; found once a model and target."""
-    return model.memo.get(("shared roots", target_.name), lambda: place(model, target_).sources)
+    return model.memo.get(("shared roots", target_.name), lambda: find_placement(model, target_).sources)
 
 
 @dataclass(slots=True)
-class _Walk:
+class _Marking:
     """State of the pass: what has been marked so far."""
 
     model: Model
@@ -165,7 +165,7 @@ class _Walk:
             return
         if any(v is not None and v.name in self.float_tensors for v in (*node.inputs, *node.outputs)):
             return
-        if _VISITS[role](self, node, layer):
+        if VISITS[role](self, node, layer):
             self.nodes.add(str(node.name))
 
     def mark(self, value: ir.Value | None, reader: str) -> None:
@@ -211,7 +211,7 @@ class _Walk:
 # Each visit marks the tensors of one node, and says whether the node computes on quantized ones.
 
 
-def _linear(walk: _Walk, node: ir.Node, layer: str) -> bool:
+def _linear(marking: _Marking, node: ir.Node, layer: str) -> bool:
     x, w = node.inputs[0], node.inputs[1]
     if x is None or w is None or not (_is_float(x) and _is_float(w)):
         return False
@@ -219,10 +219,10 @@ def _linear(walk: _Walk, node: ir.Node, layer: str) -> bool:
         return False  # nothing to quantize
     for operand, value, other in ((0, x, w), (1, w, x)):
         if value.const_value is None:
-            walk.mark(value, layer)
+            marking.mark(value, layer)
         else:
-            walk.weights[str(node.name)] = _weight(node, layer, operand, value, other)
-    walk.mark_output(node, node.outputs[0], layer)
+            marking.weights[str(node.name)] = _weight(node, layer, operand, value, other)
+    marking.mark_output(node, node.outputs[0], layer)
     return True
 
 
@@ -251,67 +251,67 @@ def _weight(node: ir.Node, layer: str, operand: int, value: ir.Value, other: ir.
     )
 
 
-def _own(walk: _Walk, node: ir.Node, layer: str) -> bool:
+def _own(marking: _Marking, node: ir.Node, layer: str) -> bool:
     if not any(v is not None and _is_float(v) for v in node.inputs):
         return False
     for value in node.inputs:
-        walk.mark(value, layer)
+        marking.mark(value, layer)
     for value in node.outputs:
-        walk.mark_output(node, value, layer)
+        marking.mark_output(node, value, layer)
     return True
 
 
-def _norm(walk: _Walk, node: ir.Node, layer: str) -> bool:
-    walk.mark(node.inputs[0], layer)
-    walk.mark_output(node, node.outputs[0], layer)
+def _norm(marking: _Marking, node: ir.Node, layer: str) -> bool:
+    marking.mark(node.inputs[0], layer)
+    marking.mark_output(node, node.outputs[0], layer)
     return True
 
 
-def _activation(walk: _Walk, node: ir.Node, layer: str) -> bool:
+def _activation(marking: _Marking, node: ir.Node, layer: str) -> bool:
     value = node.inputs[0]
-    if value is None or not (value.name in walk.inside or walk.is_quantized(value)):
+    if value is None or not (value.name in marking.inside or marking.is_quantized(value)):
         return False
-    walk.mark(node.outputs[0], layer)
+    marking.mark(node.outputs[0], layer)
     return True
 
 
-def _share(walk: _Walk, node: ir.Node, layer: str) -> bool:
-    if not walk.is_quantized(node.inputs[0]):
+def _share(marking: _Marking, node: ir.Node, layer: str) -> bool:
+    if not marking.is_quantized(node.inputs[0]):
         return False
-    walk.share(node, layer)
+    marking.share(node, layer)
     return True
 
 
-def _split(walk: _Walk, node: ir.Node, layer: str) -> bool:
-    walk.mark(node.inputs[0], layer)
-    return _share(walk, node, layer)
+def _split(marking: _Marking, node: ir.Node, layer: str) -> bool:
+    marking.mark(node.inputs[0], layer)
+    return _share(marking, node, layer)
 
 
-def _gather(walk: _Walk, node: ir.Node, layer: str) -> bool:
+def _gather(marking: _Marking, node: ir.Node, layer: str) -> bool:
     table = node.inputs[0]
     if table is not None and table.const_value is not None:
-        walk.mark(table, layer)
-    return _share(walk, node, layer)
+        marking.mark(table, layer)
+    return _share(marking, node, layer)
 
 
-def _pad(walk: _Walk, node: ir.Node, layer: str) -> bool:
+def _pad(marking: _Marking, node: ir.Node, layer: str) -> bool:
     data = node.inputs[0]
     if data is None or not _is_float(data):
         return False
-    walk.mark(data, layer)
+    marking.mark(data, layer)
     value = node.inputs[2] if len(node.inputs) > 2 else None
     constant = node.attributes.get_string("mode", "constant") == "constant"
     is_zero = value is None or (value.const_value is not None and not value.const_value.numpy().any())
     if constant and not is_zero:
-        walk.mark(node.outputs[0], layer)
+        marking.mark(node.outputs[0], layer)
         return True
-    return _share(walk, node, layer)
+    return _share(marking, node, layer)
 
 
-def _select(walk: _Walk, node: ir.Node, layer: str) -> bool:
-    if not (walk.is_quantized(node.inputs[1]) and walk.is_quantized(node.inputs[2])):
+def _select(marking: _Marking, node: ir.Node, layer: str) -> bool:
+    if not (marking.is_quantized(node.inputs[1]) and marking.is_quantized(node.inputs[2])):
         return False
-    walk.mark(node.outputs[0], layer)
+    marking.mark(node.outputs[0], layer)
     return True
 
 
@@ -326,7 +326,7 @@ def _is_float(value: ir.Value) -> bool:
     return bool(value.dtype == ir.DataType.FLOAT)
 
 
-_VISITS = {
+VISITS = {
     Role.LINEAR: _linear,
     Role.OWN: _own,
     Role.NORM: _norm,

@@ -1,4 +1,4 @@
-"""The range that is optimal for the density that fits best (ALGORITHMS §3, `aciq`).
+"""The range that is optimal for the density that fits best.
 
 R. Banner et al., "Post training 4-bit quantization of convolutional networks for rapid-deployment",
 NeurIPS 2019. The expected squared error of [l, h] with b bits under a density f, rounding seen as noise
@@ -27,13 +27,15 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.fit import Family, Fit, fits
-from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.outcome import Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 
-_TURNS, _HALVINGS = 16, 60
+_MOST_TURNS = 16  # searches of one end and then the other
+_HALVINGS = 60  # of the interval in which an end lies
 _LABEL = "MSE of the fitted density"
 
 
@@ -78,7 +80,7 @@ def best_ends(
     Each end is found by bisection with the other one fixed, until neither moves; a symmetric range has one.
     """
     a, b = low, high
-    for _ in range(_TURNS):
+    for _ in range(_MOST_TURNS):
         before_a, before_b = a, b
         under, over = 0.0, high
         for _ in range(_HALVINGS):

@@ -1,4 +1,4 @@
-"""Alternate between integers and scale, each the least squares answer to the other (ALGORITHMS §3, `admm`).
+"""Alternate between integers and scale, each the least squares answer to the other.
 
     q = clip(round(x / s) + z) - z        s = sum(q x) / sum(q^2)
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.alternate import (
     FREE,
@@ -24,7 +25,7 @@ from quantscope.core.thresholds.alternate import (
     range_ends,
 )
 from quantscope.core.thresholds.density import density_of
-from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.outcome import Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.density import Part, side_sums
-from quantscope.core.thresholds.method import widened
+from quantscope.core.thresholds.outcome import widened
 from quantscope.core.thresholds.splits import even_split
 
 FloatArray = npt.NDArray[np.float64]

@@ -9,11 +9,13 @@ FloatArray = npt.NDArray[np.float64]
 
 LOSS, LOW, HIGH = range(3)  # columns of a table of candidates
 
-_LINEAR = 192
-_PER_OCTAVE, _OCTAVES = 8, 12
-_WIDEST = 1.05  # a little wider than the data can be better: rounding borders move
-_NEARLY_BEST = 1.02  # of the least loss: dips in that neighbourhood are narrower than the first grid
-_FILL, _MINIMA, _ZOOM = 256, 4, 32  # candidates that fill it; best dips looked at, and candidates in each
+_LINEAR = 192  # evenly spaced candidates
+_PER_OCTAVE, _OCTAVES = 8, 12  # geometric ones
+_WIDEST = 1.05  # of the full range: a little wider than the data can be better, since rounding borders move
+_NEARLY_BEST = 1.02  # times the least loss: the neighbourhood in which dips are narrower than the first grid
+_FILL = 256  # candidates added in that neighbourhood
+_MINIMA = 4  # lowest dips that are looked at more closely
+_ZOOM = 32  # candidates in each of them
 
 
 def candidate_factors() -> FloatArray:

@@ -1,9 +1,10 @@
-"""The range with the largest cosine between the values and what becomes of them (ALGORITHMS §3, `cosine`)."""
+"""The range with the largest cosine, sum(x x') / (|x| |x'|) where x' is what x is quantized to."""
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.least import search_least
-from quantscope.core.thresholds.method import Method, Search
+from quantscope.core.thresholds.outcome import Search
 
 
 def search_cosine(histogram: Histogram, spec: QuantSpec) -> Search:

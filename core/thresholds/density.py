@@ -1,4 +1,4 @@
-"""What quantization costs, from a histogram: integrals over a piecewise-uniform density (ALGORITHMS §2-§4).
+"""What quantization costs, from a histogram: integrals over a piecewise-uniform density.
 
 The values of a tensor are seen as two one-sided densities of magnitudes, positive and negative, in
 units of a bin. Inside a bin the mass is spread evenly; exact zeros and the values equal to the extremes

@@ -15,7 +15,10 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeError:
-    """What quantizing a tensor costs (ALGORITHMS §4); mse == clipping_mse + rounding_mse."""
+    """What quantizing a tensor x to x' costs; mse == clipping_mse + rounding_mse.
+
+    mse = mean((x - x')²),  sqnr_db = 10 log10(sum x² / sum (x - x')²),  cosine = sum(x x') / (|x| |x'|)
+    """
 
     mse: float
     clipping_mse: float  # from values outside [encoding.low, encoding.high]

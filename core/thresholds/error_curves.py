@@ -11,7 +11,7 @@ from quantscope.core.quant import QuantSpec, Range, ScaleRule, encoding_from_ran
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import errors_of
 from quantscope.core.thresholds.kl import BINS, kl_levels, magnitude_bins, signed_bins, window_divergences
-from quantscope.core.thresholds.method import full_range, symmetric_range, widened
+from quantscope.core.thresholds.outcome import full_range, symmetric_range, widened
 from quantscope.core.thresholds.power_of_two import ruled_encodings
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Linear, power-of-two and logarithmic grids on the same values (ALGORITHMS §1, LOG2): for comparison only.
+"""Linear, power-of-two and logarithmic grids on the same values: for comparison only.
 
     LOG2: x' = sign(x) 2^clip(round(log2(|x| / m)), -(2^(b-1) - 1), 0) m,  m = max|x|, 0 stays 0
 
@@ -18,8 +18,8 @@ from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encodin
 from quantscope.core.thresholds.density import Part, density_of
 from quantscope.core.thresholds.error import encoding_errors, sqnr_db_of
 from quantscope.core.thresholds.manual import search_manual
-from quantscope.core.thresholds.method import symmetric_range
 from quantscope.core.thresholds.octav import beyond
+from quantscope.core.thresholds.outcome import symmetric_range
 from quantscope.core.thresholds.power_of_two import with_ruled_scale
 
 FloatArray = npt.NDArray[np.float64]

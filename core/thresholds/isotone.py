@@ -1,4 +1,4 @@
-"""Keep the winner of each row of scores ahead of the second (ALGORITHMS §3, `isotone`).
+"""Keep the winner of each row of scores ahead of the second.
 
 For the output of a classifier only the order at the top matters. A row with highest score a and second b
 keeps its order with steps of s, if b lies below the last level, b / s <= n - 0.51 for n levels above zero,
@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import BySample, Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import Encoding, QuantSpec, Range, encoding_from_ranges
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import errors_of
-from quantscope.core.thresholds.method import Method, Search, flags_of, full_range
 from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.outcome import Search, flags_of, full_range
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def search_isotone(histogram: Histogram, spec: QuantSpec, by_sample: BySample | 
         )
         return replace(whole, method=Method.ISOTONE, reason=reason)
     highs = _candidates(tops, full, spec)
-    lows = full.low * (highs / full.high) if spec.symmetric else np.full(highs.size, full.low)
+    lows = (full.low / full.high) * highs if spec.symmetric else np.full(highs.size, full.low)
     encodings = encoding_from_ranges(lows, highs, spec)
     lost = lost_rows(tops, encodings)
     mse = errors_of(density_of(histogram), encodings).mse

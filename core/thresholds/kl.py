@@ -1,4 +1,4 @@
-"""TensorRT's entropy method: the range whose quantized histogram diverges least (ALGORITHMS §3, `kl`).
+"""TensorRT's entropy method: the range whose quantized histogram diverges least.
 
 S. Migacz, "8-bit inference with TensorRT", GTC 2017. B = 2048 bins; a candidate keeps a window of them:
 
@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.distribution import magnitude_distribution, signed_distribution
-from quantscope.core.thresholds.method import (
-    Method,
+from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.outcome import (
     Search,
     flags_of,
     full_range,
@@ -30,16 +31,15 @@ from quantscope.core.thresholds.method import (
     symmetric_range,
     widened,
 )
-from quantscope.core.thresholds.minmax import search_minmax
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 BINS = 2048
 _LABEL = "KL (nats)"
-_SPIKE = 0.1  # share of exact zeros that bends the method: no group of bins can reproduce them
+_SPIKE = 0.1  # share of exact zeros from which the choice is theirs: no group of bins can reproduce them
 _LOOKED_UP = 16  # bins in a group up to which looking up its term saves logarithms
-_TURNS = 8  # of high end, low end, …; they settle after two to four
+_MOST_TURNS = 8  # searches of one end and then the other; neither moves any more after two to four
 
 
 @compiled
@@ -208,7 +208,7 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     zero = min(int(-full.low * (BINS / (full.high - full.low))), BINS - 1)
     a, b = 0, BINS
     tried: list[tuple[IntArray, IntArray, FloatArray]] = []
-    for turn in range(1, _TURNS):
+    for turn in range(1, _MOST_TURNS):
         if full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1):
             stops = np.arange(max(a + levels, zero + 1), BINS + 1)
             starts = np.full_like(stops, a)

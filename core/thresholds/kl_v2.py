@@ -1,4 +1,4 @@
-"""Entropy without its two known failures, exact zeros and outliers (ALGORITHMS §3, `kl_v2`).
+"""Entropy without its two known failures, exact zeros and outliers.
 
 Ours; no tool publishes a method of this name. B = 2048 bins h_k, as for `kl`; a candidate keeps a window of
 them, and its levels, a step s apart, have rounding cells: half a step wide at both ends, one step elsewhere.
@@ -25,10 +25,10 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.kl import BINS, magnitude_bins, signed_bins
-from quantscope.core.thresholds.method import (
-    Method,
+from quantscope.core.thresholds.outcome import (
     Search,
     flags_of,
     full_range,
@@ -41,13 +41,15 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _LABEL = "KL and clipping (nats)"
-_TOWER, _NOTABLE = 16.0, 0.01  # a spike: so many times its neighbours, and such a share of all values
-_HEAP = math.log(2.0)  # nats of unevenness in the cell of zero from which it is a heap …
-_SLIGHT = 0.05  # … if it holds at most that share of the energy: otherwise it is what the tensor is about
-_EVERY, _GEOMETRIC = 16, 96  # candidates: every 16th bin, and for heavy tails evenly spaced logarithms
-_BOTH = 64  # shares of the full range, evenly spaced and geometric
-_TURNS = 8  # of high end, low end, …; they settle after two to four
-_LOG2_SPARSE, _LOG2_FULL, _PER_OCTAVE = -14, 10, 16  # range of the table of `chance`
+_SPIKE_RATIO = 16.0  # a bin is a spike if it holds this many times the mean of its neighbours …
+_SPIKE_SHARE = 0.01  # … and at least this share of all values
+_HEAP_NATS = math.log(2.0)  # unevenness from which the values in the cell of zero are a heap …
+_HEAP_ENERGY = 0.05  # … if they hold at most this share of the energy: with more, their error counts
+_COARSE_BINS = 16  # from one candidate for an end to the next, in the first pass
+_LOG_CANDIDATES = 96  # at evenly spaced logarithms, added for heavy tails
+_SHARES = 64  # shares of the full range tried with both ends together, evenly spaced and geometric
+_MOST_TURNS = 8  # searches of one end and then the other; neither moves any more after two to four
+_LOG2_SPARSE, _LOG2_FULL, _PER_OCTAVE = -14, 10, 16  # means in the table of `chance`
 _PER_LOG = 1.0 / math.log(2.0)
 
 
@@ -173,7 +175,7 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
     zero = -full.low / bins.width
     tried = [_search_both(bins, levels, zero)]
     a, b = (int(end) for end in tried[0][np.argmin(tried[0][:, 2:].sum(axis=1)), :2])
-    for turn in range(1, _TURNS):
+    for turn in range(1, _MOST_TURNS):
         moves_high = full.low == 0.0 or (full.high > 0.0 and turn % 2 == 1)
         nearest = math.ceil(zero) if moves_high else math.floor(zero)
         tried.append(_search_end(bins, levels, a, b, moves_high=moves_high, nearest=nearest))
@@ -188,7 +190,7 @@ def _asymmetric(histogram: Histogram, spec: QuantSpec, levels: int) -> Search:
 
 def _search_both(bins: _Bins, levels: int, zero: float) -> FloatArray:
     """Windows that are shares of the full range: rows of start, stop, unevenness, clipping."""
-    shares = np.union1d(np.linspace(0.0, 1.0, _BOTH + 1)[1:], np.geomspace(0.01, 1.0, _BOTH))
+    shares = np.union1d(np.linspace(0.0, 1.0, _SHARES + 1)[1:], np.geomspace(0.01, 1.0, _SHARES))
     starts = np.floor(zero * (1.0 - shares)).astype(np.int64)
     stops = np.maximum(np.ceil(zero + (BINS - zero) * shares), starts + 1).astype(np.int64)
     return _table(bins, levels, starts, np.minimum(stops, BINS))
@@ -206,8 +208,8 @@ def _search_end(bins: _Bins, levels: int, a: int, b: int, *, moves_high: bool, n
     """Move one end of [a, b) no closer than `nearest`: rows of start, stop, unevenness, clipping."""
     closest = max(nearest, a + 1) if moves_high else min(nearest, b - 1)
     reach = BINS - closest if moves_high else closest
-    near = np.geomspace(1.0, reach + 1.0, _GEOMETRIC).astype(np.int64) - 1
-    offsets = np.unique(np.concatenate([near, np.arange(reach, -1, -_EVERY)]))
+    near = np.geomspace(1.0, reach + 1.0, _LOG_CANDIDATES).astype(np.int64) - 1
+    offsets = np.unique(np.concatenate([near, np.arange(reach, -1, -_COARSE_BINS)]))
     table = np.zeros((0, 4))
     for _ in range(2):
         ends = closest + offsets if moves_high else closest - offsets
@@ -216,7 +218,7 @@ def _search_end(bins: _Bins, levels: int, a: int, b: int, *, moves_high: bool, n
         rows = _table(bins, levels, starts, stops)
         table = np.concatenate([table, rows])
         best = int(offsets[np.argmin(rows[:, 2:].sum(axis=1))])
-        offsets = np.arange(max(best - _EVERY, 0), min(best + _EVERY, reach) + 1)
+        offsets = np.arange(max(best - _COARSE_BINS, 0), min(best + _COARSE_BINS, reach) + 1)
     return table
 
 
@@ -229,13 +231,13 @@ def _prepared(histogram: Histogram, counts: FloatArray, span: Range, levels: int
     values = np.maximum(values, 0.0)
     count = max(float(values.sum()), 1.0)
     zeros = histogram.zeros / histogram.count
-    left_out = [f"{100 * zeros:.0f} % exact zeros"] if zeros >= _NOTABLE else []
-    body, spikes = _without_towers(values, count)
+    left_out = [f"{100 * zeros:.0f} % exact zeros"] if zeros >= _SPIKE_SHARE else []
+    body, spikes = _without_spikes(values, count)
     if spikes:
         left_out.append("a spike" if spikes == 1 else f"{spikes} spikes")
     around_zero = slice(max(int(zero - BINS / levels / 2), 0), min(int(zero + BINS / levels / 2) + 1, BINS))
     energy = values * (np.arange(BINS) + 0.5 - zero) ** 2
-    if energy[around_zero].sum() <= _SLIGHT * energy.sum() and _is_heap(body[around_zero]):
+    if energy[around_zero].sum() <= _HEAP_ENERGY * energy.sum() and _is_heap(body[around_zero]):
         body[around_zero] = 0.0
         left_out.append("a heap around zero")
     terms = body * np.log(np.where(body > 0.0, body, 1.0))
@@ -261,11 +263,11 @@ def _distances(counts: FloatArray) -> FloatArray:
     return _running(_running(counts)[:-1] + counts / 2)
 
 
-def _without_towers(counts: FloatArray, total: float) -> tuple[FloatArray, int]:
-    """The counts with towering bins lowered to their two neighbours on each side, and how many there are."""
+def _without_spikes(counts: FloatArray, total: float) -> tuple[FloatArray, int]:
+    """The counts with each spike lowered to the mean of its four neighbours, and the number of spikes."""
     near = np.convolve(counts, [1.0, 1.0, 0.0, 1.0, 1.0], "same") / 4
-    towers = (counts > _NOTABLE * total) & (counts > _TOWER * near)
-    return np.where(towers, near, counts), int(towers.sum())
+    spikes = (counts > _SPIKE_SHARE * total) & (counts > _SPIKE_RATIO * near)
+    return np.where(spikes, near, counts), int(spikes.sum())
 
 
 def _is_heap(counts: FloatArray) -> bool:
@@ -275,7 +277,7 @@ def _is_heap(counts: FloatArray) -> bool:
         return False
     share = counts[counts > 0.0] / total
     nats = float((share * np.log(share * counts.size)).sum())
-    return nats > _HEAP + (counts.size - 1) / (2.0 * total)
+    return nats > _HEAP_NATS + (counts.size - 1) / (2.0 * total)
 
 
 def _result(histogram: Histogram, spec: QuantSpec, bins: _Bins, table: FloatArray) -> Search:

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
 from quantscope.core.thresholds import alternate
 from quantscope.core.thresholds.candidates import HIGH, LOSS, LOW, minimize
 from quantscope.core.thresholds.density import ERROR, Density, density_of, sweep
 from quantscope.core.thresholds.error import cosine_loss, errors_at, errors_of
-from quantscope.core.thresholds.method import (
-    Method,
+from quantscope.core.thresholds.outcome import (
     Search,
     flags_of,
     full_range,

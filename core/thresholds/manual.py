@@ -1,9 +1,10 @@
-"""The range that the user set (ALGORITHMS §3, `manual`)."""
+"""The range that the user set."""
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.error import errors_at
-from quantscope.core.thresholds.method import Method, Search, flags_of, single
+from quantscope.core.thresholds.outcome import Search, flags_of, single
 
 
 def search_manual(histogram: Histogram, spec: QuantSpec, range_: Range) -> Search:

@@ -1,9 +1,10 @@
-"""The observed extremes: nothing is clipped (ALGORITHMS §3, `minmax`)."""
+"""The observed extremes: T = max|x|, or [min, max] where both ends are free; nothing is clipped."""
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.error import errors_at
-from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.outcome import Search, flags_of, full_range, single
 
 
 def search_minmax(histogram: Histogram, spec: QuantSpec) -> Search:

@@ -1,4 +1,4 @@
-"""Extremes averaged over the samples, so that none of them decides alone (ALGORITHMS §3, `minmax`, variant).
+"""Extremes averaged over the samples, so that none of them decides alone.
 
     low <- low + c (min of the sample - low),  high likewise,  c = 0.01, beginning with the first sample
 
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import BySample, Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range, encoding_from_ranges
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import errors_of
-from quantscope.core.thresholds.method import Method, Search, flags_of, symmetric_range
 from quantscope.core.thresholds.minmax import search_minmax
+from quantscope.core.thresholds.outcome import Search, flags_of, symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

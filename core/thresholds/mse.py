@@ -1,9 +1,10 @@
-"""The range with the least mean squared error (ALGORITHMS §3, `mse`)."""
+"""The range with the least mean squared error, mean((x - x')²) where x' is what x is quantized to."""
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec
 from quantscope.core.thresholds.least import search_least
-from quantscope.core.thresholds.method import Method, Search
+from quantscope.core.thresholds.outcome import Search
 
 
 def search_mse(histogram: Histogram, spec: QuantSpec) -> Search:

@@ -1,4 +1,4 @@
-"""OCTAV, the fixed point that balances clipping against rounding (ALGORITHMS §3, `octav`).
+"""OCTAV, the fixed point that balances clipping against rounding.
 
 C. Sakr et al., "Optimal Clipping and Magnitude-aware Differentiation for Improved Quantization-aware
 Training", ICML 2022. With rounding seen as noise of s^2 / 12 on every value that is kept, the best T of
@@ -21,15 +21,16 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.jit import compiled
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.candidates import candidate_factors
 from quantscope.core.thresholds.density import Density, Part, density_of
-from quantscope.core.thresholds.method import Method, Search, flags_of, full_range, single
+from quantscope.core.thresholds.outcome import Search, flags_of, full_range, single
 
 FloatArray = npt.NDArray[np.float64]
 
 ROUNDS = 20
-SETTLED = 1e-9  # relative change from which on nothing moves any more
+SETTLED = 1e-9  # relative change of T at which the iteration ends
 NEARLY = 1e-2  # relative change of the last round that still counts as settled
 _LABEL = "clipping + s²/12"
 

@@ -1,12 +1,13 @@
-"""Keep a given share of the values (ALGORITHMS §3, `percentile`)."""
+"""Keep a given share of the values: T is a quantile of |x|, or each end one of x."""
 
 import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 from quantscope.core.thresholds.distribution import magnitude_distribution, signed_distribution
-from quantscope.core.thresholds.method import Method, Search, flags_of, symmetric_range
+from quantscope.core.thresholds.outcome import Search, flags_of, symmetric_range
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Make the range that a method chose one whose scale is a power of two (ALGORITHMS §1, power of two)."""
+"""Make the range that a method chose one whose scale is a power of two: scale = 2^k."""
 
 import math
 from dataclasses import replace
@@ -18,7 +18,7 @@ from quantscope.core.quant import (
 )
 from quantscope.core.thresholds.density import density_of
 from quantscope.core.thresholds.error import encoding_errors
-from quantscope.core.thresholds.method import Search
+from quantscope.core.thresholds.outcome import Search
 from quantscope.core.thresholds.splits import best_splits
 
 FloatArray = npt.NDArray[np.float64]

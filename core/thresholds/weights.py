@@ -25,7 +25,7 @@ class WeightMethod(StrEnum):
 def weight_encoding(
     weight: Float32, spec: QuantSpec, method: WeightMethod = WeightMethod.MINMAX, *, percentile: float = 99.99
 ) -> Encoding:
-    """Scale and zero point of a weight, one per channel along `spec.axis` (ALGORITHMS §1, weights).
+    """Scale and zero point of a weight, one per channel along `spec.axis`.
 
     Args:
         weight: Any shape, float32.

@@ -18,13 +18,13 @@ from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized, carry_over, quantize
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 from quantscope.core.quantize import activation_spec, quantize_model, resolve
-from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
-from quantscope.core.targets import Precision, Role, place, target
-from quantscope.core.thresholds import Method, errors_at
+from quantscope.core.recipe import PASSES, Choice, ChoiceChanges, Recipe
+from quantscope.core.targets import Precision, Role, find_placement, target
+from quantscope.core.thresholds import METHODS, Method, Needs, errors_at
 from quantscope.core.tuning.autotune_result import AutotuneResult as AutotuneResult
 from quantscope.core.tuning.autotune_result import AutotuneStep as AutotuneStep
 from quantscope.core.tuning.autotune_result import Verdict, verdict
-from quantscope.core.tuning.default_trials import DefaultTrial, try_defaults
+from quantscope.core.tuning.default_trials import DefaultTrial, changes_of, try_defaults
 from quantscope.core.tuning.fix_trials import switch_pass
 from quantscope.core.tuning.remedies_for_outputs import output_remedies, weak_outputs
 from quantscope.core.tuning.sample_split import split_samples
@@ -36,24 +36,19 @@ SAME_DB = 1.0  # what ranges from all samples may cost
 GLUE_DB = 1.0  # the same for operators in float, which may cost time
 FINALISTS = 3  # defaults that are tried once more with corrected biases
 WORST = 10  # layers whose method is tried one by one
-METHODS: tuple[ChoiceChanges, ...] = (
-    {"method": Method.MINMAX},
-    {"method": Method.MSE},
-    {"method": Method.KL_V2},
-    {"method": Method.PERCENTILE, "percentile": 99.999},
-    {"method": Method.PERCENTILE, "percentile": 99.99},
-    {"method": Method.PERCENTILE, "percentile": 99.9},
+# Of equal trials the first is taken: a method that has no share to choose goes before one that has.
+TRIED: tuple[ChoiceChanges, ...] = tuple(
+    changes
+    for method in sorted(METHODS, key=lambda method: method.facts.needs is Needs.SHARE)
+    if method.facts.autotune
+    for changes in changes_of(method)
 )
 GLUE = frozenset({Role.OWN, Role.NORM, Role.SELECT})  # operators between those that have weights
 FLOAT_GLUE = "glue"
 # Each is tried on top of what was kept before it.
 FIXES: tuple[tuple[str, str], ...] = (
     (FLOAT_GLUE, "operators without weights, such as Add, Mul and Softmax, in float"),
-    ("rotate", "turning residual streams to where no channel stands out"),
-    ("equalize", "evening out channel ranges between layers"),
-    ("smooth", "moving outlier channels of activations into weights"),
-    ("rounding", "rounding weights by the error of their layer's output"),
-    ("bias_correction", "shifting biases by the mean error of their layer"),
+    *((entry.name, entry.phrase) for entry in PASSES.values()),
 )
 
 
@@ -131,7 +126,7 @@ def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[s
 
     def placed(recipe: Recipe) -> frozenset[str]:
         floats = [n.name for n in model.layers if recipe.choice(n.name).precision is Precision.FLOAT]
-        return place(model, target(recipe.target), floats, kept).nodes
+        return find_placement(model, target(recipe.target), floats, kept).nodes
 
     if placed(chosen):
         return ()
@@ -165,7 +160,7 @@ class _AutotuneSearch:
         self.refused: dict[str, Recipe] = {}  # fix → the recipe on which it won nothing
         self.watch: Callable[[AutotuneStep], None] | None = None
         self.trying = "MinMax, to compare with"
-        self.total = 1 + FINALISTS + 2 * len(FIXES) + len(METHODS) + WORST + 1
+        self.total = 1 + FINALISTS + 2 * len(FIXES) + len(TRIED) + WORST + 1
 
     def run(self, start: Recipe, *, partial: bool) -> bool:
         """All steps in turn; whether they came to their end.
@@ -244,7 +239,7 @@ class _AutotuneSearch:
         """The default once more: what the fixes did may call for another."""
         recipe, built = self._best()
         self.trying = "other defaults on the changed network"
-        trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in METHODS)]
+        trials = [(self._quick(tried, built), tried) for tried in (recipe.with_default(**m) for m in TRIED)]
         score, tried = max(trials, key=lambda trial: trial[0])
         if score > self.best_db + GAIN_DB:
             self._offer(
@@ -259,7 +254,7 @@ class _AutotuneSearch:
         for layer in self._worst(recipe, built):
             self.trying = f"other methods for {layer}"
             trials = []
-            for changes in METHODS:
+            for changes in TRIED:
                 tried = changed.with_layer(layer, **changes)
                 trials.append((self._quick(tried, built), tried))
             score, tried = max(trials, key=lambda trial: trial[0])
@@ -299,7 +294,7 @@ class _AutotuneSearch:
         why = "Not kept: they cut off elsewhere, and another default is tried."
         self._tell("ranges from all samples", score, False, why)
         quick = []
-        for tried in (recipe.with_default(**changes) for changes in METHODS):
+        for tried in (recipe.with_default(**changes) for changes in TRIED):
             encodings = resolve(tried, built.statistics, built.model, previous=built.encodings)
             carried = carry_over(built.model, encodings, built.encodings)
             quick.append((self._judge(quantize_model(built.model, carried)), tried))

@@ -10,7 +10,7 @@ from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import Encodings, quantize_model, resolve
 from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.thresholds import METHODS, Method, Needs, WeightMethod
 from quantscope.core.tuning.sample_split import representative_samples
 from quantscope.core.tuning.unseen_samples import FOLDS, MARGIN_DB, unseen_gains, why_refused
 
@@ -19,14 +19,18 @@ CHECKED = 4  # of the best trials that are measured on samples that their ranges
 MOST_CHECKED = 96  # samples for it
 FEWEST_CHECKED = 6
 UNMEASURED = "was not measured on samples that its ranges have not seen"
-ACTIVATIONS: tuple[ChoiceChanges, ...] = (
-    {"method": Method.MINMAX},
-    {"method": Method.PERCENTILE, "percentile": 99.999},
-    {"method": Method.PERCENTILE, "percentile": 99.99},
-    {"method": Method.PERCENTILE, "percentile": 99.9},
-    {"method": Method.MSE},
-    {"method": Method.KL_V2},
-    {"method": Method.OCTAV},
+SHARES = (99.999, 99.99, 99.9)  # percent of values kept, for a method that needs a share
+
+
+def changes_of(method: Method) -> tuple[ChoiceChanges, ...]:
+    """What a choice is changed to in order to try a method: once, or with each of `SHARES`."""
+    if method.facts.needs is Needs.SHARE:
+        return tuple({"method": method, "percentile": share} for share in SHARES)
+    return ({"method": method},)
+
+
+ACTIVATIONS: tuple[ChoiceChanges, ...] = tuple(
+    changes for method, facts in METHODS.items() if facts.default_trial for changes in changes_of(method)
 )
 WEIGHTS: tuple[ChoiceChanges, ...] = ({"weight_method": WeightMethod.MSE},)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantscope.ui.content.tensor_view import AUTOMATIC
+from quantscope.core.thresholds import AUTOMATIC
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile
 from tests.support import App, ready
 

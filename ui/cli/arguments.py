@@ -26,12 +26,12 @@ from quantscope.core.model import Model
 from quantscope.core.quant import ScaleRule
 from quantscope.core.recipe import Choice, Recipe, recipe_from_yaml
 from quantscope.core.targets import TARGETS, Granularity, Precision
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.thresholds import AUTOMATIC, Method, WeightMethod
 from quantscope.ui.terminal.console import BadInput, note
 
 E = TypeVar("E", bound=StrEnum)
 AUTO = "auto"  # not a method of one tensor: tries several on the whole network
-METHODS = (*(method.value for method in Method if method is not Method.MANUAL), AUTO)
+METHODS = (*(method.value for method in AUTOMATIC), AUTO)
 PRECISIONS = (Precision.INT8.value, Precision.INT16.value)
 
 

@@ -12,7 +12,7 @@ from quantscope.core.calibration import calibrate as collect
 from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import compare as measure
-from quantscope.core.export import PROTOBUF_LIMIT, write_onnx
+from quantscope.core.export import PROTOBUF_LIMIT, SUFFIXES, format_of
 from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import quantize as run_pipeline
 from quantscope.core.quantize import Encodings, quantize_model, resolve
@@ -85,7 +85,7 @@ def quantize(
         QuantScopeError: model, samples, choices or the files to write are unusable.
     """
     inputs = (path, *feed.files, stats, choices.recipe)
-    check_output(output, (".onnx",), *inputs)
+    check_output(output, SUFFIXES, *inputs)
     if save_recipe is not None:
         check_output(save_recipe, (".yaml", ".yml"), *inputs, output)
     if easy and tuned:
@@ -144,7 +144,7 @@ def quantize(
         seen = check(model, recipe, statistics, samples, proto, tuned=tuned, threads=threads)
     if samples is not None and measurable and choices.method and not (trying or easy):
         say_if_worse(model, recipe, statistics, samples, proto, threads)
-    written = write_onnx(proto, output)
+    written = format_of(output).write(proto, output)
     if save_recipe is not None:
         write(save_recipe, recipe_to_yaml(recipe).encode("utf-8"))
     result: Figures = {

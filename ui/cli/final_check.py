@@ -25,7 +25,7 @@ from quantscope.core.progress import ProgressFn
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import Session
-from quantscope.core.targets import Precision, place, target
+from quantscope.core.targets import Precision, find_placement, target
 from quantscope.core.thresholds import Method
 from quantscope.core.tuning import OutputRemedy, output_remedies, representative_samples
 from quantscope.core.words import decibels, plural
@@ -176,7 +176,7 @@ def warn_if_all_float(model: Model, recipe: Recipe, so: str, statistics: Statist
         statistics: None = ask only for what is known before calibration.
     """
     if statistics is None:
-        none = not place(model, target(recipe.target), _float_layers(model, recipe)).nodes
+        none = not find_placement(model, target(recipe.target), _float_layers(model, recipe)).nodes
     else:
         none = not resolve(recipe.with_passes(), statistics, model).placement.nodes
     if none:
@@ -194,7 +194,7 @@ def all_float(model: Model, recipe: Recipe, statistics: Statistics | None = None
     """
     to = target(recipe.target)
     kept = {} if statistics is None else resolve(recipe.with_passes(), statistics, model).kept_float
-    if place(model, to, (), kept).nodes and _float_layers(model, recipe):
+    if find_placement(model, to, (), kept).nodes and _float_layers(model, recipe):
         return f"the recipe leaves all layers of {model.name} in float"
     if not kept:
         return f"no layer of {model.name} can be quantized (quantscope inspect shows what it is made of)"

@@ -7,14 +7,14 @@ from typing import Any
 import onnx_ir as ir
 
 from quantscope.core.model import Model, TensorInfo
-from quantscope.core.targets import Placement, place, target
+from quantscope.core.targets import Placement, find_placement, target
 
 MAX_SCALES = 8  # of a per-channel parameter that are listed; there may be thousands
 
 
 def inspection(model: Model, target_name: str = "onnxruntime-cpu") -> dict[str, Any]:
     """Interface, operators, layers, and what the target can take in integers."""
-    placement = None if model.quantized else place(model, target(target_name))
+    placement = None if model.quantized else find_placement(model, target(target_name))
     layers = [_layer(model, layer.name, placement) for layer in model.layers]
     compute = [layer for layer in layers if layer["kind"] == "compute"]
     return {

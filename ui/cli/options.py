@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from quantscope.core.methods import AUTOMATIC
+
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="Float ONNX model.")]
 Json = Annotated[bool, typer.Option("--json", help="Print strict JSON on stdout, and nothing else there.")]
 Data = Annotated[
@@ -92,8 +94,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         metavar="M",
-        help="minmax, percentile, mse, cosine, kl, kl_v2, aciq, octav, admm, moving_average, isotone, or "
-        "auto.  [default: auto with samples, else minmax]",
+        help=f"{', '.join(AUTOMATIC)}, or auto.  [default: auto with samples, else minmax]",
     ),
 ]
 WeightMethod = Annotated[

@@ -22,7 +22,7 @@ from quantscope.core.quant import (
     encoding_from_range,
     fake_quantize,
 )
-from quantscope.core.thresholds import SEARCHES, search
+from quantscope.core.thresholds import FROM_HISTOGRAM, search
 from quantscope.core.thresholds.reference import ReferenceThreshold, reference_thresholds
 from quantscope.ui.cli.arguments import check_percentile, pick
 from quantscope.ui.terminal.console import BadInput, note
@@ -98,7 +98,7 @@ def every_method(values: Floats, spec: QuantSpec, percentile: float | None) -> d
     accumulator.add(values)
     histogram = accumulator.histogram()
     out: dict[str, Any] = {}
-    for method in SEARCHES:
+    for method in FROM_HISTOGRAM:
         found = search(method, histogram, spec, percentile=percentile or SHARE)
         encoding = encoding_from_range(found.range, spec)
         out[method.value] = {

@@ -9,14 +9,13 @@ from urllib.parse import urlencode
 from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, KlAdmmDraw
 from quantscope.core.quant import QuantSpec, QuantType, Range
 from quantscope.core.recipe import Choice
-from quantscope.core.thresholds import Method
+from quantscope.core.thresholds import FROM_HISTOGRAM, Method
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import AUTOMATIC
 
 SIZES = (1_000, 5_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 SEEDS = 9999
 # One array has neither samples to average over nor rows of scores.
-PLAYED = tuple(m for m in AUTOMATIC if m not in (Method.MOVING_AVERAGE, Method.ISOTONE))
+PLAYED = FROM_HISTOGRAM  # nothing is drawn sample by sample
 _PREFIX = "p_"  # of a distribution's own parameters in a link
 _TRUE = {"1": True, "0": False}
 

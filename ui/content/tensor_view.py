@@ -13,7 +13,9 @@ from quantscope.core.quantize import Encodings, activation_spec
 from quantscope.core.recent import Recent
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import (
+    AUTOMATIC,
     FLAGS,
+    METHODS,
     Method,
     RangeError,
     Search,
@@ -25,27 +27,13 @@ from quantscope.core.thresholds import (
 
 POINTS = 192  # of a curve over one clip line
 SEARCHED = 4096  # tensors and specs whose searches are kept
-LABELS = {
-    Method.MINMAX: "MinMax",
-    Method.PERCENTILE: "Percentile",
-    Method.MSE: "MSE",
-    Method.COSINE: "Cosine",
-    Method.KL: "KL",
-    Method.KL_V2: "KL v2",
-    Method.ACIQ: "ACIQ",
-    Method.OCTAV: "OCTAV",
-    Method.ADMM: "ADMM",
-    Method.MOVING_AVERAGE: "Moving average",
-    Method.ISOTONE: "Isotone",
-    Method.MANUAL: "Manual",
-}
+LABELS = {method: method.facts.label for method in METHODS}
 RULES = {
     ScaleRule.FREE: "Any",
     ScaleRule.POWER_OF_TWO_UP: "2ᵏ, next larger",
     ScaleRule.POWER_OF_TWO_NEAREST: "2ᵏ, nearest",
     ScaleRule.POWER_OF_TWO_MSE: "2ᵏ, least MSE",
 }
-AUTOMATIC = tuple(method for method in LABELS if method is not Method.MANUAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from quantscope.core.data.sources import DEFAULT_COUNT, preprocessing
+from quantscope.core.export import ONNX_QDQ
 from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Project, Source
@@ -74,7 +75,7 @@ def stem(name: str) -> str:
 def file_name(stem: str, recipe: Recipe) -> str:
     """The exported model's file name; those for other targets are told apart."""
     other = recipe.target.removeprefix("onnxruntime-").replace("-", "_")
-    return f"{stem}_int8.onnx" if other == "cpu" else f"{stem}_int8_{other}.onnx"
+    return f"{stem}_int8{ONNX_QDQ.suffix}" if other == "cpu" else f"{stem}_int8_{other}{ONNX_QDQ.suffix}"
 
 
 def target_label(recipe: Recipe) -> str:

@@ -23,7 +23,7 @@ def _warm() -> None:
         from quantscope.core.evaluate import tensor_error
         from quantscope.core.project import project
         from quantscope.core.quant import UINT8, QuantSpec, encoding_from_range, quantize_values
-        from quantscope.core.thresholds import SEARCHES, Method, errors_at, search
+        from quantscope.core.thresholds import FROM_HISTOGRAM, Method, errors_at, search
         from quantscope.ui.session import workspace  # noqa: F401 - imports all that a page needs
 
         values = np.linspace(-1.0, 2.0, 4096, dtype=np.float32)
@@ -36,7 +36,7 @@ def _warm() -> None:
         encoding = encoding_from_range(found.range, spec)
         tensor_error(values, quantize_values(values, encoding), encoding)
         tensor_error(values, values)
-        for method in SEARCHES:
+        for method in FROM_HISTOGRAM:
             search(method, histogram, spec)
         gc.collect()
         gc.freeze()  # what is imported stays: a full collection need not look at it again

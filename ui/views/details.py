@@ -4,9 +4,9 @@ import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.thresholds import AUTOMATIC, Method, WeightMethod
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
+from quantscope.ui.content.tensor_view import LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
 from quantscope.ui.session import state

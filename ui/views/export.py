@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from quantscope.core.export import ONNX_QDQ
 from quantscope.core.recipe import recipe_to_yaml
 from quantscope.core.targets import TARGETS, target
 from quantscope.ui.content import text
@@ -63,8 +64,7 @@ def render() -> None:
                 key="get_table",
             )
         st.caption(
-            "ONNX with QuantizeLinear / DequantizeLinear pairs for "
-            f"{text.escape(exporting.target_label(now.recipe))}; "
+            f"{ONNX_QDQ.label} for {text.escape(exporting.target_label(now.recipe))}; "
             "the model's inputs and outputs are as in your file."
         )
     with st.container(border=True):

@@ -8,11 +8,11 @@ from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity, Precision, target
-from quantscope.core.thresholds import Method
+from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.components import threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
+from quantscope.ui.content.tensor_view import LABELS, RULES, Searched, TensorView, view_tensor
 from quantscope.ui.runs import measured
 from quantscope.ui.session import cached, state
 from quantscope.ui.session.memory import memory, uninterrupted

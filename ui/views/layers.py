@@ -7,11 +7,11 @@ import streamlit as st
 
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity, Precision, target
-from quantscope.core.thresholds import Method
+from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.components.refresh import wide
 from quantscope.ui.content import text
 from quantscope.ui.content.rows import Row
-from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES
+from quantscope.ui.content.tensor_view import LABELS, RULES
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.runs import measured
 from quantscope.ui.session import state

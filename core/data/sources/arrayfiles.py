@@ -16,7 +16,7 @@ from quantscope.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SourceContent:
     """What a source holds: a feed, labels if there are any, and what is to be said about it."""
 
     feed: Feed
@@ -33,14 +33,14 @@ def npz_arrays(path: Path) -> dict[str, FileRows | DataError]:
     return arrays
 
 
-def open_npz_samples(path: Path, inputs: tuple[Input, ...]) -> Found:
+def open_npz_samples(path: Path, inputs: tuple[Input, ...]) -> SourceContent:
     """Samples of one npz: keys are input names, the first axis counts samples."""
     rows, labels, said = match(npz_arrays(path), inputs, path.name)
     batch, more = open_batch(rows, inputs, path.name)
     return found([batch], inputs, [of_rows(labels, batch.fit.count)], said + more)
 
 
-def open_npy_samples(path: Path, inputs: tuple[Input, ...]) -> Found:
+def open_npy_samples(path: Path, inputs: tuple[Input, ...]) -> SourceContent:
     """Samples of one npy, for a model with one input."""
     if len(inputs) != 1:
         raise DataError(
@@ -72,7 +72,7 @@ def what_there_is(path: Path) -> str:
     )
 
 
-def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> Found | None:
+def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> SourceContent | None:
     """Samples of a folder of array files, or None if it holds none.
 
     Either one file (or sub-folder of files) an input, named as the input; or files of samples, each a batch.
@@ -134,7 +134,7 @@ def found(
     inputs: tuple[Input, ...],
     labels: Sequence[RawLabels],
     said: Sequence[str],
-) -> Found:
+) -> SourceContent:
     """Batches as one feed, grouped where the model fixes its batch."""
     feed: Feed = array_feed(batches, inputs)
     said = list(said)
@@ -149,7 +149,7 @@ def found(
         raw = read_labels(lambda: joined(have))
     elif have and not fault:
         said.append(f"{len(have)} of {len(labels)} files hold labels; they are not used")
-    return Found(feed=feed, labels=raw, warnings=shortened(said))
+    return SourceContent(feed=feed, labels=raw, warnings=shortened(said))
 
 
 def shortened(said: Sequence[str]) -> tuple[str, ...]:

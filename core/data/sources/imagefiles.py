@@ -279,11 +279,11 @@ class _Header:
 
     grey: bool
     frames: int
-    turned: bool  # EXIF asks for a rotation or reflection
+    rotated: bool  # EXIF asks for a rotation or reflection
 
 
-def doubts(files: ImageFiles, how: Preprocessing) -> list[str]:
-    """What may not be meant so: grey images for a model of colour ones, several frames, turned photographs.
+def image_warnings(files: ImageFiles, how: Preprocessing) -> list[str]:
+    """Warnings about what may be a mistake: grey images for colour, several frames, rotated photographs.
 
     Looks at up to `LOOKED_AT` images, spread over all.
 
@@ -303,8 +303,8 @@ def doubts(files: ImageFiles, how: Preprocessing) -> list[str]:
     if several := sum(header.frames > 1 for header in seen):
         which = _of(several, len(seen), "has several frames", "have several frames")
         said.append(f"{which}; of each the first one is used")
-    if turned := sum(header.turned for header in seen):
-        which = _of(turned, len(seen), "is", "are")
+    if rotated := sum(header.rotated for header in seen):
+        which = _of(rotated, len(seen), "is", "are")
         said.append(f"{which} to be turned by EXIF; pixels are taken as they are stored, without turning")
     return said
 
@@ -320,7 +320,7 @@ def _header(read: Callable[[str], bytes], name: str) -> _Header | None:
             return _Header(
                 grey=image.mode in GREY_MODES,
                 frames=getattr(image, "n_frames", 1),
-                turned=image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
+                rotated=image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1),
             )
     except (DataError, Image.DecompressionBombError):
         return None

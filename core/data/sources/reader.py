@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.data.samples import Feed, Loads, Sample, group, sample_digest
-from quantscope.core.data.sources.arrayfiles import Found
+from quantscope.core.data.sources.arrayfiles import SourceContent
 from quantscope.core.data.sources.feeds import Batch, array_feed, open_batch
 from quantscope.core.data.sources.inputs import Input, model_inputs, text
 from quantscope.core.data.sources.items import (
@@ -81,18 +81,18 @@ class ReaderFeed:
 
     def batches(self) -> Generator[Given, None, None]:
         """What a fresh call of `samples()` yields."""
-        with _blame(self.path):
+        with _errors_in_one_line(self.path):
             given = self.make()
         if given is None or isinstance(given, Mapping | str | bytes):
             raise DataError(
                 f"{self.path.name}: samples() must yield one sample after another, {wanted(self.inputs)}; "
                 f"it returned {described(given)}"
             )
-        with _blame(self.path):
+        with _errors_in_one_line(self.path):
             stream = iter(given)
         number = 0
         while True:
-            with _blame(self.path, f", after {plural(number, 'sample')}" if number else ""):
+            with _errors_in_one_line(self.path, f", after {plural(number, 'sample')}" if number else ""):
                 item = next(stream, _END)
             if item is _END:
                 return
@@ -104,7 +104,7 @@ class ReaderFeed:
             number += 1
 
 
-def open_reader(path: Path, model: Model, limit: int | None = None) -> Found:
+def open_reader(path: Path, model: Model, limit: int | None = None) -> SourceContent:
     """Samples from the function `samples()` or `samples(inputs)` of a Python file.
 
     It yields dicts of input name → array, with or without a batch axis (or bare arrays for a model with one
@@ -112,13 +112,13 @@ def open_reader(path: Path, model: Model, limit: int | None = None) -> Found:
     one label a row. One pass counts the samples (at most `limit`, 1,024 unless said otherwise) and checks
     all of them. Raises `DataError` with file and line for whatever the file raises.
     """
-    with _blame(path):
+    with _errors_in_one_line(path):
         names = runpy.run_path(str(path))
     make = names.get("samples")
     if not callable(make):
         there = "" if make is None else f"; its samples is {described(make)}"
         raise DataError(f"{path.name} defines no function samples() that yields dicts of arrays{there}")
-    with _blame(path):
+    with _errors_in_one_line(path):
         wants_inputs = _takes_inputs(make)
     inputs = model_inputs(model)
     call = (lambda: make(inputs)) if wants_inputs else make
@@ -133,7 +133,7 @@ def open_reader(path: Path, model: Model, limit: int | None = None) -> Found:
     if short:
         feed, said = group(feed, next(iter(short.values())), frozenset(first.keys() - short.keys()))
         warnings += said
-    return Found(feed=feed, labels=labels, warnings=tuple(warnings))
+    return SourceContent(feed=feed, labels=labels, warnings=tuple(warnings))
 
 
 def _takes_inputs(make: Callable[..., Any]) -> bool:
@@ -205,7 +205,7 @@ def _together(labels: list[RawLabels | None]) -> RawLabels:
 
 def _labels(make: Any, path: Path, count: int) -> RawLabels:
     """What `labels()` gives, or what is wrong with it."""
-    with _blame(path):
+    with _errors_in_one_line(path):
         given = make() if callable(make) else make
         given = list(given) if not hasattr(given, "shape") else given
 
@@ -222,8 +222,8 @@ def _labels(make: Any, path: Path, count: int) -> RawLabels:
 
 
 @contextmanager
-def _blame(path: Path, where: str = "") -> Iterator[None]:
-    """Whatever the user's file raises, in one line with the place."""
+def _errors_in_one_line(path: Path, where: str = "") -> Iterator[None]:
+    """Turn whatever the user's file raises into a `DataError` of one line, with the place in the file."""
     try:
         yield
     except (DataError, KeyboardInterrupt):

@@ -19,7 +19,7 @@ from quantscope.core.pipeline import Quantized
 from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import parallel_map, thread_count
 from quantscope.core.sensitivity import Quantizers, Simulation, Trace, all_quantizers, by_layer, simulation
-from quantscope.core.targets import Placement, Precision, place
+from quantscope.core.targets import Placement, Precision, find_placement
 from quantscope.core.tuning.mixed.costs import Cost, CostModel
 
 Assignment = tuple[Precision, ...]  # in the order of `Space.names`
@@ -63,7 +63,9 @@ class Space:
         floats |= {n for n, p in zip(self.names, assignment, strict=True) if p is Precision.FLOAT}
         key = frozenset(floats)
         if key not in self._placements:
-            self._placements[key] = place(self.built.model, base.placement.target, floats, base.kept_float)
+            self._placements[key] = find_placement(
+                self.built.model, base.placement.target, floats, base.kept_float
+            )
         return self._placements[key]
 
     def wide(self, assignment: Assignment) -> frozenset[str]:
@@ -137,7 +139,7 @@ class AssignmentSimulator:
         taken = samples.take(len(self.traces))
         self.spec = scores_spec(self.traces[0][1].outputs, taken)
         model, target_ = space.built.model, space.built.encodings.placement.target
-        self.float_time = costs.time(place(model, target_, [layer.name for layer in model.layers]))
+        self.float_time = costs.time(find_placement(model, target_, [layer.name for layer in model.layers]))
 
     def _traced(self, sample: Sample, everything: Quantizers) -> tuple[Trace, Trace]:
         return self.simulation.trace(sample, everything), self.simulation.trace(sample, Quantizers())

@@ -1,32 +1,15 @@
-"""What every threshold search takes and returns, and the flags that unusual tensors get."""
+"""What every threshold search returns, the widest ranges, and the flags that unusual tensors get."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
+from quantscope.core.methods import Method
 from quantscope.core.quant import QuantSpec, Range
 
 FloatArray = npt.NDArray[np.float64]
-
-
-class Method(StrEnum):
-    """How a range is chosen."""
-
-    MINMAX = "minmax"
-    PERCENTILE = "percentile"
-    MSE = "mse"
-    COSINE = "cosine"
-    KL = "kl"
-    KL_V2 = "kl_v2"
-    ACIQ = "aciq"
-    OCTAV = "octav"
-    ADMM = "admm"
-    MOVING_AVERAGE = "moving_average"  # needs extremes by sample
-    ISOTONE = "isotone"  # needs rows of scores
-    MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
