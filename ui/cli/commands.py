@@ -18,7 +18,17 @@ from quantscope.core.pipeline import quantize as run_pipeline
 from quantscope.core.quantize import Encodings, quantize_model, resolve
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.targets import Precision
-from quantscope.core.tuning import AutotuneResult, autotune, judged_easyquant, judged_passes, measured_default
+from quantscope.core.tuning import (
+    AutotuneResult,
+    FinalCheck,
+    autotune,
+    check_tuned,
+    final_check,
+    judged_easyquant,
+    judged_passes,
+    measured_default,
+    why_all_float,
+)
 from quantscope.ui.cli.arguments import (
     Choices,
     Feed,
@@ -27,13 +37,13 @@ from quantscope.ui.cli.arguments import (
     write,
 )
 from quantscope.ui.cli.final_check import (
-    Check,
-    all_float,
-    check,
-    check_runs,
-    judged,
-    say_if_worse,
+    faults,
+    insist_it_runs,
+    note_minmax,
+    of_tuned,
+    remedies,
     warn_if_all_float,
+    why,
 )
 from quantscope.ui.cli.mixed_precision import Aim, mixed
 from quantscope.ui.terminal.console import BadInput, note, progress_bar
@@ -136,14 +146,14 @@ def quantize(
         recipe, story = _moved(model, samples, recipe, statistics, threads=threads, quiet=quiet)
     proto, encodings, done = _built(model, recipe, samples, statistics, threads=threads, quiet=quiet)
     if not encodings.placement.nodes and not warnings:
-        why = all_float(model, asked_for, statistics)
-        warnings.append(f"{why}, so the file holds the float model")
-    check_runs(proto, samples)
-    seen = Check()
+        reason = why_all_float(model, asked_for, statistics)
+        warnings.append(f"{why(reason)}, so the file holds the float model")
+    insist_it_runs(proto, samples)
+    seen = FinalCheck()
     if samples is not None and encodings.placement.nodes:
-        seen = check(model, recipe, statistics, samples, proto, tuned=tuned, threads=threads)
-    if samples is not None and measurable and choices.method and not (trying or easy):
-        say_if_worse(model, recipe, statistics, samples, proto, threads)
+        beside = measurable and bool(choices.method) and not (trying or easy)
+        seen = final_check(model, recipe, statistics, samples, proto, beside_minmax=beside, threads=threads)
+        note_minmax(seen)
     written = write_onnx(proto, output)
     if save_recipe is not None:
         write(save_recipe, recipe_to_yaml(recipe).encode("utf-8"))
@@ -160,12 +170,12 @@ def quantize(
         "calibration": _provenance(statistics),
         "notes": [*model.notes, *_kept_float(encodings)],
     }
-    told = seen.faults
+    told = faults(seen)
     if report:
         assert samples is not None
         result["comparison"] = _measured(model, output, samples, quiet)
         told = result["comparison"]["warnings"]
-    result["warnings"] = [*warnings, *told, *seen.remedies]
+    result["warnings"] = [*warnings, *told, *remedies(seen, tuned)]
     return result
 
 
@@ -263,8 +273,10 @@ def tune(
     warnings = found.warnings if front is None else ()
     if not (warned or (front is None and found.unquantized)):
         with progress_bar("checking", quiet) as progress:
-            taken = judged(model, recipe, chosen, statistics, samples, threads=threads, progress=progress)
-        warnings = taken or warnings
+            taken = check_tuned(
+                model, recipe, chosen, statistics, samples, threads=threads, progress=progress
+            )
+        warnings = of_tuned(taken) or warnings
     write(output, recipe_to_yaml(chosen).encode("utf-8"))
     return {
         "recipe": str(output),
