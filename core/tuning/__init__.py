@@ -9,9 +9,9 @@ from quantscope.core.tuning.final_check import (
     MeasuredSparing,
     MinMaxCloser,
     all_float,
+    check_quantized,
     check_runs,
     check_tuned,
-    final_check,
     why_all_float,
 )
 from quantscope.core.tuning.held_out import Split, hold_out, judged_easyquant, judged_passes
@@ -49,10 +49,10 @@ __all__ = [
     "Trial",
     "all_float",
     "autotune",
+    "check_quantized",
     "check_runs",
     "check_tuned",
     "easyquant",
-    "final_check",
     "hold_out",
     "judged_easyquant",
     "judged_passes",

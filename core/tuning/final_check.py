@@ -125,7 +125,7 @@ class AllFloat:
         return f"no layer of {self.model} can be quantized ({shown}{more})"
 
 
-def final_check(
+def check_quantized(
     model: Model,
     recipe: Recipe,
     statistics: Statistics,
@@ -225,7 +225,7 @@ def check_tuned(
     """
     made = quantize(model, chosen, samples, statistics=statistics, threads=threads, progress=progress)
     if made.encodings.placement.nodes:
-        return final_check(model, chosen, statistics, samples, made.proto, threads=threads)
+        return check_quantized(model, chosen, statistics, samples, made.proto, threads=threads)
     return all_float(model, asked_for, statistics) or AllFloat(model=model.name, reason=AllFloatReason.AIM)
 
 
