@@ -22,7 +22,7 @@ from quantscope.core.export import (
     write_onnx,
 )
 from quantscope.core.runtime import Session
-from quantscope.ui.cli.arguments import check_output
+from quantscope.ui.cli.files import check_output
 from quantscope.ui.terminal.console import BadInput
 from tests.networks import feeds
 from tests.quantizing import network, quantized, run

@@ -27,7 +27,7 @@ from quantscope.core.thresholds import (
 )
 from quantscope.core.thresholds.table import SEARCHES, Given, Searching
 from quantscope.ui.cli import options
-from quantscope.ui.cli.arguments import METHODS as OFFERED
+from quantscope.ui.cli.recipes import METHODS as OFFERED
 from quantscope.ui.content.tensor_view import LABELS, RULES
 from quantscope.ui.views import details
 from tests.documents import coded, option_help, readme_row

@@ -3,6 +3,7 @@
 from quantscope.core.runtime import machine
 from quantscope.core.runtime.machine import (
     IntegerSums,
+    Machine,
     describe_machine,
     integer_sums,
     kernels,
@@ -35,6 +36,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "Arrays",
     "IntegerSums",
+    "Machine",
     "Session",
     "describe_machine",
     "first_line",

@@ -3,7 +3,14 @@
 from quantscope.core.sensitivity.channel_errors import ChannelErrors, measure_channel_errors
 from quantscope.core.sensitivity.prior import Noise, WeightNoise, layer_noise, weight_noise
 from quantscope.core.sensitivity.quantizers import Quantizers, all_quantizers, by_layer, restricted, root_of
-from quantscope.core.sensitivity.rankings import Metric, RankingRow, metric_estimate, metrics_of, ranking
+from quantscope.core.sensitivity.rankings import (
+    Metric,
+    MetricEstimate,
+    RankingRow,
+    metric_estimate,
+    metrics_of,
+    ranking,
+)
 from quantscope.core.sensitivity.runs import SAMPLES, Kind, Run, RunPlan, Subject, plan_runs, run_sensitivity
 from quantscope.core.sensitivity.simulator import Simulation, Trace, simulation
 from quantscope.core.sensitivity.turning_point import TurningPoint, find_turning_point
@@ -13,6 +20,7 @@ __all__ = [
     "ChannelErrors",
     "Kind",
     "Metric",
+    "MetricEstimate",
     "Noise",
     "Quantizers",
     "RankingRow",

@@ -18,6 +18,7 @@ from quantscope.core.sensitivity import (
 from quantscope.core.tuning.causes import tensors, weights
 from quantscope.core.tuning.causes.facts import Cause, LayerFacts, Reason, tensor_facts
 from quantscope.core.tuning.causes.remedy_trials import (
+    DataParts,
     RemedyEffect,
     RemedyTrial,
     TrialSetup,
@@ -31,6 +32,7 @@ from quantscope.core.tuning.remedies import Forecast
 
 __all__ = [
     "Cause",
+    "DataParts",
     "Reason",
     "RemedyEffect",
     "RemedyTrial",
