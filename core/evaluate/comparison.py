@@ -51,6 +51,7 @@ NOT_ALONE = (
     "the file is made of integer operators (QLinearConv and the like), between which no float tensors can be "
     "put: layers are compared with all before them (cumulative), and none is quantized alone (local)"
 )
+LATENCY_THREADS = 1  # of one run when time is measured
 SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
 
 
@@ -120,7 +121,6 @@ def compare(
     layer_samples: int | None = 64,
     simulate: bool = False,
     latency: bool = True,
-    latency_threads: int = 1,
     threads: int | None = None,
     max_bytes: int = 1 << 30,
     progress: ProgressFn | None = None,
@@ -139,8 +139,7 @@ def compare(
         layer_samples: Samples to compare layers on, the first ones; None = all.
         simulate: Run the quantized model in float with tensors rounded, rather than on integer kernels;
             time is measured on integer kernels all the same.
-        latency: Also measure time.
-        latency_threads: Threads of one run when time is measured.
+        latency: Also measure time, on one thread.
         threads: Samples run at the same time; None = one a processor.
         max_bytes: About how much memory the compared layers may take.
         progress: Told after each sample; a `Cancelled` that it raises ends the work.
@@ -159,7 +158,7 @@ def compare(
     )
     # Where the default session gives the same, it is what people use, and it is the faster one.
     both = default is not None and not default.equal
-    time = _latency(model, file, samples, latency_threads, exact=both, default=both) if latency else None
+    time = _latency(model, file, samples, exact=both, default=both) if latency else None
     few = samples if layer_samples is None else samples.take(layer_samples)
     shown: tuple[LayerError, ...] = ()
     if layers:
@@ -280,15 +279,13 @@ def _same(a: object, b: object) -> bool:
     return bool(a == b)
 
 
-def _latency(
-    model: Model, file: QuantizedFile, samples: Samples, threads: int, *, exact: bool, default: bool
-) -> Latency:
+def _latency(model: Model, file: QuantizedFile, samples: Samples, *, exact: bool, default: bool) -> Latency:
     return measure_latency(
-        model_session(model, threads=threads),
-        quantized_session(file, threads=threads, exact=exact),
+        model_session(model, threads=LATENCY_THREADS),
+        quantized_session(file, threads=LATENCY_THREADS, exact=exact),
         list(islice(iter(samples), 4)),
-        default_session=quantized_session(file, threads=threads, exact=False) if default else None,
-        threads=threads,
+        default_session=quantized_session(file, threads=LATENCY_THREADS, exact=False) if default else None,
+        threads=LATENCY_THREADS,
     )
 
 
