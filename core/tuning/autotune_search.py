@@ -199,7 +199,7 @@ class _AutotuneSearch:
 
     def judged(self, built: Quantized) -> Verdict:
         """How it does on the samples held out."""
-        return verdict(self._seen(built.proto, self.judge))
+        return verdict(self._preview(built.proto, self.judge))
 
     def defaults(self, start: Recipe) -> None:
         """One method for the whole network: the best few of all once more with corrected biases."""
@@ -312,9 +312,9 @@ class _AutotuneSearch:
 
     def _judge(self, proto: onnx.ModelProto) -> float:
         """Closeness on the samples held out."""
-        return closeness_db(self._seen(proto, self.judge))
+        return closeness_db(self._preview(proto, self.judge))
 
-    def _seen(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
+    def _preview(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
         return preview(reference, proto, layers=False, threads=self.threads, progress=self._alive)
 
     def _best(self) -> tuple[Recipe, Quantized]:
@@ -328,7 +328,7 @@ class _AutotuneSearch:
         return self._score(quantize_model(built.model, carried))
 
     def _score(self, proto: onnx.ModelProto) -> float:
-        return closeness_db(self._seen(proto, self.reference))
+        return closeness_db(self._preview(proto, self.reference))
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -346,17 +346,17 @@ class _AutotuneSearch:
         """Build and measure a recipe; keep it if it wins."""
         self.trying = what
         built = self.build(recipe)
-        seen = self._seen(built.proto, self.reference)
-        score = closeness_db(seen)
+        result = self._preview(built.proto, self.reference)
+        score = closeness_db(result)
         gained = self.outputs is None or score > self.best_db + least
-        more = 0 if self.outputs is None else seen.output.lost - self.outputs.lost
+        more = 0 if self.outputs is None else result.output.lost - self.outputs.lost
         kept = gained and more <= 0
         become = "becomes" if more == 1 else "become"
         refused = f"{plural(more, 'channel')} of the outputs {become} constant by it"
         refused = refused if gained else _refused(score, self.best_db, least)
         self._tell(what, score, kept, f"Kept: {why}." if kept else f"Not kept: {refused}.")
         if kept:
-            self.best, self.best_db, self.outputs = (recipe, built), score, seen.output
+            self.best, self.best_db, self.outputs = (recipe, built), score, result.output
             self.verdicts.append((recipe, self.judged(built)))
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:

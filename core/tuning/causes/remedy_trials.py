@@ -181,11 +181,11 @@ def measure_effect(
         cache=False,
         progress=progress,
     )
-    seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
-    scores, close = seen.output.accuracy, closeness_db(seen)
+    result = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
+    scores, close = result.output.accuracy, closeness_db(result)
     return RemedyEffect(
         sqnr_db=None if close == -math.inf else close,
-        lost=seen.output.lost,
+        lost=result.output.lost,
         agreement=None if scores is None else scores.agreement,
         top1=None if scores is None else scores.quantized_top1,
     )
