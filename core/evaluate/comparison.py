@@ -128,7 +128,8 @@ def compare(
     """Run both models on every sample with ONNX Runtime, and compare.
 
     Figures do not depend on the order of the samples or on `threads`, latency apart. They come from exact
-    sums on every processor; where a default session cuts sums off, what it does is told apart (`default`).
+    sums on every processor; where a default session cuts sums off, its own figures stand beside them
+    (`default`).
 
     Args:
         model: The float model.
@@ -186,9 +187,7 @@ def compare(
         samples=len(samples),
         layer_samples=len(few) if layers else 0,
         warnings=(
-            *_warnings(outputs.outputs, shown),
-            *([NOT_ALONE] if alone_missing else ()),
-            *output_warnings(outputs.outputs, lost, sentence_of=lambda one: one.options),
+            *_warnings(outputs.outputs, shown, lost, alone_missing=alone_missing),
             *(_inexact(model, file) if default is not None and risky else ()),
         ),
         default=default,
@@ -301,7 +300,14 @@ def _inexact(model: Model, file: QuantizedFile) -> list[str]:
     ]
 
 
-def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) -> list[str]:
+def _warnings(
+    outputs: tuple[OutputError, ...],
+    layers: tuple[LayerError, ...],
+    lost: tuple[LostOutput, ...],
+    *,
+    alone_missing: bool,
+) -> list[str]:
+    """What a reader of the figures must know: values that are not comparable, and outputs that are lost."""
     out = []
     for item in outputs:
         if item.error is not None and item.error.non_finite:
@@ -315,4 +321,6 @@ def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) 
     broken = [e.layer for e in layers if e.cumulative is not None and e.cumulative.non_finite]
     if broken:
         out.append(f"NaN or infinities in {plural(len(broken), 'layer')}, first '{broken[0]}'")
+    out += [NOT_ALONE] if alone_missing else []
+    out += output_warnings(outputs, lost, sentence_of=lambda one: one.options)
     return out
