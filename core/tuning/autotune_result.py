@@ -1,4 +1,4 @@
-"""What Auto-tune tells: each step, the result, and the verdict on samples that nothing was chosen on."""
+"""What Auto-tune reports: each step, the result, and the verdict on samples that nothing was chosen on."""
 
 import math
 from dataclasses import dataclass

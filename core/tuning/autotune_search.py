@@ -140,7 +140,7 @@ def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[s
 
 
 class _AutotuneSearch:
-    """The climb: `best` is what won the last step, `verdicts` has all that won one."""
+    """The search so far: `best` is the recipe that won the last step, `verdicts` has all that won one."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class _AutotuneSearch:
 
     def fixes(self) -> None:
         """Each fix on top of what is best so far; one that is refused gets another try after later gains."""
-        self.spare()
+        self.rescue_outputs()
         for name, meaning in (*FIXES, *FIXES):
             recipe, _ = self._best()
             tried = _with_fix(self.model, recipe, name, self.by_user)
@@ -226,7 +226,7 @@ class _AutotuneSearch:
             least = GLUE_DB if name == FLOAT_GLUE else GAIN_DB
             self._offer(tried, f"{name} ({meaning})", "it helps here", least)
 
-    def spare(self) -> None:
+    def rescue_outputs(self) -> None:
         """Bring back outputs that are too small for a range they share, by the least change that does."""
         assert self.outputs is not None, "the defaults come first"
         recipe, _ = self._best()
