@@ -1,4 +1,4 @@
-"""What single samples show of a tensor and a histogram of them all does not: extremes, top scores."""
+"""Facts about single samples that one histogram of all of them cannot show: extremes and top scores."""
 
 import math
 from collections.abc import Iterable, Mapping

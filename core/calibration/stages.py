@@ -1,4 +1,4 @@
-"""Run a float model in stages whose results fit the processor's caches, for whoever reads every tensor once.
+"""Run a float model in stages, so that each stage's results still lie in the processor's caches when read.
 
 Calibration wants all tensors of a network, but not all at the same time, nor in any order of their elements.
 ONNX Runtime, asked for them, turns each into the plain layout and keeps all until the run is over: most of

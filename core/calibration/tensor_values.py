@@ -1,4 +1,4 @@
-"""A tensor's values themselves, as many as fit: what algorithms of other tools ask for."""
+"""Raw values of a tensor, as many as memory allows: other tools' algorithms need more than a histogram."""
 
 from dataclasses import dataclass
 

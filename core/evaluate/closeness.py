@@ -7,7 +7,7 @@ from quantscope.core.evaluate.outputs import OutputError
 from quantscope.core.evaluate.reference import Preview
 
 
-def closeness_db(seen: Preview) -> float:
+def closeness_db(preview: Preview) -> float:
     """SQNR of the outputs in dB, each of them scaled to the same energy, and so are channels of one.
 
     A detector's scores count like its boxes, in outputs of their own as in one tensor, and a channel that
@@ -18,14 +18,14 @@ def closeness_db(seen: Preview) -> float:
     the share of elements that differ, runs of another shape included, stands for the noise. -inf where an
     output is not finite, and where there is nothing to compare.
     """
-    found = seen.output
+    found = preview.output
     balanced = found.balanced_db
     if not math.isnan(balanced):
         return balanced
     if any(output.error is not None for output in found.outputs):  # the float model gives only zeros
         exact = all(output.error is None or output.error.sqnr_db == math.inf for output in found.outputs)
         return math.inf if exact else -math.inf
-    parts = [_differing(output, seen.samples) for output in found.outputs]
+    parts = [_differing(output, preview.samples) for output in found.outputs]
     balanced = balanced_db(parts)
     return -math.inf if math.isnan(balanced) else balanced
 

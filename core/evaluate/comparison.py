@@ -51,6 +51,7 @@ NOT_ALONE = (
     "the file is made of integer operators (QLinearConv and the like), between which no float tensors can be "
     "put: layers are compared with all before them (cumulative), and none is quantized alone (local)"
 )
+LATENCY_THREADS = 1  # of one run when time is measured
 SATURATED_SAMPLES = 16  # on which the layers that lose by saturation are found
 
 
@@ -120,7 +121,6 @@ def compare(
     layer_samples: int | None = 64,
     simulate: bool = False,
     latency: bool = True,
-    latency_threads: int = 1,
     threads: int | None = None,
     max_bytes: int = 1 << 30,
     progress: ProgressFn | None = None,
@@ -128,7 +128,8 @@ def compare(
     """Run both models on every sample with ONNX Runtime, and compare.
 
     Figures do not depend on the order of the samples or on `threads`, latency apart. They come from exact
-    sums on every processor; where a default session cuts sums off, what it does is told apart (`default`).
+    sums on every processor; where a default session cuts sums off, its own figures stand beside them
+    (`default`).
 
     Args:
         model: The float model.
@@ -139,8 +140,7 @@ def compare(
         layer_samples: Samples to compare layers on, the first ones; None = all.
         simulate: Run the quantized model in float with tensors rounded, rather than on integer kernels;
             time is measured on integer kernels all the same.
-        latency: Also measure time.
-        latency_threads: Threads of one run when time is measured.
+        latency: Also measure time, on one thread.
         threads: Samples run at the same time; None = one a processor.
         max_bytes: About how much memory the compared layers may take.
         progress: Told after each sample; a `Cancelled` that it raises ends the work.
@@ -159,7 +159,7 @@ def compare(
     )
     # Where the default session gives the same, it is what people use, and it is the faster one.
     both = default is not None and not default.equal
-    time = _latency(model, file, samples, latency_threads, exact=both, default=both) if latency else None
+    time = _latency(model, file, samples, exact=both, default=both) if latency else None
     few = samples if layer_samples is None else samples.take(layer_samples)
     shown: tuple[LayerError, ...] = ()
     if layers:
@@ -187,9 +187,7 @@ def compare(
         samples=len(samples),
         layer_samples=len(few) if layers else 0,
         warnings=(
-            *_warnings(outputs.outputs, shown),
-            *([NOT_ALONE] if alone_missing else ()),
-            *output_warnings(outputs.outputs, lost, sentence_of=lambda one: one.options),
+            *_warnings(outputs.outputs, shown, lost, alone_missing=alone_missing),
             *(_inexact(model, file) if default is not None and risky else ()),
         ),
         default=default,
@@ -280,15 +278,13 @@ def _same(a: object, b: object) -> bool:
     return bool(a == b)
 
 
-def _latency(
-    model: Model, file: QuantizedFile, samples: Samples, threads: int, *, exact: bool, default: bool
-) -> Latency:
+def _latency(model: Model, file: QuantizedFile, samples: Samples, *, exact: bool, default: bool) -> Latency:
     return measure_latency(
-        model_session(model, threads=threads),
-        quantized_session(file, threads=threads, exact=exact),
+        model_session(model, threads=LATENCY_THREADS),
+        quantized_session(file, threads=LATENCY_THREADS, exact=exact),
         list(islice(iter(samples), 4)),
-        default_session=quantized_session(file, threads=threads, exact=False) if default else None,
-        threads=threads,
+        default_session=quantized_session(file, threads=LATENCY_THREADS, exact=False) if default else None,
+        threads=LATENCY_THREADS,
     )
 
 
@@ -304,7 +300,14 @@ def _inexact(model: Model, file: QuantizedFile) -> list[str]:
     ]
 
 
-def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) -> list[str]:
+def _warnings(
+    outputs: tuple[OutputError, ...],
+    layers: tuple[LayerError, ...],
+    lost: tuple[LostOutput, ...],
+    *,
+    alone_missing: bool,
+) -> list[str]:
+    """What a reader of the figures must know: values that are not comparable, and outputs that are lost."""
     out = []
     for item in outputs:
         if item.error is not None and item.error.non_finite:
@@ -318,4 +321,6 @@ def _warnings(outputs: tuple[OutputError, ...], layers: tuple[LayerError, ...]) 
     broken = [e.layer for e in layers if e.cumulative is not None and e.cumulative.non_finite]
     if broken:
         out.append(f"NaN or infinities in {plural(len(broken), 'layer')}, first '{broken[0]}'")
+    out += [NOT_ALONE] if alone_missing else []
+    out += output_warnings(outputs, lost, sentence_of=lambda one: one.options)
     return out

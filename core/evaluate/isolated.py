@@ -22,7 +22,7 @@ class IsolatedModel:
 
 
 def isolated_model(
-    model: Model, quantized: onnx.ModelProto, seen: QdqView, layers: Mapping[str, Counterpart]
+    model: Model, quantized: onnx.ModelProto, matched: QdqView, layers: Mapping[str, Counterpart]
 ) -> IsolatedModel | None:
     """The given layers of a quantized model, cut apart; None if none of them is quantized.
 
@@ -31,7 +31,7 @@ def isolated_model(
     layer's own weights and its own rounding do, and nothing of what happens before it. Layers with neither
     quantized weights nor a quantized output are left out: their local error is not zero but meaningless.
     """
-    cutter = _Cutter(model, quantized, seen)
+    cutter = _Cutter(model, quantized, matched)
     wanted: dict[str, str] = {}
     for layer, counterpart in layers.items():
         nodes = cutter.closure(counterpart.tensor)
@@ -48,8 +48,8 @@ def isolated_model(
 class _Cutter:
     """Follows tensors of a quantized model back to float tensors that other layers compute."""
 
-    def __init__(self, model: Model, quantized: onnx.ModelProto, seen: QdqView) -> None:
-        self.quantized, self.seen = quantized, seen
+    def __init__(self, model: Model, quantized: onnx.ModelProto, matched: QdqView) -> None:
+        self.quantized, self.matched = quantized, matched
         self.nodes = list(quantized.graph.node)
         self.float_proto = model.proto()
         self.layer_of = {t: layer.name for layer in model.layers for t in (*layer.inner, layer.output)}
@@ -62,7 +62,7 @@ class _Cutter:
 
     def source(self, node: onnx.NodeProto, name: str) -> str | None:
         """The float tensor that `node` reads in place of its input `name`; None = the copy's own."""
-        base = self.seen.names.get(name)
+        base = self.matched.names.get(name)
         if name in self.inputs or name in self.opaque:
             return base or name
         if base is None or node.op_type in _ROUNDING:
@@ -73,7 +73,7 @@ class _Cutter:
         return self.layer_of.get(base, base)
 
     def _layer_of_node(self, node: onnx.NodeProto) -> str:
-        return next((self._layer(self.seen.names[n]) for n in node.output if n in self.seen.names), "")
+        return next((self._layer(self.matched.names[n]) for n in node.output if n in self.matched.names), "")
 
     def closure(self, tensor: str) -> frozenset[int] | None:
         """Indices of the nodes that compute `tensor`; None if an input of theirs has no known type."""

@@ -10,7 +10,10 @@ import numpy.typing as npt
 
 from quantscope.core.runtime import Session
 
-_WARM_UP = 2
+_WARM_UP = 2  # runs of each model that are not counted
+SECONDS = 2.0  # to spend on all runs
+FEWEST_RUNS = 5  # of each model
+MOST_RUNS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +34,8 @@ def measure_latency(
     *,
     default_session: Session | None = None,
     threads: int,
-    seconds: float = 2.0,
-    min_runs: int = 5,
-    max_runs: int = 100,
 ) -> Latency:
-    """Run the models in turn until `seconds` have passed.
+    """Run the models in turn for about `SECONDS`, each at least `FEWEST_RUNS` and at most `MOST_RUNS` times.
 
     Args:
         float_session: Created with `threads` threads.
@@ -43,15 +43,12 @@ def measure_latency(
         samples: Taken in rotation.
         default_session: Of the quantized model, where it computes something else; likewise.
         threads: Stated in the result.
-        seconds: Time to spend; at least `min_runs` runs of each are made.
-        min_runs: Fewest runs of each model.
-        max_runs: Most runs of each model.
     """
     sessions = [s for s in (float_session, quantized_session, default_session) if s is not None]
     taken: list[list[float]] = [[] for _ in sessions]
     started = time.perf_counter()
-    for number in range(-_WARM_UP, max_runs):
-        if number >= min_runs and time.perf_counter() - started > seconds:
+    for number in range(-_WARM_UP, MOST_RUNS):
+        if number >= FEWEST_RUNS and time.perf_counter() - started > SECONDS:
             break
         sample = samples[number % len(samples)]
         for session, times in zip(sessions, taken, strict=True):

@@ -41,12 +41,12 @@ class Probe:
     counterpart: Counterpart | None
 
 
-def probes(model: Model, seen: QdqView) -> tuple[Probe, ...]:
+def probes(model: Model, matched: QdqView) -> tuple[Probe, ...]:
     """One for each layer; an input that is not quantized has no counterpart."""
     out = []
     for layer in model.layers:
-        found = seen.counterpart(layer.output)
-        if found is not None and not found.quantized and found.tensor not in seen.produced:
+        found = matched.counterpart(layer.output)
+        if found is not None and not found.quantized and found.tensor not in matched.produced:
             found = None
         out.append(Probe(layer=layer, counterpart=found))
     return tuple(out)
@@ -80,15 +80,15 @@ def layer_errors(
         max_bytes: About how much the compared tensors may take.
         progress: Told after each sample.
     """
-    seen = match_tensors(model, quantized.proto)
-    all_probes = probes(model, seen)
+    matched = match_tensors(model, quantized.proto)
+    all_probes = probes(model, matched)
     sizes = _output_bytes(model, next(iter(samples)))
     groups = list(_probes_in_memory(all_probes, sizes, max_bytes // (2 * (threads + 1))))
     results: dict[str, LayerError] = {}
     for number, group in enumerate(groups, 1):
         label = "layers" if len(groups) == 1 else f"layers, part {number} of {len(groups)}"
         # Sessions of a large model would each keep the memory of its largest run.
-        run = _GroupRun(model, quantized, seen, group, local, simulate, arena=len(groups) == 1)
+        run = _GroupRun(model, quantized, matched, group, local, simulate, arena=len(groups) == 1)
         cumulative = {p.layer.name: ErrorTotal() for p in group}
         alone = {name: ErrorTotal() for name in run.alone_names}
         for sums, alone_sums in parallel_map(
@@ -125,7 +125,7 @@ class _GroupRun:
         self,
         model: Model,
         quantized: QuantizedFile,
-        seen: QdqView,
+        matched: QdqView,
         group: Sequence[Probe],
         local: bool,
         simulate: bool,
@@ -134,8 +134,8 @@ class _GroupRun:
         self.group = group
         counterparts = {p.layer.name: p.counterpart for p in group if p.counterpart is not None}
         self.alone: IsolatedModel | None = None
-        if local and not seen.integer_operators:  # these take no float tensors
-            self.alone = isolated_model(model, quantized.proto, seen, counterparts)
+        if local and not matched.integer_operators:  # these take no float tensors
+            self.alone = isolated_model(model, quantized.proto, matched, counterparts)
         self.alone_names = tuple(self.alone.outputs) if self.alone is not None else ()
         model_inputs = {v.name for v in model.proto().graph.input}
         needed = dict.fromkeys(p.layer.output for p in group)

@@ -35,26 +35,26 @@ class LostOutput:
         """What is lost, and where."""
         left = "0" if self.zero else "constant"
         if self.axis is None or len(self.channels) == self.of:
-            said, they = f"output '{self.output}' varies in the float model and is {left}", "it reaches"
+            what, they = f"output '{self.output}' varies in the float model and is {left}", "it reaches"
         else:
             shown = ", ".join(map(str, self.channels[:6])) + (", …" if len(self.channels) > 6 else "")
-            said = (
+            what = (
                 f"{len(self.channels):,} of {self.of:,} channels of output '{self.output}' "
                 f"(axis {self.axis}: {shown}) "
             )
             one = len(self.channels) == 1
-            said += f"{'varies' if one else 'vary'} in the float model and {'is' if one else 'are'} {left}"
+            what += f"{'varies' if one else 'vary'} in the float model and {'is' if one else 'are'} {left}"
             they = "it reaches" if one else "they reach"
-        said += " after quantization"
+        what += " after quantization"
         if self.layer is None or self.step is None:
-            return said
+            return what
         if self.too_small:
             return (
-                f"{said}: {they} {self.reach:.3g}, and the values of '{self.layer}' are so small that their "
+                f"{what}: {they} {self.reach:.3g}, and the values of '{self.layer}' are so small that their "
                 "scale would be denormal"
             )
         return (
-            f"{said}: {they} {self.reach:.3g}, and the integers of '{self.layer}', which hold larger values, "
+            f"{what}: {they} {self.reach:.3g}, and the integers of '{self.layer}', which hold larger values, "
             f"have steps of {self.step:.3g}"
         )
 
@@ -111,14 +111,14 @@ def output_warnings(
 
 
 def lost_outputs(
-    model: Model, outputs: Iterable[OutputError], seen: QdqView | None = None
+    model: Model, outputs: Iterable[OutputError], matched: QdqView | None = None
 ) -> tuple[LostOutput, ...]:
     """Which outputs have lost channels, and what is to blame.
 
     Args:
         model: The float model.
         outputs: Compared by channel.
-        seen: The quantized model from the float one; None = do not look for the layer.
+        matched: The quantized model from the float one; None = do not look for the layer.
     """
     out = []
     for found in outputs:
@@ -126,7 +126,7 @@ def lost_outputs(
         if by_channel is None or not by_channel.lost:
             continue
         span = max(by_channel.span[c] for c in by_channel.lost)
-        coarse = () if seen is None else _coarse(model, found.name, span, seen)
+        coarse = () if matched is None else _coarse(model, found.name, span, matched)
         layer, step = coarse[0] if coarse else (None, None)
         out.append(
             LostOutput(
@@ -144,7 +144,7 @@ def lost_outputs(
     return tuple(out)
 
 
-def _coarse(model: Model, output: str, span: float, seen: QdqView) -> tuple[tuple[str, float], ...]:
+def _coarse(model: Model, output: str, span: float, matched: QdqView) -> tuple[tuple[str, float], ...]:
     """Layers at the end of the network whose steps exceed `span`, with the steps, in topological order.
 
     Where tensors are joined, what joins them is to blame, and not those of them that are large.
@@ -155,7 +155,7 @@ def _coarse(model: Model, output: str, span: float, seen: QdqView) -> tuple[tupl
         for names in (joined, end.tensors()):
             steps: dict[str, float] = {}
             for name in names:
-                counterpart, layer = seen.counterpart(name), model.layer_of(name)
+                counterpart, layer = matched.counterpart(name), model.layer_of(name)
                 encoding = None if counterpart is None else counterpart.encoding
                 if encoding is not None and layer is not None and float(encoding.scale.max()) > span:
                     steps[layer.name] = float(encoding.scale.max())

@@ -1,4 +1,4 @@
-"""The model with only its weights, or only its activations, quantized: which half of the loss is whose."""
+"""Models with only the weights, or only the activations, quantized: they tell which of the two costs more."""
 
 from dataclasses import replace
 

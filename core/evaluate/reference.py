@@ -1,4 +1,4 @@
-"""The edit loop: what the float model computes stays in memory, and quantized models are held against it."""
+"""Float results kept in memory: a changed recipe is compared without running the float model again."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What a quantized file does where kernels add products in 16 bits: which layers may lose by it, and do.
+"""Layers that lose on processors whose kernels add products in 16 bits: which ones may, and which do.
 
 ONNX Runtime's default sessions do so on x86 without VNNI. All other figures come from exact sums.
 """
@@ -135,10 +135,10 @@ def saturated_layers(
         threads: Samples run at the same time.
         progress: Told after each sample.
     """
-    seen = match_tensors(model, quantized.proto)
+    matched = match_tensors(model, quantized.proto)
     inner = frozenset(tensor for layer in model.layers for tensor in layer.inner)
-    cut, given = _cut_at_integers(quantized, seen, inner)
-    shown = [p for p in probes(model, seen) if p.counterpart is not None and _LINEAR & set(p.layer.ops)]
+    cut, given = _cut_at_integers(quantized, matched, inner)
+    shown = [p for p in probes(model, matched) if p.counterpart is not None and _LINEAR & set(p.layer.ops)]
     if not given or not shown:
         return ()
     run = _SaturationRun(quantized, cut, given, shown)
@@ -159,12 +159,12 @@ def saturated_layers(
 
 
 def _cut_at_integers(
-    quantized: QuantizedFile, seen: QdqView, inner: frozenset[str]
+    quantized: QuantizedFile, matched: QdqView, inner: frozenset[str]
 ) -> tuple[onnx.ModelProto, dict[str, int]]:
     """The model with inputs in place of the integers between layers, and these with their types."""
-    between = [node for tensor, node in seen.quantizers.items() if tensor not in inner]
+    between = [node for tensor, node in matched.quantizers.items() if tensor not in inner]
     zeros = {node.output[0]: node.input[2] for node in between if len(node.input) > 2}
-    types = {q: seen.constants[zero].data_type for q, zero in zeros.items() if zero in seen.constants}
+    types = {q: matched.constants[zero].data_type for q, zero in zeros.items() if zero in matched.constants}
     cut = onnx.ModelProto()
     cut.CopyFrom(quantized.proto)
     for node in cut.graph.node:

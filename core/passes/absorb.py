@@ -45,11 +45,11 @@ def absorb_biases(
     sites = _sites(model.ir.graph)
     if not sites:
         return model, ()
-    seen = observe(model, {s.maker.output: s.maker.out_axis for s in sites}, samples, threads=threads)
+    observed = observe(model, {s.maker.output: s.maker.out_axis for s in sites}, samples, threads=threads)
     copy: ir.Model | None = None
     layers: list[str] = []
     for site in sites:
-        shift = _bias_shift(site, seen[site.maker.output])
+        shift = _bias_shift(site, observed[site.maker.output])
         if shift is None:
             continue
         copy = copy if copy is not None else model.ir.clone()
@@ -110,10 +110,10 @@ def _can_take(node: LinearWeight) -> bool:
     return node.node.op_type == "Conv" and not padded and _has_plain_bias(node)
 
 
-def _bias_shift(site: _AbsorbSite, seen: Observed) -> Float64 | None:
-    high = np.minimum(seen.high, site.upper)
-    room = seen.low - MARGIN * (seen.high - seen.low)
-    shift = np.where(seen.high * (1 + MARGIN) <= site.upper, np.maximum(room, 0.0), 0.0)
+def _bias_shift(site: _AbsorbSite, observed: Observed) -> Float64 | None:
+    high = np.minimum(observed.high, site.upper)
+    room = observed.low - MARGIN * (observed.high - observed.low)
+    shift = np.where(observed.high * (1 + MARGIN) <= site.upper, np.maximum(room, 0.0), 0.0)
     before, after = high.max(initial=0.0), (high - shift).max(initial=0.0)
     return shift if shift.any() and after <= WORTHWHILE * before else None
 

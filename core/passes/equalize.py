@@ -1,4 +1,4 @@
-"""Cross-layer equalization: scale channels so that the steps their weights and activations share fit all."""
+"""Cross-layer equalization: rescale channels so that one quantization step suits all that share it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,15 +79,15 @@ def equalize(
         same = Difference(largest=0.0, sqnr_db=float("inf"), samples=0)
         return Equalized(model=model, layers=(), noise_db=(0.0, 0.0), absorbed=(), difference=same)
     placement = placement_of(model, chosen)
-    seen = observe(model, _watched(channels, placement), samples, threads=threads, progress=progress)
-    low, high = (np.log(bound) for bound in clip_bounds(channels, seen))
+    observed = observe(model, _watched(channels, placement), samples, threads=threads, progress=progress)
+    low, high = (np.log(bound) for bound in clip_bounds(channels, observed))
     per_channel = {
         name: chosen.choice(place.layer).weights is Granularity.PER_CHANNEL
         for name, place in placement.weights.items()
         if name in channels.linears
     }
-    gains = noise_gains(model.ir.graph, channels, seen)
-    noise = noise_model(channels, seen, gains, per_channel, {*placement.tensors, *placement.constants})
+    gains = noise_gains(model.ir.graph, channels, observed)
+    noise = noise_model(channels, observed, gains, per_channel, {*placement.tensors, *placement.constants})
     logs = noise.least(low, high)
     scaled = rescaled(model, channels, np.exp(logs))
     result, absorbed = absorb_biases(scaled, samples, threads=threads)
@@ -100,7 +100,7 @@ def equalize(
     )
 
 
-def clip_bounds(channels: Channels, seen: Mapping[str, Observed]) -> tuple[Float64, Float64]:
+def clip_bounds(channels: Channels, observed: Mapping[str, Observed]) -> tuple[Float64, Float64]:
     """Between which values each scale may lie, (count,) each, so that Clips cut off what they did.
 
     Clip(x / s, 0, u) equals Clip(x, 0, u) / s where neither cuts anything off. A channel that never reaches
@@ -110,7 +110,7 @@ def clip_bounds(channels: Channels, seen: Mapping[str, Observed]) -> tuple[Float
     low, high = np.full(channels.count, 1 / LARGEST), np.full(channels.count, LARGEST)
     low[channels.fixed] = high[channels.fixed] = 1.0
     for clip in channels.clips:
-        reach = np.clip(seen[clip.tensor].high * MARGIN / clip.upper, 1 / LARGEST, None)
+        reach = np.clip(observed[clip.tensor].high * MARGIN / clip.upper, 1 / LARGEST, None)
         free = reach <= 1.0
         np.maximum.at(low, clip.ids, np.where(free, reach, 1.0))
         np.minimum.at(high, clip.ids, np.where(free, LARGEST, 1.0))

@@ -1,13 +1,13 @@
 """Follow channels through operators, to find which ones can be rescaled together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from quantscope.core.passes.channels import Channels, ChannelWalk, ClipSite
 from quantscope.core.passes.linear import linear_weight
-from quantscope.core.passes.segments import values_read
+from quantscope.core.passes.nodes import constant_axes, values_read
 
 
 def find_channels(graph: ir.Graph) -> Channels:
@@ -164,19 +164,12 @@ def _reduce(walk: ChannelWalk, node: ir.Node) -> bool:
     if given is None or x is None or x.shape is None:
         return True
     rank = len(x.shape)
-    axes = _axes(node)
+    axes = constant_axes(node)
     if axes is None or any(a % rank == given.axis for a in axes):
         return False
     dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a % rank < given.axis for a in axes)
     walk.give(node.outputs[0], given.axis - dropped, given.ids)
     return True
-
-
-def _axes(node: ir.Node) -> Sequence[int] | None:
-    if "axes" in node.attributes:
-        return list(node.attributes.get_ints("axes", ()))
-    value = node.inputs[1] if len(node.inputs) > 1 else None
-    return None if value is None or value.const_value is None else value.const_value.numpy().tolist()
 
 
 def _add(walk: ChannelWalk, node: ir.Node) -> bool:

@@ -1,4 +1,4 @@
-"""How much noise in one channel matters at the end of the network: squared weights, followed backwards."""
+"""How much noise in a channel matters at the network's end: squared weights multiplied along the way back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Gains:
     tensors: Mapping[str, Float64]  # activation with scale variables → for each channel
 
 
-def noise_gains(graph: ir.Graph, channels: Channels, seen: Mapping[str, Observed]) -> Gains:
+def noise_gains(graph: ir.Graph, channels: Channels, observed: Mapping[str, Observed]) -> Gains:
     """Follow noise from where scale variables end, at 1 / variance of the signal, back to where it is made.
 
     A linear node passes noise of its inputs on with its squared weights, a Relu where it is not 0, an Add
@@ -30,7 +30,7 @@ def noise_gains(graph: ir.Graph, channels: Channels, seen: Mapping[str, Observed
     Args:
         graph: The main graph.
         channels: Its scale variables.
-        seen: Of every linear node's output, and of the activation behind it.
+        observed: Of every linear node's output, and of the activation behind it.
     """
     arriving = np.zeros(channels.count)
     outputs: dict[str, Float64] = {}
@@ -44,8 +44,8 @@ def noise_gains(graph: ir.Graph, channels: Channels, seen: Mapping[str, Observed
             continue
         own = channels.outputs.get(found.name)
         after = arriving[own] if own is not None else np.zeros(found.out_channels)
-        signal = float(seen[found.output].variance.sum()) or 1.0
-        gain = np.where(after > 0, after * _open(node, seen), 1.0 / signal)
+        signal = float(observed[found.output].variance.sum()) or 1.0
+        gain = np.where(after > 0, after * _open(node, observed), 1.0 / signal)
         outputs[found.name] = gain
         ids = channels.inputs.get(found.name)
         if ids is not None:
@@ -62,6 +62,6 @@ def gate(node: ir.Node) -> str:
     return str(behind.outputs[0].name)
 
 
-def _open(node: ir.Node, seen: Mapping[str, Observed]) -> Float64:
-    found = seen.get(gate(node))
+def _open(node: ir.Node, observed: Mapping[str, Observed]) -> Float64:
+    found = observed.get(gate(node))
     return found.nonzero if found is not None else np.ones(1)

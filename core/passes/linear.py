@@ -74,7 +74,7 @@ class LinearWeight:
 
 
 def linear_weight(node: ir.Node) -> LinearWeight | None:
-    """The node seen so; None for other nodes, weights that are not constant, and batches of matrices."""
+    """The node's weight; None for other nodes, weights that are not constant, and batches of matrices."""
     if node.op_type not in LINEAR or node.domain not in ("", "ai.onnx"):
         return None
     given = node.inputs[1]

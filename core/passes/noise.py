@@ -95,7 +95,7 @@ class NoiseModel:
 
 def noise_model(
     channels: Channels,
-    seen: Mapping[str, Observed],
+    observed: Mapping[str, Observed],
     gains: Gains,
     per_channel: Mapping[str, bool],
     quantized: Collection[str],
@@ -104,20 +104,21 @@ def noise_model(
 
     Args:
         channels: Its scale variables.
-        seen: Of the inputs of all its linear nodes, of what constant factors make, and of quantized tensors.
+        observed: Of the inputs of all its linear nodes, of products with constant factors, and of quantized
+            tensors.
         gains: Of its channels.
         per_channel: Linear nodes with quantized weights → whether these have a scale for each channel.
         quantized: Activations and constants that are quantized.
     """
     nodes = {name: node for name, node in channels.linears.items() if name in per_channel}
     weights = [
-        _weight_noise(channels, node, seen[node.input], gains.outputs[name], per_channel[name])
+        _weight_noise(channels, node, observed[node.input], gains.outputs[name], per_channel[name])
         for name, node in nodes.items()
     ]
     activations = []
     for name, (_, ids) in channels.tensors.items():
-        if name in quantized and name in seen:
-            found = seen[name]
+        if name in quantized and name in observed:
+            found = observed[name]
             activations.append(
                 _Activation(
                     ids=ids,
@@ -128,17 +129,17 @@ def noise_model(
             )
     for constant in channels.constants:
         if constant.name in quantized and str(constant.node.outputs[0].name) in gains.tensors:
-            activations.append(_constant_noise(constant, seen, gains))
+            activations.append(_constant_noise(constant, observed, gains))
     return NoiseModel(count=channels.count, weights=tuple(weights), activations=tuple(activations))
 
 
-def _constant_noise(constant: ScaledConstant, seen: Mapping[str, Observed], gains: Gains) -> _Activation:
+def _constant_noise(constant: ScaledConstant, observed: Mapping[str, Observed], gains: Gains) -> _Activation:
     """A factor's noise is carried by what it multiplies, an added constant's by nothing."""
     output = str(constant.node.outputs[0].name)
     low, high = (np.broadcast_to(end, constant.ids.shape).astype(np.float64) for end in constant.extremes())
     carried = np.ones(high.shape)
     if constant.factor:  # one value a channel
-        carried = seen[output].square / np.where(high == 0, np.inf, np.square(high))
+        carried = observed[output].square / np.where(high == 0, np.inf, np.square(high))
     return _Activation(
         ids=constant.ids,
         high=np.maximum(high, 0.0),

@@ -66,7 +66,7 @@ class Product:
 
 
 def product(node: ir.Node) -> Product | None:
-    """The node seen so; None where its weight is not constant, or its geometry is out of the ordinary."""
+    """The node as a `Product`; None where its weight is not constant, or its geometry is unusual."""
     found = linear_weight(node)
     if found is None:
         return None

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from quantscope.core.data import Sample
+from quantscope.core.passes.nodes import values_read
 from quantscope.core.runtime import Session, parallel_map
 
 Array = npt.NDArray[Any]
@@ -97,18 +98,6 @@ def _repeatable(node: ir.Node) -> bool:
     return node.op_type == "DequantizeLinear" or any(
         v.type is not None and not isinstance(v.type, ir.TensorType) for v in node.outputs
     )
-
-
-def values_read(node: ir.Node) -> Iterator[ir.Value]:
-    """Tensors of the main graph that a node reads, also inside its subgraphs."""
-    yield from (v for v in node.inputs if v is not None)
-    for attribute in node.attributes.values():
-        if attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
-            continue
-        single = attribute.type == ir.AttributeType.GRAPH
-        for graph in [attribute.as_graph()] if single else attribute.as_graphs():
-            for inner in graph.all_nodes():
-                yield from (v for v in inner.inputs if v is not None and v.graph is node.graph)
 
 
 def _proto(model: ir.Model, piece: _Segment, types: dict[str, np.dtype[Any]]) -> bytes:

@@ -83,24 +83,24 @@ def smooth(
     placement = placement_of(model, recipe or Recipe())
     readers = _readers(model.ir.graph, placement)
     axes = dict.fromkeys(readers, -1) | {clip.tensor: clip.axis for clip in channels.clips}
-    seen = observe(model, axes, samples, threads=threads, progress=progress)
-    scales = _scales(channels, readers, seen, alpha)
+    observed = observe(model, axes, samples, threads=threads, progress=progress)
+    scales = _scales(channels, readers, observed, alpha)
     folded = {t for t in readers if t in channels.tensors and (scales[channels.tensors[t][1]] != 1).any()}
     changed = rescaled(model, channels, scales)
-    standing_out = {t for t in readers if t not in folded and _outstanding(seen[t], 1.0) >= WORTH}
+    standing_out = {t for t in readers if t not in folded and _outstanding(observed[t], 1.0) >= WORTH}
     divided, left_out = _divisions(
         model.ir.graph, placement, {t: readers[t] for t in readers if t in standing_out}
     )
-    result = _with_divisions(changed, {t: _rule(readers[t], seen[t], alpha) for t in divided})
+    result = _with_divisions(changed, {t: _rule(readers[t], observed[t], alpha) for t in divided})
     tensors = []
     for name in readers:
         if name in folded or name in divided:
             own = (
                 scales[channels.tensors[name][1]]
                 if name in folded
-                else _rule(readers[name], seen[name], alpha)
+                else _rule(readers[name], observed[name], alpha)
             )
-            before, after = _outstanding(seen[name], 1.0), _outstanding(seen[name], own)
+            before, after = _outstanding(observed[name], 1.0), _outstanding(observed[name], own)
             tensors.append(Smoothed(tensor=name, before=before, after=after, inserted=name in divided))
     return Smoothing(
         model=result,
@@ -120,14 +120,14 @@ def _readers(graph: ir.Graph, placement: Placement) -> dict[str, list[LinearWeig
     return readers
 
 
-def _magnitude(seen: Observed) -> Float64:
-    return np.maximum(np.abs(seen.lowest), np.abs(seen.highest))
+def _magnitude(observed: Observed) -> Float64:
+    return np.maximum(np.abs(observed.lowest), np.abs(observed.highest))
 
 
-def _rule(readers: list[LinearWeight], seen: Observed, alpha: float) -> Float64:
+def _rule(readers: list[LinearWeight], observed: Observed, alpha: float) -> Float64:
     """Scales by channel, of geometric mean 1; 1 for channels that are 0 or that nothing reads."""
     weights = np.max([np.abs(r.split(r.weight)).max(axis=(0, 1, 3)) for r in readers], axis=0)
-    return _balanced(_magnitude(seen), weights.astype(np.float64), alpha)
+    return _balanced(_magnitude(observed), weights.astype(np.float64), alpha)
 
 
 def _balanced(activations: Float64, weights: Float64, alpha: float) -> Float64:
@@ -141,7 +141,10 @@ def _balanced(activations: Float64, weights: Float64, alpha: float) -> Float64:
 
 
 def _scales(
-    channels: Channels, readers: Mapping[str, list[LinearWeight]], seen: Mapping[str, Observed], alpha: float
+    channels: Channels,
+    readers: Mapping[str, list[LinearWeight]],
+    observed: Mapping[str, Observed],
+    alpha: float,
 ) -> Float64:
     """Scales of all variables that a product reads and that may change; 1 for the others."""
     activations, weights = np.zeros(channels.count), np.zeros(channels.count)
@@ -149,7 +152,7 @@ def _scales(
     along = {t for t, nodes in readers.items() if any(node.name in channels.inputs for node in nodes)}
     for tensor, nodes in readers.items():
         if tensor in along:
-            np.maximum.at(activations, channels.tensors[tensor][1], _magnitude(seen[tensor]))
+            np.maximum.at(activations, channels.tensors[tensor][1], _magnitude(observed[tensor]))
         for node in nodes:
             if node.name in channels.inputs:
                 peaks = np.abs(node.split(node.weight)).max(axis=(1, 3)).reshape(-1)
@@ -159,7 +162,7 @@ def _scales(
         if tensor in along:
             ids = np.unique(channels.tensors[tensor][1])
             scales[ids] = _balanced(activations[ids], weights[ids], alpha)
-    low, high = clip_bounds(channels, seen)
+    low, high = clip_bounds(channels, observed)
     return np.clip(scales, low, high)
 
 
@@ -224,8 +227,8 @@ def _values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     return {str(value.name): value for value in (*graph.inputs, *made)}
 
 
-def _outstanding(seen: Observed, scales: Float64 | float) -> float:
+def _outstanding(observed: Observed, scales: Float64 | float) -> float:
     """Largest channel over the median one."""
-    peaks = _magnitude(seen) / scales
+    peaks = _magnitude(observed) / scales
     live = peaks[peaks > 0]
     return float(live.max() / np.median(live)) if live.size else 1.0

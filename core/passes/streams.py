@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from quantscope.core.passes.linear import LinearWeight, linear_weight
-from quantscope.core.passes.segments import values_read
+from quantscope.core.passes.nodes import constant_axes, values_read
 
 
 class StreamPart(Enum):
@@ -254,7 +254,7 @@ def _reduce(walk: _StreamWalk, node: ir.Node) -> bool:
     if tag is None or x is None or x.shape is None:
         return True
     rank = len(x.shape)
-    axes = _axes(node)
+    axes = constant_axes(node)
     if axes is None:
         return False
     own = sorted(a % rank for a in axes)
@@ -266,13 +266,6 @@ def _reduce(walk: _StreamWalk, node: ir.Node) -> bool:
     dropped = 0 if node.attributes.get_int("keepdims", 1) else sum(a < tag.axis for a in own)
     walk.give(node.outputs[0], _with_axis(tag, tag.axis - dropped))
     return True
-
-
-def _axes(node: ir.Node) -> list[int] | None:
-    if "axes" in node.attributes:
-        return list(node.attributes.get_ints("axes", ()))
-    value = node.inputs[1] if len(node.inputs) > 1 else None
-    return None if value is None or value.const_value is None else value.const_value.numpy().tolist()
 
 
 def _pow(walk: _StreamWalk, node: ir.Node) -> bool:

@@ -30,7 +30,7 @@ class Step:
     parent: int
     label: str
     time: str  # ISO 8601, UTC
-    recipe: str  # YAML, as `Recipe.to_yaml` writes it
+    recipe: str  # YAML, as `recipe_to_yaml` writes it
 
 
 def steps(folder: Path) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Which activations stay in float because no integer range can hold what they tell."""
+"""Which activations stay in float because no integer range keeps their information."""
 
 from collections.abc import Collection
 from functools import partial

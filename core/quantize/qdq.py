@@ -1,6 +1,5 @@
 """Float model and encodings in, quantized ONNX model out, as QuantizeLinear / DequantizeLinear pairs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -362,8 +361,3 @@ def _saturates_within(node: ir.Node, encoding: Encoding) -> bool:
 def _numpy(value: ir.Value) -> npt.NDArray[np.float32]:
     assert value.const_value is not None
     return np.asarray(value.const_value.numpy(), np.float32)
-
-
-def quantized_values(encodings: Encodings) -> Mapping[str, str]:
-    """For each quantized activation the name of its integer tensor in the quantized model."""
-    return {tensor: tensor + QUANTIZED for tensor in encodings.placement.tensors}

@@ -25,7 +25,7 @@ _CHANNELS_FIRST = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChannelErrors:
-    """A layer's output with float inputs; arrays are (channels,)."""
+    """Errors of the output of a layer run alone, on float inputs; arrays are (channels,)."""
 
     layer: str
     tensor: str
@@ -73,7 +73,7 @@ def measure_channel_errors(
     count: int = SAMPLES,
     progress: ProgressFn | None = None,
 ) -> dict[str, ChannelErrors]:
-    """Run layers alone and look at their outputs.
+    """Run layers alone, on float inputs, and measure the errors of their outputs channel by channel.
 
     Args:
         model: The float model.
@@ -114,7 +114,7 @@ def measure_channel_errors(
 
 @dataclass(slots=True)
 class _Total:
-    """Adds up samples."""
+    """Sums over the samples of one layer."""
 
     layer: Layer
     counts: list[int] = field(default_factory=list)  # values of a channel in each sample

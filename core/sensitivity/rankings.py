@@ -78,21 +78,20 @@ def ranking(
     kind: Kind = Kind.ENABLE,
     metric: Metric = Metric.SQNR,
     *,
-    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[RankingRow, ...]:
     """What matters most first.
 
     Enable-one and op types: those whose quantization alone costs most. Disable-one: those that win most
     back. Only samples that every subject has been run on count (all of them, while there is none yet), so
-    that the comparison is fair. The intervals are percentiles over `resamples` draws of the samples
+    that the comparison is fair. The intervals are percentiles over `RESAMPLES` draws of the samples
     with replacement, the same draws for every subject.
     """
     table = _table(runs, kind)
     if table is None:
         return ()
     names, sums, full = table
-    draws = _draws(sums.shape[1], resamples, seed)
+    draws = _draws(sums.shape[1], seed)
     values, loss = _values_and_losses(sums, full, None, metric, kind)
     drawn, drawn_loss = _values_and_losses(sums, full, draws, metric, kind)
     ranks = _ranks(drawn_loss)
@@ -118,7 +117,7 @@ def ranking(
 
 
 def metric_estimate(
-    runs: Iterable[Run], subject: Subject, metric: Metric, *, resamples: int = RESAMPLES, seed: int = 0
+    runs: Iterable[Run], subject: Subject, metric: Metric, *, seed: int = 0
 ) -> MetricEstimate | None:
     """The metric of one subject's runs as it is, e.g. of the whole model; None if there are none."""
     own = sorted((run for run in runs if run.subject == subject), key=lambda run: run.key)
@@ -126,7 +125,7 @@ def metric_estimate(
         return None
     sums = np.array([[_row(run) for run in own]])
     value = _metric(sums.sum(axis=1), metric)[0]
-    draws = _draws(len(own), resamples, seed)
+    draws = _draws(len(own), seed)
     low, high = _interval(_metric(np.einsum("rs,nsk->rnk", draws, sums), metric))
     return MetricEstimate(value=float(value), low=float(low[0]), high=float(high[0]), samples=len(own))
 
@@ -206,11 +205,11 @@ def _metric(sums: Floats, metric: Metric) -> Floats:
                 return np.asarray(column[_RIGHT] / column[_ROWS], np.float64)
 
 
-def _draws(samples: int, resamples: int, seed: int) -> Floats:
-    """How often each sample was drawn, (resamples, samples)."""
+def _draws(samples: int, seed: int) -> Floats:
+    """How often each sample was drawn, (RESAMPLES, samples)."""
     generator = np.random.default_rng(seed)
     share = np.full(samples, 1.0 / samples)
-    return generator.multinomial(samples, share, size=resamples).astype(np.float64)
+    return generator.multinomial(samples, share, size=RESAMPLES).astype(np.float64)
 
 
 def _interval(drawn: Floats) -> tuple[Floats, Floats]:

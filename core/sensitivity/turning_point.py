@@ -31,13 +31,13 @@ class TurningPoint:
         before = "without loss" if math.isinf(self.before_db) else f"at {self.before_db:.1f} dB"
         if self.after_db == -math.inf:
             return f"What it reads arrives {before}, what it gives holds infinite values or NaN."
-        said = f"What it reads arrives {before}, what it gives leaves at {self.after_db:.1f} dB"
+        sentence = f"What it reads arrives {before}, what it gives leaves at {self.after_db:.1f} dB"
         if self.local_db is None:
-            return f"{said}."
-        said += f"; quantized alone it gives {self.local_db:.1f} dB"
+            return f"{sentence}."
+        sentence += f"; quantized alone it gives {self.local_db:.1f} dB"
         if self.source == self.layer:
-            return f"{said}."
-        return f"{said}, so the loss lies in small values of '{self.source}' that its range rounds away."
+            return f"{sentence}."
+        return f"{sentence}, so the loss lies in small values of '{self.source}' that its range rounds away."
 
 
 def find_turning_point(model: Model, errors: Sequence[LayerError]) -> TurningPoint | None:

@@ -1,4 +1,4 @@
-"""What Auto-tune tells: each step, the result, and the verdict on samples that nothing was chosen on."""
+"""What Auto-tune reports: each step, the result, and the verdict on samples that nothing was chosen on."""
 
 import math
 from dataclasses import dataclass
@@ -44,30 +44,30 @@ class AutotuneResult:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was tried and why it was kept, in sentences."""
-        told = [f"{step.what}: {decibels(step.sqnr_db, 2)}. {step.why}" for step in self.steps]
+        sentences = [f"{step.what}: {decibels(step.sqnr_db, 2)}. {step.why}" for step in self.steps]
         where = "the same samples"
         if self.held_out:
             where = f"{plural(self.held_out, 'sample')} held out, which judge between all that was kept"
-        told += [] if self.complete else ["Cancelled: what was found so far stands."]
+        sentences += [] if self.complete else ["Cancelled: what was found so far stands."]
         minmax, tuned = decibels(self.minmax_db, 2), decibels(self.tuned_db, 2)
         back = (
             " What was kept on the way is no better there, so plain MinMax stays." if self.fell_back else ""
         )
-        return (*told, f"On {where}: MinMax {minmax}, tuned {tuned}.{back}")
+        return (*sentences, f"On {where}: MinMax {minmax}, tuned {tuned}.{back}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What must not be missed about the result."""
-        said = []
+        warnings = []
         if self.lost:
             vary, are = ("varies", "is") if self.lost == 1 else ("vary", "are")
-            said.append(
+            warnings.append(
                 f"{plural(self.lost, 'channel')} of the outputs {vary} in the float model and {are} still "
                 "constant in the result."
             )
         if self.unquantized:
-            said.append(self.nothing_quantized)
-        return tuple(said)
+            warnings.append(self.nothing_quantized)
+        return tuple(warnings)
 
     @property
     def nothing_quantized(self) -> str:
@@ -101,12 +101,12 @@ class Verdict:
         )
 
 
-def verdict(seen: Preview) -> Verdict:
+def verdict(preview: Preview) -> Verdict:
     """The verdict on a recipe's quantized model."""
-    overall, scores = seen.output.overall.sqnr_db, seen.output.accuracy
+    overall, scores = preview.output.overall.sqnr_db, preview.output.accuracy
     return Verdict(
-        closeness=closeness_db(seen),
+        closeness=closeness_db(preview),
         overall_db=-math.inf if overall is None else overall,
         disagreeing=0.0 if scores is None else scores.rows * (1.0 - scores.agreement),
-        lost=seen.output.lost,
+        lost=preview.output.lost,
     )

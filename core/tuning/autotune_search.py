@@ -135,7 +135,7 @@ def _unquantized(model: Model, start: Recipe, chosen: Recipe, kept: Collection[s
 
 
 class _AutotuneSearch:
-    """The climb: `best` is what won the last step, `verdicts` has all that won one."""
+    """The search so far: `best` is the recipe that won the last step, `verdicts` has all that won one."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class _AutotuneSearch:
 
     def judged(self, built: Quantized) -> Verdict:
         """How it does on the samples held out."""
-        return verdict(self._seen(built.proto, self.judge))
+        return verdict(self._preview(built.proto, self.judge))
 
     def defaults(self, start: Recipe) -> None:
         """One method for the whole network: the best few of all once more with corrected biases."""
@@ -211,7 +211,7 @@ class _AutotuneSearch:
 
     def fixes(self) -> None:
         """Each fix on top of what is best so far; one that is refused gets another try after later gains."""
-        self.spare()
+        self.rescue_outputs()
         for name, meaning in (*FIXES, *FIXES):
             recipe, _ = self._best()
             tried = _with_fix(self.model, recipe, name, self.by_user)
@@ -221,7 +221,7 @@ class _AutotuneSearch:
             least = GLUE_DB if name == FLOAT_GLUE else GAIN_DB
             self._offer(tried, f"{name} ({meaning})", "it helps here", least)
 
-    def spare(self) -> None:
+    def rescue_outputs(self) -> None:
         """Bring back outputs that are too small for a range they share, by the least change that does."""
         assert self.outputs is not None, "the defaults come first"
         recipe, _ = self._best()
@@ -307,9 +307,9 @@ class _AutotuneSearch:
 
     def _judge(self, proto: onnx.ModelProto) -> float:
         """Closeness on the samples held out."""
-        return closeness_db(self._seen(proto, self.judge))
+        return closeness_db(self._preview(proto, self.judge))
 
-    def _seen(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
+    def _preview(self, proto: onnx.ModelProto, reference: FloatReference) -> Preview:
         return preview(reference, proto, layers=False, threads=self.threads, progress=self._alive)
 
     def _best(self) -> tuple[Recipe, Quantized]:
@@ -323,7 +323,7 @@ class _AutotuneSearch:
         return self._score(quantize_model(built.model, carried))
 
     def _score(self, proto: onnx.ModelProto) -> float:
-        return closeness_db(self._seen(proto, self.reference))
+        return closeness_db(self._preview(proto, self.reference))
 
     def _worst(self, recipe: Recipe, built: Quantized) -> Sequence[str]:
         """Layers by the SQNR of their own tensor, the worst first; those set by the user are left out."""
@@ -341,17 +341,17 @@ class _AutotuneSearch:
         """Build and measure a recipe; keep it if it wins."""
         self.trying = what
         built = self.build(recipe)
-        seen = self._seen(built.proto, self.reference)
-        score = closeness_db(seen)
+        result = self._preview(built.proto, self.reference)
+        score = closeness_db(result)
         gained = self.outputs is None or score > self.best_db + least
-        more = 0 if self.outputs is None else seen.output.lost - self.outputs.lost
+        more = 0 if self.outputs is None else result.output.lost - self.outputs.lost
         kept = gained and more <= 0
         become = "becomes" if more == 1 else "become"
         refused = f"{plural(more, 'channel')} of the outputs {become} constant by it"
         refused = refused if gained else _refused(score, self.best_db, least)
         self._tell(what, score, kept, f"Kept: {why}." if kept else f"Not kept: {refused}.")
         if kept:
-            self.best, self.best_db, self.outputs = (recipe, built), score, seen.output
+            self.best, self.best_db, self.outputs = (recipe, built), score, result.output
             self.verdicts.append((recipe, self.judged(built)))
 
     def _tell(self, what: str, score: float, kept: bool, why: str) -> None:

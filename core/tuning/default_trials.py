@@ -176,13 +176,13 @@ def _tried_fields(choice: Choice) -> ChoiceChanges:
 def _trial(
     recipe: Recipe, encodings: Encodings, reference: FloatReference, threads: int | None
 ) -> DefaultTrial:
-    seen = preview(reference, quantize_model(reference.model, encodings), layers=False, threads=threads)
+    result = preview(reference, quantize_model(reference.model, encodings), layers=False, threads=threads)
     default = recipe.default
     share = f" {default.percentile:g}" if default.method is Method.PERCENTILE else ""
     return DefaultTrial(
         choice=default,
         label=f"{default.method}{share}, weights {default.weight_method}",
-        sqnr_db=closeness_db(seen),
-        cosine=seen.output.overall.cosine or 0.0,
-        lost=seen.output.lost,
+        sqnr_db=closeness_db(result),
+        cosine=result.output.overall.cosine or 0.0,
+        lost=result.output.lost,
     )

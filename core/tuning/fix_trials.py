@@ -66,15 +66,15 @@ def try_fixes(
         built = quantize(
             model, tried, fitted, statistics=statistics, threads=threads, cache=False, progress=alive
         )
-        seen = preview(reference, built.proto, layers=False, threads=threads, progress=alive)
-        return built, closeness_db(seen)
+        result = preview(reference, built.proto, layers=False, threads=threads, progress=alive)
+        return built, closeness_db(result)
 
     _, before = measured(recipe)
     for name in PASSES:
         trying = PASSES[name].label
         added = name not in {choice.name for choice in recipe.passes}
         built, after = measured(switch_pass(recipe, name, added))
-        said = next((record.sentences for record in built.records if record.choice.name == name), ())
+        sentences = next((record.sentences for record in built.records if record.choice.name == name), ())
         found.append(
             FixTrial(
                 name=name,
@@ -82,7 +82,7 @@ def try_fixes(
                 before_db=before,
                 after_db=after,
                 samples=len(reference),
-                sentences=said,
+                sentences=sentences,
             )
         )
         alive()

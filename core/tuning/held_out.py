@@ -69,19 +69,19 @@ class JudgedEasyQuant:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, and the verdict, for people."""
-        layers, said = self.tuned.layers, []
+        layers, sentences = self.tuned.layers, []
         if layers:
             before = sum(layer.before for layer in layers) / len(layers)
             after = sum(layer.after for layer in layers) / len(layers)
-            said.append(
+            sentences.append(
                 f"EasyQuant: mean cosine of the own outputs of {plural(len(layers), 'layer')} {before:.6f} "
                 f"-> {after:.6f}, on the {plural(self.tuned.samples, 'sample')} that it used"
             )
         verdict = f"{self.kept} are kept" if self.kept else "no gain, so nothing is changed"
         outputs = f"EasyQuant: the network's outputs {change_text(self.before, self.after)}"
-        said.append(f"{outputs} on {self.split.judges}: {verdict}")
-        said += [f"EasyQuant left out '{layer}': {why}" for layer, why in self.tuned.left_out.items()]
-        return tuple(said)
+        sentences.append(f"{outputs} on {self.split.judges}: {verdict}")
+        sentences += [f"EasyQuant left out '{layer}': {why}" for layer, why in self.tuned.left_out.items()]
+        return tuple(sentences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +207,6 @@ def change_text(before: Closeness, after: Closeness) -> str:
 
 
 def _measured(reference: FloatReference, proto: onnx.ModelProto, threads: int | None) -> Closeness:
-    seen = preview(reference, proto, layers=False, threads=threads)
-    overall = seen.output.overall.sqnr_db
-    return Closeness(mean_db=closeness_db(seen), overall_db=-math.inf if overall is None else overall)
+    result = preview(reference, proto, layers=False, threads=threads)
+    overall = result.output.overall.sqnr_db
+    return Closeness(mean_db=closeness_db(result), overall_db=-math.inf if overall is None else overall)

@@ -116,11 +116,11 @@ class Forecast:
         if precision is not Precision.FLOAT:
             return ""
         before, after = self.encodings.placement, then.placement
-        said = f"{_count(len(before.nodes - after.nodes), 'operator')} in float: slower"
+        price = f"{_count(len(before.nodes - after.nodes), 'operator')} in float: slower"
         grown = {w.initializer for node, w in before.weights.items() if node not in after.weights}
         stored = (self.model.ir.graph.initializers[name].const_value for name in sorted(grown))
         values = sum(value.size for value in stored if value is not None)
-        return f"{said}; weights {_bytes_text(values)} → {_bytes_text(4 * values)}" if values else said
+        return f"{price}; weights {_bytes_text(values)} → {_bytes_text(4 * values)}" if values else price
 
     def ranges(self) -> tuple[Remedy, ...]:
         """Methods that should find a better range, best first."""

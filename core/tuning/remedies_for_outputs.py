@@ -1,4 +1,4 @@
-"""Choices that spare the end of a network from integers that small values of its outputs do not survive.
+"""Remedies for outputs whose small values are lost: their last layers in float, or a narrower range.
 
 One range serves all values of a tensor. Where quantities of different size are joined, as a detector's boxes
 and scores, the small ones are lost. What joins them can stay in float: each of them has a range of its own

@@ -151,7 +151,7 @@ class ScaleSearch:
             return 0.0
         return float(np.square(fake_quantize(self.values, encoding) - self.values, dtype=np.float64).sum())
 
-    def _seen(self, rows: Mapping[str, Float32]) -> tuple[float, float]:
+    def _cosine_and_error(self, rows: Mapping[str, Float32]) -> tuple[float, float]:
         """Sums of the members' cosines and squared errors, with these rows and the weights so far."""
         found = [m.closeness(rows[m.reader.layer], self.matrices[m.reader.layer]) for m in self.members]
         return sum(cosine for cosine, _ in found), sum(error for _, error in found)
@@ -196,11 +196,13 @@ class ScaleSearch:
 
     def _try(self, factors: list[tuple[float, float]]) -> bool:
         start, found = self.range, None
-        best, error = self._seen(self.rows)
+        best, error = self._cosine_and_error(self.rows)
         own = self._own_error(self.encoding)
         for below, above in factors:
             encoding = encoding_from_range(Range(start.low * below, start.high * above), self.spec)
-            total, off = self._seen({m.reader.layer: m.quantized_rows(encoding) for m in self.members})
+            total, off = self._cosine_and_error(
+                {m.reader.layer: m.quantized_rows(encoding) for m in self.members}
+            )
             if total > best + _BETTER and off <= error and self._own_error(encoding) <= own:
                 best, found = total, encoding
             self.steps.step()

@@ -1,4 +1,4 @@
-"""Elementwise steps go before the operators that only move values, where weights can take them in.
+"""Move elementwise operators in front of Reshape, Transpose and the like, so that weights can absorb them.
 
 TensorFlow's channels-last layout and one-dimensional convolutions come with Transpose, Squeeze, Unsqueeze and
 Reshape between a convolution and its bias or activation. What is done to each value alone may be done before

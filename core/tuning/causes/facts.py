@@ -158,7 +158,7 @@ def noise_left_when_even(reach: Floats, energy: Floats) -> float:
     """What evening out channels leaves of the noise of one scale for all, as a factor.
 
     A step is the widest reach over a number of levels, and noise counts relative to each channel's energy
-    (`Evidence.by_channel`). Equalization and SmoothQuant share a channel's excess between the two sides
+    (`ChannelErrors.by_channel`). Equalization and SmoothQuant share a channel's excess between the two sides
     of a layer, so that channels that reach r times the median reach √r times it afterwards.
 
     Args:

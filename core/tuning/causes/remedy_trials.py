@@ -19,7 +19,7 @@ JUDGES = 256  # of them: percentage points need more rows than decibels do
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DataParts:
-    """The data by what they are for."""
+    """The samples, shared out by what they are used for."""
 
     fitting: Samples  # set thresholds, and fixes measure on them
     ranking: Samples  # rank layers and show what is wrong with them
@@ -39,7 +39,7 @@ class TrialSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemedyEffect:
-    """A quantized model on the judging part."""
+    """What a quantized model reaches on the judging part."""
 
     sqnr_db: float | None  # of the outputs, each at the same weight (`closeness_db`)
     lost: int = 0  # channels of the outputs that vary in the float model and are constant here
@@ -49,7 +49,7 @@ class RemedyEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemedyTrial:
-    """A recipe with and without a remedy."""
+    """What a recipe reaches with a remedy and without."""
 
     before: RemedyEffect
     after: RemedyEffect
@@ -181,11 +181,11 @@ def measure_effect(
         cache=False,
         progress=progress,
     )
-    seen = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
-    scores, close = seen.output.accuracy, closeness_db(seen)
+    result = preview(ready.reference, built.proto, layers=False, threads=threads, progress=progress)
+    scores, close = result.output.accuracy, closeness_db(result)
     return RemedyEffect(
         sqnr_db=None if close == -math.inf else close,
-        lost=seen.output.lost,
+        lost=result.output.lost,
         agreement=None if scores is None else scores.agreement,
         top1=None if scores is None else scores.quantized_top1,
     )

@@ -52,30 +52,30 @@ _FUSED_GATES = {
 
 def clipped(facts: LayerFacts) -> Iterator[Cause]:
     """A heavy tail is cut off."""
-    seen = facts.tensor if facts.tensor_share >= MATTERS else None
-    if seen is None or seen.error.clipping_mse <= 0.5 * seen.error.mse:
+    tensor = facts.tensor if facts.tensor_share >= MATTERS else None
+    if tensor is None or tensor.error.clipping_mse <= 0.5 * tensor.error.mse:
         return
-    part = seen.error.clipping_mse / seen.error.mse
+    part = tensor.error.clipping_mse / tensor.error.mse
     yield facts.cause(
         Reason.CLIPPED,
-        f"{percent(seen.error.clipped_share)} of the values lie outside {encoding_text(seen.encoding)} and "
-        f"are cut off: that makes {percent(part)} of the error of rounding its output.",
+        f"{percent(tensor.error.clipped_share)} of the values lie outside {encoding_text(tensor.encoding)} "
+        f"and are cut off: that makes {percent(part)} of the error of rounding its output.",
         facts.tensor_share * part,
-        {"clipped_share": seen.error.clipped_share, "part": part},
+        {"clipped_share": tensor.error.clipped_share, "part": part},
         *facts.forecast.ranges(),
     )
 
 
 def stretched(facts: LayerFacts) -> Iterator[Cause]:
     """A few far values set the range."""
-    seen = facts.tensor if facts.tensor_share >= MATTERS else None
-    if seen is None or seen.error.clipping_mse > 0.5 * seen.error.mse:
+    tensor = facts.tensor if facts.tensor_share >= MATTERS else None
+    if tensor is None or tensor.error.clipping_mse > 0.5 * tensor.error.mse:
         return
     remedies = facts.forecast.ranges()
-    low, high = typical_range(seen.histogram, TYPICAL)
-    levels = max(1.0, (high - low) / float(seen.encoding.scale))
+    low, high = typical_range(tensor.histogram, TYPICAL)
+    levels = max(1.0, (high - low) / float(tensor.encoding.scale))
     helps = bool(remedies) and remedies[0].gain_db >= 1.0
-    if levels > (WASTED if helps else MOSTLY_WASTED) * seen.levels:
+    if levels > (WASTED if helps else MOSTLY_WASTED) * tensor.levels:
         return
     else_ = (
         ""
@@ -85,8 +85,8 @@ def stretched(facts: LayerFacts) -> Iterator[Cause]:
     )
     yield facts.cause(
         Reason.STRETCHED,
-        f"{percent(1.0 - TYPICAL)} of the values set the range {encoding_text(seen.encoding)}: the other "
-        f"{percent(TYPICAL)} lie within {range_text(low, high)} and share {levels:.0f} of {seen.levels} "
+        f"{percent(1.0 - TYPICAL)} of the values set the range {encoding_text(tensor.encoding)}: the other "
+        f"{percent(TYPICAL)} lie within {range_text(low, high)} and share {levels:.0f} of {tensor.levels} "
         f"levels.{else_}",
         facts.tensor_share,
         {"low": low, "high": high, "levels": levels},
@@ -97,8 +97,8 @@ def stretched(facts: LayerFacts) -> Iterator[Cause]:
 
 def outlier_channel(facts: LayerFacts) -> Iterator[Cause]:
     """One channel needs a far wider range than the others."""
-    seen, errors = facts.tensor, facts.channel_errors
-    if seen is None or errors is None or errors.axis is None:
+    tensor, errors = facts.tensor, facts.channel_errors
+    if tensor is None or errors is None or errors.axis is None:
         return
     used = errors.peak[errors.peak > 0.0]
     if not _stands_out(used):
@@ -109,7 +109,7 @@ def outlier_channel(facts: LayerFacts) -> Iterator[Cause]:
     yield facts.cause(
         Reason.OUTLIER_CHANNEL,
         f"{where} {channel} reaches {widest:.3g}, the median channel {middle:.3g}: in one range, half of the "
-        f"channels use {lost:.1f} bits less than the {seen.encoding.type.bits} there are.",
+        f"channels use {lost:.1f} bits less than the {tensor.encoding.type.bits} there are.",
         facts.tensor_share,
         {"channel": channel, "widest": widest, "median": middle, "bits_lost": lost},
         *_channel_fixes(facts, errors),
@@ -125,8 +125,8 @@ def _stands_out(peaks: Floats) -> bool:
 
 def quiet_channels(facts: LayerFacts) -> Iterator[Cause]:
     """Some channels are smaller than a step that suits the others, which a sum over all values hides."""
-    seen, errors = facts.tensor, facts.channel_errors
-    if seen is None or errors is None or errors.axis is None or facts.tensor_share < MATTERS:
+    tensor, errors = facts.tensor, facts.channel_errors
+    if tensor is None or errors is None or errors.axis is None or facts.tensor_share < MATTERS:
         return
     used = errors.energy > 0.0
     lost = errors.lost[used] / errors.energy[used]
@@ -163,11 +163,11 @@ def _channel_fixes(facts: LayerFacts, errors: ChannelErrors) -> Iterator[Remedy]
 
 def softmax(facts: LayerFacts) -> Iterator[Cause]:
     """Small probabilities vanish."""
-    seen = facts.tensor if facts.tensor_share >= MATTERS else None
-    if seen is None or facts.layer.op not in ("Softmax", "Sigmoid"):
+    tensor = facts.tensor if facts.tensor_share >= MATTERS else None
+    if tensor is None or facts.layer.op not in ("Softmax", "Sigmoid"):
         return
-    half = float(seen.encoding.scale) / 2.0
-    lost = _share_within(seen.histogram, half)
+    half = float(tensor.encoding.scale) / 2.0
+    lost = _share_within(tensor.histogram, half)
     if lost >= 0.05:
         yield facts.cause(
             Reason.SOFTMAX,
@@ -183,18 +183,20 @@ def softmax(facts: LayerFacts) -> Iterator[Cause]:
 
 def gated(facts: LayerFacts) -> Iterator[Cause]:
     """GELU, SiLU and HardSwish: most values lie in a short negative stretch."""
-    seen = facts.tensor if facts.tensor_share >= MATTERS else None
+    tensor = facts.tensor if facts.tensor_share >= MATTERS else None
     gate = _gate(facts)
-    if seen is None or gate is None:
+    if tensor is None or gate is None:
         return
-    negative = float(seen.histogram.counts[seen.histogram.centers < 0.0].sum()) / max(seen.histogram.count, 1)
-    levels = -seen.histogram.min / float(seen.encoding.scale)
-    if seen.histogram.min < 0.0 and negative >= 0.2 and levels <= 32.0:
+    negative = float(tensor.histogram.counts[tensor.histogram.centers < 0.0].sum()) / max(
+        tensor.histogram.count, 1
+    )
+    levels = -tensor.histogram.min / float(tensor.encoding.scale)
+    if tensor.histogram.min < 0.0 and negative >= 0.2 and levels <= 32.0:
         yield facts.cause(
             Reason.GATED,
-            f"Output of {gate}: {percent(negative)} of the values lie in {seen.histogram.min:.2g} … 0, which "
-            f"gets {max(levels, 1.0):.0f} of {seen.levels} levels; positive values reach "
-            f"{seen.histogram.max:.3g}.",
+            f"Output of {gate}: {percent(negative)} of the values lie in {tensor.histogram.min:.2g} … 0, "
+            f"which gets {max(levels, 1.0):.0f} of {tensor.levels} levels; positive values reach "
+            f"{tensor.histogram.max:.3g}.",
             facts.tensor_share,
             {"negative": negative, "levels": levels},
             *facts.forecast.wider(),
@@ -220,8 +222,8 @@ def _gate(facts: LayerFacts) -> str | None:
 
 def shared_range(facts: LayerFacts) -> Iterator[Cause]:
     """Concat and Add: the smallest input lives on the levels that the largest one needs."""
-    seen = facts.tensor
-    if seen is None or facts.layer.op not in ("Concat", "Add"):
+    tensor = facts.tensor
+    if tensor is None or facts.layer.op not in ("Concat", "Add"):
         return
     histograms = facts.statistics.histograms
     roots = {name: root_of(facts.encodings, name) for name in facts.layer.inputs}
@@ -230,13 +232,13 @@ def shared_range(facts: LayerFacts) -> Iterator[Cause]:
     if not used or max(used.values()) <= UNEVEN * min(used.values()):
         return
     least, most = min(used, key=lambda name: used[name]), max(used, key=lambda name: used[name])
-    bits = bits_used(used[least] / float(seen.encoding.scale), signed=bool(seen.encoding.low < 0.0))
+    bits = bits_used(used[least] / float(tensor.encoding.scale), signed=bool(tensor.encoding.low < 0.0))
     joins = facts.layer.op == "Concat"
     yield facts.cause(
         Reason.SHARED_RANGE,
         f"It {'joins' if joins else 'adds'} '{least}', which reaches {used[least]:.3g}, and '{most}', which "
         f"reaches {used[most]:.3g}, in one range: the smaller one keeps {bits:.1f} of "
-        f"{seen.encoding.type.bits} bits.",
+        f"{tensor.encoding.type.bits} bits.",
         facts.tensor_share * (1.0 if joins else 0.5),
         {"spread": used[most] / used[least], "bits": bits},
         *_at_the_end(facts),
@@ -269,13 +271,13 @@ def wide(facts: LayerFacts, known: float = 0.0) -> Iterator[Cause]:
     how = "predicted" if facts.channel_errors is None else "alone"
     found = "The rest has no" if known else "No"
     checked = "; ".join(_checked(facts, ranges))
-    said = f"{found} single fault{f' ({checked})' if checked else ''}: {noise_text(total)} {how} is what "
-    said += f"{bits} bits give for values spread like these."
+    sentence = f"{found} single fault{f' ({checked})' if checked else ''}: {noise_text(total)} {how} is what "
+    sentence += f"{bits} bits give for values spread like these."
     if samples < MANY:
-        said += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
+        sentence += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
     yield facts.cause(
         Reason.WIDE,
-        said,
+        sentence,
         1.0 - known,
         {"noise": facts.noise.total, "samples": samples},
         *ranges,
@@ -288,10 +290,10 @@ def _checked(facts: LayerFacts, ranges: tuple[Remedy, ...]) -> Iterator[str]:
     """What was looked at, with what was seen."""
     if facts.weights:
         yield f"weights make {percent(facts.weight_share)} of its error"
-    seen, errors = facts.tensor, facts.channel_errors
-    if seen is None:
+    tensor, errors = facts.tensor, facts.channel_errors
+    if tensor is None:
         return
-    cut = seen.error.clipped_share
+    cut = tensor.error.clipped_share
     yield f"{percent(cut)} of the values are cut off" if cut else "no value is cut off"
     yield f"another range wins {ranges[0].gain_db:.1f} dB" if ranges else f"no other range wins {WORTH} dB"
     used = errors.peak[errors.peak > 0.0] if errors is not None else np.zeros(0)

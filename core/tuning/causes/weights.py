@@ -84,16 +84,16 @@ def outliers(facts: LayerFacts) -> Iterator[Cause]:
 
 def coarse(facts: LayerFacts) -> Iterator[Cause]:
     """The weights lose more than what the layer computes does, whatever the reason."""
-    seen = facts.channel_errors
+    errors = facts.channel_errors
     if facts.weights and facts.weight_share >= 0.5:
-        said = "Rounding its weights costs more than rounding what it computes"
-        if seen is not None and seen.weights > seen.tensors:
-            said = f"{said}: {noise_text(seen.weights)} against {noise_text(seen.tensors)}."
+        sentence = "Rounding its weights costs more than rounding what it computes"
+        if errors is not None and errors.weights > errors.tensors:
+            sentence = f"{sentence}: {noise_text(errors.weights)} against {noise_text(errors.tensors)}."
         else:
-            said = f"{said}, on average over its channels."
+            sentence = f"{sentence}, on average over its channels."
         yield facts.cause(
             Reason.COARSE_WEIGHTS,
-            said,
+            sentence,
             facts.weight_share,
             {"weights": facts.noise.weights, "tensors": facts.noise.tensors},
             *facts.forecast.weight_ranges(),

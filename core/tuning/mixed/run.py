@@ -155,8 +155,8 @@ def _space(
     return Space(built=built, recipe=start, names=names, options=options, lowest=allowed[0])
 
 
-def _point(space: Space, recipe: Recipe, assignment: Assignment, seen: Preview, time: float) -> Point:
-    scores = seen.output.accuracy
+def _point(space: Space, recipe: Recipe, assignment: Assignment, result: Preview, time: float) -> Point:
+    scores = result.output.accuracy
     top1 = agreement = drop = None
     if scores is not None:
         top1, agreement = scores.quantized_top1, scores.agreement
@@ -166,9 +166,9 @@ def _point(space: Space, recipe: Recipe, assignment: Assignment, seen: Preview, 
     changed = zip(space.names, assignment, strict=True)
     return Point(
         recipe=recipe,
-        size_bytes=seen.size_bytes,
+        size_bytes=result.size_bytes,
         time=time,
-        sqnr_db=closeness_db(seen),
+        sqnr_db=closeness_db(result),
         top1=top1,
         agreement=agreement,
         drop=drop,

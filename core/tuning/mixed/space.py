@@ -148,7 +148,7 @@ class AssignmentSimulator:
         """Error energy over signal energy of the outputs (see `closeness_db`); inf if not finite."""
         on = self.space.on(assignment)
         if on not in self.noises:
-            seen = OutputTotals(names=list(self.traces[0][1].outputs), spec=self.spec)
+            totals = OutputTotals(names=list(self.traces[0][1].outputs), spec=self.spec)
             near_float = 2 * len(on.tensors) < len(self.traces[0][0].on.tensors)
             total = len(self.traces)
 
@@ -158,8 +158,8 @@ class AssignmentSimulator:
                 return compare_run(plain.outputs, given, rows=self.rows[at], spec=self.spec)
 
             for part in parallel_map(run, range(total), total=total, threads=self.threads):
-                seen.add(part)
-            found = closeness_db(Preview(output=seen.result(), layers=(), samples=total, size_bytes=0))
+                totals.add(part)
+            found = closeness_db(Preview(output=totals.result(), layers=(), samples=total, size_bytes=0))
             self.noises[on] = math.inf if found == -math.inf else 10.0 ** (-found / 10.0)
         return self.noises[on]
 
