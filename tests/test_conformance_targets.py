@@ -42,10 +42,10 @@ def faults(entry: Target) -> Iterator[str]:
             yield f"there is no operator {op}"
         if role not in VISITS:
             yield f"nothing places quantizers for {role}"
-    for op in (*entry.fixed, *entry.finest):
+    for op in (*entry.fixed_ranges, *entry.scale_ratio_limits):
         if op not in entry.roles:
             yield f"{op} has a rule and no role"
-    if not all(r.low <= 0.0 <= r.high for r in entry.fixed.values()):
+    if not all(r.low <= 0.0 <= r.high for r in entry.fixed_ranges.values()):
         yield "a fixed range does not hold 0"
     if entry.integer_bits not in (8, 16) or entry.function_kernels < 1:
         yield "its limits make no sense"
@@ -125,7 +125,7 @@ def test_planted_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         note="no sentence",
         weight=QuantSpec(type=UINT8, symmetric=False),
         roles={**good.roles, "Nonsense": Role.OWN},
-        fixed={"Tanh": next(iter(good.fixed.values()))},
+        fixed_ranges={"Tanh": next(iter(good.fixed_ranges.values()))},
         function_kernels=0,
     )
     assert list(faults(bad)) == [
