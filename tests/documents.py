@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import typer
+
+from quantscope.ui.cli import command_line
 from tests.support import ROOT
 
 
@@ -25,6 +28,8 @@ def coded(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 
 
-def option_help(annotated: Any) -> str:
-    """The help of an option, as declared in `ui/cli/options.py`."""
-    return str(annotated.__metadata__[0].help)
+def option_help(command: str, flag: str) -> str:
+    """The help of an option of a command."""
+    app: Any = typer.main.get_command(command_line.app)
+    (option,) = [option for option in app.commands[command].params if flag in option.opts]
+    return str(option.help)

@@ -104,7 +104,11 @@ def check_rules(proto: onnx.ModelProto, recipe: Recipe) -> dict[str, int]:
             bits, middle = rules.weight.type.bits, 0 if rules.weight.type.signed else 128
             assert (found.zero_point == middle).all(), name
             assert np.abs(found.integers.astype(int) - middle).max(initial=0) < 1 << (bits - 1), name
-        if rules.fits_pairs and widths <= {Precision.INT8, None} and file.behind(node.input[0]) is not None:
+        if (
+            rules.avoids_saturation
+            and widths <= {Precision.INT8, None}
+            and file.behind(node.input[0]) is not None
+        ):
             assert worst_sum(found.integers, ir.from_proto(node), index) <= LIMIT, name
     for name, (node, _, found) in biases.items():
         assert found.integers is not None

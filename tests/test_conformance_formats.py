@@ -22,10 +22,10 @@ from quantscope.core.export import (
     write_onnx,
 )
 from quantscope.core.runtime import Session
-from quantscope.ui.cli.files import check_output
-from quantscope.ui.terminal.console import BadInput
+from quantscope.sample_data import SAMPLES
 from tests.networks import feeds
 from tests.quantizing import network, quantized, run
+from tests.support import Run
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +67,28 @@ def test_the_table_holds_every_format() -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_format_is_described_and_found_by_its_endings(name: str, tmp_path: Path) -> None:
+def test_each_format_is_described_and_found_by_its_endings(name: str) -> None:
     entry = FORMATS[name]
     assert entry.label
     for suffix in entry.suffixes:
         assert re.fullmatch(r"\.[a-z0-9.]+", suffix)
         assert format_of(Path(f"a{suffix}")) is format_of(Path(f"b{suffix.upper()}")) is entry
-        check_output(tmp_path / f"out{suffix}", SUFFIXES)
     with pytest.raises(ExportError, match=f"should end in .*{re.escape(entry.suffix)}"):
         format_of(Path("a.nonsense"))
-    with pytest.raises(BadInput, match=f"should end in .*{re.escape(entry.suffix)}"):
-        check_output(tmp_path / "a.nonsense", SUFFIXES)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".nonsense"])
+def test_the_command_line_writes_each_format_and_no_other(
+    suffix: str, quantscope: Run, tmp_path: Path
+) -> None:
+    model, path = SAMPLES["digits_mlp"].model, tmp_path / f"out{suffix}"
+    done = quantscope("quantize", model, "--random", 2, "--method", "minmax", "-o", path)
+    if suffix in SUFFIXES:
+        assert done.code == 0
+        assert format_of(path).read(path).graph.node
+    else:
+        assert done.code == 2
+        assert f"should end in {' or '.join(SUFFIXES)}" in done.err
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -26,13 +26,13 @@ from quantscope.core.thresholds import (
     search,
 )
 from quantscope.core.thresholds.table import SEARCHES, Given, Searching
-from quantscope.ui.cli import options
-from quantscope.ui.cli.recipes import METHODS as OFFERED
+from quantscope.sample_data import SAMPLES
 from quantscope.ui.content.tensor_view import LABELS, RULES
 from quantscope.ui.views import details
 from tests.documents import coded, option_help, readme_row
 from tests.networks import feeds
 from tests.quantizing import network, statistics_of
+from tests.support import Run
 from tests.tensors import (
     FAMILIES,
     INT8_SYMMETRIC,
@@ -121,9 +121,17 @@ def test_each_method_is_described(method: Method, repo_root: Path) -> None:
     assert facts.source
     assert LABELS[method] == facts.label
     automatic = method in AUTOMATIC
-    assert (method in OFFERED) is automatic
-    assert (method in re.findall(r"\w+", option_help(options.Method))) is automatic
+    assert (method in re.findall(r"\w+", option_help("quantize", "--method"))) is automatic
     assert (method in coded(readme_row("--method"))) is automatic
+
+
+def test_the_command_line_offers_all_but_manual(quantscope: Run, tmp_path: Path) -> None:
+    model = SAMPLES["digits_mlp"].model
+    said = {"nonsense": f"choose from {', '.join(AUTOMATIC)}, auto", "manual": "needs a range for each layer"}
+    for wrong, words in said.items():
+        done = quantscope("quantize", model, "--random", 2, "--method", wrong, "-o", tmp_path / "q.onnx")
+        assert done.code == 2
+        assert words in done.err
 
 
 def test_no_document_names_a_method_that_does_not_exist(repo_root: Path) -> None:
@@ -136,11 +144,11 @@ def test_no_document_names_a_method_that_does_not_exist(repo_root: Path) -> None
 
 def test_weight_methods_and_rules_for_scales_are_named_where_they_can_be_chosen() -> None:
     names = {method.value for method in WeightMethod}
-    assert names <= set(re.findall(r"\w+", option_help(options.WeightMethod)))
+    assert names <= set(re.findall(r"\w+", option_help("quantize", "--weight-method")))
     assert set(coded(readme_row("--weight-method"))) == {*names, "auto"}
     assert set(details.WEIGHT_METHODS.values()) == set(WeightMethod)
     rules = {rule.value.replace("_", "-") for rule in ScaleRule}
-    assert rules == set(re.findall(r"free|power-of-two-\w+", option_help(options.ScaleRule)))
+    assert rules == set(re.findall(r"free|power-of-two-\w+", option_help("quantize", "--scale-rule")))
     assert rules == set(coded(readme_row("--scale-rule")))
     assert set(RULES) == set(ScaleRule)
 

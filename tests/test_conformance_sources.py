@@ -13,7 +13,6 @@ from PIL import Image
 from quantscope.core.data import Samples, check_samples, open_samples
 from quantscope.core.data.sources.table import KINDS, SOURCES, SourceKind
 from quantscope.core.errors import DataError
-from quantscope.ui.cli import options
 from tests.documents import option_help, readme
 from tests.interfaces import IMAGES, image_model
 
@@ -171,7 +170,12 @@ def test_the_same_values_have_the_same_fingerprint_in_any_container(tmp_path: Pa
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.kind)
 def test_help_and_messages_name_each_kind(source: SourceKind, tmp_path: Path) -> None:
-    documents = (option_help(options.Data), KINDS, str(open_samples.__doc__), readme().split("## ")[1])
+    documents = (
+        option_help("quantize", "--data"),
+        KINDS,
+        str(open_samples.__doc__),
+        readme().split("## ")[1],
+    )
     for text in documents:
         assert [word for word in source.words if word not in text] == []
     with pytest.raises(DataError, match="does not exist: give a"):

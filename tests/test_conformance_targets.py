@@ -16,7 +16,6 @@ from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.targets import TARGETS, Precision, Role, Target, table, target
 from quantscope.core.targets.placement import VISITS
-from quantscope.ui.cli import options
 from tests.documents import coded, option_help, readme_row
 from tests.exported import File, check_rules
 from tests.networks import NETWORKS, feeds
@@ -43,10 +42,10 @@ def faults(entry: Target) -> Iterator[str]:
             yield f"there is no operator {op}"
         if role not in VISITS:
             yield f"nothing places quantizers for {role}"
-    for op in (*entry.fixed, *entry.finest):
+    for op in (*entry.fixed_ranges, *entry.scale_ratio_limits):
         if op not in entry.roles:
             yield f"{op} has a rule and no role"
-    if not all(r.low <= 0.0 <= r.high for r in entry.fixed.values()):
+    if not all(r.low <= 0.0 <= r.high for r in entry.fixed_ranges.values()):
         yield "a fixed range does not hold 0"
     if entry.integer_bits not in (8, 16) or entry.function_kernels < 1:
         yield "its limits make no sense"
@@ -90,7 +89,7 @@ def test_each_declaration_makes_sense(name: str) -> None:
 
 
 def test_help_and_readme_name_the_targets_that_there_are() -> None:
-    assert set(re.findall(r"onnxruntime-\w+(?:-\w+)*", option_help(options.Target))) == set(TARGETS)
+    assert set(re.findall(r"onnxruntime-\w+(?:-\w+)*", option_help("quantize", "--target"))) == set(TARGETS)
     assert set(coded(readme_row("--target"))) == set(TARGETS)
     with pytest.raises(RecipeError, match=f"the targets are: {', '.join(TARGETS)}"):
         target("nonsense")
@@ -126,7 +125,7 @@ def test_planted_faults_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         note="no sentence",
         weight=QuantSpec(type=UINT8, symmetric=False),
         roles={**good.roles, "Nonsense": Role.OWN},
-        fixed={"Tanh": next(iter(good.fixed.values()))},
+        fixed_ranges={"Tanh": next(iter(good.fixed_ranges.values()))},
         function_kernels=0,
     )
     assert list(faults(bad)) == [

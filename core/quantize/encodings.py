@@ -86,7 +86,7 @@ def adds_pairs(target: Target, input_: Encoding | None) -> bool:
         target: That the weight is for.
         input_: Of the activation that it meets; None = one that stays float.
     """
-    return target.fits_pairs and has_8_bits(input_)
+    return target.avoids_saturation and has_8_bits(input_)
 
 
 def has_8_bits(encoding: Encoding | None) -> bool:

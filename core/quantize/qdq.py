@@ -207,8 +207,8 @@ class _Builder:
         return role is Role.LINEAR
 
     def _wraps(self, producer: ir.Node, encoding: Encoding) -> bool:
-        """Whether the producer's integer kernel needs a wider range than this one, see `Target.fixed`."""
-        fixed = self.encodings.placement.target.fixed.get(producer.op_type)
+        """Whether the producer's integer kernel needs a wider range, see `Target.fixed_ranges`."""
+        fixed = self.encodings.placement.target.fixed_ranges.get(producer.op_type)
         return fixed is not None and encoding.type.bits <= 8 and float(encoding.high) < fixed.high * 0.999
 
     def _constant(self, value: ir.Value, encoding: Encoding, integer_nodes: frozenset[str]) -> None:

@@ -142,12 +142,12 @@ class _Resolver:
         producer = self.producers.get(tensor)
         if producer is None or own.method is not None or choice.precision is Precision.INT16:
             return None
-        return self.placement.target.fixed.get(producer.op_type)
+        return self.placement.target.fixed_ranges.get(producer.op_type)
 
     def _executable(self, tensor: str, encoding: Encoding, rule: ScaleRule) -> Encoding:
         """The encoding, coarser where the target's kernel cannot make so fine a one of its input's scale."""
         producer = self.producers.get(tensor)
-        limit = None if producer is None else self.placement.target.finest.get(producer.op_type)
+        limit = None if producer is None else self.placement.target.scale_ratio_limits.get(producer.op_type)
         if producer is None or limit is None or producer.inputs[0] is None:
             return encoding
         given = self.activations.get(str(producer.inputs[0].name))

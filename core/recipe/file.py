@@ -19,7 +19,7 @@ VERSION = 1
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
-    """YAML text of a recipe; `load` gives the same recipe back."""
+    """YAML text of a recipe; `recipe_from_yaml` gives the same recipe back."""
     document: dict[str, Any] = {"quantscope": VERSION, "target": recipe.target}
     if recipe.model_hash:
         document["model"] = recipe.model_hash

@@ -47,12 +47,14 @@ class Target:
     activations: Mapping[Precision, QuantSpec]  # precision → how an activation is quantized
     weight: QuantSpec
     roles: Mapping[str, Role]  # operator type → role; operators not listed stay float
-    fixed: Mapping[str, Range]  # operator type → range of its 8-bit output, unless its layer is set by hand
-    finest: Mapping[str, float]  # operator type → its kernel needs input scale / output scale below this
+    # Operator type → range of its 8-bit output, unless its layer is set by hand.
+    fixed_ranges: Mapping[str, Range]
+    # Operator type → what the scale of its input over that of its output must stay below for its kernel.
+    scale_ratio_limits: Mapping[str, float]
     integer_bits: int = 8  # widest activations that its integer kernels take; wider ones stay float
-    fits_pairs: bool = (
-        False  # no two products that a kernel adds first may leave 16 bits (quantize.saturation)
-    )
+    # Whether weights are chosen so that no two products that a kernel adds first leave 16 bits; see
+    # `core.quantize.saturation`.
+    avoids_saturation: bool = False
     # Integer kernels in a row that a spelled-out function may take; what needs more is computed in float.
     function_kernels: int = 2
     note: str = ""  # what it is for, in a sentence
@@ -94,8 +96,8 @@ ONNXRUNTIME_CPU = Target(
     weight=QuantSpec(type=INT8, symmetric=True, narrow_range=True),
     roles=MappingProxyType({op: role for role, ops in _ROLES.items() for op in ops}),
     # Its integer Softmax wraps around where a probability exceeds the range, for rows of some lengths.
-    fixed=MappingProxyType({"Softmax": Range(0.0, 1.0)}),
-    finest=MappingProxyType({"GlobalAveragePool": 256.0}),
+    fixed_ranges=MappingProxyType({"Softmax": Range(0.0, 1.0)}),
+    scale_ratio_limits=MappingProxyType({"GlobalAveragePool": 256.0}),
 )
 
 ANY_X86 = replace(
@@ -103,7 +105,7 @@ ANY_X86 = replace(
     name="onnxruntime-any-x86",
     label="ONNX Runtime (any x86)",
     note="Weights that no x86 CPU can saturate on, also without VNNI: a default session gives exact results.",
-    fits_pairs=True,
+    avoids_saturation=True,
 )
 SEVEN_BITS = replace(
     ONNXRUNTIME_CPU,

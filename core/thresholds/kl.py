@@ -37,7 +37,7 @@ IntArray = npt.NDArray[np.int64]
 
 BINS = 2048
 _LABEL = "KL (nats)"
-_SPIKE = 0.1  # share of exact zeros from which the choice is theirs: no group of bins can reproduce them
+_SPIKE = 0.1  # share of exact zeros that distorts the divergence: no group of bins reproduces them
 _LOOKED_UP = 16  # bins in a group up to which looking up its term saves logarithms
 _MOST_TURNS = 8  # searches of one end and then the other; neither moves any more after two to four
 
