@@ -13,11 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from quantscope.ui.cli import command_line
+from quantscope.ui.cli.commands.quantize import command as quantize
+from quantscope.ui.cli.commands.sensitivity import command as sensitivity
+from quantscope.ui.cli.commands.tune import command as tune
 from quantscope.ui.cli.options import Choices, Feed, Running, Serving
-from quantscope.ui.cli.quantize import command as quantize
-from quantscope.ui.cli.sensitivity import command as sensitivity
 from quantscope.ui.cli.spread import Only, Own, flag, given, spread
-from quantscope.ui.cli.tune import command as tune
 from quantscope.ui.terminal.console import INLINE, OPTIONAL, plain
 
 RECORDS = (Feed, Running, Choices, Serving, tune.Aim, quantize.Asked, sensitivity.Asked)
@@ -82,12 +82,14 @@ def test_every_option_in_the_readme_exists(repo_root: Path) -> None:
 
 
 def test_each_command_has_a_folder(repo_root: Path) -> None:
-    folders = {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/command.py")}
+    folders = {path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/command.py")}
     assert folders == set(commands())
     assert {command.__name__ for command in command_line.COMMANDS} == folders
-    with_work = {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/work.py")}
+    with_work = {path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/work.py")}
     assert with_work == folders - {"app", "demo"}
-    assert with_work == {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/listing.py")}
+    assert with_work == {
+        path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/listing.py")
+    }
 
 
 # What `spread` makes of records
