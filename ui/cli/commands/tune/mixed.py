@@ -15,10 +15,10 @@ from quantscope.core.model import Model
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, target
 from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
+from quantscope.ui.cli.commands.tune.command import Aim
 from quantscope.ui.cli.options import Running
 from quantscope.ui.cli.recipes import pick
 from quantscope.ui.cli.samples import unused_labels
-from quantscope.ui.cli.tune.command import Aim
 from quantscope.ui.terminal.console import BadInput, note, progress_bar
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
