@@ -7,9 +7,9 @@ import numpy as np
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import LayerError, TensorError
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.quantize import Encodings
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import FLAGS, RangeError, Search, errors_at

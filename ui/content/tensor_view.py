@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram, Statistics
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
 from quantscope.core.quantize import Encodings, activation_spec
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import (
     FLAGS,

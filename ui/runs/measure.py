@@ -24,10 +24,10 @@ from quantscope.core.evaluate import (
     read_quantized,
     weights_only,
 )
+from quantscope.core.memo import Recent
 from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import Encodings, quantize_model
-from quantscope.core.recent import Recent
 from quantscope.ui.session.jobs import acquired
 
 REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo

@@ -6,12 +6,12 @@ from typing import Any, Generic, TypeVar
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
+from quantscope.core.memo import Recent
 from quantscope.core.passes import PassRecord
 from quantscope.core.pipeline import carry_over
 from quantscope.core.progress import ProgressFn
 from quantscope.core.quant import Range
 from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recent import Recent
 from quantscope.core.thresholds import Method, RangeError
 from quantscope.ui.content import text
 from quantscope.ui.content.failing_node import explained

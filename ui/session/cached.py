@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from quantscope.core.memo import Recent
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recent import Recent
 from quantscope.ui.session.jobs import Registry, acquired
 from quantscope.ui.session.pool import Pool
 

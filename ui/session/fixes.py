@@ -5,12 +5,12 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from quantscope.core.errors import DataError
+from quantscope.core.memo import Recent
 from quantscope.core.passes import PassRecord
 from quantscope.core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Project
 from quantscope.core.quantize import Encodings
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import without_inserted
 from quantscope.ui.session import cached

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from quantscope.core.recent import Recent
+from quantscope.core.memo import Recent
 from quantscope.ui.session.jobs import Job, State, Work, launch
 
 LAPSE = (

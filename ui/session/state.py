@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.project import Project
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes
