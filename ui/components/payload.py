@@ -1,7 +1,6 @@
 """What the browser needs to draw a tensor's histogram and curves, as plain numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +10,7 @@ from quantscope.core.calibration import Histogram
 from quantscope.core.quant import ScaleRule
 from quantscope.core.thresholds import Family, Method, fits
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import LABELS, Curve, RangeView, clipped, curve
+from quantscope.ui.content.tensor_view import LABELS, Curve, Mark, RangeView, clipped, curve
 
 BINS = 2048  # of the histogram on screen, at most
 
@@ -32,17 +31,6 @@ FORMULAS = {
     "mse": "mean (f − q)², in squared units of the tensor. The sum of a clipping and a rounding part.",
     "kl": "Σ P · ln(P / Q) over histogram bins, in nats: P the values, Q what quantizing leaves of them.",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A range from elsewhere, drawn beside those of the methods."""
-
-    id: str
-    label: str
-    low: float
-    high: float
-    text: str  # shown while the pointer is on it
 
 
 def payload(

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.quant import Range, encoding_from_range
@@ -32,7 +33,7 @@ class Verdict:
     scale: float | None = None  # the tool's own; for QuantScope's methods that of the layer's type
     zero_point: int | None = None
     error: RangeError | None = None  # of that range in the type that is shown
-    cause: str  # one sentence
+    cause: str = ""  # one sentence
     best: bool = False
 
     @property
@@ -42,7 +43,7 @@ class Verdict:
 
 
 def compute_references(
-    values: Any, tell: Callable[[int, int, str], None] = lambda _done, _total, _label: None
+    values: npt.ArrayLike, tell: Callable[[int, int, str], None] = lambda _done, _total, _label: None
 ) -> tuple[ReferenceRow, ...]:
     """All reference thresholds of `values`; `tell(done, total, label)` is called before each algorithm."""
     rows: list[ReferenceRow] = []
@@ -91,21 +92,21 @@ def _reference(
     errors: dict[tuple[float, float], RangeError],
 ) -> Verdict:
     reference, result = REFERENCES[row.key], row.result
-    common: dict[str, Any] = {
-        "id": f"{row.key}:{place}",
-        "tool": reference.tool,
-        "algorithm": reference.algorithm,
-        "settings": settings_text(row.parameters),
-        "default": place == 0,
-    }
+    unusable = Verdict(
+        id=f"{row.key}:{place}",
+        tool=reference.tool,
+        algorithm=reference.algorithm,
+        settings=settings_text(row.parameters),
+        default=place == 0,
+    )
     range_ = usable_range(row, seen.histogram)
     if range_ is None:
         why = result.error or "the scale is 0 or the range is reversed"
-        return Verdict(**common, cause=f"Gives no usable range for these values: {why}.")
+        return replace(unusable, cause=f"Gives no usable range for these values: {why}.")
     if (key := (range_.low, range_.high)) not in errors:
         errors[key] = errors_at(seen.histogram, range_, seen.spec)
-    return Verdict(
-        **common,
+    return replace(
+        unusable,
         low=result.low,
         high=result.high,
         scale=result.scale,
@@ -128,7 +129,7 @@ def usable_range(row: ReferenceRow, histogram: Histogram) -> Range | None:
     return Range(low, high)
 
 
-def settings_text(parameters: Mapping[str, Any]) -> str:
+def settings_text(parameters: Mapping[str, object]) -> str:
     """Parameters as short words."""
     words = []
     for name, value in parameters.items():

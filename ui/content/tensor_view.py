@@ -76,6 +76,17 @@ class RangeView:
     remarks: tuple[str, ...]  # what is unusual about the values
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A range from elsewhere, drawn beside those of the methods."""
+
+    id: str
+    label: str
+    low: float
+    high: float
+    text: str  # shown while the pointer is on it
+
+
 class Searched(Recent[dict[Method, Search]]):
     """What every automatic method chose for tensors of one model, with the specs last asked for."""
 

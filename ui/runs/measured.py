@@ -19,11 +19,11 @@ from quantscope.ui.content.rows import Row, layer_rows
 from quantscope.ui.runs import exporting, measure
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measure import Case, Halves, References
-from quantscope.ui.session import cached, fixes
+from quantscope.ui.session import cached, fixes, keys
 from quantscope.ui.session.cached import IN_TURN, LIVE
-from quantscope.ui.session.memory import memory
+from quantscope.ui.session.keys import HeldRange
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
-from quantscope.ui.session.state import HELD, Session, recipe_token, session_id, start
+from quantscope.ui.session.state import Session, recipe_token, session_id, start
 
 EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
@@ -110,18 +110,19 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
 def hold(now: Session, name: str, range_: Range | None) -> None:
     """Let `following` use a range of layer `name` that is not saved; None: no longer."""
     if range_ is None:
-        memory.pop(HELD)
+        keys.HELD.pop()
     else:
-        memory[HELD] = (now.project.identity, now.project.head, name, range_)
+        opened = now.project
+        keys.HELD.set(HeldRange(identity=opened.identity, head=opened.head, layer=name, range=range_))
 
 
 def following(now: Session) -> Session:
     """The session as it would be with the line that is held in a drag; itself without one."""
-    identity, head, name, range_ = memory.get(HELD) or ("", 0, "", None)
-    if (identity, head) != (now.project.identity, now.project.head):
+    held = keys.HELD.get()
+    if held is None or (held.identity, held.head) != (now.project.identity, now.project.head):
         return now
     try:
-        recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)
+        recipe = now.recipe.with_layer(held.layer, method=Method.MANUAL, range=held.range)
         encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
     except (QuantScopeError, ValueError):
         return now  # said when it is saved

@@ -2,24 +2,25 @@
 
 import functools
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import streamlit as st
+from streamlit.elements.plotly_chart import PlotlyState
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session.keys import FollowingWidget, Page
+from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.session.pool import Measurement
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")
-FOLLOWING = "following "
 
 
 def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,12 +62,12 @@ def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
     st.fragment(part)(*args)
 
 
-def go(page: str) -> None:
+def go(page: Page) -> None:
     """Switch to a page, keeping the project in the address."""
     opened = state.project()
     st.switch_page(
-        st.session_state["pages"][page],
-        query_params={state.ADDRESS: opened.id} if opened is not None else None,
+        keys.PAGES.get()[page],
+        query_params={keys.PROJECT_IN_ADDRESS.name: opened.id} if opened is not None else None,
     )
 
 
@@ -81,16 +82,15 @@ def notice() -> None:
     """What the last action could not do, and what another window did."""
     if news := state.news():
         st.info(text.escape(news), icon=":material/sync:")
-    said = st.session_state.pop("notice", None)
-    if said:
-        st.error(text.escape(said), icon=":material/error:")
+    if refused := keys.NOTICE.pop():
+        st.error(text.escape(refused), icon=":material/error:")
 
 
 def session(page: str) -> state.Session | None:
     """The open project; where it is not there yet, the page says what to do or how far it is."""
     opened = state.project()
     if opened is None:
-        empty("No model is open", f"Open a sample or your own model first; {page}", "Open a model", "open")
+        empty("No model is open", f"Open a sample or your own model first; {page}", "Open a model", Page.OPEN)
         return None
     ready = state.session()
     if ready is None:
@@ -106,7 +106,7 @@ def session(page: str) -> state.Session | None:
     return ready
 
 
-def empty(heading: str, words: str, button: str, page: str) -> None:
+def empty(heading: str, words: str, button: str, page: Page) -> None:
     """An empty state: what is missing and the way there."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.subheader(heading, anchor=False, text_alignment="center")
@@ -130,11 +130,12 @@ def follow(name: str, value: T) -> tuple[str, T]:
     Otherwise it is a new widget: one that is set by program may come back as if the user had changed it,
     where a redraw of the page crosses it. Its changes go through `changed`.
     """
-    key, first = st.session_state.get(FOLLOWING + name, (f"{name}_0", value))
-    if st.session_state.get(key, first) != value:
+    key, first = keys.following(name).get() or FollowingWidget(f"{name}_0", value)
+    now = keys.value_of(key)
+    if (now.get() if now.there() else first) != value:
         key, first = f"{name}_{int(key.removeprefix(f'{name}_')) + 1}", value
-    st.session_state[FOLLOWING + name] = key, first
-    return key, first
+    keys.following(name).set(FollowingWidget(key, first))
+    return key, cast(T, first)  # a widget's values are of one type
 
 
 @uninterrupted
@@ -143,8 +144,15 @@ def changed(key: str, act: Callable[..., None], *args: Any) -> None:
 
     One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
     """
-    if memory.get(FOLLOWING + key.rpartition("_")[0], ("", None))[0] == key:
-        act(memory[key], *args)
+    known = keys.following(key.rpartition("_")[0]).get()
+    if known is not None and known.key == key:
+        act(keys.value_of(key).get(), *args)
+
+
+def clicked(chart: Key[PlotlyState | None]) -> Mapping[str, Any] | None:
+    """The point of a chart that was clicked, as Plotly describes it; for use in callbacks."""
+    chosen = chart.get()
+    return chosen.selection.points[0] if chosen is not None and chosen.selection.points else None
 
 
 def running(name: str, job: Job | None) -> Job | None:
@@ -216,7 +224,7 @@ def _retry(opened: Project) -> None:
 
 def _leave() -> None:
     state.show(None)
-    st.session_state["go"] = "open"
+    keys.GO.set(Page.OPEN)
 
 
 def polling(active: bool, *kinds: Measurement[Any]) -> None:

@@ -9,7 +9,7 @@ from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, easy, tools
 
@@ -28,10 +28,12 @@ def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
     parts += ["Layer output"]
     parts += ["Weights"] if found is not None else []
     parts += ["Facts"]
-    if st.session_state.get("part") not in parts:
-        st.session_state["part"] = parts[0]
+    if keys.DETAILS.get() not in parts:
+        keys.DETAILS.set(parts[0])
     with st.container(border=True):
-        part = st.segmented_control("Details", parts, key="part", required=True, label_visibility="collapsed")
+        part = st.segmented_control(
+            "Details", parts, key=keys.DETAILS.name, required=True, label_visibility="collapsed"
+        )
         if part == "Before and after" and seen is not None:
             st.plotly_chart(overlay_figure(levels(seen)), key="overlay", config={"displayModeBar": False})
         elif part == "Methods" and seen is not None:

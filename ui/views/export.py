@@ -8,11 +8,9 @@ from quantscope.ui.content import text
 from quantscope.ui.content.shells import shells as shells_of_all
 from quantscope.ui.runs import exporting, measured
 from quantscope.ui.runs.exporting import Verified
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.views import common, saturation
-
-LOADED = "recipe_loaded"
 
 
 def render() -> None:
@@ -77,7 +75,7 @@ def render() -> None:
         st.file_uploader(
             "Use a recipe file",
             type=["yaml", "yml"],
-            key="recipe_file",
+            key=keys.RECIPE_FILE.name,
             on_change=_load,
             width=420,
             help="Replaces the choices shown; it can be undone.",
@@ -87,33 +85,33 @@ def render() -> None:
 
 def _target(now: state.Session) -> None:
     """What the file is for."""
-    key = f"target_{now.recipe.target}"  # another one after an undo
+    box = keys.target_box(now.recipe.target)
     st.selectbox(
         "Target",
         list(TARGETS),
         index=list(TARGETS).index(now.recipe.target),
         format_func=lambda name: target(name).label,
-        key=key,
+        key=box.name,
         on_change=_choose_target,
-        args=(key,),
+        args=(box,),
         width=420,
     )
     st.caption(text.escape(target(now.recipe.target).note))
 
 
 @uninterrupted
-def _choose_target(key: str) -> None:
-    saturation.choose_target(memory[key])
+def _choose_target(box: Key[str]) -> None:
+    saturation.choose_target(box.get())
 
 
 @uninterrupted
 def _load() -> None:
     """Take the choices of an uploaded recipe; what does not fit is said and changes nothing."""
-    file = memory["recipe_file"]
+    file = keys.RECIPE_FILE.get()
     now = state.session()
-    if file is None or file.file_id == memory.get(LOADED):
+    if file is None or file.file_id == keys.RECIPE_LOADED.get():
         return  # polling may bring it once more
-    memory[LOADED] = file.file_id
+    keys.RECIPE_LOADED.set(file.file_id)
     if now is not None:
         state.load_recipe(now, file.getvalue(), file.name)
 

@@ -9,16 +9,15 @@ from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method
-from quantscope.ui.components import threshold_chart
+from quantscope.ui.components import threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
 from quantscope.ui.runs import measured
-from quantscope.ui.session import cached, state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import cached, keys, state
+from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, details, effect_panel, tools
 
-CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}
 SCALES = {label: rule for rule, label in RULES.items()}
 SCALES_HELP = (
@@ -282,50 +281,44 @@ def _chart(now: state.Session, seen: TensorView) -> None:
         st.info("This output stays float; the chart shows what int8 would do to it.", icon=":material/info:")
     data = payload(
         seen,
-        seq=st.session_state.get("drag_seq", 0),
+        seq=keys.CHART_EDIT.get(),
         token=state.recipe_token(now.recipe),
         readonly=not seen.quantized,
-        more=tools.marks(seen) if st.session_state.get("part") == details.TOOLS else (),
+        more=tools.marks(seen) if keys.DETAILS.get() == details.TOOLS else (),
     )
     held = measured.following(now) is not now
-    threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
+    threshold_chart(data, key=keys.CHART.name, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
 
 
 @uninterrupted
 def _held() -> None:
     """A clip line stands still while it is dragged, or was let go without a change; a callback."""
-    said = memory[CHART].hold
-    now = state.session()
-    if said is None or now is None:
-        return
-    range_ = Range(float(said["low"]), float(said["high"])) if "low" in said else None
-    measured.hold(now, details.owner(now), range_)
+    held, now = threshold.held(keys.CHART), state.session()
+    if held is not None and now is not None:
+        measured.hold(now, details.owner(now), held.range)
 
 
 @uninterrupted
 def _dragged() -> None:
     """A clip line was moved; a callback."""
-    said = memory[CHART].edit
-    now = state.session()
-    if said is None or now is None:
+    moved, now = threshold.moved(keys.CHART), state.session()
+    if moved is None or now is None:
         return
-    memory["drag_seq"] = int(said["seq"])
+    keys.CHART_EDIT.set(moved.edit)
     name = details.owner(now)
-    range_ = Range(float(said["low"]), float(said["high"]))
-    words = f"{text.number(range_.low, 3)} … {text.number(range_.high, 3)}"
-    state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=range_)
+    words = f"{text.number(moved.range.low, 3)} … {text.number(moved.range.high, 3)}"
+    state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=moved.range)
 
 
 @uninterrupted
 def _use() -> None:
     """A method's mark was clicked; a callback."""
-    said = memory[CHART].use
-    now = state.session()
-    if said is None or now is None:
+    used, now = threshold.used(keys.CHART), state.session()
+    if used is None or now is None:
         return
     name = details.owner(now)
-    if said["method"] in {m.value for m in AUTOMATIC}:
-        method = Method(said["method"])
+    if used in {m.value for m in AUTOMATIC}:
+        method = Method(used)
         state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
-    elif (mark := tools.marked(said["method"])) is not None:
+    elif (mark := tools.marked(used)) is not None:
         details.use_range(name, mark.label, mark.low, mark.high)

@@ -1,5 +1,6 @@
 """Layers: one row a layer, what is set and what it costs; edit one, or all that a filter leaves."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,8 +15,9 @@ from quantscope.ui.content.rows import Row
 from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.runs import measured
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import Page
+from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common
 
 METHODS = {label: method for method, label in LABELS.items()}
@@ -80,7 +82,7 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
     """Set something for all rows that are shown."""
     names = tuple(row.name for row in shown)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key="bulk_method", width=150)
+        st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key=keys.BULK_METHOD.name, width=150)
         st.button(
             f"Set for {text.plural(len(names), 'layer')}",
             key="bulk_set",
@@ -88,11 +90,13 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
             on_click=_set_method,
             args=(names,),
         )
-        st.selectbox("Precision", list(target(now.recipe.target).precisions), key="bulk_precision", width=120)
+        st.selectbox(
+            "Precision", list(target(now.recipe.target).precisions), key=keys.BULK_PRECISION.name, width=120
+        )
         st.button("Set", key="bulk_set_precision", disabled=not names, on_click=_set_precision, args=(names,))
-        st.selectbox("Weights", list(GRANULARITY), key="bulk_weights", width=150)
+        st.selectbox("Weights", list(GRANULARITY), key=keys.BULK_WEIGHTS.name, width=150)
         st.button("Set", key="bulk_set_weights", disabled=not names, on_click=_set_weights, args=(names,))
-        st.selectbox("Scales", list(SCALES), key="bulk_scales", width=158, help=SCALES_HELP)
+        st.selectbox("Scales", list(SCALES), key=keys.BULK_SCALES.name, width=158, help=SCALES_HELP)
         st.button("Set", key="bulk_set_scales", disabled=not names, on_click=_set_scales, args=(names,))
         st.button(
             "Back to defaults",
@@ -105,11 +109,6 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
 
 
 @uninterrupted
-def _bump() -> None:
-    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
-
-
-@uninterrupted
 def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
@@ -117,34 +116,34 @@ def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
         return recipe
 
     state.edit(change, f"{label} for {text.plural(len(names), 'layer')}")
-    _bump()
+    state.redraw_editors()
 
 
 @uninterrupted
 def _set_method(names: tuple[str, ...]) -> None:
-    label = memory["bulk_method"]
+    label = keys.BULK_METHOD.get()
     _for_all(names, label, method=METHODS[label])
 
 
 @uninterrupted
 def _set_precision(names: tuple[str, ...]) -> None:
-    value = memory["bulk_precision"]
-    _for_all(names, str(value), precision=Precision(value))
+    value = keys.BULK_PRECISION.get()
+    _for_all(names, value, precision=Precision(value))
 
 
 @uninterrupted
 def _set_weights(names: tuple[str, ...]) -> None:
-    value = memory["bulk_weights"]
+    value = keys.BULK_WEIGHTS.get()
     _for_all(names, f"weights {value}", weights=GRANULARITY[value])
 
 
 @uninterrupted
 def _set_scales(names: tuple[str, ...]) -> None:
     """For all layers it is the recipe's default, which holds for what a model fix adds too."""
-    rule, now = SCALES[memory["bulk_scales"]], state.session()
+    chosen, now = keys.BULK_SCALES.get(), state.session()
     if now is None:
         return
-    label = f"scales {memory['bulk_scales']}"
+    rule, label = SCALES[chosen], f"scales {chosen}"
     if set(names) < {layer.name for layer in now.model.layers}:
         _for_all(names, label, scale_rule=rule)
         return
@@ -155,7 +154,7 @@ def _set_scales(names: tuple[str, ...]) -> None:
         return recipe.with_default(scale_rule=rule)
 
     state.edit(change, f"{label} for the whole network")
-    _bump()
+    state.redraw_editors()
 
 
 @uninterrupted
@@ -166,7 +165,7 @@ def _reset(names: tuple[str, ...]) -> None:
         return recipe
 
     state.edit(change, f"defaults for {text.plural(len(names), 'layer')}")
-    _bump()
+    state.redraw_editors()
 
 
 def _table(now: state.Session, shown: list[Row]) -> None:
@@ -188,23 +187,23 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "flag": ["⚑" if row.flag else "" for row in shown],
         }
     )
-    key = _editor()
+    revision = keys.EDITOR_REVISION.get()
     names = [row.name for row in shown]
     column = st.column_config
     st.data_editor(
         frame,
-        key=key,
+        key=keys.layers_table(revision).name,
         hide_index=True,
         height=min(38 + 35 * len(shown), 560),
         num_rows="fixed",
         placeholder=NONE,
         on_change=_edited,
-        args=(key, names),
+        args=(revision, names),
         disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
         column_config={
             "inspect": column.ButtonColumn(
                 "",
-                key="inspect_row",
+                key=keys.INSPECT_ROW.name,
                 on_click=_inspect,
                 args=(names,),
                 type="tertiary",
@@ -279,23 +278,18 @@ def _range(row: Row) -> str:
     return f"{text.number(row.low, 3)} … {text.number(row.high, 3)}"
 
 
-def _editor() -> str:
-    """The table's key: a new table after each change, without edits of its own."""
-    return f"layers_{st.session_state.get('editor_rev', 0)}"
-
-
 @uninterrupted
-def _edited(key: str, names: list[str]) -> None:
-    if key != _editor():
+def _edited(revision: int, names: list[str]) -> None:
+    edits = keys.layers_table(revision).get()
+    if edits is None or revision != keys.EDITOR_REVISION.get():
         return  # polling brought the edits of the table before once more
-    edits: dict[int, dict[str, Any]] = memory[key]["edited_rows"]
-    refused = apply_edits(edits, names)
+    refused = apply_edits(edits["edited_rows"], names)
     if refused:
-        memory["notice"] = refused
-    _bump()
+        keys.NOTICE.set(refused)
+    state.redraw_editors()
 
 
-def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
+def apply_edits(edits: Mapping[int, Mapping[str, str]], names: list[str]) -> str:
     """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
     for row, cells in edits.items():
         name = names[int(row)]
@@ -309,12 +303,13 @@ def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
         if cells.get("weights", NONE) != NONE:
             changes["weights"] = GRANULARITY[f"per {cells['weights']}"]
         if changes:
-            words = ", ".join(str(value) for value in cells.values())
+            words = ", ".join(cells.values())
             state.edit_layer(name, f"{text.short(name)}: {words}", **changes)
     return ""
 
 
 def _inspect(names: list[str]) -> None:
-    click = st.session_state["inspect_row"]
-    state.choose_layer(names[int(click.row)])
-    st.session_state["go"] = "inspector"
+    click = keys.INSPECT_ROW.get()
+    if click is not None:
+        state.choose_layer(names[int(click.row)])
+        keys.GO.set(Page.INSPECTOR)

@@ -14,10 +14,10 @@ from quantscope.ui.figures.graph import graph_data
 from quantscope.ui.figures.sensitivity import axis
 from quantscope.ui.runs import measured, rankings
 from quantscope.ui.runs.measure import MOST_SAMPLES, Halves, guessing
-from quantscope.ui.session import cached, state
+from quantscope.ui.session import cached, keys, state
+from quantscope.ui.session.keys import Page
 from quantscope.ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
 
-TAB, KEPT_TAB = "improve", "improve_kept"
 SHOWN = 3  # layers to look at first
 LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
@@ -60,7 +60,7 @@ def render() -> None:
         st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
         st.plotly_chart(
             error_figure(rows),
-            key="overview_errors",
+            key=keys.OVERVIEW_ERRORS.name,
             on_select=_picked_point,
             config={"displayModeBar": False},
             selection_mode="points",
@@ -77,24 +77,22 @@ def _improve(now: state.Session) -> None:
     }
     with st.container(border=True):
         st.markdown("**Make it better**")
-        if TAB not in st.session_state and (kept := st.session_state.get(KEPT_TAB)) in views:
-            st.session_state[TAB] = kept  # lost while another page, or a job's progress, is shown
-        tabs = st.tabs(list(views), key=TAB, on_change=_keep_tab)
+        if not keys.IMPROVE_TAB.there() and (last := keys.IMPROVE_TAB_KEPT.get()) in views:
+            keys.IMPROVE_TAB.set(last)  # lost while another page, or a job's progress, is shown
+        tabs = st.tabs(list(views), key=keys.IMPROVE_TAB.name, on_change=_keep_tab)
         for tab, view in zip(tabs, views.values(), strict=True):
             with tab:
                 view(now)
 
 
 def _keep_tab() -> None:
-    st.session_state[KEPT_TAB] = st.session_state[TAB]
+    keys.IMPROVE_TAB_KEPT.set(keys.IMPROVE_TAB.get())
 
 
 def _picked_point() -> None:
-    points = st.session_state["overview_errors"].selection.points
-    now = state.session()
-    if points and now is not None:
-        state.choose_layer(now.model.layers[int(points[0]["x"]) - 1].name)
-        st.session_state["go"] = "inspector"
+    point, now = common.clicked(keys.OVERVIEW_ERRORS), state.session()
+    if point is not None and now is not None:
+        _inspect(now.model.layers[int(point["x"]) - 1].name)
 
 
 def _notes(now: state.Session) -> None:
@@ -263,13 +261,13 @@ def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
-        layer_graph(graph_data(rows, edges(now.model)), key="graph", on_open=_opened)
+        layer_graph(graph_data(rows, edges(now.model)), key=keys.GRAPH.name, on_open=_opened)
 
 
 def _opened() -> None:
-    said = st.session_state["graph"].open
-    if said is not None:
-        _inspect(said["name"])
+    events = keys.GRAPH.get()
+    if events is not None and events.open is not None:
+        _inspect(events.open["name"])
 
 
 def _worst(now: state.Session, rows: list[Row]) -> None:
@@ -326,9 +324,9 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
 
 
 def _to_sensitivity() -> None:
-    st.session_state["go"] = "sensitivity"
+    keys.GO.set(Page.SENSITIVITY)
 
 
 def _inspect(name: str) -> None:
     state.choose_layer(name)
-    st.session_state["go"] = "inspector"
+    keys.GO.set(Page.INSPECTOR)

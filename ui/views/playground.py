@@ -1,14 +1,12 @@
 """Playground: values whose every property is known, and what each method, type and grid does to them."""
 
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
 from quantscope.core.playground import (
     BITS,
     DISTRIBUTIONS,
-    draw,
     experiment,
     histogram_of,
     sqnr_by_bits,
@@ -16,7 +14,7 @@ from quantscope.core.playground import (
 )
 from quantscope.core.thresholds import Method, linear_codebook
 from quantscope.core.thresholds.reference import ReferenceRow
-from quantscope.ui.components import threshold_chart
+from quantscope.ui.components import threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import disagreement, lesson, text
 from quantscope.ui.content.lesson import Settings
@@ -25,10 +23,10 @@ from quantscope.ui.figures.bits import bits_figure
 from quantscope.ui.figures.draws import draws_figure
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.staircase import staircase_figure
-from quantscope.ui.session import cached
+from quantscope.ui.session import cached, keys
+from quantscope.ui.session.memory import Key, parameters, put_parameters
 from quantscope.ui.views import common, tools
 
-SETTINGS, CHART, SEQ = "playground", "play_threshold", "play_seq"
 PLAIN = {"displayModeBar": False}
 METHODS = {LABELS[method]: method for method in (*lesson.PLAYED, Method.MANUAL)}
 WINDOWS = {"All": "all", "Near zero": "zero", "High end": "end"}
@@ -45,9 +43,7 @@ def render() -> None:
     )
     now = _settings()
     _controls(now)
-    st.query_params.update(lesson.to_query(now))
-    for name in [key for key in st.query_params if key in _names() - set(lesson.to_query(now))]:
-        del st.query_params[name]
+    put_parameters(lesson.to_query(now), _names())
     seen = _view(now)
     if now.experiment:
         _experiment(now)
@@ -62,15 +58,16 @@ def render() -> None:
 
 def _settings() -> Settings:
     """The session's settings; in a new session those of the link."""
-    known: Settings | None = st.session_state.get(SETTINGS)
+    known = keys.PLAYGROUND.get()
     if known is None:
-        known = st.session_state[SETTINGS] = lesson.from_query(st.query_params.to_dict())
+        known = lesson.from_query(parameters())
+        keys.PLAYGROUND.set(known)
     return known
 
 
-def change(**fields: Any) -> None:
-    """Change settings; for use in callbacks."""
-    st.session_state[SETTINGS] = replace(_settings(), **fields)
+def _by_method(method: Method) -> None:
+    """Let a method choose the range."""
+    keys.PLAYGROUND.set(replace(_settings(), method=method, low=None, high=None))
 
 
 def _names() -> set[str]:
@@ -81,13 +78,8 @@ def _names() -> set[str]:
 
 def _view(now: Settings) -> RangeView:
     """The drawn values with every method's choice; kept until data or type change."""
-    histogram = cached.computed(("histogram", now.data), lambda: histogram_of(values(now)))
+    histogram = cached.computed(("histogram", now.data), lambda: histogram_of(lesson.drawn(now)))
     return view_range(histogram, now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits)))
-
-
-def values(now: Settings) -> Any:
-    """The drawn values."""
-    return draw(now.distribution, size=now.size, seed=now.seed, **now.values)
 
 
 # --- settings ---
@@ -97,22 +89,20 @@ def _controls(now: Settings) -> None:
     presets = {preset.label: preset for preset in lesson.PRESETS}
     matching = next((p.label for p in lesson.PRESETS if p.settings == now), None)
     # Widgets follow the settings, which presets, links and drags change too.
-    st.session_state.update(
-        play_preset=matching,
-        play_distribution=now.distribution,
-        play_size=now.size,
-        play_seed=now.seed,
-        play_bits=now.bits,
-        play_sign="signed" if now.signed else "unsigned",
-        play_symmetry="symmetric" if now.symmetric else "asymmetric",
-        play_method=LABELS[now.choice.method or Method.MSE],
-    )
+    keys.PLAY_PRESET.set(matching)
+    keys.PLAY_DISTRIBUTION.set(now.distribution)
+    keys.PLAY_SIZE.set(now.size)
+    keys.PLAY_SEED.set(now.seed)
+    keys.PLAY_BITS.set(now.bits)
+    keys.PLAY_SIGN.set("signed" if now.signed else "unsigned")
+    keys.PLAY_SYMMETRY.set("symmetric" if now.symmetric else "asymmetric")
+    keys.PLAY_METHOD.set(LABELS[now.choice.method or Method.MSE])
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             st.selectbox(
                 "Lesson",
                 list(presets),
-                key="play_preset",
+                key=keys.PLAY_PRESET.name,
                 index=None,
                 placeholder="own settings",
                 width="stretch",
@@ -121,7 +111,7 @@ def _controls(now: Settings) -> None:
             st.selectbox(
                 "Distribution",
                 list(DISTRIBUTIONS),
-                key="play_distribution",
+                key=keys.PLAY_DISTRIBUTION.name,
                 format_func=lambda name: DISTRIBUTIONS[name].label,
                 width=230,
                 on_change=_distribution,
@@ -129,75 +119,92 @@ def _controls(now: Settings) -> None:
             st.selectbox(
                 "Values",
                 lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
-                key="play_size",
+                key=keys.PLAY_SIZE.name,
                 format_func=lambda n: f"{n:,}",
                 width=130,
-                on_change=_keep("size"),
+                on_change=_size,
             )
-            st.number_input("Seed", 0, lesson.SEEDS, key="play_seed", width=120, on_change=_keep("seed"))
+            st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=120, on_change=_seed)
             _share(now)
         entry = DISTRIBUTIONS[now.distribution]
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             for p in entry.parameters:
-                key = f"play_{now.distribution}_{p.name}"
-                st.session_state[key] = now.values[p.name]
+                box = keys.play_parameter(now.distribution, p.name)
+                box.set(now.values[p.name])
                 st.number_input(
                     p.label,
                     p.low,
                     p.high,
                     step=p.step,
-                    key=key,
+                    key=box.name,
                     format="%g",
                     width=165,
                     on_change=_parameter,
-                    args=(p.name, key),
+                    args=(p.name, box),
                 )
         with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-            st.slider("Bits", BITS[0], BITS[-1], key="play_bits", width=230, on_change=_keep("bits"))
+            st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=230, on_change=_bits_chosen)
             st.segmented_control(
-                "Type", ["signed", "unsigned"], key="play_sign", required=True, on_change=_sign
+                "Type", ["signed", "unsigned"], key=keys.PLAY_SIGN.name, required=True, on_change=_sign
             )
             st.segmented_control(
-                "Range", ["symmetric", "asymmetric"], key="play_symmetry", required=True, on_change=_symmetry
+                "Range",
+                ["symmetric", "asymmetric"],
+                key=keys.PLAY_SYMMETRY.name,
+                required=True,
+                on_change=_symmetry,
             )
-            st.selectbox("Strategy", list(METHODS), key="play_method", width=160, on_change=_method)
+            st.selectbox("Strategy", list(METHODS), key=keys.PLAY_METHOD.name, width=160, on_change=_method)
         look = presets[matching].look if matching else ""
         st.caption(f"{entry.about} {look}".strip())
 
 
-def _keep(name: str) -> Any:
-    return lambda: change(**{name: st.session_state[f"play_{name}"]})
+def _size() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), size=keys.PLAY_SIZE.get()))
+
+
+def _seed() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), seed=keys.PLAY_SEED.get()))
+
+
+def _bits_chosen() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), bits=keys.PLAY_BITS.get()))
+
+
+def _other_tools() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), tools=keys.PLAY_TOOLS.get()))
 
 
 def _preset() -> None:
-    label = st.session_state["play_preset"]
+    label = keys.PLAY_PRESET.get()
     chosen = next((p.settings for p in lesson.PRESETS if p.label == label), None)
-    st.session_state[SETTINGS] = chosen or Settings()
+    keys.PLAYGROUND.set(chosen or Settings())
 
 
 def _distribution() -> None:
-    st.session_state[SETTINGS] = _settings().of(st.session_state["play_distribution"])
+    keys.PLAYGROUND.set(_settings().of(keys.PLAY_DISTRIBUTION.get()))
 
 
-def _parameter(name: str, key: str) -> None:
-    change(parameters={**_settings().parameters, name: float(st.session_state[key])})
+def _parameter(name: str, box: Key[float]) -> None:
+    now = _settings()
+    keys.PLAYGROUND.set(replace(now, parameters={**now.parameters, name: float(box.get())}))
 
 
 def _sign() -> None:
-    change(signed=st.session_state["play_sign"] == "signed")
+    keys.PLAYGROUND.set(replace(_settings(), signed=keys.PLAY_SIGN.get() == "signed"))
 
 
 def _symmetry() -> None:
-    change(symmetric=st.session_state["play_symmetry"] == "symmetric")
+    keys.PLAYGROUND.set(replace(_settings(), symmetric=keys.PLAY_SYMMETRY.get() == "symmetric"))
 
 
 def _method() -> None:
-    method = METHODS[st.session_state["play_method"]]
+    method = METHODS[keys.PLAY_METHOD.get()]
     if method is Method.MANUAL:
         kept = _view(_settings()).range
-        st.session_state[SETTINGS] = _settings().by_hand(kept.low, kept.high)
+        keys.PLAYGROUND.set(_settings().by_hand(kept.low, kept.high))
     else:
-        change(method=method, low=None, high=None)
+        _by_method(method)
 
 
 def _share(now: Settings) -> None:
@@ -225,11 +232,11 @@ def _chart(now: Settings, seen: RangeView) -> None:
     threshold_chart(
         payload(
             seen,
-            seq=st.session_state.get(SEQ, 0),
+            seq=keys.PLAY_CHART_EDIT.get(),
             heading="Values drawn",
             more=tools.marks(seen),
         ),
-        key=CHART,
+        key=keys.PLAY_CHART.name,
         on_edit=_dragged,
         on_use=_use,
     )
@@ -237,26 +244,26 @@ def _chart(now: Settings, seen: RangeView) -> None:
 
 def _dragged() -> None:
     """A clip line was moved; a callback."""
-    said = st.session_state[CHART].edit
-    if said is not None:
-        st.session_state[SEQ] = int(said["seq"])
-        st.session_state[SETTINGS] = _settings().by_hand(float(said["low"]), float(said["high"]))
+    moved = threshold.moved(keys.PLAY_CHART)
+    if moved is not None:
+        keys.PLAY_CHART_EDIT.set(moved.edit)
+        keys.PLAYGROUND.set(_settings().by_hand(moved.range.low, moved.range.high))
 
 
 def _use() -> None:
     """A mark was clicked; a callback."""
-    said = st.session_state[CHART].use
-    if said is None:
+    used = threshold.used(keys.PLAY_CHART)
+    if used is None:
         return
-    if said["method"] in {m.value for m in lesson.PLAYED}:
-        change(method=Method(said["method"]), low=None, high=None)
-    elif (mark := tools.marked(said["method"])) is not None:
+    if used in {m.value for m in lesson.PLAYED}:
+        _by_method(Method(used))
+    elif (mark := tools.marked(used)) is not None:
         _use_range(mark.label, mark.low, mark.high)
 
 
 def _use_range(_label: str, low: float, high: float) -> None:
     """A row of the table is to be used; a callback."""
-    st.session_state[SETTINGS] = _settings().by_hand(low, high)
+    keys.PLAYGROUND.set(_settings().by_hand(low, high))
 
 
 def _staircase(seen: RangeView) -> None:
@@ -334,11 +341,11 @@ def _bits(now: Settings, seen: RangeView) -> None:
 
 def _tools(now: Settings, seen: RangeView) -> None:
     st.subheader("Every method, and other tools", anchor=False)
-    st.session_state["play_tools"] = now.tools
+    keys.PLAY_TOOLS.set(now.tools)
     st.toggle(
         "Add the thresholds of other tools",
-        key="play_tools",
-        on_change=_keep("tools"),
+        key=keys.PLAY_TOOLS.name,
+        on_change=_other_tools,
         help="onnxruntime, ModelOpt, PPQ, ncnn, MNN, torch.ao and more, computed from these values.",
     )
     rows: tuple[ReferenceRow, ...] = ()
@@ -353,7 +360,7 @@ def _tools(now: Settings, seen: RangeView) -> None:
 
 def _references(now: Settings) -> tuple[ReferenceRow, ...]:
     with st.spinner("Computing what other tools would choose…"):
-        return disagreement.compute_references(values(now))
+        return disagreement.compute_references(lesson.drawn(now))
 
 
 def _experiment(now: Settings) -> None:

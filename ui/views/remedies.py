@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
@@ -16,25 +15,14 @@ from quantscope.ui.figures.sensitivity import Axis
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs import remedy_trials
 from quantscope.ui.runs.rankings import Sweep
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import AppliedRemedy, Page
+from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, working
 
-APPLIED = "sens_applied"
 MIXED = 0.05  # dB or points; less is no change
 OPEN = 4  # layers that are shown at once; the others are folded
 COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """The remedy that was used last, to be compared with what is measured."""
-
-    project: str
-    words: str
-    forecast: OutputForecast | None
-    trial: remedy_trials.Key
-    token: str  # of the recipe with it
 
 
 def render(now: state.Session, sweep: Sweep, scores: Sequence[Score], axis: Axis, *, current: bool) -> None:
@@ -260,18 +248,19 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     opened = state.project()
     if opened is not None:
         where = "" if remedy.fix else f" for {text.short(remedy.layer, 40)}"
-        memory[APPLIED] = Applied(
+        applied = AppliedRemedy(
             project=now.project.id,
             words=f"{remedy.label}{where}",
             forecast=forecast,
             trial=remedy_trials.key(state.recipe_token(now.recipe), remedy),
             token=state.recipe_token(remedy.applied(now.recipe)),
         )
+        keys.APPLIED.set(applied)
 
 
 def _applied(now: state.Session) -> None:
     """What the last remedy did, as long as the recipe is the one with it."""
-    last: Applied | None = st.session_state.get(APPLIED)
+    last = keys.APPLIED.get()
     if last is None or (last.project, last.token) != (now.project.id, state.recipe_token(now.recipe)):
         st.info(  # keeps the place of what comes here when a remedy is used
             "A button puts its remedy into the recipe and measures what that does to the model's output; "
@@ -311,4 +300,4 @@ def inspect_button(name: str, key: str) -> None:
 def inspect(name: str) -> None:
     """Show a layer in the Inspector; a callback."""
     state.choose_layer(name)
-    st.session_state["go"] = "inspector"
+    keys.GO.set(Page.INSPECTOR)

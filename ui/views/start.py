@@ -13,8 +13,9 @@ from quantscope.core.project import Entry, Project, Source
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
-from quantscope.ui.session import cached, opening, state, workspace
+from quantscope.ui.session import cached, keys, opening, state, workspace
 from quantscope.ui.session.jobs import State
+from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common
 
 RECENT = 12  # projects listed before all are asked for
@@ -38,7 +39,7 @@ def greet(*, model: str, data: str, demo: str) -> None:
         elif demo:
             state.show(opening.open_sample(demo))
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
 
 
 def render() -> None:
@@ -62,8 +63,8 @@ def _running() -> None:
     if job is None:
         return
     if job.state is State.DONE:
-        if st.session_state.pop("enter", False):
-            common.go("overview")
+        if keys.ENTER.pop():
+            common.go(Page.OVERVIEW)
         return
     common.preparing()
 
@@ -72,7 +73,7 @@ def _enter(opened: Project) -> None:
     """Open a project and go to its Overview as soon as it is ready."""
     state.show(opened)
     state.restart(opened) if _ended_badly(opened) else state.start(opened)
-    st.session_state["enter"] = True
+    keys.ENTER.set(True)
 
 
 def _ended_badly(opened: Project) -> bool:
@@ -85,7 +86,7 @@ def _attempt(make: Any, *args: Any, **kwargs: Any) -> None:
     try:
         _enter(make(*args, **kwargs))
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
 
 
 def _sample_card(sample: Sample) -> None:
@@ -247,12 +248,12 @@ def _recent() -> None:
     opened = state.project()
     alike = Counter(_looks(entry) for entry in entries)
     with st.container(border=True, gap=None):
-        for entry in entries if st.session_state.get("all_recent") else entries[:RECENT]:
+        for entry in entries if keys.ALL_RECENT.get() else entries[:RECENT]:
             _recent_entry(entry, opened is not None and opened.id == entry.id, alike[_looks(entry)] > 1)
         if len(entries) > RECENT:
-            st.toggle(f"Show all {len(entries)}", key="all_recent")
-    asked = st.session_state.pop("removal", None)
-    if asked:
+            st.toggle(f"Show all {len(entries)}", key=keys.ALL_RECENT.name)
+    asked = keys.REMOVAL.pop()
+    if asked is not None:
         _confirm(asked)
 
 
@@ -309,7 +310,7 @@ def _local(time: str) -> str:
 
 
 def _ask_removal(id: str) -> None:
-    st.session_state["removal"] = id
+    keys.REMOVAL.set(id)
 
 
 @st.dialog("Remove this project?")
@@ -332,7 +333,7 @@ def _remove(id: str) -> None:
     try:
         projects.delete(id)
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
         return
     if opened is not None and opened.id == id:
         state.show(None)

@@ -2,25 +2,24 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.arrow import DataframeState
 
 from quantscope.core.thresholds import compare_grids
 from quantscope.core.thresholds.reference import ReferenceRow
-from quantscope.ui.components.payload import Mark
 from quantscope.ui.content import text
 from quantscope.ui.content.disagreement import Verdict, shown, verdicts
-from quantscope.ui.content.tensor_view import RangeView
+from quantscope.ui.content.tensor_view import Mark, RangeView
 from quantscope.ui.figures.grids import GRIDS, grids_figure
 from quantscope.ui.runs import other_tools
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.session.memory import memory
+from quantscope.ui.session.keys import MarkedRanges
+from quantscope.ui.session.memory import Key
 from quantscope.ui.views import working
 
-MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
 MOST = 6  # ranges drawn at once
 Use = Callable[[str, float, float], None]
 
@@ -32,13 +31,13 @@ def marks(seen: RangeView) -> tuple[Mark, ...]:
 
 def _marked(seen: RangeView) -> tuple[Mark, ...]:
     """The chosen rows of these values."""
-    name, found = st.session_state.get(MARKED, ("", ()))
-    return found if name == seen.tensor else ()
+    known = keys.MARKED.get()
+    return known.marks if known.tensor == seen.tensor else ()
 
 
 def marked(id: str) -> Mark | None:
     """The mark with that id."""
-    return next((mark for mark in memory.get(MARKED, ("", ()))[1] if mark.id == id), None)
+    return next((mark for mark in keys.MARKED.get().marks if mark.id == id), None)
 
 
 # --- the table ---
@@ -59,7 +58,7 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
         )
     rows = shown(verdicts(seen, references), everything=everything)
     token = hashlib.sha256(repr((seen.tensor, everything, len(rows))).encode()).hexdigest()[:12]
-    widget = f"{key}_table_{token}"
+    widget = keys.tools_table(key, token)
     frame = pd.DataFrame(
         {
             "best": ["★" if row.best else "" for row in rows],
@@ -79,7 +78,7 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
     number = st.column_config.NumberColumn
     st.dataframe(
         frame,
-        key=widget,
+        key=widget.name,
         hide_index=True,
         height=min(35 + 33 * len(rows), 464),
         on_select=lambda: _chosen(widget, seen, rows),
@@ -102,12 +101,13 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
     _selection(seen, rows, use, key)
 
 
-def _chosen(widget: str, seen: RangeView, rows: Sequence[Verdict]) -> None:
+def _chosen(widget: Key[DataframeState | None], seen: RangeView, rows: Sequence[Verdict]) -> None:
     """Rows were chosen or dropped; a callback."""
-    places = [i for i in st.session_state[widget].selection.rows if i < len(rows)]
+    chosen = widget.get()
+    places = [i for i in chosen.selection.rows if i < len(rows)] if chosen is not None else []
     usable = [rows[i] for i in places if rows[i].low is not None and rows[i].error is not None]
     found = tuple(_mark(row) for row in usable[-MOST:])
-    st.session_state[MARKED] = (seen.tensor, found)
+    keys.MARKED.set(MarkedRanges(seen.tensor, found))
 
 
 def _mark(row: Verdict) -> Mark:
@@ -223,7 +223,7 @@ def grids(seen: RangeView, *, key: str) -> None:
             "it is a shift of bits. On a **LOG2** grid each level is twice the one before: fine near zero, "
             "coarse far out."
         )
-        frame: dict[str, list[Any]] = {
+        frame: dict[str, list[str] | list[float]] = {
             "Grid": [GRIDS[entry.grid][0] + (" ★" if entry is best else "") for entry in found],
             "SQNR, dB": [round(entry.sqnr_db, 2) for entry in found],
             "MSE": [f"{entry.mse:.3e}" for entry in found],
