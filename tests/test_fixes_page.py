@@ -168,7 +168,7 @@ def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     job = cached.registry().get(f"{opened(ready).id}:tune")
     assert job is not None
-    growing = cached.results(opened(ready).id, recipe_search.Climbs).newest
+    growing = cached.results_of_project(opened(ready).id, recipe_search.AutotuneRuns).newest
     assert growing is not None
     while len(growing.steps) < 2 and job.active:  # without drawing the page: that takes longer than a step
         job.wait(0.005)

@@ -7,8 +7,8 @@ from quantscope.core.progress import Cancelled, Progress, ProgressFn
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import EasyQuantResult, Split, easyquant, hold_out
-from quantscope.ui.runs.measure import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.runs.measured import final
+from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, Work
 from quantscope.ui.session.state import Session

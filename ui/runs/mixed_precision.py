@@ -11,14 +11,14 @@ from quantscope.ui.session.state import Session, recipe_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class MixedRun:
     """A front, and the recipes that it is of."""
 
     tokens: frozenset[str]  # of the recipe that it began with, and of all points
     front: Front
 
 
-def job(id: str) -> Job[Found] | None:
+def job(id: str) -> Job[MixedRun] | None:
     """The newest job of project `id`."""
     return cached.registry().get(f"{id}:mixed")
 
@@ -30,7 +30,7 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
     if samples is None:
         return
 
-    def work(tell: ProgressFn) -> Found:
+    def work(tell: ProgressFn) -> MixedRun:
         front = mixed_precision(
             space.model,
             recipe,
@@ -41,7 +41,7 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
             progress=tell,
         )
         recipes = (recipe, *(point.recipe for point in (*front.points, *front.beaten)))
-        return Found(tokens=frozenset(map(recipe_token, recipes)), front=front)
+        return MixedRun(tokens=frozenset(map(recipe_token, recipes)), front=front)
 
     id = f"{now.project.id}:mixed"
     cached.registry().restart(id, "Mixed precision", work)

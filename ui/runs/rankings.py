@@ -32,7 +32,7 @@ from quantscope.ui.session.state import Session, recipe_token
 DIAGNOSED = 3  # layers, for each metric, where none is flagged
 MOST_DIAGNOSED = 12  # flagged ones
 KEPT = 20_000  # runs
-HALVES = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
+WHOLE_MODEL = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
 RANKINGS = (Kind.ENABLE, Kind.DISABLE, Kind.OP_TYPE)
 LAYERS = (Kind.ENABLE, Kind.DISABLE)  # whose rows are layers
 
@@ -93,7 +93,7 @@ def newest(now: Session) -> Sweep | None:
     return _sweeps(now).newest
 
 
-def most(now: Session) -> int:
+def most_samples(now: Session) -> int:
     """Samples that a ranking may use; the others judge remedies."""
     space = now.opened
     counts = (0 if part is None else len(part) for part in (space.samples, space.evaluation))
@@ -102,7 +102,7 @@ def most(now: Session) -> int:
 
 def subjects(now: Session, kind: Kind) -> int:
     """Runs that a ranking makes for each sample."""
-    return len(plan(now.model, now.encodings, (*HALVES, kind)).subjects)
+    return len(plan(now.model, now.encodings, (*WHOLE_MODEL, kind)).subjects)
 
 
 def pace(now: Session) -> float | None:
@@ -116,17 +116,17 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     if space.judged is None:
         return
     model, sweeps = now.model, _sweeps(now)
-    kinds = (*HALVES, kind)
+    kinds = (*WHOLE_MODEL, kind)
     growing = Sweep(
         token=recipe_token(now.recipe),
         kind=kind,
-        samples=min(count, most(now)),
+        samples=min(count, most_samples(now)),
         subjects=subjects(now, kind),
     )
     order, known = _likely(now), sweeps.runs
 
     def work(tell: ProgressFn) -> Sweep:
-        with cached.turn(tell):
+        with cached.measuring_alone(tell):
             done = tuple(known.values())
             exported = final(now, tell)
             tell(Progress(done=0, total=0, label="reading the data"))
@@ -157,13 +157,13 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
         if running is not None and running.active and not running.stop.is_set():  # another window was faster
             return
         sweeps.by_kind[kind] = sweeps.newest = growing
-        explained = explaining(now)
+        explained = causes_job(now)
         if explained is not None:
             explained.cancel()
         cached.registry().restart(_id(now), "Sensitivity", work)
 
 
-def explaining(now: Session) -> Job[None] | None:
+def causes_job(now: Session) -> Job[None] | None:
     """The job that looks for causes after a cancelled run."""
     return cached.registry().get(f"{_id(now)}:causes")
 
@@ -172,7 +172,7 @@ def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samp
     """Causes of what was ranked by then, in a job of its own: the cancelled one ends at once."""
 
     def work(tell: ProgressFn) -> None:
-        with cached.turn(tell):
+        with cached.measuring_alone(tell):
             _explain(now, growing, encodings, few, tell)
 
     if growing.kind in LAYERS and growing.runs:
@@ -208,7 +208,7 @@ def top(scores: Sequence[Score]) -> list[Score]:
     return (apart or list(scores[:1]))[:DIAGNOSED]
 
 
-def left(now: Session, kind: Kind, count: int) -> int:
+def runs_left(now: Session, kind: Kind, count: int) -> int:
     """How many runs a ranking would make: those of the shown recipe that are known are not repeated."""
     total, found = subjects(now, kind) * count, sweep(now, kind)
     if found is None or found.token != recipe_token(now.recipe):
@@ -225,7 +225,9 @@ def metrics(now: Session, found: Sweep | None) -> tuple[Metric, ...]:
     return tuple(m for m in Metric if m is not Metric.TOP1 or labelled)
 
 
-def turn(model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]) -> Turn | None:
+def first_bad_layer(
+    model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]
+) -> Turn | None:
     """The first layer that turns bad, from errors measured in two ways."""
     return first_bad(
         model, [replace(e, local=alone[e.layer].local if e.layer in alone else None) for e in whole]
@@ -240,7 +242,7 @@ def _likely(now: Session) -> list[str]:
 
 
 def _sweeps(now: Session) -> Sweeps:
-    return cached.results(now.project.id, Sweeps, now.model.hash)
+    return cached.results_of_project(now.project.id, Sweeps, now.model.hash)
 
 
 def _id(now: Session) -> str:

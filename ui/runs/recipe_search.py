@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
-class Climb:
+class AutotuneRun:
     """Auto-tune while it runs; written by its job, read by pages."""
 
     token: str  # of the recipe that it began with
@@ -32,10 +32,10 @@ class Climb:
 
 
 @dataclass(slots=True)
-class Climbs:
+class AutotuneRuns:
     """Auto-tune of one project."""
 
-    newest: Climb | None = None
+    newest: AutotuneRun | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)  # while one is started
 
 
@@ -60,12 +60,12 @@ def with_default(recipe: Recipe, choice: Choice) -> Recipe:
     return recipe.with_default(**{entry.name: getattr(choice, entry.name) for entry in fields(choice)})
 
 
-def trials(id: str) -> Job[DefaultTrials] | None:
+def default_trials(id: str) -> Job[DefaultTrials] | None:
     """The job that tries every method as the default of project `id`, if it was started."""
     return cached.registry().get(f"{id}:trials")
 
 
-def start_trials(now: Session) -> None:
+def start_default_trials(now: Session) -> None:
     """Try every method as the default of the shown recipe."""
     space, recipe = now.workspace, now.recipe
     samples = space.samples
@@ -80,10 +80,10 @@ def start_trials(now: Session) -> None:
     _submit(f"{now.project.id}:trials", "Trying every method", work)
 
 
-def climb(id: str) -> tuple[Job[AutotuneResult], Climb] | None:
+def autotune_run(id: str) -> tuple[Job[AutotuneResult], AutotuneRun] | None:
     """Auto-tune of project `id`, if it was started."""
     job = cached.registry().get(f"{id}:tune")
-    found = cached.results(id, Climbs).newest
+    found = cached.results_of_project(id, AutotuneRuns).newest
     return (job, found) if job is not None and found is not None else None
 
 
@@ -93,7 +93,7 @@ def start_tune(now: Session) -> None:
     samples = space.samples
     if samples is None:
         return
-    growing = Climb(token=recipe_token(recipe))
+    growing = AutotuneRun(token=recipe_token(recipe))
 
     def work(tell: ProgressFn) -> AutotuneResult:
         growing.result = autotune(
@@ -107,11 +107,11 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    id, climbs = f"{now.project.id}:tune", cached.results(now.project.id, Climbs)
-    with climbs.lock:
+    id, runs = f"{now.project.id}:tune", cached.results_of_project(now.project.id, AutotuneRuns)
+    with runs.lock:
         running = cached.registry().get(id)
         if running is None or not running.active or running.stop.is_set():  # else another window was faster
-            climbs.newest = growing
+            runs.newest = growing
             _submit(id, "Auto-tune", work)
 
 

@@ -20,16 +20,16 @@ from quantscope.ui.session.jobs import Registry, acquired
 from quantscope.ui.session.pool import Pool
 
 PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
-FOUND = 32  # whose small results are kept
+PROJECTS_WITH_RESULTS = 32  # whose small results are kept
 VARIANTS = 4  # of what is kept of a kind in a project, as for its model with other fixes
 COMPUTED = 64  # of what follows from no project, such as the values that the Playground draws
 FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
-LIVE, IN_TURN = "live", "in turn"  # lanes: what follows an edit at once; what must not disturb another
-LANES = {LIVE: 4, IN_TURN: 1}
+AT_ONCE, IN_TURN = "at once", "in turn"  # lanes: what follows an edit at once; what must not disturb another
+LANES = {AT_ONCE: 4, IN_TURN: 1}
 T = TypeVar("T")
 
 
-class Store:
+class ProjectStore:
     """What is kept by project, for the `keep` projects used last."""
 
     def __init__(self, keep: int) -> None:
@@ -87,12 +87,12 @@ def pool() -> Pool:
     return Pool(LANES)
 
 
-def turn(tell: ProgressFn) -> AbstractContextManager[None]:
+def measuring_alone(tell: ProgressFn) -> AbstractContextManager[None]:
     """Held by the one measurement that runs: two at a time would spoil each other's latency."""
-    return acquired(_turn(), tell)
+    return acquired(_measuring(), tell)
 
 
-def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
+def of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
     """What is kept of a project by a class and a key; shared by all pages, sessions and threads.
 
     Args:
@@ -103,7 +103,7 @@ def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
     return _store().get(project, make, key)
 
 
-def results(project: str, make: Callable[[], T], *key: Hashable) -> T:
+def results_of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
     """As `kept`, for what holds no model and no samples: it stays for many more projects."""
     return _results().get(project, make, key)
 
@@ -140,13 +140,13 @@ def forget(project: str) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _store() -> Store:
-    return Store(PROJECTS)
+def _store() -> ProjectStore:
+    return ProjectStore(PROJECTS)
 
 
 @st.cache_resource(show_spinner=False)
-def _results() -> Store:
-    return Store(FOUND)
+def _results() -> ProjectStore:
+    return ProjectStore(PROJECTS_WITH_RESULTS)
 
 
 @st.cache_resource(show_spinner=False)
@@ -155,5 +155,5 @@ def _computed() -> Recent[Any]:
 
 
 @st.cache_resource(show_spinner=False)
-def _turn() -> threading.Lock:
+def _measuring() -> threading.Lock:
     return threading.Lock()

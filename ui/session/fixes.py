@@ -28,7 +28,7 @@ WITHOUT_DATA = (
 
 
 @dataclass(slots=True)
-class Changed:
+class FixedModels:
     """Jobs that changed a project's model, that asked for last at the end."""
 
     ids: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | Non
     if not changes_model(recipe):
         return None
     id = _id(opened, base, recipe)
-    cached.kept(opened.id, Changed).ask(id)
+    cached.of_project(opened.id, FixedModels).ask(id)
     known = cached.registry().get(id)
     if known is not None:
         return known
@@ -63,7 +63,7 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | Non
     return started
 
 
-def again(opened: Project, base: Workspace, recipe: Recipe) -> None:
+def restart(opened: Project, base: Workspace, recipe: Recipe) -> None:
     """Start over after a failure or a cancel."""
     cached.registry().forget(_id(opened, base, recipe))
     job(opened, base, recipe)
@@ -81,23 +81,23 @@ def changed(base: Workspace, prepared: Prepared) -> Workspace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Final:
+class Finished:
     """Encodings after rounding and bias correction, and what these did."""
 
     encodings: Encodings
     records: tuple[PassRecord, ...]
 
 
-class Finals:
+class FinishedByRecipe:
     """Finished encodings of a model by the recipe's token."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()
-        self.found: Recent[Final] = Recent(FINAL)
+        self.known: Recent[Finished] = Recent(FINAL)
 
 
 def final(
-    finals: Finals,
+    finished: FinishedByRecipe,
     space: Workspace,
     recipe: Recipe,
     encodings: Encodings,
@@ -107,7 +107,7 @@ def final(
     """Apply the passes that change only the quantized model; done once for a recipe, whoever asks first.
 
     Args:
-        finals: Keeps what was found.
+        finished: Keeps what was found.
         space: The model as the recipe's other passes leave it.
         recipe: Names the passes.
         encodings: As resolved.
@@ -121,15 +121,15 @@ def final(
         return encodings
     if space.samples is None:
         raise DataError(WITHOUT_DATA)
-    known = finals.found.get(token)
+    known = finished.known.get(token)
     if known is not None:
         return known.encodings
-    with acquired(finals.making, tell):
-        found = finals.found.get(token)  # who held the lock may have made it
+    with acquired(finished.making, tell):
+        found = finished.known.get(token)  # who held the lock may have made it
         if found is None:
             made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
-            found = Final(encodings=made, records=records)
-            finals.found.put(token, found)
+            found = Finished(encodings=made, records=records)
+            finished.known.put(token, found)
         return found.encodings
 
 

@@ -175,7 +175,7 @@ def retry(opened: Project) -> None:
     if first.result is None:
         restart(opened)
     else:
-        fixes.again(opened, first.result, _recipe(opened))
+        fixes.restart(opened, first.result, _recipe(opened))
 
 
 def session() -> Session | None:
@@ -243,7 +243,7 @@ class Resolved(Recent[Encodings]):
 
 def resolved(opened: Project, workspace: Workspace, recipe: Recipe) -> Encodings:
     """Scales and zero points of the shown recipe; what an edit leaves alone is taken from the last ones."""
-    known = cached.kept(opened.id, Resolved, workspace.model.hash)
+    known = cached.of_project(opened.id, Resolved, workspace.model.hash)
     token = recipe_token(recipe)
     found = known.get(token)
     if found is None:

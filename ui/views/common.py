@@ -163,7 +163,7 @@ def running(name: str, job: Job | None) -> Job | None:
     return None
 
 
-def said(job: Job) -> str:
+def progress_words(job: Job) -> str:
     """What it does, how much of that is done, and for how long it will go on."""
     p, left = job.progress, job.seconds_left
     words = text.escape(p.label or "starting")
@@ -188,7 +188,7 @@ def _progress() -> None:
         return
     with st.container(border=True):
         st.markdown(f"**{text.escape(job.title)}**")
-        st.progress(job.share, said(job))
+        st.progress(job.share, progress_words(job))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 "Cancel",

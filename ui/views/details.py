@@ -11,7 +11,7 @@ from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.views import common, easy, tools
+from quantscope.ui.views import common, easyquant_layer, tools
 
 TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {
@@ -43,7 +43,7 @@ def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
         elif part == "Grids" and seen is not None:
             tools.grids(seen, key="grids")
         elif part == "Layer output":
-            easy.render(now, layer)
+            easyquant_layer.render(now, layer)
         elif part == "Exact range" and seen is not None:
             _exact_range(seen)
         elif part == "Weights" and found is not None:

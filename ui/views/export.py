@@ -19,12 +19,12 @@ def render() -> None:
     now = common.session("then the quantized model can be downloaded here.")
     if now is None:
         return
-    live, whole = measured.verified(now), measured.whole(now)
-    common.polling(live.running or whole.running, measured.VERIFIED, measured.WHOLE)
-    _verification(live)
+    measurement, whole = measured.verified(now), measured.whole(now)
+    common.polling(measurement.running or whole.running, measured.VERIFIED, measured.WHOLE)
+    _verification(measurement)
     saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
-    ready = live.value if not live.error else None
+    ready = measurement.value if not measurement.error else None
     with st.container(border=True):
         st.markdown("**Files**")
         _target(now)
@@ -116,12 +116,12 @@ def _load() -> None:
         state.load_recipe(now, file.getvalue(), file.name)
 
 
-def _verification(live: measured.Live[Verified]) -> None:
-    found = live.value
+def _verification(measurement: measured.Measured[Verified]) -> None:
+    found = measurement.value
     with st.container(border=True):
-        if live.error:
+        if measurement.error:
             st.markdown(
-                f":red[:material/error:] **The file could not be verified:** {text.escape(live.error)}"
+                f":red[:material/error:] **The file could not be verified:** {text.escape(measurement.error)}"
             )
         elif found is None:
             st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")

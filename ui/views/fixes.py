@@ -12,7 +12,7 @@ from quantscope.ui.content import text
 from quantscope.ui.runs import measured, recipe_search
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views import common, working
+from quantscope.ui.views import common, job_progress
 
 MOST = 300  # rows of a table
 
@@ -32,7 +32,7 @@ def render(now: state.Session) -> None:
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:
-        working.watch("fixes", lambda: recipe_search.fix_trials(now.project.id))
+        job_progress.watch("fixes", lambda: recipe_search.fix_trials(now.project.id))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(

@@ -41,7 +41,7 @@ def render() -> None:
         now.recipe,
         now.encodings,
         layer,
-        cached.kept(now.project.id, Searched, now.model.hash),
+        cached.of_project(now.project.id, Searched, now.model.hash),
     )
     _settings(now, layer, seen)
     effect = st.container()  # drawn after the chart, which must follow a drag at once
@@ -62,7 +62,7 @@ def _choose(now: state.Session) -> Layer:
     """The layer, by list or one by one."""
     layer = state.layer(now)
     names = [entry.name for entry in now.model.layers]
-    place = names.index(layer.name)
+    index = names.index(layer.name)
     key, first = common.follow("layer_box", layer.name)
     ops = {entry.name: entry.op for entry in now.model.layers}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -84,20 +84,20 @@ def _choose(now: state.Session) -> Layer:
             "",
             icon=":material/chevron_left:",
             key="previous",
-            disabled=place == 0,
+            disabled=index == 0,
             help="Previous layer",
             on_click=state.choose_layer,
-            args=(names[max(place - 1, 0)],),
+            args=(names[max(index - 1, 0)],),
             shortcut="alt+left",
         )
         st.button(
             "",
             icon=":material/chevron_right:",
             key="next",
-            disabled=place == len(names) - 1,
+            disabled=index == len(names) - 1,
             help="Next layer",
             on_click=state.choose_layer,
-            args=(names[min(place + 1, len(names) - 1)],),
+            args=(names[min(index + 1, len(names) - 1)],),
             shortcut="alt+right",
         )
         owner = details.owner(now)

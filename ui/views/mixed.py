@@ -9,11 +9,11 @@ from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point
 from quantscope.ui.content import text
 from quantscope.ui.figures.mixed import front_figure, lost
 from quantscope.ui.runs import mixed_precision
-from quantscope.ui.runs.mixed_precision import Found
+from quantscope.ui.runs.mixed_precision import MixedRun
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import MixedChoices
-from quantscope.ui.views import common, working
+from quantscope.ui.views import common, job_progress
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
 PLAIN = {"displayModeBar": False}
@@ -37,7 +37,7 @@ def render(now: state.Session) -> None:
         if job is None:
             return
         if job.active:
-            working.watch("mixed", lambda: mixed_precision.job(now.project.id))
+            job_progress.watch("mixed", lambda: mixed_precision.job(now.project.id))
         elif job.state is State.CANCELLED:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
@@ -77,7 +77,7 @@ def _begin() -> None:
         mixed_precision.start(now, keys.MIXED_COST.get(), keys.MIXED_ALLOWED.get())
 
 
-def _result(now: state.Session, found: Found) -> None:
+def _result(now: state.Session, found: MixedRun) -> None:
     front = found.front
     chosen = keys.MIXED_POINT.get()
     points = (*front.points, *front.beaten)

@@ -50,13 +50,13 @@ def overview(now: state.Session, found: Comparison | None) -> None:
         _different(now, found, found.default, "overview")
 
 
-def export(now: state.Session, live: measured.Live[Comparison]) -> None:
+def export(now: state.Session, measurement: measured.Measured[Comparison]) -> None:
     """What the file does in default sessions, here and on other x86 CPUs."""
-    found = live.value
+    found = measurement.value
     with st.container(border=True):
         if found is None:
             st.markdown("**In a default session**")
-            st.caption("Measuring…" if live.running else "Not measured.")
+            st.caption("Measuring…" if measurement.running else "Not measured.")
             return
         if found.default is not None and not found.default.equal:
             _different(now, found, found.default, "export")

@@ -16,7 +16,7 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import Page, RankingChoices
 from quantscope.ui.session.memory import Key
-from quantscope.ui.views import common, mixed, remedies, working
+from quantscope.ui.views import common, job_progress, mixed, remedies
 
 PLAIN = {"displayModeBar": False}
 STREAMED = "sensitivity"  # what the engine calls its runs
@@ -74,7 +74,7 @@ def _ranking(now: state.Session) -> None:
 def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
     """Kind, metric, samples and Run; the choices outlive a visit to another page."""
     newest, last = runs.newest(now), keys.RANKING_CHOICES.get()
-    most = max(runs.most(now), 1)
+    most = max(runs.most_samples(now), 1)
     if not keys.RANKING_KIND.there():
         keys.RANKING_KIND.set(last.kind if last else newest.kind if newest else Kind.ENABLE)
     if not keys.RANKING_COUNT.there():
@@ -127,7 +127,7 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
 
 def _extent(now: state.Session, kind: Kind, count: int) -> str:
     """How much a run would be, and how long it should take at the pace of the last one."""
-    left = runs.left(now, kind, count)
+    left = runs.runs_left(now, kind, count)
     if not left:
         return "nothing left to run"
     pace = runs.pace(now)
@@ -160,10 +160,10 @@ def _live(kind: Kind, metric: Metric) -> None:
     if now is None or job is None:
         return
     sweep, newest = runs.sweep(now, kind), runs.newest(now)
-    words = common.said(job)
+    words = common.progress_words(job)
     if newest is not None and job.progress.label == STREAMED:
         words = words.replace(text.escape(STREAMED), KINDS[newest.kind], 1)
-    working.line(job, "sens", words)
+    job_progress.line(job, "sens", words)
     if newest is not None and newest.kind is not kind:
         st.caption(f"Running: {KINDS[newest.kind]}. Below is what was found before.")
     if sweep is None or not sweep.runs:
@@ -284,7 +284,7 @@ def _turn(now: state.Session) -> None:
         if whole.running or alone.running:
             st.caption("Looking for the first layer that turns bad…")
         return
-    found = runs.turn(now.model, whole.value.layers, alone.value)
+    found = runs.first_bad_layer(now.model, whole.value.layers, alone.value)
     if found is None:
         st.markdown("**First layer that turns bad**: none, the error builds up evenly.")
         return

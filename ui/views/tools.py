@@ -18,7 +18,7 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import MarkedRanges
 from quantscope.ui.session.memory import Key
-from quantscope.ui.views import working
+from quantscope.ui.views import job_progress
 
 MOST = 6  # ranges drawn at once
 Use = Callable[[str, float, float], None]
@@ -163,7 +163,7 @@ def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
     if job is None:
         _start(now, seen.tensor, "Add other tools")
     elif job.active:
-        working.watch("tools", lambda: other_tools.tool_job(now, seen.tensor))
+        job_progress.watch("tools", lambda: other_tools.tool_job(now, seen.tensor))
     elif job.state is State.DONE:
         _facts(job)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views.common import poll, running, said
+from quantscope.ui.views.common import poll, progress_words, running
 
 Find = Callable[[], Job | None]
 
@@ -24,7 +24,7 @@ def watch(name: str, find: Find, *, keeps: bool = False) -> None:
 def _look(name: str, find: Find, keeps: bool) -> None:
     job = running(name, find())
     if job is not None:
-        line(job, name, said(job), keeps=keeps)
+        line(job, name, progress_words(job), keeps=keeps)
 
 
 def line(

@@ -4,11 +4,11 @@ import pandas as pd
 import streamlit as st
 
 from quantscope.ui.content import text
-from quantscope.ui.runs import easyquant_model
+from quantscope.ui.runs import easyquant_model as runs
 from quantscope.ui.runs.easyquant_model import Figures, WholeRun
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views import working
+from quantscope.ui.views import job_progress
 
 
 def render(now: state.Session) -> None:
@@ -21,11 +21,11 @@ def render(now: state.Session) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that outputs cannot be compared.")
         return
-    job = easyquant_model.whole_job(now.project.id)
+    job = runs.whole_job(now.project.id)
     if job is None:
         _start("EasyQuant for all layers")
     elif job.active:
-        working.watch("easymodel", lambda: easyquant_model.whole_job(now.project.id), keeps=True)
+        job_progress.watch("easymodel", lambda: runs.whole_job(now.project.id), keeps=True)
     elif job.result is not None:
         _result(now, job, job.result)
     else:
@@ -41,7 +41,7 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        easyquant_model.start_whole(now)
+        runs.start_whole(now)
 
 
 def _result(now: state.Session, job: Job, run: WholeRun) -> None:
@@ -173,4 +173,4 @@ def _use(run: WholeRun) -> None:
 def _measure(run: WholeRun) -> None:
     now = state.session()
     if now is not None:
-        easyquant_model.measure_whole(now, run)
+        runs.measure_whole(now, run)
