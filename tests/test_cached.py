@@ -143,17 +143,17 @@ def test_what_runs_keeps_its_project_in_memory(tmp_path: Path, tab: Tab) -> None
 def test_encodings_that_are_there_need_not_wait_for_others(tmp_path: Path, tab: Tab) -> None:
     with tab:
         state.show(small(tmp_path, 0))
-    now, finals = tab.session(), fixes.FinishedByRecipe()
+    now, finished = tab.session(), fixes.FinishedByRecipe()
     recipe = now.recipe.with_passes("bias_correction")
 
     def final() -> Encodings:
         def impatient(_: Progress) -> None:
-            assert not finals.making.locked()
+            assert not finished.making.locked()
 
-        return fixes.final(finals, now.workspace, recipe, now.encodings, "token", impatient)
+        return fixes.final(finished, now.workspace, recipe, now.encodings, "token", impatient)
 
-    finals.found.put("token", fixes.Final(encodings=now.encodings, records=()))
-    with finals.making:  # held for minutes by what another recipe needs
+    finished.known.put("token", fixes.Finished(encodings=now.encodings, records=()))
+    with finished.making:  # held for minutes by what another recipe needs
         assert final() is now.encodings
 
 

@@ -124,7 +124,7 @@ def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Pat
 
 
 def test_of_very_many_projects_no_results_are_kept() -> None:
-    for number in range(cached.FOUND + 1):
+    for number in range(cached.PROJECTS_WITH_RESULTS + 1):
         cached.use(f"p{number}")
         cached.results_of_project(f"p{number}", list).append(number)
         assert cached.registry().submit(f"p{number}:tune", "Auto-tune", lambda _tell: None).wait(5)

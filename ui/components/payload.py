@@ -1,8 +1,8 @@
 """What the browser needs to draw a tensor's histogram and curves, as plain numbers."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def payload(
     readonly: bool = False,
     heading: str = "Values seen in calibration",
     more: Sequence[Mark] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The chart's data.
 
     `seq` is the newest of the chart's own edits that is in `seen`; `token` names the recipe. Ranges in
@@ -51,7 +51,7 @@ def payload(
     shown = _shown(h)
     high = curve(seen, "high") if h.max > 0.0 or seen.mode == "symmetric" else None
     low = curve(seen, "low") if seen.mode == "asymmetric" else None
-    best = [float(np.nanmax(c.columns["sqnr"], initial=-np.inf)) for c in (high, low) if c is not None]
+    best = [float(np.nanmax(c.sqnr, initial=-np.inf)) for c in (high, low) if c is not None]
     floor, ceiling = _domain(seen)
     return {
         "rev": f"{seen.tensor}|{h.digest()[:16]}|{seen.mode}|{seen.spec.type}",
@@ -95,9 +95,9 @@ def _shown(h: Histogram) -> Histogram:
 
 
 @lru_cache(maxsize=64)
-def _fits(h: Histogram, shown: Histogram) -> list[dict[str, Any]]:
+def _fits(h: Histogram, shown: Histogram) -> list[dict[str, object]]:
     """The best Gauss and the best Laplace density, better one first, as counts in the bins of `shown`."""
-    out: list[dict[str, Any]] = []
+    out: list[dict[str, object]] = []
     for fit in fits(h):
         if any(known["family"] == fit.family for known in out):
             continue
@@ -124,9 +124,8 @@ def _domain(seen: RangeView, *found: Curve) -> list[float]:
     h = seen.histogram
     low, high = min(seen.asked.low, seen.range.low), max(seen.asked.high, seen.range.high)
     for c in found:
-        if "kept_high" in c.columns:
-            low = min(low, float(c.columns["kept_low"].min()))
-            high = max(high, float(c.columns["kept_high"].max()))
+        if c.kept_low is not None and c.kept_high is not None:
+            low, high = min(low, float(c.kept_low.min())), max(high, float(c.kept_high.max()))
     reach = max(h.abs_max, -low, high) or 1.0
     if seen.mode == "nonneg":
         return [0.0, reach * 1.03]
@@ -148,7 +147,7 @@ def _encoding(seen: RangeView) -> str:
 def _exact(seen: RangeView, high: Curve | None) -> dict[str, float | None]:
     """Figures of the range that is set; KL, which depends on a window of bins, from its curve."""
     e = seen.error
-    kl = float(np.interp(seen.asked.high, high.x, high.columns["kl"])) if high is not None else np.nan
+    kl = float(np.interp(seen.asked.high, high.x, high.kl)) if high is not None else np.nan
     figures = {
         "share": clipped(seen.histogram, seen.range, e),
         "sqnr": e.sqnr_db,
@@ -165,15 +164,19 @@ def _plain(of: Curve | None) -> dict[str, list[float | None]] | None:
     """Lists for JSON, six digits, None for what is not finite."""
     if of is None:
         return None
-    columns = {"x": of.x, **of.columns}
-    return {name: [_finite(float(f"{v:.6g}")) for v in values] for name, values in columns.items()}
+    columns = {field.name: getattr(of, field.name) for field in fields(of)}
+    return {
+        name: [_finite(float(f"{v:.6g}")) for v in values]
+        for name, values in columns.items()
+        if values is not None
+    }
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _method_mark(seen: RangeView, method: Method) -> dict[str, Any]:
+def _method_mark(seen: RangeView, method: Method) -> dict[str, object]:
     """A method's choice."""
     found = seen.searches[method]
     range_, asked = found.range, found.asked or found.range
@@ -186,7 +189,7 @@ def _method_mark(seen: RangeView, method: Method) -> dict[str, Any]:
     return _mark(seen, mark) | {"used": seen.choice.method is method}
 
 
-def _mark(seen: RangeView, mark: Mark) -> dict[str, Any]:
+def _mark(seen: RangeView, mark: Mark) -> dict[str, object]:
     """A range, labelled at the end that is farther out."""
     on_low = seen.mode == "asymmetric" and -mark.low > mark.high
     return {

@@ -53,8 +53,15 @@ class Curve:
     """Errors over the places of one clip line, the other one staying where it is; each (points,)."""
 
     x: npt.NDArray[np.float64]  # ascending
-    # sqnr, cosine, mse, kl, clipping, rounding, share; kept_low, kept_high under a rule for scales
-    columns: dict[str, npt.NDArray[np.float64]]
+    sqnr: npt.NDArray[np.float64]  # dB
+    cosine: npt.NDArray[np.float64]
+    mse: npt.NDArray[np.float64]  # clipping and rounding together
+    kl: npt.NDArray[np.float64]
+    clipping: npt.NDArray[np.float64]
+    rounding: npt.NDArray[np.float64]
+    share: npt.NDArray[np.float64]  # of the values, outside of the range
+    kept_low: npt.NDArray[np.float64] | None = None  # what a rule for scales keeps; None without a rule
+    kept_high: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,20 +215,20 @@ def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
 def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
     """Errors for each place of the `low` or `high` clip line."""
     found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.asked)
-    columns = {
-        "sqnr": found.sqnr_db,
-        "cosine": found.cosine,
-        "mse": found.mse,
-        "kl": found.kl,
-        "clipping": found.clipping_mse,
-        "rounding": found.rounding_mse,
-        "share": found.clipped_share,
-    }
-    if seen.spec.scale_rule is not ScaleRule.FREE:
-        columns |= {"kept_low": found.kept_lows, "kept_high": found.kept_highs}
-    if side == "low":
-        return Curve(x=found.lows[::-1], columns={name: values[::-1] for name, values in columns.items()})
-    return Curve(x=found.highs, columns=columns)
+    upwards = slice(None, None, -1 if side == "low" else 1)  # the low line's places descend
+    ruled = seen.spec.scale_rule is not ScaleRule.FREE
+    return Curve(
+        x=(found.lows if side == "low" else found.highs)[upwards],
+        sqnr=found.sqnr_db[upwards],
+        cosine=found.cosine[upwards],
+        mse=found.mse[upwards],
+        kl=found.kl[upwards],
+        clipping=found.clipping_mse[upwards],
+        rounding=found.rounding_mse[upwards],
+        share=found.clipped_share[upwards],
+        kept_low=found.kept_lows[upwards] if ruled else None,
+        kept_high=found.kept_highs[upwards] if ruled else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from quantscope.core.quant import Range
 from quantscope.core.tuning import EasyQuantResult, easyquant
 from quantscope.ui.runs.easyquant_model import Figures, figures, split_for
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 RANGES = 60  # of a curve
@@ -77,8 +77,8 @@ def _ranges(now: Session, tensor: str) -> list[Range]:
     return [Range(low * share, high * share) for share in ((i + 3) / (RANGES + 2) for i in range(RANGES))]
 
 
-def _id(now: Session, layer: str) -> str:
-    return f"{now.project.id}:easyquant:{layer}"
+def _id(now: Session, layer: str) -> JobId[EasyRun]:
+    return JobId(f"{now.project.id}:easyquant:{layer}")
 
 
 def kept(now: Session, tensor: str) -> Range:

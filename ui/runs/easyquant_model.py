@@ -10,7 +10,7 @@ from quantscope.core.tuning import EasyQuantResult, Split, easyquant, hold_out
 from quantscope.ui.runs.measured import final
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.jobs import Job, JobId, Work
 from quantscope.ui.session.state import Session
 from quantscope.ui.session.workspace import Workspace
 
@@ -72,7 +72,7 @@ class WholeRun:
 
 def whole_job(id: str) -> Job[WholeRun] | None:
     """The job of project `id`, if it was started."""
-    return cached.registry().get(f"{id}:easymodel")
+    return cached.registry().get(_id(id))
 
 
 def start_whole(now: Session) -> None:
@@ -151,5 +151,8 @@ def figures(
 
 
 def _submit(now: Session, title: str, work: Work[WholeRun]) -> None:
-    id = f"{now.project.id}:easymodel"
-    cached.registry().restart(id, title, work)
+    cached.registry().restart(_id(now.project.id), title, work)
+
+
+def _id(project: str) -> JobId[WholeRun]:
+    return JobId(f"{project}:easymodel")

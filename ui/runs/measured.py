@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
@@ -162,12 +162,12 @@ def _finished(now: Session) -> fixes.FinishedByRecipe:
 # --- what has been asked for ---
 
 
-def ready(now: Session, kinds: tuple[Measurement[Any], ...]) -> frozenset[str]:
+def ready(now: Session, kinds: tuple[Measurement[object], ...]) -> frozenset[str]:
     """Those kinds of figures that are there for the shown recipe."""
     return frozenset(kind.name for kind in kinds if cached.pool().peek(key_of(kind, now)) is not None)
 
 
-def waiting(kinds: tuple[Measurement[Any], ...]) -> bool:
+def waiting(kinds: tuple[Measurement[object], ...]) -> bool:
     """Whether figures that this session asked for are on their way; shows that it still wants them."""
     on_their_way = [cached.pool().waits(_subscriber(kind)) for kind in kinds]
     return any(on_their_way)
@@ -178,7 +178,7 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
-def _subscriber(kind: Measurement[Any]) -> Subscriber:
+def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
 

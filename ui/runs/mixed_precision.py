@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from quantscope.core.progress import ProgressFn
 from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 
@@ -20,7 +20,7 @@ class MixedRun:
 
 def job(id: str) -> Job[MixedRun] | None:
     """The newest job of project `id`."""
-    return cached.registry().get(f"{id}:mixed")
+    return cached.registry().get(_id(id))
 
 
 def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
@@ -43,5 +43,8 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
         recipes = (recipe, *(point.recipe for point in (*front.points, *front.beaten)))
         return MixedRun(tokens=frozenset(map(recipe_token, recipes)), front=front)
 
-    id = f"{now.project.id}:mixed"
-    cached.registry().restart(id, "Mixed precision", work)
+    cached.registry().restart(_id(now.project.id), "Mixed precision", work)
+
+
+def _id(project: str) -> JobId[MixedRun]:
+    return JobId(f"{project}:mixed")

@@ -26,7 +26,7 @@ from quantscope.core.sensitivity import (
 from quantscope.core.tuning.causes import Cause, diagnose, rankable, split_parts
 from quantscope.ui.runs.measured import final, rows
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 DIAGNOSED = 3  # layers, for each metric, where none is flagged
@@ -165,7 +165,7 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
 
 def causes_job(now: Session) -> Job[None] | None:
     """The job that looks for causes after a cancelled run."""
-    return cached.registry().get(f"{_id(now)}:causes")
+    return cached.registry().get(_causes_id(now))
 
 
 def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samples) -> None:
@@ -176,7 +176,7 @@ def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samp
             _explain(now, growing, encodings, few, tell)
 
     if growing.kind in LAYERS and growing.runs:
-        cached.registry().restart(f"{_id(now)}:causes", "Looking for causes", work)
+        cached.registry().restart(_causes_id(now), "Looking for causes", work)
 
 
 def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, tell: ProgressFn) -> None:
@@ -245,5 +245,9 @@ def _sweeps(now: Session) -> Sweeps:
     return cached.results_of_project(now.project.id, Sweeps, now.model.hash)
 
 
-def _id(now: Session) -> str:
-    return f"{now.project.id}:sensitivity"
+def _id(now: Session) -> JobId[Sweep]:
+    return JobId(f"{now.project.id}:sensitivity")
+
+
+def _causes_id(now: Session) -> JobId[None]:
+    return JobId(f"{_id(now)}:causes")

@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
 
 from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Choice, Recipe
@@ -16,10 +15,8 @@ from quantscope.core.tuning import (
     tried_fixes,
 )
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +59,7 @@ def with_default(recipe: Recipe, choice: Choice) -> Recipe:
 
 def default_trials(id: str) -> Job[DefaultTrials] | None:
     """The job that tries every method as the default of project `id`, if it was started."""
-    return cached.registry().get(f"{id}:trials")
+    return cached.registry().get(_defaults_id(id))
 
 
 def start_default_trials(now: Session) -> None:
@@ -77,12 +74,12 @@ def start_default_trials(now: Session) -> None:
         tried = (with_default(recipe, trial.choice) for trial in found.trials)
         return DefaultTrials(tokens=frozenset(map(recipe_token, (recipe, *tried))), found=found)
 
-    _submit(f"{now.project.id}:trials", "Trying every method", work)
+    cached.registry().restart(_defaults_id(now.project.id), "Trying every method", work)
 
 
 def autotune_run(id: str) -> tuple[Job[AutotuneResult], AutotuneRun] | None:
     """Auto-tune of project `id`, if it was started."""
-    job = cached.registry().get(f"{id}:tune")
+    job = cached.registry().get(_autotune_id(id))
     found = cached.results_of_project(id, AutotuneRuns).newest
     return (job, found) if job is not None and found is not None else None
 
@@ -107,17 +104,17 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    id, runs = f"{now.project.id}:tune", cached.results_of_project(now.project.id, AutotuneRuns)
+    id, runs = _autotune_id(now.project.id), cached.results_of_project(now.project.id, AutotuneRuns)
     with runs.lock:
         running = cached.registry().get(id)
         if running is None or not running.active or running.stop.is_set():  # else another window was faster
             runs.newest = growing
-            _submit(id, "Auto-tune", work)
+            cached.registry().restart(id, "Auto-tune", work)
 
 
 def fix_trials(id: str) -> Job[FixTrials] | None:
     """The job that tries each fix alone in project `id`, if it was started."""
-    return cached.registry().get(f"{id}:fixtrials")
+    return cached.registry().get(_fixes_id(id))
 
 
 def start_fix_trials(now: Session) -> None:
@@ -131,7 +128,7 @@ def start_fix_trials(now: Session) -> None:
         found = tried_fixes(space.model, samples, recipe, progress=tell)
         return FixTrials(token=recipe_token(recipe), trials=found)
 
-    _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)
+    cached.registry().restart(_fixes_id(now.project.id), "Trying each fix", work)
 
 
 def used(recipe: Recipe, found: AutotuneResult) -> bool:
@@ -139,5 +136,13 @@ def used(recipe: Recipe, found: AutotuneResult) -> bool:
     return recipe_token(recipe) == recipe_token(found.recipe)
 
 
-def _submit(id: str, title: str, work: Work[T]) -> None:
-    cached.registry().restart(id, title, work)
+def _defaults_id(project: str) -> JobId[DefaultTrials]:
+    return JobId(f"{project}:trials")
+
+
+def _autotune_id(project: str) -> JobId[AutotuneResult]:
+    return JobId(f"{project}:tune")
+
+
+def _fixes_id(project: str) -> JobId[FixTrials]:
+    return JobId(f"{project}:fixtrials")

@@ -9,7 +9,7 @@ from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import Remedy
 from quantscope.core.tuning.causes import Bench, Effect, RemedyTrial, bench, effect, split_parts, tried
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, reason
+from quantscope.ui.session.jobs import Job, JobId, reason
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
 TrialKey = tuple[str, str, str]  # token of the recipe without it, layer ("" where it acts on all), label
@@ -158,5 +158,5 @@ def cancel(now: Session) -> None:
         running.cancel()
 
 
-def _id(now: Session) -> str:
-    return f"{now.project.id}:remedies"
+def _id(now: Session) -> JobId[None]:
+    return JobId(f"{now.project.id}:remedies")

@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import streamlit as st
 
@@ -34,15 +34,15 @@ class ProjectStore:
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._kept: OrderedDict[str, dict[Callable[[], Any], Recent[Any]]] = OrderedDict()
+        self._kept: OrderedDict[str, dict[Callable[[], object], Recent[object]]] = OrderedDict()
         self._lock = threading.RLock()
 
     def get(self, project: str, make: Callable[[], T], key: Hashable) -> T:
         """The one `make()` of a project and key."""
         with self._lock:
             kinds = self._kept.setdefault(project, {})
-            kept: Recent[T] = kinds.setdefault(make, Recent(VARIANTS))
-            return kept.get_or_make(key, make)
+            kept = kinds.setdefault(make, Recent(VARIANTS))
+            return cast(T, kept.get_or_make(key, make))  # made by `make`, like all beside it
 
     def use(self, project: str, busy: set[str]) -> list[str]:
         """Note that a project is used now, and drop what is kept of those used longest ago.
@@ -110,11 +110,7 @@ def results_of_project(project: str, make: Callable[[], T], *key: Hashable) -> T
 
 def computed(key: Hashable, compute: Callable[[], T]) -> T:
     """What follows from `key` alone, whatever the project; computed where it is not there."""
-    known: T | None = _computed().get(key)
-    if known is None:
-        known = compute()
-        _computed().put(key, known)
-    return known
+    return cast(T, _computed().get_or_make(key, compute))  # a key stands for one computation
 
 
 def use(project: str) -> None:
@@ -150,7 +146,7 @@ def _results() -> ProjectStore:
 
 
 @st.cache_resource(show_spinner=False)
-def _computed() -> Recent[Any]:
+def _computed() -> Recent[object]:
     return Recent(COMPUTED)
 
 

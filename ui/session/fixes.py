@@ -14,7 +14,7 @@ from quantscope.core.quantize import Encodings
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import without_inserted
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, acquired
+from quantscope.ui.session.jobs import Job, JobId, acquired
 from quantscope.ui.session.workspace import Workspace
 
 KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
@@ -69,10 +69,10 @@ def restart(opened: Project, base: Workspace, recipe: Recipe) -> None:
     job(opened, base, recipe)
 
 
-def _id(opened: Project, base: Workspace, recipe: Recipe) -> str:
+def _id(opened: Project, base: Workspace, recipe: Recipe) -> JobId[Prepared]:
     key = prepared_key(base.model, recipe, base.samples) if base.samples is not None else "no data"
     digest = hashlib.sha256(repr((base.model.hash, key)).encode()).hexdigest()
-    return f"{opened.id}:fixes:{digest[:16]}"
+    return JobId(f"{opened.id}:fixes:{digest[:16]}")
 
 
 def changed(base: Workspace, prepared: Prepared) -> Workspace:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from quantscope.core.memo import Recent
 from quantscope.ui.session.jobs import Job, State, Work, launch
@@ -22,11 +22,12 @@ LAPSE = (
 AGAIN = 5.0  # seconds for which a failure is the answer; who asks later has it tried again
 SESSIONS = 256  # whose last turn is remembered
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement(Generic[T]):
-    """A kind of measurement, whose results are of type `T`."""
+class Measurement(Generic[T_co]):
+    """A kind of measurement, whose results are of type `T_co`."""
 
     name: str
     lane: str  # measurements of a lane share its threads
@@ -34,11 +35,11 @@ class Measurement(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class ResultKey(Generic[T]):
+class ResultKey(Generic[T_co]):
     """What is measured, and all that the result depends on."""
 
     project: str
-    kind: Measurement[T]
+    kind: Measurement[T_co]
     token: Hashable
 
 
@@ -52,11 +53,11 @@ class Subscriber:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    key: ResultKey[Any]
+    key: ResultKey[object]
     title: str
-    work: Work[Any]
+    work: Work[object]
     number: int
-    job: Job[Any] | None = None  # while it is in work
+    job: Job[object] | None = None  # while it is in work
     session: str = ""  # for whom that was begun
     stopping: bool = False  # the pool told it to stop
     forgotten: bool = False  # its project is gone; the result is of no use
@@ -64,13 +65,13 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    job: Job[Any]
+    job: Job[object]
     at: float  # when it was there
 
 
 @dataclass(slots=True)
 class _Interest:
-    key: ResultKey[Any]
+    key: ResultKey[object]
     seen: float  # when the subscriber polled last
 
 
@@ -88,8 +89,8 @@ class Pool:
             clock: Seconds; what `LAPSE` and `AGAIN` are measured by.
         """
         self._lanes, self._clock = dict(lanes), clock
-        self._results: dict[str, dict[Measurement[Any], Recent[_Result]]] = {}  # by project
-        self._requests: dict[ResultKey[Any], _Request] = {}  # that wait or are in work
+        self._results: dict[str, dict[Measurement[object], Recent[_Result]]] = {}  # by project
+        self._requests: dict[ResultKey[object], _Request] = {}  # that wait or are in work
         self._interests: dict[Subscriber, _Interest] = {}
         self._turns: Recent[int] = Recent(SESSIONS)  # when a session was served last, counted in runs
         self._numbers = itertools.count(1)
@@ -140,7 +141,7 @@ class Pool:
         with self._changed:
             return {key.project for _, key in self._interested() if key in self._requests}
 
-    def forget(self, project: str) -> list[Job[Any]]:
+    def forget(self, project: str) -> list[Job[object]]:
         """Drop a project's results and requests; what still runs is cancelled and returned."""
         with self._changed:
             self._results.pop(project, None)
@@ -161,9 +162,9 @@ class Pool:
     def _result(self, key: ResultKey[T]) -> Job[T] | None:
         kept = self._results.get(key.project, {}).get(key.kind)
         found = kept.get(key.token) if kept is not None else None
-        return found.job if found is not None else None
+        return cast("Job[T]", found.job) if found is not None else None  # a key stands for one type
 
-    def _drop_old_failure(self, key: ResultKey[Any]) -> None:
+    def _drop_old_failure(self, key: ResultKey[object]) -> None:
         kept = self._results.get(key.project, {}).get(key.kind)
         found = kept.get(key.token) if kept is not None else None
         if kept is None or found is None or found.job.state is not State.FAILED:
@@ -171,7 +172,7 @@ class Pool:
         if self._clock() - found.at > AGAIN:
             kept.drop(key.token)
 
-    def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[Any]]]:
+    def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[object]]]:
         """Who waits for what, without those who are gone; what has begun is finished for them too."""
         now = self._clock()
         for who, interest in list(self._interests.items()):
@@ -213,7 +214,7 @@ class Pool:
         return request, session
 
     def _begin(self, request: _Request, session: str) -> None:
-        job: Job[Any] = Job(f"{request.key.project}:{request.key.kind.name}", request.title)
+        job: Job[object] = Job(f"{request.key.project}:{request.key.kind.name}", request.title)
         request.job, request.session, request.stopping = job, session, False
         self._turns.put(session, next(self._numbers))
         name = f"pool {request.title}"
@@ -225,12 +226,12 @@ class Pool:
         request.stopping = True
         request.job.cancel()
 
-    def _ended(self, request: _Request, job: Job[Any]) -> None:
+    def _ended(self, request: _Request, job: Job[object]) -> None:
         with self._changed:
             self._settle(request, job)
             self._arrange()
 
-    def _settle(self, request: _Request, job: Job[Any]) -> None:
+    def _settle(self, request: _Request, job: Job[object]) -> None:
         """Keep the result of a run; one that was stopped and is wanted again waits for another run."""
         key, useless = request.key, request.forgotten or job.state is State.CANCELLED
         request.job, request.forgotten = None, False

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from quantscope.core.memo import Recent
@@ -23,7 +22,7 @@ from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes, keys
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.keys import FittedRecipe, News, Page, ShownRecipe
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.session.workspace import Workspace, prepare
@@ -141,10 +140,15 @@ def show(opened: Project | None) -> None:
     keys.PROJECT_IN_ADDRESS.set(opened.id)
 
 
+def opening_id(project: str) -> JobId[Workspace]:
+    """Of the job that gets a project ready."""
+    return JobId(project)
+
+
 def start(opened: Project) -> Job[Workspace]:
     """Get an opened project ready in the background; nothing happens if that is under way or done."""
     cached.use(opened.id)
-    known = cached.registry().get(opened.id)
+    known = cached.registry().get(opening_id(opened.id))
     if known is not None:
         return known
     return restart(opened)
@@ -155,11 +159,14 @@ def restart(opened: Project) -> Job[Workspace]:
     cached.registry().forget(opened.id)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
-        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated), heavy=True
+        opening_id(opened.id),
+        title,
+        lambda progress: prepare(opened, progress, projects.mark_calibrated),
+        heavy=True,
     )
 
 
-def job() -> Job | None:
+def job() -> Job[object] | None:
     """The job that gets the open project ready, its recipe's model fixes included."""
     opened = project()
     if opened is None:
@@ -321,7 +328,7 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
         edit(lambda _: recipe, f"recipe {name}")
 
 
-def edit_layer(name: str, label: str, **changes: Any) -> None:
+def edit_layer(name: str, label: str, **changes: object) -> None:
     """Change one layer's choice."""
     edit(lambda recipe: recipe.with_layer(name, **changes), label)
 

@@ -66,7 +66,7 @@ def _progress(id: str) -> None:
         st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
 
 
-def _ended(now: state.Session, job: Job, growing: AutotuneRun) -> None:
+def _ended(now: state.Session, job: Job[object], growing: AutotuneRun) -> None:
     if growing.result is None:
         if job.error:
             st.error(text.escape(job.error), icon=":material/error:")

@@ -2,8 +2,8 @@
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import ParamSpec, TypedDict, TypeVar, cast
 
 import streamlit as st
 from streamlit.elements.plotly_chart import PlotlyState
@@ -20,16 +20,17 @@ from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.session.pool import Measurement
 
 log = logging.getLogger("quantscope")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(draw: Callable[P, None]) -> Callable[P, None]:
     """A page or fragment whose errors are said in words; the details go to the server's log."""
 
     @functools.wraps(draw)
-    def page(*args: Any, **kwargs: Any) -> Any:
+    def page(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            return draw(*args, **kwargs)
+            draw(*args, **kwargs)
         except QuantScopeError as error:
             st.error(text.escape(str(error)), icon=":material/error:")
         except Exception as error:
@@ -44,7 +45,7 @@ def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
     return page
 
 
-def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
+def poll(name: str, every: float, draw: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     """Draw a part of the page, and again every so many seconds for as long as the page draws it.
 
     Args:
@@ -52,14 +53,15 @@ def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
         every: Seconds between one drawing's end and the next one.
         draw: Draws it.
         args: For `draw`.
+        kwargs: For `draw`.
     """
 
     @functools.wraps(draw)
-    def part(*args: Any) -> None:
-        guarded(draw)(*args)
+    def part(*args: P.args, **kwargs: P.kwargs) -> None:
+        guarded(draw)(*args, **kwargs)
         tick(name, every)
 
-    st.fragment(part)(*args)
+    st.fragment(part)(*args, **kwargs)
 
 
 def go(page: Page) -> None:
@@ -139,7 +141,7 @@ def follow(name: str, value: T) -> tuple[str, T]:
 
 
 @uninterrupted
-def changed(key: str, act: Callable[..., None], *args: Any) -> None:
+def changed(key: str, act: Callable[..., None], *args: object) -> None:
     """Call `act(value, *args)` for a changed widget that follows; for use as a callback.
 
     One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
@@ -149,13 +151,23 @@ def changed(key: str, act: Callable[..., None], *args: Any) -> None:
         act(keys.value_of(key).get(), *args)
 
 
-def clicked(chart: Key[PlotlyState | None]) -> Mapping[str, Any] | None:
-    """The point of a chart that was clicked, as Plotly describes it; for use in callbacks."""
+class ClickedPoint(TypedDict):
+    """A point of a chart, as Plotly describes it."""
+
+    x: float
+    y: float
+    customdata: list[float]  # only where the figure has such data
+
+
+def clicked(chart: Key[PlotlyState | None]) -> ClickedPoint | None:
+    """The point of a chart that was clicked; for use in callbacks."""
     chosen = chart.get()
-    return chosen.selection.points[0] if chosen is not None and chosen.selection.points else None
+    if chosen is None or not chosen.selection.points:
+        return None
+    return cast(ClickedPoint, chosen.selection.points[0])
 
 
-def running(name: str, job: Job | None) -> Job | None:
+def running(name: str, job: Job[T] | None) -> Job[T] | None:
     """The job as long as it runs; else asks for a new drawing of the page. For use in a part that polls."""
     if job is not None and job.active:
         return job
@@ -163,7 +175,7 @@ def running(name: str, job: Job | None) -> Job | None:
     return None
 
 
-def progress_words(job: Job) -> str:
+def progress_words(job: Job[object]) -> str:
     """What it does, how much of that is done, and for how long it will go on."""
     p, left = job.progress, job.seconds_left
     words = text.escape(p.label or "starting")
@@ -204,7 +216,7 @@ def _progress() -> None:
             )
 
 
-def _ended(job: Job) -> None:
+def _ended(job: Job[object]) -> None:
     opened = state.project()
     if job.state is State.CANCELLED:
         st.warning(f"{job.title} was cancelled.", icon=":material/cancel:")
@@ -227,7 +239,7 @@ def _leave() -> None:
     keys.GO.set(Page.OPEN)
 
 
-def polling(active: bool, *kinds: Measurement[Any]) -> None:
+def polling(active: bool, *kinds: Measurement[object]) -> None:
     """Redraw the page whenever one of its figures is there, as long as one is under way.
 
     Args:
@@ -240,7 +252,7 @@ def polling(active: bool, *kinds: Measurement[Any]) -> None:
             poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
 
 
-def _poll(token: str, kinds: tuple[Measurement[Any], ...], before: frozenset[str]) -> None:
+def _poll(token: str, kinds: tuple[Measurement[object], ...], before: frozenset[str]) -> None:
     now = state.session()
     shown = "" if now is None else state.recipe_token(now.recipe)
     there = frozenset() if now is None else measured.ready(now, kinds)

@@ -44,7 +44,7 @@ def _begin() -> None:
         runs.start_whole(now)
 
 
-def _result(now: state.Session, job: Job, run: WholeRun) -> None:
+def _result(now: state.Session, job: Job[object], run: WholeRun) -> None:
     in_use, fits = now.recipe == run.recipe and run.changes, now.recipe == run.given
     _verdict(run)
     with st.container(horizontal=True, vertical_alignment="center"):

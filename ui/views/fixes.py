@@ -50,9 +50,9 @@ def render(now: state.Session) -> None:
             st.caption("Builds the int8 model once more for each, and runs it on samples kept for judging.")
 
 
-def _known(now: state.Session, job: Job | None) -> Mapping[str, FixTrial]:
+def _known(now: state.Session, job: Job[recipe_search.FixTrials] | None) -> Mapping[str, FixTrial]:
     """Trials of the shown recipe."""
-    found: recipe_search.FixTrials | None = job.result if job is not None else None
+    found = job.result if job is not None else None
     if found is None or found.token != state.recipe_token(now.recipe):
         return {}
     return {trial.name: trial for trial in found.trials}

@@ -1,7 +1,5 @@
 """Inspector: one layer's values, where its range is cut, what that costs, and what to do about it."""
 
-from typing import Any
-
 import streamlit as st
 
 from quantscope.core.model import Layer
@@ -261,7 +259,7 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
 def _copy(name: str, others: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         choice = recipe.choice(name)
-        given: dict[str, Any] = {
+        given: dict[str, object] = {
             "symmetric": choice.symmetric,
             "precision": choice.precision,
             "weights": choice.weights,

@@ -7,7 +7,7 @@ import streamlit as st
 from quantscope.ui.session.jobs import Job
 from quantscope.ui.views.common import poll, progress_words, running
 
-Find = Callable[[], Job | None]
+Find = Callable[[], Job[object] | None]
 
 
 def watch(name: str, find: Find, *, keeps: bool = False) -> None:
@@ -28,7 +28,7 @@ def _look(name: str, find: Find, keeps: bool) -> None:
 
 
 def line(
-    job: Job, name: str, words: str, *, keeps: bool = False, stop: Callable[[], None] | None = None
+    job: Job[object], name: str, words: str, *, keeps: bool = False, stop: Callable[[], None] | None = None
 ) -> None:
     """The bar with its words, and the button that stops: the job alone, unless `stop` does more."""
     stopping = job.stop.is_set()

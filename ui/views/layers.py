@@ -1,7 +1,6 @@
 """Layers: one row a layer, what is set and what it costs; edit one, or all that a filter leaves."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -109,7 +108,7 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
 
 
 @uninterrupted
-def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
+def _for_all(names: tuple[str, ...], label: str, **changes: object) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
             recipe = recipe.with_layer(name, **changes)
@@ -293,7 +292,7 @@ def apply_edits(edits: Mapping[int, Mapping[str, str]], names: list[str]) -> str
     """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
     for row, cells in edits.items():
         name = names[int(row)]
-        changes: dict[str, Any] = {}
+        changes: dict[str, object] = {}
         if "strategy" in cells:
             if METHODS[cells["strategy"]] is Method.MANUAL:
                 return "A manual range is set in the Inspector: drag a clip line there, or type the numbers."

@@ -46,7 +46,7 @@ def render(now: state.Session) -> None:
             _result(now, job.result)
 
 
-def _controls(now: state.Session, job: Job | None) -> None:
+def _controls(now: state.Session, job: Job[object] | None) -> None:
     last = keys.MIXED_CHOICES.get()
     there = [p for p in PRECISIONS if p in target(now.recipe.target).precisions]
     if not keys.MIXED_COST.there():

@@ -71,7 +71,7 @@ def _ranking(now: state.Session) -> None:
 # --- what to run ---
 
 
-def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
+def _controls(now: state.Session, job: Job[object] | None) -> tuple[Kind, Metric]:
     """Kind, metric, samples and Run; the choices outlive a visit to another page."""
     newest, last = runs.newest(now), keys.RANKING_CHOICES.get()
     most = max(runs.most_samples(now), 1)
@@ -140,7 +140,7 @@ def _begin() -> None:
         runs.start(now, keys.RANKING_KIND.get(), int(keys.RANKING_COUNT.get()))
 
 
-def _nothing(job: Job | None, sweep: Sweep | None) -> None:
+def _nothing(job: Job[object] | None, sweep: Sweep | None) -> None:
     if sweep is not None and job is not None and job.state is State.CANCELLED:
         st.info("Cancelled before the first run was done. Press *Run* to start again.")
         return
@@ -181,7 +181,7 @@ def _live(kind: Kind, metric: Metric) -> None:
 # --- what came out ---
 
 
-def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -> None:
+def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job[object] | None) -> None:
     current = sweep.token == state.recipe_token(now.recipe)
     st.markdown(_standing(now, sweep, job, current=current))
     _cards(sweep, metric)
@@ -215,7 +215,7 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
         st.caption("For causes and remedies, run *One layer on* or *One layer off*.")
 
 
-def _standing(now: state.Session, sweep: Sweep, job: Job | None, *, current: bool) -> str:
+def _standing(now: state.Session, sweep: Sweep, job: Job[object] | None, *, current: bool) -> str:
     """One line on what the figures come from: always there, so that an edit moves nothing below it."""
     if not current:
         return (

@@ -1,11 +1,13 @@
 """Open: a sample, uploaded files or local paths; then calibration, with progress; and recent projects."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from quantscope.core.data.sources import PRESETS
 from quantscope.core.errors import QuantScopeError
@@ -18,6 +20,7 @@ from quantscope.ui.session.jobs import State
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common
 
+P = ParamSpec("P")
 RECENT = 12  # projects listed before all are asked for
 GUESS = "As the model suggests"
 PRESET_NAMES = {
@@ -81,7 +84,7 @@ def _ended_badly(opened: Project) -> bool:
     return job.state in (State.FAILED, State.CANCELLED)
 
 
-def _attempt(make: Any, *args: Any, **kwargs: Any) -> None:
+def _attempt(make: Callable[P, Project], *args: P.args, **kwargs: P.kwargs) -> None:
     """Make a project and enter it; what is wrong is said on the page."""
     try:
         _enter(make(*args, **kwargs))
@@ -117,10 +120,10 @@ def _own() -> None:
                 == "Local path"
             )
             if by_path:
-                model: Any = st.text_input(
+                model: str | UploadedFile | None = st.text_input(
                     "Path of the model", key="model_path", placeholder="/models/net.onnx"
                 )
-                fine = _checked(opening.check_model, model)
+                fine = _checked(opening.check_model, str(model or ""))
             else:
                 model = st.file_uploader("Model file", type=["onnx"], key="model_file")
         with right:
@@ -133,10 +136,10 @@ def _own() -> None:
                 help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
                 "a folder of those, or images in a folder or .zip.",
             )
-            data: Any = None
+            data: str | UploadedFile | None = None
             if kind == "Local path":
                 data = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration")
-                fine &= _checked(opening.data_source, data)
+                fine &= _checked(opening.data_source, str(data or ""))
             elif kind == "Upload":
                 data = st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file")
             else:
@@ -158,7 +161,7 @@ def _own() -> None:
         )
 
 
-def _checked(look: Any, path: str) -> bool:
+def _checked(look: Callable[[str], object], path: str) -> bool:
     """Whether a path that was typed leads somewhere; what is wrong is said below it."""
     if not path:
         return True
@@ -170,9 +173,9 @@ def _checked(look: Any, path: str) -> bool:
     return True
 
 
-def _options(kind: str) -> dict[str, Any]:
+def _options(kind: str) -> dict[str, object]:
     """Preprocessing of images, number of samples, seed."""
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     with st.expander("Images, labels and number of samples"):
         first, second, third = st.columns(3)
         limit = first.number_input(
@@ -223,14 +226,20 @@ def _options(kind: str) -> dict[str, Any]:
     return chosen
 
 
-def _submit(model: Any, kind: str, data: Any, options: dict[str, Any]) -> None:
+def _submit(
+    model: str | UploadedFile,
+    kind: str,
+    data: str | UploadedFile | None,
+    options: dict[str, object],
+) -> None:
     """Make the project of the form; a callback."""
 
     def make() -> Project:
-        if kind == "Upload":
-            given: Any = (data.name, data.getvalue())
-        else:
+        given: Source | tuple[str, bytes]
+        if data is None or isinstance(data, str):
             given = opening.data_source(data if kind == "Local path" else None)
+        else:
+            given = (data.name, data.getvalue())
         if isinstance(model, str):
             source = opening.model_source(model)
             return opening.open_sources(Path(source.path).name, source, given, options=options)
@@ -259,7 +268,7 @@ def _recent() -> None:
 
 def _refused(entry: Entry) -> bool:
     """Never calibrated, and not about to be: model or data were of no use, and there is nothing to keep."""
-    job = cached.registry().get(entry.id)
+    job = cached.registry().get(state.opening_id(entry.id))
     return job is None or job.state is State.FAILED
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -65,7 +64,7 @@ def _range(event: Mapping[str, float]) -> Range:
 
 
 def threshold_chart(
-    payload: Mapping[str, Any],
+    payload: Mapping[str, object],
     *,
     key: str,
     on_edit: Callable[[], None],
