@@ -45,6 +45,8 @@ RULES = {
     ScaleRule.POWER_OF_TWO_NEAREST: "2ᵏ, nearest",
     ScaleRule.POWER_OF_TWO_MSE: "2ᵏ, least MSE",
 }
+# One clip line; two that mirror each other; two. The chart's script knows the same words.
+ClipLines = Literal["nonneg", "symmetric", "asymmetric"]
 AUTOMATIC = tuple(method for method in LABELS if method is not Method.MANUAL)
 
 
@@ -72,7 +74,7 @@ class RangeView:
     histogram: Histogram
     choice: Choice  # method and percentile
     spec: QuantSpec
-    mode: str  # "nonneg": one clip line; "symmetric": two that mirror each other; "asymmetric": two
+    mode: ClipLines
     asked: Range  # what the method chose, or the user set; where the clip lines stand
     range: Range  # what is kept: the same, unless a rule for scales or a kernel needs another scale
     encoding: Encoding
@@ -205,7 +207,7 @@ def view_range(
     )
 
 
-def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
+def mode_of(histogram: Histogram, spec: QuantSpec) -> ClipLines:
     """How many clip lines a tensor has."""
     if histogram.min >= 0.0 and not (spec.symmetric and spec.type.signed):
         return "nonneg"

@@ -24,7 +24,13 @@ def render() -> None:
     _verification(measurement)
     saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
-    ready = measurement.value if not measurement.error else None
+    _files(now, stem, measurement.value if not measurement.error else None)
+    _repeat(now, stem)
+    _stays_float(now)
+
+
+def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
+    """What can be downloaded; the model as soon as it is verified."""
     with st.container(border=True):
         st.markdown("**Files**")
         _target(now)
@@ -65,6 +71,10 @@ def render() -> None:
             f"{text.escape(exporting.target_label(now.recipe))}; "
             "the model's inputs and outputs are as in your file."
         )
+
+
+def _repeat(now: state.Session, stem: str) -> None:
+    """The command line that makes the same file, and the way back from a recipe."""
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
         shells = shells_of_all()
@@ -80,7 +90,6 @@ def render() -> None:
             width=420,
             help="Replaces the choices shown; it can be undone.",
         )
-    _stays_float(now)
 
 
 def _target(now: state.Session) -> None:

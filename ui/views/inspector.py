@@ -4,7 +4,7 @@ import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.recipe import Recipe
+from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method
 from quantscope.ui.components import threshold, threshold_chart
@@ -116,8 +116,6 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
     """Strategy, type and weights of the layer; every change is a step of the recipe."""
     name = seen.owner if seen is not None else layer.name
     choice = now.recipe.choice(name)
-    own = now.recipe.choice(layer.name)
-    assert choice.method is not None
     if seen is not None and seen.shared:
         st.info(
             f"{text.code(layer.name)} passes its values on, so it takes over the range of "
@@ -126,78 +124,90 @@ def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None
         )
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         if seen is not None:
-            key, first = common.follow("method", LABELS[choice.method])
-            st.selectbox(
-                "Strategy",
-                list(METHODS),
-                index=list(METHODS).index(first),
-                key=key,
-                width=150,
-                on_change=common.changed,
-                args=(key, _method, name, seen.asked),
-                help="How the range is chosen; the marks above the histogram do the same by a click. "
-                "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
-            )
-            if choice.method is Method.PERCENTILE:
-                key, share = common.follow("percentile", float(choice.percentile or 99.99))
-                st.number_input(
-                    "Share kept, %",
-                    90.0,
-                    100.0,
-                    value=share,
-                    step=0.01,
-                    format="%.3f",
-                    key=key,
-                    width=130,
-                    on_change=common.changed,
-                    args=(key, _percentile, name),
-                )
-            key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
-            st.segmented_control(
-                "Range",
-                ["asym", "sym"],
-                default=first,
-                key=key,
-                required=True,
-                on_change=common.changed,
-                args=(key, _symmetry, name),
-                help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
-            )
-        key, first = common.follow("precision", str(own.precision))
+            _range_settings(name, choice, seen.asked)
+        _grid_settings(now, layer, name)
+
+
+def _range_settings(name: str, choice: Choice, shown: Range) -> None:
+    """How the range of the values is chosen."""
+    assert choice.method is not None  # the recipe fills it in
+    key, first = common.follow("method", LABELS[choice.method])
+    st.selectbox(
+        "Strategy",
+        list(METHODS),
+        index=list(METHODS).index(first),
+        key=key,
+        width=150,
+        on_change=common.changed,
+        args=(key, _method, name, shown),
+        help="How the range is chosen; the marks above the histogram do the same by a click. "
+        "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
+    )
+    if choice.method is Method.PERCENTILE:
+        key, share = common.follow("percentile", float(choice.percentile or 99.99))
+        st.number_input(
+            "Share kept, %",
+            90.0,
+            100.0,
+            value=share,
+            step=0.01,
+            format="%.3f",
+            key=key,
+            width=130,
+            on_change=common.changed,
+            args=(key, _percentile, name),
+        )
+    key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
+    st.segmented_control(
+        "Range",
+        ["asym", "sym"],
+        default=first,
+        key=key,
+        required=True,
+        on_change=common.changed,
+        args=(key, _symmetry, name),
+        help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
+    )
+
+
+def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
+    """Type, scales and weights; `name` is the layer whose choice sets the range."""
+    choice, own = now.recipe.choice(name), now.recipe.choice(layer.name)
+    key, first = common.follow("precision", str(own.precision))
+    st.segmented_control(
+        "Precision",
+        [str(p) for p in target(now.recipe.target).precisions],
+        default=first,
+        key=key,
+        required=True,
+        on_change=common.changed,
+        args=(key, _precision, layer.name),
+        help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
+    )
+    key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
+    st.selectbox(
+        "Scales",
+        list(SCALES),
+        index=list(SCALES).index(first),
+        key=key,
+        width=158,
+        on_change=common.changed,
+        args=(key, _scales, name),
+        help=SCALES_HELP,
+    )
+    if layer.weight is not None:
+        shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
+        key, first = common.follow("granularity", shown)
         st.segmented_control(
-            "Precision",
-            [str(p) for p in target(now.recipe.target).precisions],
+            "Weights",
+            list(GRANULARITY),
             default=first,
             key=key,
             required=True,
             on_change=common.changed,
-            args=(key, _precision, layer.name),
-            help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
+            args=(key, _granularity, layer.name),
+            help="One scale for each output channel, or one for the whole weight.",
         )
-        key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
-        st.selectbox(
-            "Scales",
-            list(SCALES),
-            index=list(SCALES).index(first),
-            key=key,
-            width=158,
-            on_change=common.changed,
-            args=(key, _scales, name),
-            help=SCALES_HELP,
-        )
-        if layer.weight is not None:
-            shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
-            key, first = common.follow("granularity", shown)
-            st.segmented_control(
-                "Weights",
-                list(GRANULARITY),
-                default=first,
-                key=key,
-                required=True,
-                on_change=common.changed,
-                args=(key, _granularity, layer.name),
-                help="One scale for each output channel, or one for the whole weight.",
-            )
 
 
 def _method(label: str, name: str, shown: Range) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity, Precision, target
@@ -169,7 +170,25 @@ def _reset(names: tuple[str, ...]) -> None:
 
 def _table(now: state.Session, shown: list[Row]) -> None:
     roomy = wide()
-    frame = pd.DataFrame(
+    revision = keys.EDITOR_REVISION.get()
+    names = [row.name for row in shown]
+    st.data_editor(
+        _cells(shown, roomy),
+        key=keys.layers_table(revision).name,
+        hide_index=True,
+        height=min(38 + 35 * len(shown), 560),
+        num_rows="fixed",
+        placeholder=NONE,
+        on_change=_edited,
+        args=(revision, names),
+        disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
+        column_config=_columns(now, names, roomy),
+    )
+
+
+def _cells(shown: list[Row], roomy: bool) -> pd.DataFrame:
+    """What the table shows."""
+    return pd.DataFrame(
         {
             "inspect": ":material/tune:",
             "name": [text.short(row.name, 52 if roomy else 19) for row in shown],
@@ -186,82 +205,71 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "flag": ["⚑" if row.flag else "" for row in shown],
         }
     )
-    revision = keys.EDITOR_REVISION.get()
-    names = [row.name for row in shown]
+
+
+def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, ColumnConfig]:
+    """How each column is shown, and what can be chosen in it."""
     column = st.column_config
-    st.data_editor(
-        frame,
-        key=keys.layers_table(revision).name,
-        hide_index=True,
-        height=min(38 + 35 * len(shown), 560),
-        num_rows="fixed",
-        placeholder=NONE,
-        on_change=_edited,
-        args=(revision, names),
-        disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
-        column_config={
-            "inspect": column.ButtonColumn(
-                "",
-                key=keys.INSPECT_ROW.name,
-                on_click=_inspect,
-                args=(names,),
-                type="tertiary",
-                width=34,
-                help="Open the layer in the Inspector",
-            ),
-            "name": column.TextColumn(
-                "Layer",
-                pinned=True,
-                width=370 if roomy else 142,
-                help="Long names are cut in the middle; the filter and the Inspector know the whole name",
-            ),
-            "op": column.TextColumn("Operators", width=124),
-            "shape": column.TextColumn("Shape", width=84, help="Of the output"),
-            "strategy": column.SelectboxColumn(
-                "Strategy",
-                options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
-                required=True,
-                width=84,
-                help="How the range of the layer's output is chosen",
-            ),
-            "precision": column.SelectboxColumn(
-                "Type",
-                options=list(target(now.recipe.target).precisions),
-                required=True,
-                width=62,
-                help="int8, int16 (16-bit activations, 8-bit weights) or float",
-            ),
-            "weights": column.SelectboxColumn(
-                "Weights",
-                options=[*NAMES.values(), NONE],
-                required=True,
-                width=88,
-                help="One scale for each output channel, or one for the whole tensor",
-            ),
-            "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
-            "clipped": column.NumberColumn(
-                "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"
-            ),
-            "local": column.NumberColumn(
-                "Alone",
-                step=0.1,
-                width=54,
-                help="SQNR, dB, with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
-            ),
-            "cumulative": column.NumberColumn(
-                "Cumul.",
-                step=0.1,
-                width=58,
-                help="Cumulative SQNR, dB: everything before it is quantized too",
-            ),
-            "cosine": column.NumberColumn(
-                "Cosine", format="%.4f", width=58, help="Cumulative: f·q / (‖f‖‖q‖)"
-            ),
-            "flag": column.TextColumn(
-                "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
-            ),
-        },
-    )
+    return {
+        "inspect": column.ButtonColumn(
+            "",
+            key=keys.INSPECT_ROW.name,
+            on_click=_inspect,
+            args=(names,),
+            type="tertiary",
+            width=34,
+            help="Open the layer in the Inspector",
+        ),
+        "name": column.TextColumn(
+            "Layer",
+            pinned=True,
+            width=370 if roomy else 142,
+            help="Long names are cut in the middle; the filter and the Inspector know the whole name",
+        ),
+        "op": column.TextColumn("Operators", width=124),
+        "shape": column.TextColumn("Shape", width=84, help="Of the output"),
+        "strategy": column.SelectboxColumn(
+            "Strategy",
+            options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
+            required=True,
+            width=84,
+            help="How the range of the layer's output is chosen",
+        ),
+        "precision": column.SelectboxColumn(
+            "Type",
+            options=list(target(now.recipe.target).precisions),
+            required=True,
+            width=62,
+            help="int8, int16 (16-bit activations, 8-bit weights) or float",
+        ),
+        "weights": column.SelectboxColumn(
+            "Weights",
+            options=[*NAMES.values(), NONE],
+            required=True,
+            width=88,
+            help="One scale for each output channel, or one for the whole tensor",
+        ),
+        "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
+        "clipped": column.NumberColumn(
+            "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"
+        ),
+        "local": column.NumberColumn(
+            "Alone",
+            step=0.1,
+            width=54,
+            help="SQNR, dB, with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
+        ),
+        "cumulative": column.NumberColumn(
+            "Cumul.",
+            step=0.1,
+            width=58,
+            help="Cumulative SQNR, dB: everything before it is quantized too",
+        ),
+        "cosine": column.NumberColumn("Cosine", format="%.4f", width=58, help="Cumulative: f·q / (‖f‖‖q‖)"),
+        "flag": column.TextColumn(
+            "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
+        ),
+    }
 
 
 def _figure(value: float | None) -> float | None:

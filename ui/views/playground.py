@@ -88,7 +88,16 @@ def _view(now: Settings) -> RangeView:
 def _controls(now: Settings) -> None:
     presets = {preset.label: preset for preset in lesson.PRESETS}
     matching = next((p.label for p in lesson.PRESETS if p.settings == now), None)
-    # Widgets follow the settings, which presets, links and drags change too.
+    _show_in_widgets(now, matching)
+    with st.container(border=True):
+        _data_controls(now, list(presets))
+        _type_controls()
+        look = presets[matching].look if matching else ""
+        st.caption(f"{DISTRIBUTIONS[now.distribution].about} {look}".strip())
+
+
+def _show_in_widgets(now: Settings, matching: str | None) -> None:
+    """Let widgets follow the settings, which presets, links and drags change too."""
     keys.PLAY_PRESET.set(matching)
     keys.PLAY_DISTRIBUTION.set(now.distribution)
     keys.PLAY_SIZE.set(now.size)
@@ -97,66 +106,70 @@ def _controls(now: Settings) -> None:
     keys.PLAY_SIGN.set("signed" if now.signed else "unsigned")
     keys.PLAY_SYMMETRY.set("symmetric" if now.symmetric else "asymmetric")
     keys.PLAY_METHOD.set(LABELS[now.choice.method or Method.MSE])
-    with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            st.selectbox(
-                "Lesson",
-                list(presets),
-                key=keys.PLAY_PRESET.name,
-                index=None,
-                placeholder="own settings",
-                width="stretch",
-                on_change=_preset,
+
+
+def _data_controls(now: Settings, presets: list[str]) -> None:
+    """Which values are drawn."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox(
+            "Lesson",
+            presets,
+            key=keys.PLAY_PRESET.name,
+            index=None,
+            placeholder="own settings",
+            width="stretch",
+            on_change=_preset,
+        )
+        st.selectbox(
+            "Distribution",
+            list(DISTRIBUTIONS),
+            key=keys.PLAY_DISTRIBUTION.name,
+            format_func=lambda name: DISTRIBUTIONS[name].label,
+            width=230,
+            on_change=_distribution,
+        )
+        st.selectbox(
+            "Values",
+            lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
+            key=keys.PLAY_SIZE.name,
+            format_func=lambda n: f"{n:,}",
+            width=130,
+            on_change=_size,
+        )
+        st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=120, on_change=_seed)
+        _share(now)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for p in DISTRIBUTIONS[now.distribution].parameters:
+            box = keys.play_parameter(now.distribution, p.name)
+            box.set(now.values[p.name])
+            st.number_input(
+                p.label,
+                p.low,
+                p.high,
+                step=p.step,
+                key=box.name,
+                format="%g",
+                width=165,
+                on_change=_parameter,
+                args=(p.name, box),
             )
-            st.selectbox(
-                "Distribution",
-                list(DISTRIBUTIONS),
-                key=keys.PLAY_DISTRIBUTION.name,
-                format_func=lambda name: DISTRIBUTIONS[name].label,
-                width=230,
-                on_change=_distribution,
-            )
-            st.selectbox(
-                "Values",
-                lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
-                key=keys.PLAY_SIZE.name,
-                format_func=lambda n: f"{n:,}",
-                width=130,
-                on_change=_size,
-            )
-            st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=120, on_change=_seed)
-            _share(now)
-        entry = DISTRIBUTIONS[now.distribution]
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            for p in entry.parameters:
-                box = keys.play_parameter(now.distribution, p.name)
-                box.set(now.values[p.name])
-                st.number_input(
-                    p.label,
-                    p.low,
-                    p.high,
-                    step=p.step,
-                    key=box.name,
-                    format="%g",
-                    width=165,
-                    on_change=_parameter,
-                    args=(p.name, box),
-                )
-        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-            st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=230, on_change=_bits_chosen)
-            st.segmented_control(
-                "Type", ["signed", "unsigned"], key=keys.PLAY_SIGN.name, required=True, on_change=_sign
-            )
-            st.segmented_control(
-                "Range",
-                ["symmetric", "asymmetric"],
-                key=keys.PLAY_SYMMETRY.name,
-                required=True,
-                on_change=_symmetry,
-            )
-            st.selectbox("Strategy", list(METHODS), key=keys.PLAY_METHOD.name, width=160, on_change=_method)
-        look = presets[matching].look if matching else ""
-        st.caption(f"{entry.about} {look}".strip())
+
+
+def _type_controls() -> None:
+    """What they are quantized to."""
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+        st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=230, on_change=_bits_chosen)
+        st.segmented_control(
+            "Type", ["signed", "unsigned"], key=keys.PLAY_SIGN.name, required=True, on_change=_sign
+        )
+        st.segmented_control(
+            "Range",
+            ["symmetric", "asymmetric"],
+            key=keys.PLAY_SYMMETRY.name,
+            required=True,
+            on_change=_symmetry,
+        )
+        st.selectbox("Strategy", list(METHODS), key=keys.PLAY_METHOD.name, width=160, on_change=_method)
 
 
 def _size() -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from quantscope.core.evaluate import Comparison, DefaultSession, SaturatedLayer
 from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU, target
-from quantscope.ui.components import Card, cards
+from quantscope.ui.components import Card, Tone, cards
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
 from quantscope.ui.session import keys, state
@@ -142,7 +142,7 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
 
 
 def _card(name: str, value: str, note: str, change: float, unit: str) -> Card:
-    tone = "" if abs(change) < 0.05 else "good" if change > 0 else "bad"
+    tone: Tone = "" if abs(change) < 0.05 else "good" if change > 0 else "bad"
     return Card(name=name, value=value, change=text.change(change, unit), tone=tone, note=note)
 
 

@@ -59,25 +59,9 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
     rows = shown(verdicts(seen, references), everything=everything)
     token = hashlib.sha256(repr((seen.tensor, everything, len(rows))).encode()).hexdigest()[:12]
     widget = keys.tools_table(key, token)
-    frame = pd.DataFrame(
-        {
-            "best": ["★" if row.best else "" for row in rows],
-            "tool": [row.tool for row in rows],
-            "algorithm": [row.algorithm for row in rows],
-            "low": [row.low for row in rows],
-            "high": [row.high for row in rows],
-            "scale": [row.scale for row in rows],
-            "zero": pd.array([row.zero_point for row in rows], dtype="Int64"),
-            "mse": [row.error.mse if row.error else None for row in rows],
-            "sqnr": [row.error.sqnr_db if row.error else None for row in rows],
-            "clipped": [100 * row.error.clipped_share if row.error else None for row in rows],
-            "cause": [row.cause for row in rows],
-            "settings": [row.settings for row in rows],
-        }
-    )
     number = st.column_config.NumberColumn
     st.dataframe(
-        frame,
+        _cells(rows),
         key=widget.name,
         hide_index=True,
         height=min(35 + 33 * len(rows), 464),
@@ -99,6 +83,26 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
         },
     )
     _selection(seen, rows, use, key)
+
+
+def _cells(rows: Sequence[Verdict]) -> pd.DataFrame:
+    """What the table shows."""
+    return pd.DataFrame(
+        {
+            "best": ["★" if row.best else "" for row in rows],
+            "tool": [row.tool for row in rows],
+            "algorithm": [row.algorithm for row in rows],
+            "low": [row.low for row in rows],
+            "high": [row.high for row in rows],
+            "scale": [row.scale for row in rows],
+            "zero": pd.array([row.zero_point for row in rows], dtype="Int64"),
+            "mse": [row.error.mse if row.error else None for row in rows],
+            "sqnr": [row.error.sqnr_db if row.error else None for row in rows],
+            "clipped": [100 * row.error.clipped_share if row.error else None for row in rows],
+            "cause": [row.cause for row in rows],
+            "settings": [row.settings for row in rows],
+        }
+    )
 
 
 def _chosen(widget: Key[DataframeState | None], seen: RangeView, rows: Sequence[Verdict]) -> None:
