@@ -1,10 +1,12 @@
 """Layers: one row a layer, what is set and what it costs; edit one, or all that a filter leaves."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
-from streamlit.elements.lib.column_types import ColumnConfig
 
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Granularity, Precision, target
@@ -19,6 +21,11 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ButtonColumnResult, ColumnConfig
+
+    Column = ColumnConfig | ButtonColumnResult
 
 METHODS = {label: method for method, label in LABELS.items()}
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
@@ -207,7 +214,7 @@ def _cells(shown: list[Row], roomy: bool) -> pd.DataFrame:
     )
 
 
-def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, ColumnConfig]:
+def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Column]:
     """How each column is shown, and what can be chosen in it."""
     column = st.column_config
     return {
