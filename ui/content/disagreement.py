@@ -53,22 +53,22 @@ def compute_references(
     return tuple(rows)
 
 
-def verdicts(seen: RangeView, references: Sequence[ReferenceRow]) -> list[Verdict]:
+def verdicts(view: RangeView, references: Sequence[ReferenceRow]) -> list[Verdict]:
     """The methods, then the tools in their order; best are those within 0.1 % of the least squared error."""
-    least = seen.searches[Method.MSE].range
-    found = [_own(seen, method) for method in seen.searches]
+    least = view.searches[Method.MSE].range
+    found = [_own(view, method) for method in view.searches]
     numbers: dict[str, int] = {}
     errors: dict[tuple[float, float], RangeError] = {}
     for row in references:
         place = numbers[row.key] = numbers.get(row.key, -1) + 1
-        found.append(_reference(seen, row, place, least, errors))
+        found.append(_reference(view, row, place, least, errors))
     limit = _AS_GOOD * min(row.error.mse for row in found if row.error is not None)
     return [replace(row, best=row.error is not None and row.error.mse <= limit) for row in found]
 
 
-def _own(seen: RangeView, method: Method) -> Verdict:
-    search, error = seen.searches[method], seen.errors[method]
-    encoding = encoding_from_range(search.range, seen.spec)
+def _own(view: RangeView, method: Method) -> Verdict:
+    search, error = view.searches[method], view.errors[method]
+    encoding = encoding_from_range(search.range, view.spec)
     return Verdict(
         id=method.value,
         tool=OWN,
@@ -85,7 +85,7 @@ def _own(seen: RangeView, method: Method) -> Verdict:
 
 
 def _reference(
-    seen: RangeView,
+    view: RangeView,
     row: ReferenceRow,
     place: int,
     least: Range,
@@ -99,12 +99,12 @@ def _reference(
         settings=settings_text(row.parameters),
         default=place == 0,
     )
-    range_ = usable_range(row, seen.histogram)
+    range_ = usable_range(row, view.histogram)
     if range_ is None:
         why = result.error or "the scale is 0 or the range is reversed"
         return replace(unusable, cause=f"Gives no usable range for these values: {why}.")
     if (key := (range_.low, range_.high)) not in errors:
-        errors[key] = errors_at(seen.histogram, range_, seen.spec)
+        errors[key] = errors_at(view.histogram, range_, view.spec)
     return replace(
         unusable,
         low=result.low,
@@ -112,7 +112,7 @@ def _reference(
         scale=result.scale,
         zero_point=result.zero_point,
         error=errors[key],
-        cause=cause(row, seen.histogram, range_, least),
+        cause=cause(row, view.histogram, range_, least),
     )
 
 

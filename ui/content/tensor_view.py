@@ -214,11 +214,11 @@ def mode_of(histogram: Histogram, spec: QuantSpec) -> ClipLines:
     return "symmetric" if spec.symmetric else "asymmetric"
 
 
-def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
+def curve(view: RangeView, side: Literal["low", "high"]) -> Curve:
     """Errors for each place of the `low` or `high` clip line."""
-    found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.asked)
+    found = curves(view.histogram, view.spec, n=POINTS, side=side, fixed=view.asked)
     upwards = slice(None, None, -1 if side == "low" else 1)  # the low line's places descend
-    ruled = seen.spec.scale_rule is not ScaleRule.FREE
+    ruled = view.spec.scale_rule is not ScaleRule.FREE
     return Curve(
         x=(found.lows if side == "low" else found.highs)[upwards],
         sqnr=found.sqnr_db[upwards],
@@ -246,9 +246,9 @@ class Levels:
     top: float  # log10 of the largest count, and a little room
 
 
-def levels(seen: RangeView, *, most: int = 1024) -> Levels:
+def levels(view: RangeView, *, most: int = 1024) -> Levels:
     """How many values end on each quantized level (bins are split evenly; zeros are exact)."""
-    h, e = seen.histogram, seen.encoding
+    h, e = view.histogram, view.encoding
     step, zero = float(e.scale), int(e.zero_point)
     integer = np.arange(e.qmin, e.qmax + 1, max(1, (e.qmax - e.qmin + 1) // most), dtype=np.int64)
     group = int(integer[1] - integer[0]) if integer.size > 1 else 1  # 16 bits: several levels a bar

@@ -56,7 +56,7 @@ def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
 
 
 class References:
-    """What float models of a project compute; each is run once, for whoever asks first."""
+    """What float models of a project compute; each is run once, by the first thread that asks."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()  # two at a time would need the memory of both
@@ -88,7 +88,7 @@ def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
     if known is not None:
         return known
     with acquired(tested.references.making, progress):
-        known = tested.references.by_model.get(tested.model.hash)  # who held the lock may have made it
+        known = tested.references.by_model.get(tested.model.hash)  # made by the thread that held the lock
         if known is not None:
             return known
         samples, count = tested.samples, len(tested.samples)

@@ -140,10 +140,10 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     known[run.key] = run
                     growing.runs.append(run)
                     fresh = len(growing.runs) - growing.repeated
-                    if fresh >= growing.subjects:  # before, most of the time goes into getting ready
+                    if fresh >= growing.subjects:  # the first ones also measure the preparation
                         sweeps.pace = (time.monotonic() - began) / fresh
             except Cancelled:
-                if sweeps.newest is growing:  # else another run looks for them
+                if sweeps.newest is growing:  # a newer ranking looks for causes itself
                     _explain_later(now, growing, exported, few)
                 raise
             finally:
@@ -154,8 +154,8 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
 
     with sweeps.lock:
         running = job(now)
-        if running is not None and running.active and not running.stop.is_set():  # another window was faster
-            return
+        if running is not None and running.active and not running.stop.is_set():
+            return  # another window started it just before
         sweeps.by_kind[kind] = sweeps.newest = growing
         explained = causes_job(now)
         if explained is not None:
@@ -199,7 +199,7 @@ def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, t
 def top(scores: Sequence[Score]) -> list[Score]:
     """The flagged layers, worst first; where none stands out, those that matter most.
 
-    What more than half of the layers have in common, such as no changed class, is nobody's fault.
+    A value that more than half of the layers share, such as no changed class, singles out none of them.
     """
     if flagged := [score for score in scores if score.flagged]:
         return flagged[:MOST_DIAGNOSED]

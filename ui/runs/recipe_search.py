@@ -107,9 +107,10 @@ def start_tune(now: Session) -> None:
     id, runs = _autotune_id(now.project.id), cached.results_of_project(now.project.id, AutotuneRuns)
     with runs.lock:
         running = cached.registry().get(id)
-        if running is None or not running.active or running.stop.is_set():  # else another window was faster
-            runs.newest = growing
-            cached.registry().restart(id, "Auto-tune", work)
+        if running is not None and running.active and not running.stop.is_set():
+            return  # another window started it just before
+        runs.newest = growing
+        cached.registry().restart(id, "Auto-tune", work)
 
 
 def fix_trials(id: str) -> Job[FixTrials] | None:

@@ -101,9 +101,9 @@ def start_waiting(now: Session) -> None:
                     own.bench = bench(space.model, parts, space.statistics, progress=tell)
                 _measure_all(known, own.bench, tell)
         except Cancelled:
-            raise  # what others wait for goes on
+            raise  # what other windows asked for still waits, and is started again
         except BaseException:
-            known.give_up()  # else the page starts it again as soon as it has shown why
+            known.give_up()  # with requests waiting, the page would start the failed job again at once
             raise
 
     cached.registry().restart(_id(now), "Measuring remedies", work)

@@ -1,8 +1,9 @@
 """Everything kept between runs of a page, and the only place with st.cache_*: jobs, results, curves.
 
-What follows from a project is kept for the few projects used last, and dropped as a whole with everything
-it holds: model, statistics, activations, figures. What took minutes to find and is small is kept for many
-more: recipes, steps, trials, runs.
+`of_project` keeps what follows from a project and may hold models, statistics or activations: for the few
+projects used last, and dropped as a whole. `results_of_project` keeps what took minutes to find and is small,
+such as recipes, steps, trials and runs: for many more projects. Both are shared by all sessions; each kind of
+thing is a class of its own with a lock of its own.
 """
 
 import threading
@@ -88,7 +89,7 @@ def pool() -> Pool:
 
 
 def measuring_alone(tell: ProgressFn) -> AbstractContextManager[None]:
-    """Held by the one measurement that runs: two at a time would spoil each other's latency."""
+    """Held by the one measurement that runs: two at a time would falsify each other's latency."""
     return acquired(_measuring(), tell)
 
 

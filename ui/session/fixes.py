@@ -35,7 +35,7 @@ class FixedModels:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, id: str) -> None:
-        """Note that a job is asked for; the results of those that were not for long are dropped."""
+        """Note that a job is asked for; drop the results that were asked for longest ago."""
         with self.lock:
             ids = [*(other for other in self.ids if other != id), id]
             old = ids[:-KEPT]
@@ -104,7 +104,7 @@ def final(
     token: str,
     tell: ProgressFn,
 ) -> Encodings:
-    """Apply the passes that change only the quantized model; done once for a recipe, whoever asks first.
+    """Apply the passes that change only the quantized model; once a recipe, by the first thread that asks.
 
     Args:
         finished: Keeps what was found.
@@ -125,7 +125,7 @@ def final(
     if known is not None:
         return known.encodings
     with acquired(finished.making, tell):
-        found = finished.known.get(token)  # who held the lock may have made it
+        found = finished.known.get(token)  # made by the thread that held the lock
         if found is None:
             made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
             found = Finished(encodings=made, records=records)

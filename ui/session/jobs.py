@@ -111,7 +111,7 @@ class Registry:
     def submit(self, id: JobId[T], title: str, work: Work[T], *, heavy: bool = False) -> Job[T]:
         """Start `work` in a thread; if a job of that id is running, that one is returned instead.
 
-        One that was told to stop is no answer to who asks now: it ends by itself, no longer found by its id.
+        A job that was told to stop is not returned: the new one takes its id, and the old one ends by itself.
 
         Args:
             id: Of the job.

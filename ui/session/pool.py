@@ -1,9 +1,10 @@
-"""Measurements in the background, by key: one run for all who wait for it, none that nobody waits for.
+"""Measurements in the background, by key: subscribers that want the same result share one run.
 
-Whoever wants a result says so by polling: `request` again and again, or `waits` in between. A subscriber
-waits for one thing at a time, so that its next request ends its interest in the one before. Work that has
-begun is told to stop only where all who wanted it asked for something else and something else waits;
-otherwise it runs to its end and its result is kept. Who does not poll any more loses only what waits.
+A subscriber shows its interest by polling: it calls `request` again and again, or `waits` in between. It
+waits for one result at a time, so that its next request ends its interest in the one before. A request that no
+subscriber wants any more is dropped before it begins. A run that has begun is told to stop only where no
+subscriber wants its result and another request waits in its lane; otherwise it runs to its end and its result
+is kept. A subscriber that stops polling loses only requests that have not begun.
 """
 
 import itertools
@@ -16,10 +17,9 @@ from typing import Generic, TypeVar, cast
 from quantscope.core.memo import Recent
 from quantscope.ui.session.jobs import Job, State, Work, launch
 
-LAPSE = (
-    150.0  # seconds without polling after which a tab is taken to be closed; hidden ones poll once a minute
-)
-AGAIN = 5.0  # seconds for which a failure is the answer; who asks later has it tried again
+# Seconds without polling after which a tab is taken to be closed; a hidden tab polls once a minute.
+LAPSE = 150.0
+AGAIN = 5.0  # seconds for which a failure is the answer; a later request has it tried again
 SESSIONS = 256  # whose last turn is remembered
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -72,7 +72,7 @@ class _Result:
 @dataclass(slots=True)
 class _Interest:
     key: ResultKey[object]
-    seen: float  # when the subscriber polled last
+    polled: float  # when the subscriber polled last
 
 
 class Pool:
@@ -121,7 +121,7 @@ class Pool:
             if interest is None or interest.key not in self._requests:
                 self._interests.pop(who, None)
                 return False
-            interest.seen = self._clock()
+            interest.polled = self._clock()
             self._arrange()
             return True
 
@@ -173,15 +173,15 @@ class Pool:
             kept.drop(key.token)
 
     def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[object]]]:
-        """Who waits for what, without those who are gone; what has begun is finished for them too."""
+        """Subscribers and what they wait for; those that lapsed count only for what has begun."""
         now = self._clock()
         for who, interest in list(self._interests.items()):
             request = self._requests.get(interest.key)
-            if now - interest.seen <= LAPSE or (request is not None and request.job is not None):
+            if now - interest.polled <= LAPSE or (request is not None and request.job is not None):
                 yield who, interest.key
 
     def _arrange(self) -> None:
-        """Begin what can be begun, drop what nobody wants, and stop that where something else waits."""
+        """Begin what can be begun, drop what no subscriber wants, and stop such runs where others wait."""
         wanted = {key for _, key in self._interested()}
         for key, request in list(self._requests.items()):
             if request.job is None and key not in wanted:

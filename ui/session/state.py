@@ -1,8 +1,8 @@
 """One session: which project is open, which recipe is shown, and how it is edited.
 
-The project on disk is the truth. A session keeps its id, the address bar repeats it (so a reload finds
-it again), and every edit is on disk before the page is drawn. Where another window shows the same project,
-the step on disk is the shown one in both: `follow` takes it over.
+What is shown is the step of the recipe that the project on disk names. A session keeps the project, and the
+address bar repeats its id so that a reload finds it again. Every edit is written before the page is drawn.
+Where another window edits the same project, `follow` takes over its step.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ NEWS_SECONDS = 30.0  # for which it is said what another window did
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
 ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
 AGAIN = "What you just did was not applied: do it again if you still want it."
-_edits = threading.Lock()  # between a look at the step on disk and the step that follows it
+_edits = threading.Lock()  # held from reading the step on disk until the next step is written
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
 _tokens_lock = threading.Lock()
 

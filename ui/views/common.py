@@ -144,7 +144,7 @@ def follow(name: str, value: T) -> tuple[str, T]:
 def changed(key: str, act: Callable[..., None], *args: object) -> None:
     """Call `act(value, *args)` for a changed widget that follows; for use as a callback.
 
-    One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
+    A widget that is no longer drawn is ignored: a poll may deliver its last value late, as if it were new.
     """
     known = keys.following(key.rpartition("_")[0]).get()
     if known is not None and known.key == key:

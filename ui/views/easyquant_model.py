@@ -115,8 +115,8 @@ def _words(figures: Figures) -> str:
             f"{text.percent(after.accuracy.quantized_top1, 1)}** "
             f"(float {text.percent(before.accuracy.float_top1, 1)})"
         )
-    seen = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
-    return f"{words}, on {text.plural(after.samples, 'sample')}{seen}."
+    known = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
+    return f"{words}, on {text.plural(after.samples, 'sample')}{known}."
 
 
 def _why(figures: Figures) -> str:

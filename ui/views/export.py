@@ -119,7 +119,7 @@ def _load() -> None:
     file = keys.RECIPE_FILE.get()
     now = state.session()
     if file is None or file.file_id == keys.RECIPE_LOADED.get():
-        return  # polling may bring it once more
+        return  # a poll may deliver the same file again
     keys.RECIPE_LOADED.set(file.file_id)
     if now is not None:
         state.load_recipe(now, file.getvalue(), file.name)

@@ -33,7 +33,7 @@ def render() -> None:
     if now is None:
         return
     layer = _choose(now)
-    seen = view_tensor(
+    view = view_tensor(
         now.model,
         now.workspace.statistics,
         now.recipe,
@@ -41,19 +41,19 @@ def render() -> None:
         layer,
         cached.of_project(now.project.id, Searched, now.model.hash),
     )
-    _settings(now, layer, seen)
+    _settings(now, layer, view)
     effect = st.container()  # drawn after the chart, which must follow a drag at once
-    if seen is None or seen.histogram.count == 0:
+    if view is None or view.histogram.count == 0:
         st.info(
             "This layer's output is not quantized for this target, so there is no range to choose. "
             "Its weights may still be: see below.",
             icon=":material/info:",
         )
     else:
-        _chart(now, seen)
+        _chart(now, view)
     with effect:
         effect_panel.render(now, layer)
-    details.render(now, layer, seen)
+    details.render(now, layer, view)
 
 
 def _choose(now: state.Session) -> Layer:
@@ -112,19 +112,19 @@ def _choose(now: state.Session) -> Layer:
     return layer
 
 
-def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
+def _settings(now: state.Session, layer: Layer, view: TensorView | None) -> None:
     """Strategy, type and weights of the layer; every change is a step of the recipe."""
-    name = seen.owner if seen is not None else layer.name
+    name = view.owner if view is not None else layer.name
     choice = now.recipe.choice(name)
-    if seen is not None and seen.shared:
+    if view is not None and view.shared:
         st.info(
             f"{text.code(layer.name)} passes its values on, so it takes over the range of "
-            f"{text.code(seen.owner)}. What you set here is set there.",
+            f"{text.code(view.owner)}. What you set here is set there.",
             icon=":material/link:",
         )
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-        if seen is not None:
-            _range_settings(name, choice, seen.asked)
+        if view is not None:
+            _range_settings(name, choice, view.asked)
         _grid_settings(now, layer, name)
 
 
@@ -284,15 +284,15 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
     state.edit(change, f"as {text.short(name)} for {text.plural(len(others), 'layer')}")
 
 
-def _chart(now: state.Session, seen: TensorView) -> None:
-    if not seen.quantized:
+def _chart(now: state.Session, view: TensorView) -> None:
+    if not view.quantized:
         st.info("This output stays float; the chart shows what int8 would do to it.", icon=":material/info:")
     data = payload(
-        seen,
+        view,
         seq=keys.CHART_EDIT.get(),
         token=state.recipe_token(now.recipe),
-        readonly=not seen.quantized,
-        more=tools.marks(seen) if keys.DETAILS.get() == details.TOOLS else (),
+        readonly=not view.quantized,
+        more=tools.marks(view) if keys.DETAILS.get() == details.TOOLS else (),
     )
     held = measured.following(now) is not now
     threshold_chart(data, key=keys.CHART.name, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)

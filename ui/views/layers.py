@@ -296,7 +296,7 @@ def _range(row: Row) -> str:
 def _edited(revision: int, names: list[str]) -> None:
     edits = keys.layers_table(revision).get()
     if edits is None or revision != keys.EDITOR_REVISION.get():
-        return  # polling brought the edits of the table before once more
+        return  # a poll delivered the edits of an earlier table again
     refused = apply_edits(edits["edited_rows"], names)
     if refused:
         keys.NOTICE.set(refused)

@@ -133,19 +133,19 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
     else:
         output = found.output
         judged = now.workspace.judged
-        seen = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
+        samples = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
         shown = _accuracy(found.accuracy) if found.accuracy is not None else []
         shown += [
             Card(
                 name="Output SQNR",
                 value=text.decibel(output.sqnr_db),
-                note=f"over {seen}",
+                note=f"over {samples}",
                 tip=f"{SQNR_TIP} Higher is better.",
             ),
             Card(
                 name="Output cosine",
                 value=text.cosine(output.cosine),
-                note=f"over {seen}",
+                note=f"over {samples}",
                 tip=f"{COSINE_TIP} 1 is identical.",
             ),
             _size(found),
@@ -157,7 +157,7 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
 
 
 def _suspicious(now: state.Session, measurement: measured.Measured[Comparison]) -> None:
-    """Says so where the float model itself fails on the data: nothing else matters then."""
+    """A warning where the float model itself fails on the data: no other figure means anything then."""
     found = measurement.value
     judged = now.workspace.judged
     if found is None or found.accuracy is None or judged is None or judged.labels is None:

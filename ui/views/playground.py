@@ -44,16 +44,16 @@ def render() -> None:
     now = _settings()
     _controls(now)
     put_parameters(lesson.to_query(now), _names())
-    seen = _view(now)
+    view = _view(now)
     if now.experiment:
         _experiment(now)
-    _chart(now, seen)
-    _staircase(seen)
-    _before_and_after(seen)
-    _bits(now, seen)
+    _chart(now, view)
+    _staircase(view)
+    _before_and_after(view)
+    _bits(now, view)
     st.subheader("Grids of other kinds", anchor=False)
-    tools.grids(seen, key="play_grids")
-    _tools(now, seen)
+    tools.grids(view, key="play_grids")
+    _tools(now, view)
 
 
 def _settings() -> Settings:
@@ -231,23 +231,23 @@ def link(address: str, now: Settings) -> str:
     return f"{address.split('?')[0]}?{lesson.query_text(now)}"
 
 
-# --- what is seen ---
+# --- what is shown ---
 
 
-def _chart(now: Settings, seen: RangeView) -> None:
+def _chart(now: Settings, view: RangeView) -> None:
     st.subheader("Where to cut", anchor=False)
     st.caption(
         f"What lies outside of the clip lines is cut to them; what lies inside is rounded to one of "
         f"{1 << now.bits:,} levels. Drag a line, move it with the arrow keys, or click a method's name."
     )
-    for remark in seen.remarks:
+    for remark in view.remarks:
         st.caption(f":material/info: {text.escape(remark)}")
     threshold_chart(
         payload(
-            seen,
+            view,
             seq=keys.PLAY_CHART_EDIT.get(),
             heading="Values drawn",
-            more=tools.marks(seen),
+            more=tools.marks(view),
         ),
         key=keys.PLAY_CHART.name,
         on_edit=_dragged,
@@ -279,9 +279,9 @@ def _use_range(_label: str, low: float, high: float) -> None:
     keys.PLAYGROUND.set(_settings().by_hand(low, high))
 
 
-def _staircase(seen: RangeView) -> None:
+def _staircase(view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
-    e = seen.encoding
+    e = view.encoding
     with words:
         st.subheader("The staircase", anchor=False)
         part = st.segmented_control(
@@ -295,18 +295,18 @@ def _staircase(seen: RangeView) -> None:
             "and the error grows with the distance: that is clipping.\n\n"
             "Where the grey hill is high, many values share the fate of that step."
         )
-    low, high = window(seen, WINDOWS[part or "All"])
+    low, high = window(view, WINDOWS[part or "All"])
     with figure:
         st.plotly_chart(
-            staircase_figure(staircase(linear_codebook(e), low, high), seen.histogram, low, high),
+            staircase_figure(staircase(linear_codebook(e), low, high), view.histogram, low, high),
             key="play_staircase",
             config=PLAIN,
         )
 
 
-def window(seen: RangeView, part: str) -> tuple[float, float]:
+def window(view: RangeView, part: str) -> tuple[float, float]:
     """Ends of a part of the input axis."""
-    e, h = seen.encoding, seen.histogram
+    e, h = view.encoding, view.histogram
     step, low, high = float(e.scale), float(e.low), float(e.high)
     if part == "zero":
         return -8 * step, 8 * step
@@ -316,11 +316,11 @@ def window(seen: RangeView, part: str) -> tuple[float, float]:
     return max(min(h.min, low), low - room) - edge, min(max(h.max, high), high + room) + edge
 
 
-def _before_and_after(seen: RangeView) -> None:
+def _before_and_after(view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
     with words:
         st.subheader("Before and after", anchor=False)
-        error = seen.error
+        error = view.error
         clipped = error.clipping_mse / error.mse if error.mse else 0.0
         st.markdown(
             "The line is how many values there were around each place, the bars how many end on each "
@@ -330,13 +330,13 @@ def _before_and_after(seen: RangeView) -> None:
             f"Together: MSE {text.number(error.mse)}, SQNR **{text.decibel(error.sqnr_db)}**."
         )
     with figure:
-        st.plotly_chart(overlay_figure(levels(seen)), key="play_overlay", config=PLAIN)
+        st.plotly_chart(overlay_figure(levels(view)), key="play_overlay", config=PLAIN)
 
 
-def _bits(now: Settings, seen: RangeView) -> None:
+def _bits(now: Settings, view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
     curves = cached.computed(
-        ("bits", now.data, now.signed, now.symmetric), lambda: sqnr_by_bits(seen.histogram, now.spec, BY_BITS)
+        ("bits", now.data, now.signed, now.symmetric), lambda: sqnr_by_bits(view.histogram, now.spec, BY_BITS)
     )
     with words:
         st.subheader("What a bit is worth", anchor=False)
@@ -352,7 +352,7 @@ def _bits(now: Settings, seen: RangeView) -> None:
         )
 
 
-def _tools(now: Settings, seen: RangeView) -> None:
+def _tools(now: Settings, view: RangeView) -> None:
     st.subheader("Every method, and other tools", anchor=False)
     keys.PLAY_TOOLS.set(now.tools)
     st.toggle(
@@ -368,7 +368,7 @@ def _tools(now: Settings, seen: RangeView) -> None:
             "Most tools think in 8 bits and have a symmetry of their own; MSE and SQNR are those of their "
             f"range in the type that is set here ({now.spec.type})."
         )
-    tools.table(seen, rows, _use_range, key="play_rows")
+    tools.table(view, rows, _use_range, key="play_rows")
 
 
 def _references(now: Settings) -> tuple[ReferenceRow, ...]:

@@ -285,8 +285,8 @@ def _applied(now: state.Session) -> None:
         said += f"; top-1 **{text.change(trial.points, 'points')}**{_chance(trial)}"
     if trial.revived:
         said += f"; {_channels(trial)}"
-    seen = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
-    said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
+    which = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
+    said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {which}. "
     worse = trial.revived < 0 or (trial.gain_db is not None and trial.gain_db < -MIXED)
     said += "It is worse: undo takes it back." if worse else "Undo takes it back."
     (st.warning if worse else st.success)(said, icon=":material/healing:")

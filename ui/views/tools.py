@@ -24,15 +24,15 @@ MOST = 6  # ranges drawn at once
 Use = Callable[[str, float, float], None]
 
 
-def marks(seen: RangeView) -> tuple[Mark, ...]:
+def marks(view: RangeView) -> tuple[Mark, ...]:
     """The chosen rows as marks for the chart of these values, where the methods are marked anyway."""
-    return tuple(mark for mark in _marked(seen) if mark.id not in seen.searches)
+    return tuple(mark for mark in _marked(view) if mark.id not in view.searches)
 
 
-def _marked(seen: RangeView) -> tuple[Mark, ...]:
+def _marked(view: RangeView) -> tuple[Mark, ...]:
     """The chosen rows of these values."""
     known = keys.MARKED.get()
-    return known.marks if known.tensor == seen.tensor else ()
+    return known.marks if known.tensor == view.tensor else ()
 
 
 def marked(id: str) -> Mark | None:
@@ -43,7 +43,7 @@ def marked(id: str) -> Mark | None:
 # --- the table ---
 
 
-def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key: str) -> None:
+def table(view: RangeView, references: Sequence[ReferenceRow], use: Use, *, key: str) -> None:
     """Every row's numbers and reason; chosen rows are drawn on the chart and can be used.
 
     `use(label, low, high)` is the callback of *Use this range*.
@@ -56,8 +56,8 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             help="Off: each algorithm once, as the tool ships it. "
             "On: also its other bin counts, percentiles and types.",
         )
-    rows = shown(verdicts(seen, references), everything=everything)
-    token = hashlib.sha256(repr((seen.tensor, everything, len(rows))).encode()).hexdigest()[:12]
+    rows = shown(verdicts(view, references), everything=everything)
+    token = hashlib.sha256(repr((view.tensor, everything, len(rows))).encode()).hexdigest()[:12]
     widget = keys.tools_table(key, token)
     number = st.column_config.NumberColumn
     st.dataframe(
@@ -65,7 +65,7 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
         key=widget.name,
         hide_index=True,
         height=min(35 + 33 * len(rows), 464),
-        on_select=lambda: _chosen(widget, seen, rows),
+        on_select=lambda: _chosen(widget, view, rows),
         selection_mode="multi-row",
         column_config={
             "best": st.column_config.TextColumn("", width=28, help="Within 0.1 % of the least squared error"),
@@ -75,14 +75,14 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             "high": number("High", format="%.4g", width=64),
             "scale": number("Scale", format="%.4g", width=74, help="The tool's own"),
             "zero": number("Zero", width=46, help="The tool's own zero point"),
-            "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}"),
+            "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {view.spec.type}"),
             "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
             "clipped": number("Clipped", format="%.3f %%", width=72),
             "cause": st.column_config.TextColumn("Why it differs", width=640),
             "settings": st.column_config.TextColumn("Settings", width="medium") if references else None,
         },
     )
-    _selection(seen, rows, use, key)
+    _selection(view, rows, use, key)
 
 
 def _cells(rows: Sequence[Verdict]) -> pd.DataFrame:
@@ -105,13 +105,13 @@ def _cells(rows: Sequence[Verdict]) -> pd.DataFrame:
     )
 
 
-def _chosen(widget: Key[DataframeState | None], seen: RangeView, rows: Sequence[Verdict]) -> None:
+def _chosen(widget: Key[DataframeState | None], view: RangeView, rows: Sequence[Verdict]) -> None:
     """Rows were chosen or dropped; a callback."""
     chosen = widget.get()
     places = [i for i in chosen.selection.rows if i < len(rows)] if chosen is not None else []
     usable = [rows[i] for i in places if rows[i].low is not None and rows[i].error is not None]
     found = tuple(_mark(row) for row in usable[-MOST:])
-    keys.MARKED.set(MarkedRanges(seen.tensor, found))
+    keys.MARKED.set(MarkedRanges(view.tensor, found))
 
 
 def _mark(row: Verdict) -> Mark:
@@ -122,9 +122,9 @@ def _mark(row: Verdict) -> Mark:
     return Mark(id=row.id, label=row.label, low=min(row.low, 0.0), high=max(row.high, 0.0), text=words)
 
 
-def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
+def _selection(view: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
     """What was chosen, in full, with a button each."""
-    chosen = _marked(seen)
+    chosen = _marked(view)
     by_id = {row.id: row for row in rows}
     if not chosen:
         st.caption(
@@ -155,27 +155,27 @@ def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> 
 # --- in the Inspector ---
 
 
-def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
+def inspector(now: state.Session, view: RangeView, use: Use) -> None:
     """The methods at once; the other tools as soon as the float model has been run for the values."""
-    job = other_tools.tool_job(now, seen.tensor)
+    job = other_tools.tool_job(now, view.tensor)
     st.caption(
         f"The same values, and what each method and tool would keep of them. MSE, SQNR and clipped share are "
-        f"those of the range in this layer's own type ({seen.spec.type}, "
-        f"{'symmetric' if seen.spec.symmetric else 'asymmetric'}), so that rows can be compared; "
+        f"those of the range in this layer's own type ({view.spec.type}, "
+        f"{'symmetric' if view.spec.symmetric else 'asymmetric'}), so that rows can be compared; "
         "scale and zero point are the tool's own."
     )
     if job is None:
-        _start(now, seen.tensor, "Add other tools")
+        _start(now, view.tensor, "Add other tools")
     elif job.active:
-        job_progress.watch("tools", lambda: other_tools.tool_job(now, seen.tensor))
+        job_progress.watch("tools", lambda: other_tools.tool_job(now, view.tensor))
     elif job.state is State.DONE:
         _facts(job)
     else:
         if job.error:
             st.error(text.escape(job.error), icon=":material/error:")
-        _start(now, seen.tensor, "Try again")
+        _start(now, view.tensor, "Try again")
     run = job.result if job is not None and job.state is State.DONE else None
-    table(seen, run.rows if run is not None else (), use, key="disagree")
+    table(view, run.rows if run is not None else (), use, key="disagree")
 
 
 def _start(now: state.Session, tensor: str, label: str) -> None:
@@ -216,9 +216,9 @@ def _facts(job: Job[other_tools.ToolRun]) -> None:
 # --- in the Playground ---
 
 
-def grids(seen: RangeView, *, key: str) -> None:
+def grids(view: RangeView, *, key: str) -> None:
     """Linear, power-of-two and LOG2 grids with equal bits on the same values."""
-    found = compare_grids(seen.histogram, seen.spec, seen.range)
+    found = compare_grids(view.histogram, view.spec, view.range)
     words, figure = st.columns([1.2, 2], gap="medium")
     best = max(found, key=lambda entry: entry.sqnr_db)
     with words:
@@ -234,12 +234,12 @@ def grids(seen: RangeView, *, key: str) -> None:
         }
         st.dataframe(frame, hide_index=True, key=f"{key}_table")
         st.caption(
-            f"{seen.spec.type.bits} bits each. Linear grids use the range that is set, LOG2 ends at the "
+            f"{view.spec.type.bits} bits each. Linear grids use the range that is set, LOG2 ends at the "
             "largest magnitude. "
             + "; ".join(f"{GRIDS[entry.grid][0]}: {entry.detail}" for entry in found)
             + "."
         )
-    low, high = max(seen.histogram.min, -seen.range.abs_max), min(seen.histogram.max, seen.range.abs_max)
+    low, high = max(view.histogram.min, -view.range.abs_max), min(view.histogram.max, view.range.abs_max)
     with figure:
         st.plotly_chart(
             grids_figure(found, min(low, 0.0) / 8, max(high, 0.0) / 8 or 1.0),

@@ -36,7 +36,7 @@ def wide() -> bool:
 def signal(key: str, token: str) -> None:
     """Ask for a new run; for use in a fragment that polls, which the new run replaces.
 
-    Asked again every other second until then: the listener may just be on its way to a new place in the page.
+    Repeated every two seconds until then: a listener that is moving to a new place in the page misses it.
     """
     again = int(time.monotonic() / AGAIN)
     _refresh(key=f"signal_{key}", data={"signal": True, "token": f"{token} {again}"}, height=1)
