@@ -18,7 +18,7 @@ from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.runs import exported_encodings, held_range, recipe_search
 from quantscope.ui.session import cached, fixes, opening, state
 from tests.pages import go, healthy, home, opened, recipe, start, until
 
@@ -192,12 +192,12 @@ def test_a_held_line_carries_integers_and_shifts_over(
     now = state.session()
     assert now is not None
     name = next(layer.name for layer in now.model.layers if layer.kind == "compute")
-    measured.hold(now, name, Range(-1.0, 1.0))
-    held = measured.following(now)
+    held_range.hold(now, name, Range(-1.0, 1.0))
+    held = held_range.following(now)
     assert held.encodings.activations != now.encodings.activations
     monkeypatch.setattr(fixes, "finish", lambda *_, **__: seen.append("finished"))
-    carried = measured.final(held, lambda _: None)
-    done = measured.finished(now)
+    carried = exported_encodings.exported_encodings(held, lambda _: None)
+    done = exported_encodings.known_exported_encodings(now)
     assert done is not None
     assert not seen
     assert set(carried.bias_shifts) == set(done.bias_shifts)

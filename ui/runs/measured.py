@@ -1,29 +1,24 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
 from quantscope.core.memo import Recent
-from quantscope.core.passes import PassRecord
-from quantscope.core.pipeline import carry_over
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quant import Range
-from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.thresholds import Method, RangeError
+from quantscope.core.thresholds import RangeError
 from quantscope.ui.content import text
-from quantscope.ui.content.failing_node import explained
+from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.content.rows import Row, layer_rows
 from quantscope.ui.runs import exporting, measurement_work
+from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
-from quantscope.ui.session import cached, fixes, keys
+from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
-from quantscope.ui.session.keys import HeldRange
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
-from quantscope.ui.session.state import Session, recipe_token, session_id, start
+from quantscope.ui.session.state import Session, recipe_token, session_id
 
 EFFECT: Measurement[Preview] = Measurement(name="effect", lane=AT_ONCE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
@@ -104,61 +99,6 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
     return found, outcome.running or alone.running
 
 
-# --- a range that is held in a drag ---
-
-
-def hold(now: Session, name: str, range_: Range | None) -> None:
-    """Let `following` use a range of layer `name` that is not saved; None: no longer."""
-    if range_ is None:
-        keys.HELD.pop()
-    else:
-        opened = now.project
-        keys.HELD.set(HeldRange(identity=opened.identity, head=opened.head, layer=name, range=range_))
-
-
-def following(now: Session) -> Session:
-    """The session as it would be with the line that is held in a drag; itself without one."""
-    held = keys.HELD.get()
-    if held is None or (held.identity, held.head) != (now.project.identity, now.project.head):
-        return now
-    try:
-        recipe = now.recipe.with_layer(held.layer, method=Method.MANUAL, range=held.range)
-        encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
-    except (QuantScopeError, ValueError):
-        return now  # said when it is saved
-    return replace(now, recipe=recipe, encodings=encodings, known=finished(now))
-
-
-# --- rounding and bias correction ---
-
-
-def final(now: Session, tell: ProgressFn) -> Encodings:
-    """Encodings as they are exported, rounding and bias correction included; for background work."""
-    if now.known is not None:
-        return carry_over(now.model, now.encodings, now.known)
-    return fixes.final(
-        _finished(now), now.workspace, now.recipe, now.encodings, recipe_token(now.recipe), tell
-    )
-
-
-def finished(now: Session) -> Encodings | None:
-    """What `final` found for the shown recipe, if it is there."""
-    found = _finished(now).known.get(recipe_token(now.recipe))
-    return found.encodings if found is not None else None
-
-
-def records(now: Session) -> tuple[PassRecord, ...]:
-    """What the model fixes of the shown recipe did, as far as that is known."""
-    space = start(now.project).result
-    fixing = fixes.job(now.project, space, now.recipe) if space is not None else None
-    found = _finished(now).known.get(recipe_token(now.recipe))
-    return (*(fixing.result.records if fixing and fixing.result else ()), *(found.records if found else ()))
-
-
-def _finished(now: Session) -> fixes.FinishedByRecipe:
-    return cached.of_project(now.project.id, fixes.FinishedByRecipe, now.model.hash)
-
-
 # --- what has been asked for ---
 
 
@@ -195,7 +135,7 @@ def _measured(
             references=cached.of_project(now.project.id, References),
             original=now.opened.model,
             model=now.model,
-            encodings=final(now, tell),
+            encodings=exported_encodings(now, tell),
             samples=few,
         )
 

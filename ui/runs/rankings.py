@@ -24,7 +24,8 @@ from quantscope.core.sensitivity import (
     stream,
 )
 from quantscope.core.tuning.causes import Cause, diagnose, rankable, split_parts
-from quantscope.ui.runs.measured import final, rows
+from quantscope.ui.runs.exported_encodings import exported_encodings
+from quantscope.ui.runs.measured import rows
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
@@ -128,7 +129,7 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     def work(tell: ProgressFn) -> Sweep:
         with cached.measuring_alone(tell):
             done = tuple(known.values())
-            exported = final(now, tell)
+            exported = exported_encodings(now, tell)
             tell(Progress(done=0, total=0, label="reading the data"))
             few = split_parts(space.samples, space.evaluation, growing.samples).ranking
             began = time.monotonic()

@@ -1,8 +1,8 @@
 """Measurements in the background, by key: subscribers that want the same result share one run.
 
 A subscriber shows its interest by polling: it calls `request` again and again, or `waits` in between. It
-waits for one result at a time, so that its next request ends its interest in the one before. A request that no
-subscriber wants any more is dropped before it begins. A run that has begun is told to stop only where no
+waits for one result at a time, so that its next request ends its interest in the one before. A request that
+no subscriber wants any more is dropped before it begins. A run that has begun is told to stop only where no
 subscriber wants its result and another request waits in its lane; otherwise it runs to its end and its result
 is kept. A subscriber that stops polling loses only requests that have not begun.
 """

@@ -46,7 +46,7 @@ class Session:
     workspace: Workspace  # with the model as the recipe's fixes leave it, and statistics of that
     recipe: Recipe
     encodings: Encodings  # before rounding and bias correction, which are found in the background
-    known: Encodings | None = None  # of a step before, to carry over what these found
+    known: Encodings | None = None  # exported ones of the saved step, carried over while a line is held
 
     @property
     def model(self) -> Model:

@@ -101,7 +101,7 @@ def _result(now: state.Session, layer: Layer, job: Job[runs.EasyRun]) -> None:
         if curve is not None:
             with place:
                 st.markdown(f"**{title}** ({text.code(curve.tensor)})")
-                figure = output_curve_figure(curve, runs.kept(now, curve.tensor))
+                figure = output_curve_figure(curve, runs.kept_range(now, curve.tensor))
                 st.plotly_chart(figure, key=f"easy_{title}", config=PLAIN)
 
 

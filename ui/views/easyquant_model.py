@@ -5,7 +5,7 @@ import streamlit as st
 
 from quantscope.ui.content import text
 from quantscope.ui.runs import easyquant_model as runs
-from quantscope.ui.runs.easyquant_model import Figures, WholeRun
+from quantscope.ui.runs.easyquant_model import BeforeAndAfter, WholeRun
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
 from quantscope.ui.views import job_progress
@@ -89,7 +89,7 @@ def _verdict(run: WholeRun) -> None:
         show(figures, part)
 
 
-def show(figures: Figures, part: str = "") -> None:
+def show(figures: BeforeAndAfter, part: str = "") -> None:
     """Say what the scales found do to the network; `part` goes behind the figures."""
     if figures.loses:
         st.warning(
@@ -101,7 +101,7 @@ def show(figures: Figures, part: str = "") -> None:
         st.info(f"It makes no difference to the network. {_words(figures)}{part}", icon=":material/info:")
 
 
-def _words(figures: Figures) -> str:
+def _words(figures: BeforeAndAfter) -> str:
     """Before and after on the network's output."""
     before, after = figures.before, figures.after
     change = f"{figures.gain_db:+.1f} dB".replace("-", "−")
@@ -119,7 +119,7 @@ def _words(figures: Figures) -> str:
     return f"{words}, on {text.plural(after.samples, 'sample')}{known}."
 
 
-def _why(figures: Figures) -> str:
+def _why(figures: BeforeAndAfter) -> str:
     """What to make of a loss."""
     if figures.closer:
         return " The output is closer to float, and yet fewer samples are read right."

@@ -7,7 +7,7 @@ from quantscope.core.model import Layer
 from quantscope.ui.components import Card, cards
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured
+from quantscope.ui.runs import held_range, measured
 from quantscope.ui.session import state
 from quantscope.ui.views import common
 
@@ -16,7 +16,7 @@ PATIENCE = 0.3  # seconds
 
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
-    measurement = measured.effect(measured.following(now), patience=PATIENCE)
+    measurement = measured.effect(held_range.following(now), patience=PATIENCE)
     if measurement.running:
         common.poll("effect", 0.15, _panel, layer.name, True)
     else:
@@ -28,7 +28,7 @@ def _panel(name: str, waited: bool) -> None:
     if now is None:
         signal("effect", "")  # the project is not open any more
         return
-    now = measured.following(now)
+    now = held_range.following(now)
     measurement = measured.effect(now)
     if waited and not measurement.running:
         signal("effect", state.recipe_token(now.recipe))  # once: ends the polling

@@ -9,7 +9,7 @@ from quantscope.core.passes import PassRecord
 from quantscope.core.recipe import PASSES, Pass, PassChoice, Recipe
 from quantscope.core.tuning import FixTrial, toggled
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.runs import exported_encodings, recipe_search
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
 from quantscope.ui.views import common, job_progress
@@ -28,7 +28,7 @@ def render(now: state.Session) -> None:
         return
     job = recipe_search.fix_trials(now.project.id)
     known = _known(now, job)
-    records = {record.choice.name: record for record in measured.records(now)}
+    records = {record.choice.name: record for record in exported_encodings.pass_records(now)}
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:

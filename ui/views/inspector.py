@@ -11,7 +11,7 @@ from quantscope.ui.components import threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched, TensorView, view_tensor
-from quantscope.ui.runs import measured
+from quantscope.ui.runs import held_range
 from quantscope.ui.session import cached, keys, state
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, details, effect_panel, tools
@@ -294,7 +294,7 @@ def _chart(now: state.Session, view: TensorView) -> None:
         readonly=not view.quantized,
         more=tools.marks(view) if keys.DETAILS.get() == details.TOOLS else (),
     )
-    held = measured.following(now) is not now
+    held = held_range.following(now) is not now
     threshold_chart(data, key=keys.CHART.name, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
 
 
@@ -303,7 +303,7 @@ def _held() -> None:
     """A clip line stands still while it is dragged, or was let go without a change; a callback."""
     held, now = threshold.held(keys.CHART), state.session()
     if held is not None and now is not None:
-        measured.hold(now, details.owner(now), held.range)
+        held_range.hold(now, details.owner(now), held.range)
 
 
 @uninterrupted
