@@ -214,27 +214,10 @@ def _cells(shown: list[Row], roomy: bool) -> pd.DataFrame:
     )
 
 
-def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Column]:
-    """How each column is shown, and what can be chosen in it."""
+def _setting_columns(now: state.Session) -> dict[str, Column]:
+    """Columns in which something can be chosen."""
     column = st.column_config
     return {
-        "inspect": column.ButtonColumn(
-            "",
-            key=keys.INSPECT_ROW.name,
-            on_click=_inspect,
-            args=(names,),
-            type="tertiary",
-            width=34,
-            help="Open the layer in the Inspector",
-        ),
-        "name": column.TextColumn(
-            "Layer",
-            pinned=True,
-            width=370 if roomy else 142,
-            help="Long names are cut in the middle; the filter and the Inspector know the whole name",
-        ),
-        "op": column.TextColumn("Operators", width=124),
-        "shape": column.TextColumn("Shape", width=84, help="Of the output"),
         "strategy": column.SelectboxColumn(
             "Strategy",
             options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
@@ -256,6 +239,31 @@ def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Col
             width=88,
             help="One scale for each output channel, or one for the whole tensor",
         ),
+    }
+
+
+def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Column]:
+    """How each column is shown."""
+    column = st.column_config
+    return {
+        "inspect": column.ButtonColumn(
+            "",
+            key=keys.INSPECT_ROW.name,
+            on_click=_inspect,
+            args=(names,),
+            type="tertiary",
+            width=34,
+            help="Open the layer in the Inspector",
+        ),
+        "name": column.TextColumn(
+            "Layer",
+            pinned=True,
+            width=370 if roomy else 142,
+            help="Long names are cut in the middle; the filter and the Inspector know the whole name",
+        ),
+        "op": column.TextColumn("Operators", width=124),
+        "shape": column.TextColumn("Shape", width=84, help="Of the output"),
+        **_setting_columns(now),
         "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
         "clipped": column.NumberColumn(
             "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"

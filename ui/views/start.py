@@ -106,49 +106,12 @@ def _sample_card(sample: Sample) -> None:
 def _own() -> None:
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
-        fine = True
         with left:
-            by_path = (
-                st.segmented_control(
-                    "Model",
-                    ["Local path", "Upload"],
-                    default="Local path",
-                    required=True,
-                    key="model_by",
-                    help="A path is read in place: use it for large models and those with external data.",
-                )
-                == "Local path"
-            )
-            if by_path:
-                model: str | UploadedFile | None = st.text_input(
-                    "Path of the model", key="model_path", placeholder="/models/net.onnx"
-                )
-                fine = _checked(opening.check_model, str(model or ""))
-            else:
-                model = st.file_uploader("Model file", type=["onnx"], key="model_file")
+            model, model_fine = _model_input()
         with right:
-            kind = st.segmented_control(
-                "Calibration data",
-                ["Local path", "Upload", "Random"],
-                default="Local path",
-                required=True,
-                key="data_by",
-                help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
-                "a folder of those, or images in a folder or .zip.",
-            )
-            data: str | UploadedFile | None = None
-            if kind == "Local path":
-                data = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration")
-                fine &= _checked(opening.data_source, str(data or ""))
-            elif kind == "Upload":
-                data = st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file")
-            else:
-                st.warning(
-                    "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
-                    icon=":material/casino:",
-                )
+            kind, data, data_fine = _data_input()
         options = _options(kind)
-        ready = fine and bool(model) and (kind == "Random" or bool(data))
+        ready = model_fine and data_fine and bool(model) and (kind == "Random" or bool(data))
         st.button(
             "Calibrate",
             type="primary",
@@ -159,6 +122,45 @@ def _own() -> None:
             args=(model, kind, data, options),
             help=None if ready else "Choose a model and calibration data first.",
         )
+
+
+def _model_input() -> tuple[str | UploadedFile | None, bool]:
+    """The model's path or file, and whether a path that was typed is fine."""
+    by = st.segmented_control(
+        "Model",
+        ["Local path", "Upload"],
+        default="Local path",
+        required=True,
+        key="model_by",
+        help="A path is read in place: use it for large models and those with external data.",
+    )
+    if by == "Upload":
+        return st.file_uploader("Model file", type=["onnx"], key="model_file"), True
+    path = st.text_input("Path of the model", key="model_path", placeholder="/models/net.onnx") or ""
+    return path, _checked(opening.check_model, path)
+
+
+def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
+    """The kind of data, their path or file, and whether a path that was typed is fine."""
+    kind = st.segmented_control(
+        "Calibration data",
+        ["Local path", "Upload", "Random"],
+        default="Local path",
+        required=True,
+        key="data_by",
+        help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
+        "a folder of those, or images in a folder or .zip.",
+    )
+    if kind == "Local path":
+        path = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration") or ""
+        return kind, path, _checked(opening.data_source, path)
+    if kind == "Upload":
+        return kind, st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file"), True
+    st.warning(
+        "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
+        icon=":material/casino:",
+    )
+    return "Random", None, True
 
 
 def _checked(look: Callable[[str], object], path: str) -> bool:
