@@ -14,6 +14,7 @@ from quantscope.ui.content.tensor_view import AUTOMATIC, LABELS, RULES, Searched
 from quantscope.ui.runs import held_range
 from quantscope.ui.session import cached, keys, state
 from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common, details, effect_panel, tools
 
 METHODS = {LABELS[method]: method for method in LABELS}
@@ -212,8 +213,10 @@ def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
 
 def _method(label: str, name: str, shown: Range) -> None:
     method = METHODS[label]
-    more = {"range": shown} if method is Method.MANUAL else {}
-    state.edit_layer(name, f"{text.short(name)}: {label}", method=method, **more)
+    changes = LayerChanges(method=method)
+    if method is Method.MANUAL:
+        changes["range"] = shown
+    state.edit_layer(name, f"{text.short(name)}: {label}", **changes)
 
 
 def _percentile(share: float, name: str) -> None:
@@ -269,14 +272,14 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
 def _copy(name: str, others: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         choice = recipe.choice(name)
-        given: dict[str, object] = {
-            "symmetric": choice.symmetric,
-            "precision": choice.precision,
-            "weights": choice.weights,
-            "scale_rule": choice.scale_rule,
-        }
+        given = LayerChanges(
+            symmetric=choice.symmetric,
+            precision=choice.precision,
+            weights=choice.weights,
+            scale_rule=choice.scale_rule,
+        )
         if choice.method is not Method.MANUAL:
-            given |= {"method": choice.method, "percentile": choice.percentile}
+            given |= LayerChanges(method=choice.method, percentile=choice.percentile)
         for other in others:
             recipe = recipe.with_layer(other, **given)
         return recipe

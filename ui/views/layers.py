@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 import streamlit as st
@@ -20,6 +20,7 @@ from quantscope.ui.runs import measured
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
 
 
 @uninterrupted
-def _for_all(names: tuple[str, ...], label: str, **changes: object) -> None:
+def _for_all(names: tuple[str, ...], label: str, **changes: Unpack[LayerChanges]) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
             recipe = recipe.with_layer(name, **changes)
@@ -315,7 +316,7 @@ def apply_edits(edits: Mapping[int, Mapping[str, str]], names: list[str]) -> str
     """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
     for row, cells in edits.items():
         name = names[int(row)]
-        changes: dict[str, object] = {}
+        changes: LayerChanges = {}
         if "strategy" in cells:
             if METHODS[cells["strategy"]] is Method.MANUAL:
                 return "A manual range is set in the Inspector: drag a clip line there, or type the numbers."
