@@ -18,7 +18,7 @@ from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.ui.server.launch import SCRIPT as APP
-from quantscope.ui.session import jobs, opening, state
+from quantscope.ui.session import jobs, keys, opening, state
 from tests.graphs import model, node, randn, value
 
 PAGES = {
@@ -115,7 +115,7 @@ class Tab:
 
     def __init__(self, project: Project | None = None) -> None:
         self.state: dict[str, Any] = {}
-        self.address: dict[str, str] = {} if project is None else {state.ADDRESS: project.id}
+        self.address: dict[str, str] = {} if project is None else {keys.PROJECT_IN_ADDRESS.name: project.id}
         self._before = pytest.MonkeyPatch()
 
     def __enter__(self) -> Tab:

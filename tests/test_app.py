@@ -20,7 +20,7 @@ from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.rows import layer_rows
-from quantscope.ui.runs.measure import guessing
+from quantscope.ui.runs.measurement_work import guessing
 from quantscope.ui.session import opening
 from quantscope.ui.session.workspace import prepare
 from tests.pages import APP, PAGES, go, healthy, home, opened, recipe, shown, start, until

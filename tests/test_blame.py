@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quantscope.core.model import load_model
-from quantscope.ui.content.failing_node import explained
+from quantscope.ui.content.failing_layer import explained
 from tests.test_app import network
 
 

@@ -19,10 +19,10 @@ from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.quantize import Encodings
 from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
-from quantscope.ui.runs import measure, measured
-from quantscope.ui.runs.measure import References
+from quantscope.ui.runs import measured, measurement_work
+from quantscope.ui.runs.measurement_work import References
 from quantscope.ui.session import cached, fixes, state
-from quantscope.ui.session.cached import PROJECTS, VARIANTS, Store
+from quantscope.ui.session.cached import PROJECTS, VARIANTS, ProjectStore
 from quantscope.ui.session.jobs import State
 from tests.pages import Tab, small
 from tests.pages import home as home  # a fixture
@@ -34,8 +34,8 @@ CORE = 8  # models that core may keep beside, of those resolved last
 def figures(tab: Tab) -> None:
     """Ask for every figure, as the pages do, until all are there."""
     now = tab.session()
-    kinds = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.HALVES, measured.VERIFIED)
-    asked = (measured.effect, measured.local, measured.whole, measured.halves, measured.verified)
+    kinds = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.LOSS_BY_PART, measured.VERIFIED)
+    asked = (measured.effect, measured.local, measured.whole, measured.loss_by_part, measured.verified)
 
     def there() -> bool:
         with tab:
@@ -143,22 +143,22 @@ def test_what_runs_keeps_its_project_in_memory(tmp_path: Path, tab: Tab) -> None
 def test_encodings_that_are_there_need_not_wait_for_others(tmp_path: Path, tab: Tab) -> None:
     with tab:
         state.show(small(tmp_path, 0))
-    now, finals = tab.session(), fixes.Finals()
+    now, finished = tab.session(), fixes.FinishedByRecipe()
     recipe = now.recipe.with_passes("bias_correction")
 
     def final() -> Encodings:
         def impatient(_: Progress) -> None:
-            assert not finals.making.locked()
+            assert not finished.making.locked()
 
-        return fixes.final(finals, now.workspace, recipe, now.encodings, "token", impatient)
+        return fixes.final(finished, now.workspace, recipe, now.encodings, "token", impatient)
 
-    finals.found.put("token", fixes.Final(encodings=now.encodings, records=()))
-    with finals.making:  # held for minutes by what another recipe needs
+    finished.known.put("token", fixes.Finished(encodings=now.encodings, records=()))
+    with finished.making:  # held for minutes by what another recipe needs
         assert final() is now.encodings
 
 
 def test_a_store_keeps_what_was_used_last() -> None:
-    store = Store(2)
+    store = ProjectStore(2)
     first = store.get("a", list, "x")
     first.append(1)
     assert store.get("a", list, "x") is first
@@ -174,7 +174,7 @@ def test_a_store_keeps_what_was_used_last() -> None:
 
 
 def test_of_a_projects_variants_the_last_are_kept() -> None:
-    store = Store(1)
+    store = ProjectStore(1)
     first = store.get("a", list, 0)
     for key in range(1, VARIANTS):
         store.get("a", list, key)
@@ -194,16 +194,16 @@ def test_a_float_model_is_run_once_for_all_who_need_it(
         state.show(small(tmp_path, 0))
     now = tab.session()
     runs, meeting = [], threading.Barrier(2)
-    plain = measure.float_reference
+    plain = measurement_work.float_reference
 
     def counted(*args: Any, **kwargs: Any) -> FloatReference:
         runs.append(1)
         time.sleep(0.05)  # long enough for the other to arrive
         return plain(*args, **kwargs)
 
-    monkeypatch.setattr(measure, "float_reference", counted)
+    monkeypatch.setattr(measurement_work, "float_reference", counted)
     assert now.workspace.preview is not None
-    case = measure.Case(
+    tested = measurement_work.ModelUnderTest(
         references=References(),
         original=now.opened.model,
         model=now.model,
@@ -214,7 +214,7 @@ def test_a_float_model_is_run_once_for_all_who_need_it(
 
     def ask() -> None:
         meeting.wait(10)
-        found.append(measure.reference(case, lambda _: None))
+        found.append(measurement_work.reference(tested, lambda _: None))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:

@@ -24,7 +24,7 @@ from quantscope.core.recipe import Choice, recipe_from_yaml
 from quantscope.core.thresholds import Method, compare_grids, errors_at
 from quantscope.core.thresholds.reference import REFERENCES, ReferenceRow, ReferenceThreshold
 from quantscope.sample_data import SAMPLES
-from quantscope.ui.components.payload import Mark, payload
+from quantscope.ui.components.payload import payload
 from quantscope.ui.content.disagreement import (
     OWN,
     compute_references,
@@ -33,10 +33,10 @@ from quantscope.ui.content.disagreement import (
     usable_range,
     verdicts,
 )
-from quantscope.ui.content.tensor_view import AUTOMATIC, RangeView, view_range
+from quantscope.ui.content.tensor_view import AUTOMATIC, Mark, RangeView, view_range
 from quantscope.ui.figures.grids import GRIDS, grids_figure
 from quantscope.ui.server.launch import SCRIPT as APP
-from quantscope.ui.session import opening
+from quantscope.ui.session import keys, opening
 
 ASYMMETRIC = QuantSpec(type=UINT8, symmetric=False)
 MLP = SAMPLES["digits_mlp"]
@@ -234,7 +234,9 @@ def test_a_range_of_the_table_becomes_the_layers(inspector: AppTest) -> None:
     low, high = float(table.loc["KL", "low"]), float(table.loc["KL", "high"])
     mark = Mark(id="kl", label="KL", low=low, high=high, text="")
     tensor = load_model(MLP.model).layer(layer).output
-    inspector.session_state["tools_marked"] = (tensor, (mark,))  # as a click on the row's box does
+    inspector.session_state["tools_marked"] = keys.MarkedRanges(
+        tensor, (mark,)
+    )  # as a click on the row's box does
     inspector.run()
     inspector.button(key="disagree_use_0").click().run()
     assert not inspector.exception

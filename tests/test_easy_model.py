@@ -15,11 +15,11 @@ from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import EasyQuantResult
 from quantscope.ui.runs import easyquant_model
-from quantscope.ui.runs.easyquant_model import Figures, WholeRun
-from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.runs.easyquant_model import BeforeAndAfter, WholeRun
+from quantscope.ui.runs.measurement_work import quantized_bytes
 from quantscope.ui.session import cached, opening
 from quantscope.ui.session.workspace import prepare
-from quantscope.ui.views import easy_model
+from quantscope.ui.views import easyquant_model as page
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
 
@@ -106,11 +106,11 @@ def outcome(sqnr_db: float, top1: float | None = None) -> Any:
     ],
 )
 def test_a_loss_is_one_in_either_figure(before: Any, after: Any, loses: bool, closer: bool) -> None:
-    figures = Figures(before=before, after=after, unseen=True)
+    figures = BeforeAndAfter(before=before, after=after, unseen=True)
     assert (figures.loses, figures.closer) == (loses, closer)
-    assert "→" in easy_model._words(figures)
-    assert "calibration has seen" not in easy_model._words(figures)
-    assert "calibration has seen" in easy_model._words(replace(figures, unseen=False))
+    assert "→" in page._words(figures)
+    assert "calibration has seen" not in page._words(figures)
+    assert "calibration has seen" in page._words(replace(figures, unseen=False))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_loss_is_one_in_either_figure(before: Any, after: Any, loses: bool, cl
 )
 def test_a_loss_is_said_plainly(overview: AppTest, after: Any, words: str, label: str) -> None:
     app = overview
-    figures = Figures(before=outcome(20.0, 0.9), after=after, unseen=True)
+    figures = BeforeAndAfter(before=outcome(20.0, 0.9), after=after, unseen=True)
     found = EasyQuantResult(layers=(), ranges={"input": Range(0.0, 1.0)}, left_out={}, samples=4)
     run = WholeRun(given=recipe(app), tuned=found, of=1, figures=figures)
     cached.registry().submit(f"{opened(app).id}:easymodel", "EasyQuant", lambda _tell: run)

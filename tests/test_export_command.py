@@ -31,7 +31,7 @@ from quantscope.core.thresholds import Method
 from quantscope.ui.cli.command_line import run
 from quantscope.ui.content import shells
 from quantscope.ui.runs import exporting
-from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.runs.measurement_work import quantized_bytes
 from quantscope.ui.session import opening
 from quantscope.ui.session.workspace import prepare
 from tests.pages import go, home, recipe, start, until

@@ -18,7 +18,7 @@ from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.runs import exported_encodings, held_range, recipe_search
 from quantscope.ui.session import cached, fixes, opening, state
 from tests.pages import go, healthy, home, opened, recipe, start, until
 
@@ -168,7 +168,7 @@ def test_auto_tune_that_is_stopped_keeps_what_it_found(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     job = cached.registry().get(f"{opened(ready).id}:tune")
     assert job is not None
-    growing = cached.results(opened(ready).id, recipe_search.Climbs).newest
+    growing = cached.results_of_project(opened(ready).id, recipe_search.AutotuneRuns).newest
     assert growing is not None
     while len(growing.steps) < 2 and job.active:  # without drawing the page: that takes longer than a step
         job.wait(0.005)
@@ -192,12 +192,12 @@ def test_a_held_line_carries_integers_and_shifts_over(
     now = state.session()
     assert now is not None
     name = next(layer.name for layer in now.model.layers if layer.kind == "compute")
-    measured.hold(now, name, Range(-1.0, 1.0))
-    held = measured.following(now)
+    held_range.hold(now, name, Range(-1.0, 1.0))
+    held = held_range.following(now)
     assert held.encodings.activations != now.encodings.activations
     monkeypatch.setattr(fixes, "finish", lambda *_, **__: seen.append("finished"))
-    carried = measured.final(held, lambda _: None)
-    done = measured.finished(now)
+    carried = exported_encodings.exported_encodings(held, lambda _: None)
+    done = exported_encodings.known_exported_encodings(now)
     assert done is not None
     assert not seen
     assert set(carried.bias_shifts) == set(done.bias_shifts)

@@ -12,7 +12,7 @@ import pytest
 
 # One line a room, in the way the data goes: a room imports from those on the lines before its own.
 LAYOUT = """
-    core.errors core.progress core.files core.memo core.recent core.words core.jit core.quant core.metrics
+    core.errors core.progress core.files core.memo core.words core.jit core.quant core.metrics
     core.methods
     core.runtime
     core.model
@@ -234,6 +234,52 @@ def test_a_way_around_a_door_is_found(tmp_path: Path, what: str) -> None:
     (tmp_path / "core/quantize/qdq.py").write_text(f"from quantscope.core.{what}", encoding="utf-8")
     (found,) = around_the_door(tmp_path)
     assert found.startswith("core.quantize.qdq:1 imports")
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_uses(root: Path) -> list[str]:
+    """Names with an underscore that a module takes from another one, one line each."""
+    trees = modules(root)
+    out = []
+    for name, tree in trees.items():
+        known: dict[str, str] = {}  # what modules of ours are called here
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                for alias, (target, _) in zip(node.names, imports(name, [node], set(trees)), strict=True):
+                    if target.split(".")[0] in PACKAGES and private(alias.name):
+                        out.append(f"{name}:{node.lineno} imports {alias.name} from {target}")
+                    known[alias.asname or alias.name] = target
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and private(node.attr) and isinstance(node.value, ast.Name):
+                module = known.get(node.value.id, "")
+                if module in trees:
+                    out.append(f"{name}:{node.lineno} uses {node.attr} of {module}")
+    return out
+
+
+def test_what_has_an_underscore_stays_in_its_module(repo_root: Path) -> None:
+    assert private_uses(repo_root) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from quantscope.core.quant import _exact", "core.quantize.qdq:1 imports _exact from core.quant"),
+        ("from ..quant import _exact", "core.quantize.qdq:1 imports _exact from core.quant"),
+        (
+            "from quantscope.core import quant\nquant._exact()",
+            "core.quantize.qdq:2 uses _exact of core.quant",
+        ),
+    ],
+)
+def test_a_private_name_used_elsewhere_is_found(tmp_path: Path, text: str, found: str) -> None:
+    clean_tree(tmp_path)
+    assert private_uses(tmp_path) == []
+    (tmp_path / "core/quantize/qdq.py").write_text(text, encoding="utf-8")
+    assert private_uses(tmp_path) == [found]
 
 
 def test_every_room_is_there(repo_root: Path) -> None:

@@ -14,6 +14,7 @@ from quantscope.core.thresholds import Method
 from quantscope.core.tuning.mixed import Cost, Front, Point
 from quantscope.ui.figures.mixed import front_figure
 from quantscope.ui.runs import mixed_precision
+from quantscope.ui.session import keys as kept
 from quantscope.ui.session import opening, state
 from tests.pages import Tab, healthy, home, opened, recipe, start, until
 
@@ -92,7 +93,7 @@ def test_a_front_of_an_earlier_recipe_is_said_to_be_one_before_it_replaces_later
 def with_method(app: AppTest, method: Method) -> None:
     """Let that be fc2's method, as another page does."""
     with Tab() as tab:
-        tab.address[state.ADDRESS] = opened(app).id
+        tab.address[kept.PROJECT_IN_ADDRESS.name] = opened(app).id
         state.edit_layer("fc2", "a method", method=method)
     app.run()
     until(app, lambda a: a.title[0].value == "Sensitivity" and not a.exception)

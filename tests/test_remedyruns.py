@@ -50,7 +50,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def drawn(tab: Tab, now: state.Session) -> Job[None]:
     """The job, as drawing the page leaves it, when it has ended."""
     with tab:
-        remedy_trials.pump(now)
+        remedy_trials.start_waiting(now)
     job = remedy_trials.job(now)
     assert job is not None
     assert job.wait(30)
@@ -69,14 +69,14 @@ def test_what_cannot_be_measured_is_not_started_with_every_drawing(
 
     monkeypatch.setattr(remedy_trials, "prepare_trials", bench)
     with tab:
-        remedy_trials.want(now, [remedy("fc1"), remedy("fc2")])
+        remedy_trials.request(now, [remedy("fc1"), remedy("fc2")])
     for _ in range(5):
         job = drawn(tab, now)
         assert (job.state, job.error) == (State.FAILED, "the data file is no longer there")  # what is shown
     assert len(runs) == 1
-    assert not remedy_trials.board(now).waiting
+    assert not remedy_trials.trials_of(now).waiting
     with tab:
-        remedy_trials.want(now, [remedy("fc1")])
+        remedy_trials.request(now, [remedy("fc1")])
     drawn(tab, now)
     assert len(runs) == 2  # who asks again has it tried again
 
@@ -104,9 +104,9 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
 
     monkeypatch.setattr(remedy_trials, "try_remedy", tried)
     with tab:
-        remedy_trials.want(now, [bad, good])
+        remedy_trials.request(now, [bad, good])
     assert drawn(tab, now).state is State.DONE
-    found, token = remedy_trials.board(now), state.recipe_token(now.recipe)
+    found, token = remedy_trials.trials_of(now), state.recipe_token(now.recipe)
     assert words in found.refused[remedy_trials.key(token, bad)]
     assert remedy_trials.key(token, good) in found.trials
     assert not found.waiting
@@ -117,10 +117,10 @@ def test_cancel_leaves_what_another_window_waits_for(tabs: tuple[Tab, Tab], held
     now, token = here.session(), state.recipe_token(here.session().recipe)
     ours, both, theirs = (remedy_trials.key(token, remedy(name)) for name in ("ours", "both", "theirs"))
     with here:
-        remedy_trials.want(now, [remedy("ours"), remedy("both")])
+        remedy_trials.request(now, [remedy("ours"), remedy("both")])
     with there:
-        remedy_trials.want(there.session(), [remedy("both"), remedy("theirs")])
-    board, job = remedy_trials.board(now), remedy_trials.job(now)
+        remedy_trials.request(there.session(), [remedy("both"), remedy("theirs")])
+    board, job = remedy_trials.trials_of(now), remedy_trials.job(now)
     assert list(board.waiting) == [ours, both, theirs]
     with here:
         remedy_trials.cancel(now)
@@ -128,11 +128,11 @@ def test_cancel_leaves_what_another_window_waits_for(tabs: tuple[Tab, Tab], held
     assert job is not None
     assert job.wait(30)  # it was measuring what nobody wants any more
     with there:
-        remedy_trials.pump(there.session())
+        remedy_trials.start_waiting(there.session())
     running = remedy_trials.job(now)
     assert running is not None
     with here:
-        remedy_trials.want(now, [remedy("ours")])
+        remedy_trials.request(now, [remedy("ours")])
         remedy_trials.cancel(now)
     assert not running.stop.is_set()  # it measures what the other waits for
     held.set()
@@ -145,14 +145,14 @@ def test_a_window_that_was_reloaded_can_cancel(tabs: tuple[Tab, Tab], held: thre
     before, after = tabs
     now = before.session()
     with before:
-        remedy_trials.want(now, [remedy("one"), remedy("two")])
+        remedy_trials.request(now, [remedy("one"), remedy("two")])
     with after:
         remedy_trials.cancel(after.session())
     job = remedy_trials.job(now)
     assert job is not None
     assert job.wait(30)
     assert job.state is State.CANCELLED
-    assert not remedy_trials.board(now).waiting
+    assert not remedy_trials.trials_of(now).waiting
     assert not held.is_set()
 
 
@@ -164,7 +164,7 @@ def test_a_page_that_measures_is_drawn_anew_when_its_project_is_removed(
     for module in (common, remedies):
         monkeypatch.setattr(module, "signal", lambda *words: asked.append(words))
     with tab:
-        remedy_trials.want(now, [remedy("one")])
+        remedy_trials.request(now, [remedy("one")])
     cached.forget(now.project.id)
     opening.projects.delete(now.project.id)
     with tab:

@@ -61,13 +61,13 @@ def long_jobs(tab: Tab) -> dict[str, Job[Any]]:
     remedy = Remedy(layer=first, label="MSE", changes={"method": Method.MSE}, gain_db=1.0)
     with tab:
         recipe_search.start_tune(now)
-        recipe_search.start_trials(now)
+        recipe_search.start_default_trials(now)
         recipe_search.start_fix_trials(now)
         mixed_precision.start(now, Cost.SIZE, ("int8", "int16"))
         easyquant_layer.start_easy(now, first)
         easyquant_model.start_whole(now)
         rankings.start(now, Kind.ENABLE, 2)
-        remedy_trials.want(now, [remedy])
+        remedy_trials.request(now, [remedy])
     names = (
         "tune",
         "trials",
@@ -96,8 +96,8 @@ def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Pat
     before = long_jobs(tab)
     now = tab.session()
     assert reachable(now, heavy)
-    makers = (recipe_search.Climbs, rankings.Sweeps, remedy_trials.Board)
-    kept = [remedy_trials.board(now), rankings.newest(now), recipe_search.climb(first.id)]
+    makers = (recipe_search.AutotuneRuns, rankings.Sweeps, remedy_trials.RemedyTrials)
+    kept = [remedy_trials.trials_of(now), rankings.newest(now), recipe_search.autotune_run(first.id)]
     assert all(kept)
     for thing in (*before.values(), *kept):
         assert reachable(thing, heavy) == []
@@ -112,20 +112,24 @@ def test_what_took_minutes_is_there_after_a_look_at_other_projects(tmp_path: Pat
         state.show(first)
     again = tab.session()
     assert again.model is not now.model
-    assert [remedy_trials.board(again), rankings.newest(again), recipe_search.climb(first.id)] == kept
+    assert [
+        remedy_trials.trials_of(again),
+        rankings.newest(again),
+        recipe_search.autotune_run(first.id),
+    ] == kept
     cached.forget(first.id)
     assert all(cached.registry().get(job.id) is None for job in before.values())
-    assert recipe_search.climb(first.id) is None
-    assert not any(getattr(cached.results(first.id, make), "newest", None) for make in makers[:2])
+    assert recipe_search.autotune_run(first.id) is None
+    assert not any(getattr(cached.results_of_project(first.id, make), "newest", None) for make in makers[:2])
 
 
 def test_of_very_many_projects_no_results_are_kept() -> None:
-    for number in range(cached.FOUND + 1):
+    for number in range(cached.PROJECTS_WITH_RESULTS + 1):
         cached.use(f"p{number}")
-        cached.results(f"p{number}", list).append(number)
+        cached.results_of_project(f"p{number}", list).append(number)
         assert cached.registry().submit(f"p{number}:tune", "Auto-tune", lambda _tell: None).wait(5)
     cached.use("last")
-    assert cached.results("p2", list) == [2]
+    assert cached.results_of_project("p2", list) == [2]
     assert cached.registry().get("p2:tune") is not None
     assert [cached.registry().get(f"p{n}:tune") for n in (0, 1)] == [None, None]
 
@@ -156,6 +160,6 @@ def test_what_is_started_while_the_run_before_it_stops_is_started(
     go.set()
     assert after.wait(60)
     assert after.result is not None
-    kept = recipe_search.climb(now.project.id) if stopped == "tune" else rankings.newest(now)
+    kept = recipe_search.autotune_run(now.project.id) if stopped == "tune" else rankings.newest(now)
     assert kept is not None
     assert after.result is (kept[1].result if isinstance(kept, tuple) else kept)

@@ -15,7 +15,7 @@ from quantscope.core.recipe import Recipe
 from quantscope.core.thresholds import Method
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content.tensor_view import RULES, TensorView, levels, view_tensor
-from quantscope.ui.runs.measure import quantized_bytes
+from quantscope.ui.runs.measurement_work import quantized_bytes
 from quantscope.ui.session import opening
 from quantscope.ui.session.workspace import Workspace, prepare
 from tests.pages import go, healthy, opened, recipe, shown, start, until

@@ -129,7 +129,7 @@ def sweep(page: AppTest) -> rankings.Sweep:
     id = opened(page).id
     job = cached.registry().get(id)
     assert job is not None
-    return cached.results(id, rankings.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
+    return cached.results_of_project(id, rankings.Sweeps, job.result.model.hash).by_kind[Kind.ENABLE]
 
 
 def score(name: str, value: float, rank: int, **changes: Any) -> RankingRow:

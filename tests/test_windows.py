@@ -15,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 from quantscope.core.project import project as projects
 from quantscope.core.thresholds import Method
 from quantscope.ui.runs import measured
-from quantscope.ui.session import cached, opening, state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import cached, keys, opening, state
+from quantscope.ui.session.memory import Key, uninterrupted
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
 
@@ -94,8 +94,8 @@ def test_a_window_that_is_drawn_again_shows_the_step_on_disk(windows: tuple[AppT
     assert shown(second, "selectbox", "method").value == "MSE"
     second.run()
     assert len(news(second)) == 1  # still: a page is drawn again by itself when its figures are there
-    words, until = second.session_state[state.NEWS]
-    second.session_state[state.NEWS] = words, until - state.NEWS_SECONDS
+    words, until = second.session_state[keys.NEWS.name]
+    second.session_state[keys.NEWS.name] = keys.News(words, until - state.NEWS_SECONDS)
     second.run()
     assert news(second) == []
     first.button(key="undo").click().run()
@@ -252,7 +252,7 @@ def test_every_interruption_is_heard_where_several_come() -> None:
 
     @uninterrupted
     def act() -> None:
-        memory["key"] = 1
+        Key("key", 0).set(1)
 
     context = SimpleNamespace(script_requests=SimpleNamespace(request_rerun=asked.append))
     with tab, pytest.MonkeyPatch.context() as patched:
@@ -275,7 +275,7 @@ def test_a_session_that_ends_is_not_waited_for() -> None:
         state.edit(lambda recipe: recipe, "")
     tab.state = {"key": 1}
     with tab:  # of another session in the same thread
-        assert memory.get("key") == 1
+        assert Key("key", 0).get() == 1
 
 
 def test_a_project_that_was_removed_and_opened_anew_is_another_one() -> None:
@@ -287,7 +287,7 @@ def test_a_project_that_was_removed_and_opened_anew_is_another_one() -> None:
     remove(removed.id)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(projects, "_now", lambda: removed.created)
-        other.address = {state.ADDRESS: opening.open_sample("digits_mlp").id}
+        other.address = {keys.PROJECT_IN_ADDRESS.name: opening.open_sample("digits_mlp").id}
     other.session()
     method(other, Method.MSE)
     there = other.session()

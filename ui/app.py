@@ -6,7 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     common,
     export,
@@ -20,6 +21,15 @@ from quantscope.ui.views import (
 )
 
 ASSETS = Path(__file__).parent / "assets"
+VIEWS = {  # icon and view of each page, in the order of the sidebar's links
+    Page.OPEN: ("folder_open", start.render),
+    Page.OVERVIEW: ("dashboard", overview.render),
+    Page.LAYERS: ("table_rows", layers.render),
+    Page.INSPECTOR: ("tune", inspector.render),
+    Page.SENSITIVITY: ("leaderboard", sensitivity.render),
+    Page.PLAYGROUND: ("science", playground.render),
+    Page.EXPORT: ("download", export.render),
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -40,27 +50,23 @@ def main() -> None:
     st.html(ASSETS / "page.css")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
     given = arguments()
-    greeted = st.session_state.get("greeted", False)
+    greeted = keys.GREETED.get()
     if state.project() is None and not greeted:
         start.greet(model=given.model, data=given.data, demo=given.demo)
-    st.session_state["greeted"] = True
+    keys.GREETED.set(True)
     state.follow()
     opened = state.project() is not None
-    views = (
-        ("open", "Open", "folder_open", start.render),
-        ("overview", "Overview", "dashboard", overview.render),
-        ("layers", "Layers", "table_rows", layers.render),
-        ("inspector", "Inspector", "tune", inspector.render),
-        ("sensitivity", "Sensitivity", "leaderboard", sensitivity.render),
-        ("playground", "Playground", "science", playground.render),
-        ("export", "Export", "download", export.render),
-    )
-    first = "overview" if opened else "open"
+    first = Page.OVERVIEW if opened else Page.OPEN
     pages = {
-        name: st.Page(common.guarded(view), title=title, icon=f":material/{icon}:", url_path=name)
-        for name, title, icon, view in views
+        page: st.Page(
+            common.guarded(view),
+            title=page.value.capitalize(),
+            icon=f":material/{icon}:",
+            url_path=page.value,
+        )
+        for page, (icon, view) in VIEWS.items()
     }
-    st.session_state["pages"] = pages
+    keys.PAGES.set(pages)
     # Streamlit takes the path from its default page; as a page of its own, it leaves all others theirs.
     home = st.Page(
         lambda: common.go(first), title="QuantScope", url_path="home", default=True, visibility="hidden"
@@ -68,7 +74,7 @@ def main() -> None:
     # A click on a link could lose against the redirect from the bare address: no links until that is over.
     bare = not greeted and (st.context.url or "").rstrip("/").rsplit("/", 1)[-1] not in pages
     chosen = st.navigation([home, *pages.values()], position="hidden" if bare else "sidebar")
-    if (wanted := st.session_state.pop("go", None)) is not None:
+    if (wanted := keys.GO.pop()) is not None:
         common.go(wanted)
     chosen.run()
-    sidebar.render()  # last: whoever drags a clip line looks at the page
+    sidebar.render()  # after the page, which must follow a drag of a clip line at once

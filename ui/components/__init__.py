@@ -1,7 +1,7 @@
 """Elements that Streamlit does not have: draggable clip lines, a graph of layers, figure cards."""
 
-from quantscope.ui.components.cards import Card, cards
+from quantscope.ui.components.cards import Card, Tone, cards
 from quantscope.ui.components.graph import layer_graph
 from quantscope.ui.components.threshold import threshold_chart
 
-__all__ = ["Card", "cards", "layer_graph", "threshold_chart"]
+__all__ = ["Card", "Tone", "cards", "layer_graph", "threshold_chart"]

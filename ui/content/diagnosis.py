@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantscope.core.calibration import Statistics
+from quantscope.core.memo import Recent
 from quantscope.core.model import Model
 from quantscope.core.quantize import Encodings
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.sensitivity import RankingRow
 from quantscope.core.targets import Precision

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram
 from quantscope.core.quant import Range, encoding_from_range
@@ -32,7 +33,7 @@ class Verdict:
     scale: float | None = None  # the tool's own; for QuantScope's methods that of the layer's type
     zero_point: int | None = None
     error: RangeError | None = None  # of that range in the type that is shown
-    cause: str  # one sentence
+    cause: str = ""  # one sentence
     best: bool = False
 
     @property
@@ -42,7 +43,7 @@ class Verdict:
 
 
 def compute_references(
-    values: Any, tell: Callable[[int, int, str], None] = lambda _done, _total, _label: None
+    values: npt.ArrayLike, tell: Callable[[int, int, str], None] = lambda _done, _total, _label: None
 ) -> tuple[ReferenceRow, ...]:
     """All reference thresholds of `values`; `tell(done, total, label)` is called before each algorithm."""
     rows: list[ReferenceRow] = []
@@ -52,22 +53,22 @@ def compute_references(
     return tuple(rows)
 
 
-def verdicts(seen: RangeView, references: Sequence[ReferenceRow]) -> list[Verdict]:
+def verdicts(view: RangeView, references: Sequence[ReferenceRow]) -> list[Verdict]:
     """The methods, then the tools in their order; best are those within 0.1 % of the least squared error."""
-    least = seen.searches[Method.MSE].range
-    found = [_own(seen, method) for method in seen.searches]
+    least = view.searches[Method.MSE].range
+    found = [_own(view, method) for method in view.searches]
     numbers: dict[str, int] = {}
     errors: dict[tuple[float, float], RangeError] = {}
     for row in references:
         place = numbers[row.key] = numbers.get(row.key, -1) + 1
-        found.append(_reference(seen, row, place, least, errors))
+        found.append(_reference(view, row, place, least, errors))
     limit = _AS_GOOD * min(row.error.mse for row in found if row.error is not None)
     return [replace(row, best=row.error is not None and row.error.mse <= limit) for row in found]
 
 
-def _own(seen: RangeView, method: Method) -> Verdict:
-    search, error = seen.searches[method], seen.errors[method]
-    encoding = encoding_from_range(search.range, seen.spec)
+def _own(view: RangeView, method: Method) -> Verdict:
+    search, error = view.searches[method], view.errors[method]
+    encoding = encoding_from_range(search.range, view.spec)
     return Verdict(
         id=method.value,
         tool=OWN,
@@ -84,34 +85,34 @@ def _own(seen: RangeView, method: Method) -> Verdict:
 
 
 def _reference(
-    seen: RangeView,
+    view: RangeView,
     row: ReferenceRow,
     place: int,
     least: Range,
     errors: dict[tuple[float, float], RangeError],
 ) -> Verdict:
     reference, result = REFERENCES[row.key], row.result
-    common: dict[str, Any] = {
-        "id": f"{row.key}:{place}",
-        "tool": reference.tool,
-        "algorithm": reference.algorithm,
-        "settings": settings_text(row.parameters),
-        "default": place == 0,
-    }
-    range_ = usable_range(row, seen.histogram)
+    unusable = Verdict(
+        id=f"{row.key}:{place}",
+        tool=reference.tool,
+        algorithm=reference.algorithm,
+        settings=settings_text(row.parameters),
+        default=place == 0,
+    )
+    range_ = usable_range(row, view.histogram)
     if range_ is None:
         why = result.error or "the scale is 0 or the range is reversed"
-        return Verdict(**common, cause=f"Gives no usable range for these values: {why}.")
+        return replace(unusable, cause=f"Gives no usable range for these values: {why}.")
     if (key := (range_.low, range_.high)) not in errors:
-        errors[key] = errors_at(seen.histogram, range_, seen.spec)
-    return Verdict(
-        **common,
+        errors[key] = errors_at(view.histogram, range_, view.spec)
+    return replace(
+        unusable,
         low=result.low,
         high=result.high,
         scale=result.scale,
         zero_point=result.zero_point,
         error=errors[key],
-        cause=cause(row, seen.histogram, range_, least),
+        cause=cause(row, view.histogram, range_, least),
     )
 
 
@@ -128,7 +129,7 @@ def usable_range(row: ReferenceRow, histogram: Histogram) -> Range | None:
     return Range(low, high)
 
 
-def settings_text(parameters: Mapping[str, Any]) -> str:
+def settings_text(parameters: Mapping[str, object]) -> str:
     """Parameters as short words."""
     words = []
     for name, value in parameters.items():

@@ -1,12 +1,14 @@
 """What the Playground is set to: presets, settings in a link, and the sentence on the experiment."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 from urllib.parse import urlencode
 
-from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, KlAdmmDraw
+import numpy as np
+import numpy.typing as npt
+
+from quantscope.core.playground import DISTRIBUTIONS, BitsCurve, KlAdmmDraw, draw
 from quantscope.core.quant import QuantSpec, QuantType, Range
 from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import FROM_HISTOGRAM, Method
@@ -56,7 +58,7 @@ class Settings:
         return DISTRIBUTIONS[self.distribution].values(self.parameters)
 
     @property
-    def data(self) -> tuple[Any, ...]:
+    def data(self) -> tuple[Hashable, ...]:
         """What the drawn values depend on."""
         return (self.distribution, tuple(self.values.items()), self.size, self.seed)
 
@@ -68,6 +70,11 @@ class Settings:
         """With another distribution at its defaults; a range set by hand fits no other data."""
         method = Method.MSE if self.method is Method.MANUAL else self.method
         return replace(self, distribution=distribution, parameters={}, method=method, low=None, high=None)
+
+
+def drawn(settings: Settings) -> npt.NDArray[np.float32]:
+    """The drawn values."""
+    return draw(settings.distribution, size=settings.size, seed=settings.seed, **settings.values)
 
 
 def to_query(settings: Settings) -> dict[str, str]:
@@ -238,9 +245,9 @@ def _excess(ratio: float) -> str:
     return f"{100.0 * (ratio - 1.0):.0f} %"
 
 
-def draw_table(draws: Sequence[KlAdmmDraw]) -> dict[str, list[Any]]:
+def draw_table(draws: Sequence[KlAdmmDraw]) -> dict[str, list[float]]:
     """The draws as columns."""
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[float]] = {
         "seed": [d.seed for d in draws],
         "mean": [round(d.mean, 4) for d in draws],
         "σ": [round(d.sigma, 4) for d in draws],

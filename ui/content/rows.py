@@ -7,9 +7,9 @@ import numpy as np
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import LayerError, TensorError
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.quantize import Encodings
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import FLAGS, RangeError, Search, errors_at
@@ -36,11 +36,11 @@ class Row:
     high: float | None
     clipped: float | None  # share of values
     tensor_sqnr: float | None  # dB, of the output tensor's own rounding and clipping, from the histogram
-    local_sqnr: float | None  # dB, the layer alone quantized, measured
-    cumulative_sqnr: float | None  # dB, everything before it quantized too, measured
-    cumulative_cosine: float | None
+    local_sqnr: float | None = None  # dB, the layer alone quantized, measured
+    cumulative_sqnr: float | None = None  # dB, everything before it quantized too, measured
+    cumulative_cosine: float | None = None
     shared: str  # layer whose range it takes over, or ""
-    flag: str  # what stands out, "" if nothing
+    flag: str = ""  # what stands out, "" if nothing
 
     @property
     def cosine_text(self) -> str:
@@ -79,15 +79,10 @@ def layer_rows(
     alone = {name: error.local for name, error in (local or {}).items()}
     known: Recent[RangeError] = Recent(len(model.layers)) if cache is None else cache
     rows = [
-        _row(
-            layer,
-            model,
-            statistics,
-            recipe,
-            encodings,
+        _with_errors(
+            _row(layer, model, statistics, recipe, encodings, known),
             measured.get(layer.name),
             alone.get(layer.name),
-            known,
         )
         for layer in model.layers
     ]
@@ -100,10 +95,9 @@ def _row(
     statistics: Statistics,
     recipe: Recipe,
     encodings: Encodings,
-    cumulative: TensorError | None,
-    local: TensorError | None,
     cache: Recent[RangeError],
 ) -> Row:
+    """What is set for a layer, and what its histogram tells."""
     placement = encodings.placement
     source = placement.sources.get(layer.output, layer.output)
     owner = model.layer_of(source)
@@ -127,11 +121,17 @@ def _row(
         high=found.range.high if found is not None and quantized else None,
         clipped=_clipped(statistics, source, found, error),
         tensor_sqnr=error.sqnr_db if error is not None else None,
+        shared=shared,
+    )
+
+
+def _with_errors(row: Row, cumulative: TensorError | None, local: TensorError | None) -> Row:
+    """The row with what was measured."""
+    return replace(
+        row,
         local_sqnr=local.sqnr_db if local is not None else None,
         cumulative_sqnr=cumulative.sqnr_db if cumulative is not None else None,
         cumulative_cosine=cumulative.cosine if cumulative is not None else None,
-        shared=shared,
-        flag="",
     )
 
 

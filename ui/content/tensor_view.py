@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram, Statistics
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.quant import Encoding, QuantSpec, Range, ScaleRule, encoding_from_range, kept_range
 from quantscope.core.quantize import Encodings, activation_spec
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.thresholds import (
     AUTOMATIC,
@@ -34,6 +34,8 @@ RULES = {
     ScaleRule.POWER_OF_TWO_NEAREST: "2ᵏ, nearest",
     ScaleRule.POWER_OF_TWO_MSE: "2ᵏ, least MSE",
 }
+# One clip line; two that mirror each other; two. The chart's script knows the same words.
+ClipLines = Literal["nonneg", "symmetric", "asymmetric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,15 @@ class Curve:
     """Errors over the places of one clip line, the other one staying where it is; each (points,)."""
 
     x: npt.NDArray[np.float64]  # ascending
-    # sqnr, cosine, mse, kl, clipping, rounding, share; kept_low, kept_high under a rule for scales
-    columns: dict[str, npt.NDArray[np.float64]]
+    sqnr: npt.NDArray[np.float64]  # dB
+    cosine: npt.NDArray[np.float64]
+    mse: npt.NDArray[np.float64]  # clipping and rounding together
+    kl: npt.NDArray[np.float64]
+    clipping: npt.NDArray[np.float64]
+    rounding: npt.NDArray[np.float64]
+    share: npt.NDArray[np.float64]  # of the values, outside of the range
+    kept_low: npt.NDArray[np.float64] | None = None  # what a rule for scales keeps; None without a rule
+    kept_high: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +62,7 @@ class RangeView:
     histogram: Histogram
     choice: Choice  # method and percentile
     spec: QuantSpec
-    mode: str  # "nonneg": one clip line; "symmetric": two that mirror each other; "asymmetric": two
+    mode: ClipLines
     asked: Range  # what the method chose, or the user set; where the clip lines stand
     range: Range  # what is kept: the same, unless a rule for scales or a kernel needs another scale
     encoding: Encoding
@@ -62,6 +71,17 @@ class RangeView:
     errors: dict[Method, RangeError]  # and what that would cost
     reason: str  # why the range is what it is
     remarks: tuple[str, ...]  # what is unusual about the values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A range from elsewhere, drawn beside those of the methods."""
+
+    id: str
+    label: str
+    low: float
+    high: float
+    text: str  # shown while the pointer is on it
 
 
 class Searched(Recent[dict[Method, Search]]):
@@ -175,30 +195,30 @@ def view_range(
     )
 
 
-def mode_of(histogram: Histogram, spec: QuantSpec) -> str:
+def mode_of(histogram: Histogram, spec: QuantSpec) -> ClipLines:
     """How many clip lines a tensor has."""
     if histogram.min >= 0.0 and not (spec.symmetric and spec.type.signed):
         return "nonneg"
     return "symmetric" if spec.symmetric else "asymmetric"
 
 
-def curve(seen: RangeView, side: Literal["low", "high"]) -> Curve:
+def curve(view: RangeView, side: Literal["low", "high"]) -> Curve:
     """Errors for each place of the `low` or `high` clip line."""
-    found = curves(seen.histogram, seen.spec, n=POINTS, side=side, fixed=seen.asked)
-    columns = {
-        "sqnr": found.sqnr_db,
-        "cosine": found.cosine,
-        "mse": found.mse,
-        "kl": found.kl,
-        "clipping": found.clipping_mse,
-        "rounding": found.rounding_mse,
-        "share": found.clipped_share,
-    }
-    if seen.spec.scale_rule is not ScaleRule.FREE:
-        columns |= {"kept_low": found.kept_lows, "kept_high": found.kept_highs}
-    if side == "low":
-        return Curve(x=found.lows[::-1], columns={name: values[::-1] for name, values in columns.items()})
-    return Curve(x=found.highs, columns=columns)
+    found = curves(view.histogram, view.spec, n=POINTS, side=side, fixed=view.asked)
+    upwards = slice(None, None, -1 if side == "low" else 1)  # the low line's places descend
+    ruled = view.spec.scale_rule is not ScaleRule.FREE
+    return Curve(
+        x=(found.lows if side == "low" else found.highs)[upwards],
+        sqnr=found.sqnr_db[upwards],
+        cosine=found.cosine[upwards],
+        mse=found.mse[upwards],
+        kl=found.kl[upwards],
+        clipping=found.clipping_mse[upwards],
+        rounding=found.rounding_mse[upwards],
+        share=found.clipped_share[upwards],
+        kept_low=found.kept_lows[upwards] if ruled else None,
+        kept_high=found.kept_highs[upwards] if ruled else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,9 +234,9 @@ class Levels:
     top: float  # log10 of the largest count, and a little room
 
 
-def levels(seen: RangeView, *, most: int = 1024) -> Levels:
+def levels(view: RangeView, *, most: int = 1024) -> Levels:
     """How many values end on each quantized level (bins are split evenly; zeros are exact)."""
-    h, e = seen.histogram, seen.encoding
+    h, e = view.histogram, view.encoding
     step, zero = float(e.scale), int(e.zero_point)
     integer = np.arange(e.qmin, e.qmax + 1, max(1, (e.qmax - e.qmin + 1) // most), dtype=np.int64)
     group = int(integer[1] - integer[0]) if integer.size > 1 else 1  # 16 bits: several levels a bar

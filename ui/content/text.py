@@ -1,7 +1,7 @@
 """Names and messages that come from models and files, shown as the text they are; numbers for people.
 
-Streamlit reads labels and messages as Markdown with extras (`:red[…]`, `:smile:`, `$x$`), and plotly and
-ECharts read a subset of HTML. A layer may be called `<img onerror=…>`: it is shown, never interpreted.
+Streamlit reads labels and messages as Markdown with extras (`:red[…]`, `:smile:`, `$x$`), and plotly
+reads a subset of HTML. A layer may be called `<img onerror=…>`: it is shown, never interpreted.
 """
 
 import html

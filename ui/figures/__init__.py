@@ -1,1 +1,1 @@
-"""Figures: plain functions from what the engine computed to plotly figures or ECharts specifications."""
+"""Figures: plain functions from what the engine computed to plotly figures and to the graph of layers."""

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.text import decibel, plain, short
@@ -87,7 +86,7 @@ def _lanes(columns: Mapping[int, list[str]], before: Mapping[str, list[str]]) ->
     return lane
 
 
-def graph_data(rows: Sequence[Row], edges: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def graph_data(rows: Sequence[Row], edges: Sequence[tuple[str, str]]) -> dict[str, object]:
     """What the browser draws: nodes with place, colour and texts, and links between them by index."""
     at = places([row.name for row in rows], edges)
     index = {row.name: i for i, row in enumerate(rows)}
@@ -113,7 +112,7 @@ def colour(sqnr_db: float | None) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def _node(row: Row, place: Place) -> dict[str, Any]:
+def _node(row: Row, place: Place) -> dict[str, object]:
     sqnr = row.cumulative_sqnr
     figure = decibel(sqnr) if sqnr is not None else "float" if row.precision == "float" else "–"
     ops = plain(row.op).replace(" + ", "+")

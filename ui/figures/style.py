@@ -1,6 +1,6 @@
 """What all figures share: colours that read on light and dark, margins, and how names are written."""
 
-from typing import Any
+from typing import TypedDict
 
 import plotly.graph_objects as go
 
@@ -18,7 +18,21 @@ SQNR_FORMULA = "SQNR = 10 log₁₀(Σf² / Σ(f−q)²)"
 COSINE_FORMULA = "cosine = f·q / (‖f‖‖q‖)"
 
 
-def arrangement(*, x: str, y: str, height: int = 320, legend: bool = True) -> dict[str, Any]:
+class Arrangement(TypedDict):
+    """A figure's layout, in plotly's names."""
+
+    height: int
+    margin: dict[str, int]
+    xaxis: dict[str, object]
+    yaxis: dict[str, object]
+    showlegend: bool
+    legend: dict[str, object]
+    hoverlabel: dict[str, str]
+    dragmode: bool
+    bargap: float
+
+
+def arrangement(*, x: str, y: str, height: int = 320, legend: bool = True) -> Arrangement:
     """Axis titles with units, tight margins, one hover style: the layout of a new figure."""
     return {
         "height": height,

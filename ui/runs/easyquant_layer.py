@@ -7,9 +7,9 @@ from quantscope.core.evaluate import OutputCurve, layer_output_curve, tensor_out
 from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.quant import Range
 from quantscope.core.tuning import EasyQuantResult, easyquant
-from quantscope.ui.runs.easyquant_model import Figures, figures, split_for
+from quantscope.ui.runs.easyquant_model import BeforeAndAfter, before_and_after, split_for
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 RANGES = 60  # of a curve
@@ -24,7 +24,7 @@ class EasyRun:
     tuned: EasyQuantResult
     read: OutputCurve | None  # the layer's output against the range of the tensor that it reads
     made: OutputCurve | None  # outputs of those who read the layer's own tensor, against its range
-    figures: Figures | None  # of the network, before and after; None where nothing changes
+    figures: BeforeAndAfter | None  # of the network, before and after; None where nothing changes
 
 
 def easy_job(now: Session, layer: str) -> Job[EasyRun] | None:
@@ -50,7 +50,7 @@ def start_easy(now: Session, layer: str) -> None:
         tuned = easyquant(model, recipe, encodings, fitting, layers=[layer], progress=tell)
         read = made = judged = None
         if split is not None and tuned.apply(recipe) != recipe:
-            judged = figures(now, recipe, tuned.apply(recipe), split, tell, most=JUDGES)
+            judged = before_and_after(now, recipe, tuned.apply(recipe), split, tell, most=JUDGES)
         if tuned.layers:
             ranges = _ranges(now, tuned.layers[0].tensor)
             read = layer_output_curve(model, encodings, layer, samples, ranges, progress=curve_progress)
@@ -77,11 +77,11 @@ def _ranges(now: Session, tensor: str) -> list[Range]:
     return [Range(low * share, high * share) for share in ((i + 3) / (RANGES + 2) for i in range(RANGES))]
 
 
-def _id(now: Session, layer: str) -> str:
-    return f"{now.project.id}:easyquant:{layer}"
+def _id(now: Session, layer: str) -> JobId[EasyRun]:
+    return JobId(f"{now.project.id}:easyquant:{layer}")
 
 
-def kept(now: Session, tensor: str) -> Range:
+def kept_range(now: Session, tensor: str) -> Range:
     """What the tensor's scale and zero point can express now."""
     encoding = now.encodings.activations[tensor]
     return Range(float(encoding.low), float(encoding.high))

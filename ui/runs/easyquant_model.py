@@ -7,10 +7,10 @@ from quantscope.core.progress import Cancelled, Progress, ProgressFn
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import EasyQuantResult, Split, easyquant, hold_out
-from quantscope.ui.runs.measure import MOST_SAMPLES, quantized_bytes
-from quantscope.ui.runs.measured import final
+from quantscope.ui.runs.exported_encodings import exported_encodings
+from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.jobs import Job, JobId, Work
 from quantscope.ui.session.state import Session
 from quantscope.ui.session.workspace import Workspace
 
@@ -18,7 +18,7 @@ CLEARLY_DB = 0.05  # a smaller change of the output's SQNR is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class BeforeAndAfter:
     """The network before and after, on the samples that quality is judged by."""
 
     before: Comparison
@@ -57,7 +57,7 @@ class WholeRun:
     given: Recipe  # that it began with
     tuned: EasyQuantResult
     of: int  # layers that could be tuned
-    figures: Figures | None  # None: nothing to compare, or measuring was stopped
+    figures: BeforeAndAfter | None  # None: nothing to compare, or measuring was stopped
 
     @property
     def recipe(self) -> Recipe:
@@ -72,7 +72,7 @@ class WholeRun:
 
 def whole_job(id: str) -> Job[WholeRun] | None:
     """The job of project `id`, if it was started."""
-    return cached.registry().get(f"{id}:easymodel")
+    return cached.registry().get(_id(id))
 
 
 def start_whole(now: Session) -> None:
@@ -108,7 +108,7 @@ def _with_figures(now: Session, run: WholeRun, tell: ProgressFn) -> WholeRun:
     if not run.changes or split is None:
         return run
     try:
-        found = figures(now, run.given, run.recipe, split, tell)
+        found = before_and_after(now, run.given, run.recipe, split, tell)
     except Cancelled:
         return run
     return replace(run, figures=found)
@@ -127,9 +127,9 @@ def split_for(space: Workspace) -> Split | None:
     return hold_out(space.samples)
 
 
-def figures(
+def before_and_after(
     now: Session, given: Recipe, found: Recipe, split: Split, tell: ProgressFn, *, most: int = MOST_SAMPLES
-) -> Figures:
+) -> BeforeAndAfter:
     """The network with the recipe given and the one found, on up to `most` samples that judge.
 
     Raises:
@@ -143,13 +143,16 @@ def figures(
 
         encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
         case = replace(now, recipe=recipe, encodings=encodings, known=None)
-        data = quantized_bytes(case.model, final(case, tell))
+        data = quantized_bytes(case.model, exported_encodings(case, tell))
         return compare(now.opened.model, data, some, layers=False, latency=False, progress=relabelled)
 
     before, after = compared(given, "measuring before"), compared(found, "measuring after")
-    return Figures(before=before, after=after, unseen=split.unseen)
+    return BeforeAndAfter(before=before, after=after, unseen=split.unseen)
 
 
 def _submit(now: Session, title: str, work: Work[WholeRun]) -> None:
-    id = f"{now.project.id}:easymodel"
-    cached.registry().restart(id, title, work)
+    cached.registry().restart(_id(now.project.id), title, work)
+
+
+def _id(project: str) -> JobId[WholeRun]:
+    return JobId(f"{project}:easymodel")

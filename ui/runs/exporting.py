@@ -23,7 +23,7 @@ from quantscope.core.targets import Precision, target
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.shells import POSIX, Shell
-from quantscope.ui.runs.measure import Case, quantized_bytes, reference
+from quantscope.ui.runs.measurement_work import ModelUnderTest, quantized_bytes, reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,11 @@ class Verified:
     runtime: str  # version of ONNX Runtime
 
 
-def verify(case: Case, progress: ProgressFn) -> Verified:
+def verify(tested: ModelUnderTest, progress: ProgressFn) -> Verified:
     """Quantize twice: once as the preview does, once as a file that is loaded again; compare all outputs."""
-    floats = reference(case, progress)
-    data = quantized_bytes(case.model, case.encodings)
-    previewed = Session(quantized_bytes(case.model, case.encodings), what="the preview")
+    floats = reference(tested, progress)
+    data = quantized_bytes(tested.model, tested.encodings)
+    previewed = Session(quantized_bytes(tested.model, tested.encodings), what="the preview")
     loaded = Session(bytes(data), what="the exported file")
     largest, same = 0.0, True
     for done, sample in enumerate(floats.inputs, 1):

@@ -1,41 +1,36 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
-from quantscope.core.passes import PassRecord
-from quantscope.core.pipeline import carry_over
+from quantscope.core.memo import Recent
 from quantscope.core.progress import ProgressFn
-from quantscope.core.quant import Range
-from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recent import Recent
-from quantscope.core.thresholds import Method, RangeError
+from quantscope.core.thresholds import RangeError
 from quantscope.ui.content import text
-from quantscope.ui.content.failing_node import explained
+from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.content.rows import Row, layer_rows
-from quantscope.ui.runs import exporting, measure
+from quantscope.ui.runs import exporting, measurement_work
+from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
-from quantscope.ui.runs.measure import Case, Halves, References
-from quantscope.ui.session import cached, fixes
-from quantscope.ui.session.cached import IN_TURN, LIVE
-from quantscope.ui.session.memory import memory
+from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
+from quantscope.ui.session import cached
+from quantscope.ui.session.cached import AT_ONCE, IN_TURN
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
-from quantscope.ui.session.state import HELD, Session, recipe_token, session_id, start
+from quantscope.ui.session.state import Session, recipe_token, session_id
 
-EFFECT: Measurement[Preview] = Measurement(name="effect", lane=LIVE)
+EFFECT: Measurement[Preview] = Measurement(name="effect", lane=AT_ONCE)
 LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TURN)
 WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
-HALVES: Measurement[Halves] = Measurement(name="halves", lane=IN_TURN)
+LOSS_BY_PART: Measurement[LossByPart] = Measurement(name="loss by part", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
 RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Live(Generic[T]):
+class Measured(Generic[T]):
     """A measured figure: there, on its way, or not to be had. Never the figure of another recipe."""
 
     value: T | None = None
@@ -43,34 +38,34 @@ class Live(Generic[T]):
     error: str = ""
 
 
-def effect(now: Session, *, patience: float = 0.0) -> Live[Preview]:
+def effect(now: Session, *, patience: float = 0.0) -> Measured[Preview]:
     """Outputs and cumulative layer errors of the shown recipe, on a few samples.
 
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
-    return _measured(EFFECT, now, measure.effect, patience)
+    return _measured(EFFECT, now, measurement_work.effect, patience)
 
 
-def local(now: Session) -> Live[dict[str, LayerError]]:
+def local(now: Session) -> Measured[dict[str, LayerError]]:
     """Errors of every layer quantized alone, by layer."""
-    return _measured(LOCAL, now, measure.local_errors)
+    return _measured(LOCAL, now, measurement_work.local_errors)
 
 
-def whole(now: Session) -> Live[Comparison]:
+def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
 
-    def work(case: Case, tell: ProgressFn) -> Comparison:
-        return measure.whole(case, now.workspace.judged or case.samples, tell)
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+        return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
 
     return _measured(WHOLE, now, work)
 
 
-def halves(now: Session) -> Live[Halves]:
+def loss_by_part(now: Session) -> Measured[LossByPart]:
     """What weights and activations cost alone."""
-    return _measured(HALVES, now, measure.halves)
+    return _measured(LOSS_BY_PART, now, measurement_work.loss_by_part)
 
 
-def verified(now: Session) -> Live[Verified]:
+def verified(now: Session) -> Measured[Verified]:
     """The exported bytes, loaded again and compared with the preview."""
     return _measured(VERIFIED, now, exporting.verify)
 
@@ -91,7 +86,7 @@ class RangeErrors(Recent[RangeError]):
 def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
     """The layer table with what has been measured so far, and whether more is on its way."""
     outcome = effect(now)
-    alone: Live[dict[str, LayerError]] = local(now) if with_local else Live()
+    alone: Measured[dict[str, LayerError]] = local(now) if with_local else Measured()
     found = layer_rows(
         now.model,
         now.workspace.statistics,
@@ -99,72 +94,20 @@ def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
         now.encodings,
         cumulative=outcome.value.layers if outcome.value is not None else (),
         local=alone.value,
-        cache=cached.kept(now.project.id, RangeErrors, now.model.hash),
+        cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
     )
     return found, outcome.running or alone.running
-
-
-# --- a range that is held in a drag ---
-
-
-def hold(now: Session, name: str, range_: Range | None) -> None:
-    """Let `following` use a range of layer `name` that is not saved; None: no longer."""
-    if range_ is None:
-        memory.pop(HELD)
-    else:
-        memory[HELD] = (now.project.identity, now.project.head, name, range_)
-
-
-def following(now: Session) -> Session:
-    """The session as it would be with the line that is held in a drag; itself without one."""
-    identity, head, name, range_ = memory.get(HELD) or ("", 0, "", None)
-    if (identity, head) != (now.project.identity, now.project.head):
-        return now
-    try:
-        recipe = now.recipe.with_layer(name, method=Method.MANUAL, range=range_)
-        encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
-    except (QuantScopeError, ValueError):
-        return now  # said when it is saved
-    return replace(now, recipe=recipe, encodings=encodings, known=finished(now))
-
-
-# --- rounding and bias correction ---
-
-
-def final(now: Session, tell: ProgressFn) -> Encodings:
-    """Encodings as they are exported, rounding and bias correction included; for background work."""
-    if now.known is not None:
-        return carry_over(now.model, now.encodings, now.known)
-    return fixes.final(_finals(now), now.workspace, now.recipe, now.encodings, recipe_token(now.recipe), tell)
-
-
-def finished(now: Session) -> Encodings | None:
-    """What `final` found for the shown recipe, if it is there."""
-    found = _finals(now).found.get(recipe_token(now.recipe))
-    return found.encodings if found is not None else None
-
-
-def records(now: Session) -> tuple[PassRecord, ...]:
-    """What the model fixes of the shown recipe did, as far as that is known."""
-    space = start(now.project).result
-    fixing = fixes.job(now.project, space, now.recipe) if space is not None else None
-    found = _finals(now).found.get(recipe_token(now.recipe))
-    return (*(fixing.result.records if fixing and fixing.result else ()), *(found.records if found else ()))
-
-
-def _finals(now: Session) -> fixes.Finals:
-    return cached.kept(now.project.id, fixes.Finals, now.model.hash)
 
 
 # --- what has been asked for ---
 
 
-def ready(now: Session, kinds: tuple[Measurement[Any], ...]) -> frozenset[str]:
+def ready(now: Session, kinds: tuple[Measurement[object], ...]) -> frozenset[str]:
     """Those kinds of figures that are there for the shown recipe."""
     return frozenset(kind.name for kind in kinds if cached.pool().peek(key_of(kind, now)) is not None)
 
 
-def waiting(kinds: tuple[Measurement[Any], ...]) -> bool:
+def waiting(kinds: tuple[Measurement[object], ...]) -> bool:
     """Whether figures that this session asked for are on their way; shows that it still wants them."""
     on_their_way = [cached.pool().waits(_subscriber(kind)) for kind in kinds]
     return any(on_their_way)
@@ -175,37 +118,37 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
-def _subscriber(kind: Measurement[Any]) -> Subscriber:
+def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
 
 def _measured(
-    kind: Measurement[T], now: Session, work: Callable[[Case, ProgressFn], T], patience: float = 0.0
-) -> Live[T]:
+    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
+) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
     few = now.workspace.preview
     if few is None:
-        return Live(error="there are no data to measure on; give calibration data on the Open page")
+        return Measured(error="there are no data to measure on; give calibration data on the Open page")
 
-    def case(tell: ProgressFn) -> Case:
-        return Case(
-            references=cached.kept(now.project.id, References),
+    def tested(tell: ProgressFn) -> ModelUnderTest:
+        return ModelUnderTest(
+            references=cached.of_project(now.project.id, References),
             original=now.opened.model,
             model=now.model,
-            encodings=final(now, tell),
+            encodings=exported_encodings(now, tell),
             samples=few,
         )
 
     def run(tell: ProgressFn) -> T:
-        if kind.lane == LIVE:  # follows edits; the others can wait
-            return work(case(tell), tell)
-        with cached.turn(tell):
-            return work(case(tell), tell)
+        if kind.lane == AT_ONCE:  # follows edits; the others can wait
+            return work(tested(tell), tell)
+        with cached.measuring_alone(tell):
+            return work(tested(tell), tell)
 
     pool, key = cached.pool(), key_of(kind, now)
     job = pool.request(_subscriber(kind), key, kind.name, run)
     if job is None and patience:
         job = pool.wait(key, patience)
     if job is None:
-        return Live(running=True)
-    return Live(value=job.result, error=explained(job.error, now.model))
+        return Measured(running=True)
+    return Measured(value=job.result, error=explained(job.error, now.model))

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from quantscope.core.progress import ProgressFn
 from quantscope.core.tuning.mixed import Cost, Front, mixed_precision
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class MixedRun:
     """A front, and the recipes that it is of."""
 
     tokens: frozenset[str]  # of the recipe that it began with, and of all points
     front: Front
 
 
-def job(id: str) -> Job[Found] | None:
+def job(id: str) -> Job[MixedRun] | None:
     """The newest job of project `id`."""
-    return cached.registry().get(f"{id}:mixed")
+    return cached.registry().get(_id(id))
 
 
 def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
     if samples is None:
         return
 
-    def work(tell: ProgressFn) -> Found:
+    def work(tell: ProgressFn) -> MixedRun:
         front = mixed_precision(
             space.model,
             recipe,
@@ -41,7 +41,10 @@ def start(now: Session, cost: Cost, precisions: Sequence[str]) -> None:
             progress=tell,
         )
         recipes = (recipe, *(point.recipe for point in (*front.points, *front.beaten)))
-        return Found(tokens=frozenset(map(recipe_token, recipes)), front=front)
+        return MixedRun(tokens=frozenset(map(recipe_token, recipes)), front=front)
 
-    id = f"{now.project.id}:mixed"
-    cached.registry().restart(id, "Mixed precision", work)
+    cached.registry().restart(_id(now.project.id), "Mixed precision", work)
+
+
+def _id(project: str) -> JobId[MixedRun]:
+    return JobId(f"{project}:mixed")

@@ -7,7 +7,7 @@ from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.thresholds.reference import ReferenceRow
 from quantscope.ui.content.disagreement import compute_references
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session
 
 LABEL = "computing the tools' thresholds"
@@ -48,5 +48,5 @@ def start_tools(now: Session, tensor: str) -> None:
     cached.registry().restart(id, "Thresholds of other tools", work)
 
 
-def _id(now: Session, tensor: str) -> str:
-    return f"{now.project.id}:tools:{tensor}"
+def _id(now: Session, tensor: str) -> JobId[ToolRun]:
+    return JobId(f"{now.project.id}:tools:{tensor}")

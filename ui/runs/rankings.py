@@ -24,15 +24,16 @@ from quantscope.core.sensitivity import (
     run_sensitivity,
 )
 from quantscope.core.tuning.causes import Cause, diagnose, most_to_rank_on, split_parts
-from quantscope.ui.runs.measured import final, rows
+from quantscope.ui.runs.exported_encodings import exported_encodings
+from quantscope.ui.runs.measured import rows
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
 
 DIAGNOSED = 3  # layers, for each metric, where none is flagged
 MOST_DIAGNOSED = 12  # flagged ones
 KEPT = 20_000  # runs
-HALVES = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
+WHOLE_MODEL = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
 RANKINGS = (Kind.ENABLE, Kind.DISABLE, Kind.OP_TYPE)
 LAYERS = (Kind.ENABLE, Kind.DISABLE)  # whose rows are layers
 
@@ -93,7 +94,7 @@ def newest(now: Session) -> Sweep | None:
     return _sweeps(now).newest
 
 
-def most(now: Session) -> int:
+def most_samples(now: Session) -> int:
     """Samples that a ranking may use; the others judge remedies."""
     space = now.opened
     counts = (0 if part is None else len(part) for part in (space.samples, space.evaluation))
@@ -102,7 +103,7 @@ def most(now: Session) -> int:
 
 def subjects(now: Session, kind: Kind) -> int:
     """Runs that a ranking makes for each sample."""
-    return len(plan_runs(now.model, now.encodings, (*HALVES, kind)).subjects)
+    return len(plan_runs(now.model, now.encodings, (*WHOLE_MODEL, kind)).subjects)
 
 
 def pace(now: Session) -> float | None:
@@ -116,19 +117,19 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
     if space.judged is None:
         return
     model, sweeps = now.model, _sweeps(now)
-    kinds = (*HALVES, kind)
+    kinds = (*WHOLE_MODEL, kind)
     growing = Sweep(
         token=recipe_token(now.recipe),
         kind=kind,
-        samples=min(count, most(now)),
+        samples=min(count, most_samples(now)),
         subjects=subjects(now, kind),
     )
     order, known = _likely(now), sweeps.runs
 
     def work(tell: ProgressFn) -> Sweep:
-        with cached.turn(tell):
+        with cached.measuring_alone(tell):
             done = tuple(known.values())
-            exported = final(now, tell)
+            exported = exported_encodings(now, tell)
             tell(Progress(done=0, total=0, label="reading the data"))
             few = split_parts(space.samples, space.evaluation, growing.samples).ranking
             began = time.monotonic()
@@ -140,10 +141,10 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
                     known[run.key] = run
                     growing.runs.append(run)
                     fresh = len(growing.runs) - growing.repeated
-                    if fresh >= growing.subjects:  # before, most of the time goes into getting ready
+                    if fresh >= growing.subjects:  # the first ones also measure the preparation
                         sweeps.pace = (time.monotonic() - began) / fresh
             except Cancelled:
-                if sweeps.newest is growing:  # else another run looks for them
+                if sweeps.newest is growing:  # a newer ranking looks for causes itself
                     _explain_later(now, growing, exported, few)
                 raise
             finally:
@@ -154,29 +155,29 @@ def start(now: Session, kind: Kind, count: int = SAMPLES) -> None:
 
     with sweeps.lock:
         running = job(now)
-        if running is not None and running.active and not running.stop.is_set():  # another window was faster
-            return
+        if running is not None and running.active and not running.stop.is_set():
+            return  # another window started it just before
         sweeps.by_kind[kind] = sweeps.newest = growing
-        explained = explaining(now)
+        explained = causes_job(now)
         if explained is not None:
             explained.cancel()
         cached.registry().restart(_id(now), "Sensitivity", work)
 
 
-def explaining(now: Session) -> Job[None] | None:
+def causes_job(now: Session) -> Job[None] | None:
     """The job that looks for causes after a cancelled run."""
-    return cached.registry().get(f"{_id(now)}:causes")
+    return cached.registry().get(_causes_id(now))
 
 
 def _explain_later(now: Session, growing: Sweep, encodings: Encodings, few: Samples) -> None:
     """Causes of what was ranked by then, in a job of its own: the cancelled one ends at once."""
 
     def work(tell: ProgressFn) -> None:
-        with cached.turn(tell):
+        with cached.measuring_alone(tell):
             _explain(now, growing, encodings, few, tell)
 
     if growing.kind in LAYERS and growing.runs:
-        cached.registry().restart(f"{_id(now)}:causes", "Looking for causes", work)
+        cached.registry().restart(_causes_id(now), "Looking for causes", work)
 
 
 def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, tell: ProgressFn) -> None:
@@ -199,7 +200,7 @@ def _explain(now: Session, growing: Sweep, encodings: Encodings, few: Samples, t
 def top(scores: Sequence[RankingRow]) -> list[RankingRow]:
     """The flagged layers, worst first; where none stands out, those that matter most.
 
-    What more than half of the layers have in common, such as no changed class, is nobody's fault.
+    A value that more than half of the layers share, such as no changed class, singles out none of them.
     """
     if flagged := [score for score in scores if score.flagged]:
         return flagged[:MOST_DIAGNOSED]
@@ -208,7 +209,7 @@ def top(scores: Sequence[RankingRow]) -> list[RankingRow]:
     return (apart or list(scores[:1]))[:DIAGNOSED]
 
 
-def left(now: Session, kind: Kind, count: int) -> int:
+def runs_left(now: Session, kind: Kind, count: int) -> int:
     """How many runs a ranking would make: those of the shown recipe that are known are not repeated."""
     total, found = subjects(now, kind) * count, sweep(now, kind)
     if found is None or found.token != recipe_token(now.recipe):
@@ -225,7 +226,9 @@ def metrics(now: Session, found: Sweep | None) -> tuple[Metric, ...]:
     return tuple(m for m in Metric if m is not Metric.TOP1 or labelled)
 
 
-def turn(model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]) -> TurningPoint | None:
+def first_bad_layer(
+    model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]
+) -> TurningPoint | None:
     """The first layer that turns bad, from errors measured in two ways."""
     return find_turning_point(
         model, [replace(e, local=alone[e.layer].local if e.layer in alone else None) for e in whole]
@@ -240,8 +243,12 @@ def _likely(now: Session) -> list[str]:
 
 
 def _sweeps(now: Session) -> Sweeps:
-    return cached.results(now.project.id, Sweeps, now.model.hash)
+    return cached.results_of_project(now.project.id, Sweeps, now.model.hash)
 
 
-def _id(now: Session) -> str:
-    return f"{now.project.id}:sensitivity"
+def _id(now: Session) -> JobId[Sweep]:
+    return JobId(f"{now.project.id}:sensitivity")
+
+
+def _causes_id(now: Session) -> JobId[None]:
+    return JobId(f"{_id(now)}:causes")

@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
 
 from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Choice, Recipe
@@ -16,14 +15,12 @@ from quantscope.core.tuning import (
     try_fixes,
 )
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, Work
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
-class Climb:
+class AutotuneRun:
     """Auto-tune while it runs; written by its job, read by pages."""
 
     token: str  # of the recipe that it began with
@@ -32,10 +29,10 @@ class Climb:
 
 
 @dataclass(slots=True)
-class Climbs:
+class AutotuneRuns:
     """Auto-tune of one project."""
 
-    newest: Climb | None = None
+    newest: AutotuneRun | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)  # while one is started
 
 
@@ -60,12 +57,12 @@ def with_default(recipe: Recipe, choice: Choice) -> Recipe:
     return recipe.with_default(**{entry.name: getattr(choice, entry.name) for entry in fields(choice)})
 
 
-def trials(id: str) -> Job[DefaultTrials] | None:
+def default_trials(id: str) -> Job[DefaultTrials] | None:
     """The job that tries every method as the default of project `id`, if it was started."""
-    return cached.registry().get(f"{id}:trials")
+    return cached.registry().get(_defaults_id(id))
 
 
-def start_trials(now: Session) -> None:
+def start_default_trials(now: Session) -> None:
     """Try every method as the default of the shown recipe."""
     space, recipe = now.workspace, now.recipe
     samples = space.samples
@@ -77,13 +74,13 @@ def start_trials(now: Session) -> None:
         tried = (with_default(recipe, trial.choice) for trial in found.trials)
         return DefaultTrials(tokens=frozenset(map(recipe_token, (recipe, *tried))), found=found)
 
-    _submit(f"{now.project.id}:trials", "Trying every method", work)
+    cached.registry().restart(_defaults_id(now.project.id), "Trying every method", work)
 
 
-def climb(id: str) -> tuple[Job[AutotuneResult], Climb] | None:
+def autotune_run(id: str) -> tuple[Job[AutotuneResult], AutotuneRun] | None:
     """Auto-tune of project `id`, if it was started."""
-    job = cached.registry().get(f"{id}:tune")
-    found = cached.results(id, Climbs).newest
+    job = cached.registry().get(_autotune_id(id))
+    found = cached.results_of_project(id, AutotuneRuns).newest
     return (job, found) if job is not None and found is not None else None
 
 
@@ -93,7 +90,7 @@ def start_tune(now: Session) -> None:
     samples = space.samples
     if samples is None:
         return
-    growing = Climb(token=recipe_token(recipe))
+    growing = AutotuneRun(token=recipe_token(recipe))
 
     def work(tell: ProgressFn) -> AutotuneResult:
         growing.result = autotune(
@@ -107,17 +104,18 @@ def start_tune(now: Session) -> None:
         )
         return growing.result
 
-    id, climbs = f"{now.project.id}:tune", cached.results(now.project.id, Climbs)
-    with climbs.lock:
+    id, runs = _autotune_id(now.project.id), cached.results_of_project(now.project.id, AutotuneRuns)
+    with runs.lock:
         running = cached.registry().get(id)
-        if running is None or not running.active or running.stop.is_set():  # else another window was faster
-            climbs.newest = growing
-            _submit(id, "Auto-tune", work)
+        if running is not None and running.active and not running.stop.is_set():
+            return  # another window started it just before
+        runs.newest = growing
+        cached.registry().restart(id, "Auto-tune", work)
 
 
 def fix_trials(id: str) -> Job[FixTrials] | None:
     """The job that tries each fix alone in project `id`, if it was started."""
-    return cached.registry().get(f"{id}:fixtrials")
+    return cached.registry().get(_fixes_id(id))
 
 
 def start_fix_trials(now: Session) -> None:
@@ -131,7 +129,7 @@ def start_fix_trials(now: Session) -> None:
         found = try_fixes(space.model, samples, recipe, progress=tell)
         return FixTrials(token=recipe_token(recipe), trials=found)
 
-    _submit(f"{now.project.id}:fixtrials", "Trying each fix", work)
+    cached.registry().restart(_fixes_id(now.project.id), "Trying each fix", work)
 
 
 def used(recipe: Recipe, found: AutotuneResult) -> bool:
@@ -139,5 +137,13 @@ def used(recipe: Recipe, found: AutotuneResult) -> bool:
     return recipe_token(recipe) == recipe_token(found.recipe)
 
 
-def _submit(id: str, title: str, work: Work[T]) -> None:
-    cached.registry().restart(id, title, work)
+def _defaults_id(project: str) -> JobId[DefaultTrials]:
+    return JobId(f"{project}:trials")
+
+
+def _autotune_id(project: str) -> JobId[AutotuneResult]:
+    return JobId(f"{project}:tune")
+
+
+def _fixes_id(project: str) -> JobId[FixTrials]:
+    return JobId(f"{project}:fixtrials")

@@ -17,14 +17,14 @@ from quantscope.core.tuning.causes import (
     try_remedy,
 )
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, reason
+from quantscope.ui.session.jobs import Job, JobId, reason
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
-Key = tuple[str, str, str]  # token of the recipe without it, layer ("" where it acts on all), label
+TrialKey = tuple[str, str, str]  # token of the recipe without it, layer ("" where it acts on all), label
 
 
 @dataclass(slots=True)
-class Waiting:
+class RequestedTrial:
     """A trial that has been asked for and has not ended."""
 
     recipe: Recipe  # without the remedy
@@ -33,12 +33,12 @@ class Waiting:
 
 
 @dataclass(slots=True, kw_only=True)
-class Board:
+class RemedyTrials:
     """Trials of one project; written by its job, read by pages."""
 
-    waiting: dict[Key, Waiting] = field(default_factory=dict)
-    trials: dict[Key, RemedyTrial] = field(default_factory=dict)
-    refused: dict[Key, str] = field(default_factory=dict)  # why one could not be measured
+    waiting: dict[TrialKey, RequestedTrial] = field(default_factory=dict)
+    trials: dict[TrialKey, RemedyTrial] = field(default_factory=dict)
+    refused: dict[TrialKey, str] = field(default_factory=dict)  # why one could not be measured
     plain: dict[str, RemedyEffect] = field(default_factory=dict)  # of recipes without remedies
     lock: threading.Lock = field(default_factory=threading.Lock)  # of `waiting`
 
@@ -47,7 +47,7 @@ class Board:
         """How many have ended, however they ended."""
         return len(self.trials) + len(self.refused)
 
-    def first(self) -> tuple[Key, Waiting] | None:
+    def first(self) -> tuple[TrialKey, RequestedTrial] | None:
         """What has waited longest, if anything waits."""
         with self.lock:
             return next(iter(self.waiting.items()), None)
@@ -59,18 +59,18 @@ class Board:
 
 
 @dataclass(slots=True)
-class Benches:
+class TrialBench:
     """What the trials of one model need."""
 
     bench: TrialSetup | None = None
 
 
-def board(now: Session) -> Board:
+def trials_of(now: Session) -> RemedyTrials:
     """What has been measured in the project."""
-    return cached.results(now.project.id, Board, now.opened.model.hash)
+    return cached.results_of_project(now.project.id, RemedyTrials, now.opened.model.hash)
 
 
-def key(token: str, remedy: Remedy) -> Key:
+def key(token: str, remedy: Remedy) -> TrialKey:
     """Under which a trial is kept: what changes the whole model is one trial for all layers."""
     return token, "" if remedy.fix else remedy.layer, remedy.label
 
@@ -80,68 +80,72 @@ def job(now: Session) -> Job[None] | None:
     return cached.registry().get(_id(now))
 
 
-def want(now: Session, remedies: Iterable[Remedy]) -> None:
+def request(now: Session, remedies: Iterable[Remedy]) -> None:
     """Measure remedies of the shown recipe, one after the other."""
-    found, token, session = board(now), recipe_token(now.recipe), session_id()
+    known, token, session = trials_of(now), recipe_token(now.recipe), session_id()
     for remedy in remedies:
-        place = key(token, remedy)
-        if place not in found.trials:
-            found.refused.pop(place, None)
-            with found.lock:
-                found.waiting.setdefault(place, Waiting(now.recipe, remedy, set())).sessions.add(session)
-    pump(now)
+        trial = key(token, remedy)
+        if trial not in known.trials:
+            known.refused.pop(trial, None)
+            with known.lock:
+                known.waiting.setdefault(trial, RequestedTrial(now.recipe, remedy, set())).sessions.add(
+                    session
+                )
+    start_waiting(now)
 
 
-def pump(now: Session) -> None:
+def start_waiting(now: Session) -> None:
     """Start the job if something waits and none runs."""
-    found, running = board(now), job(now)
-    if not found.waiting or (running is not None and running.active):
+    known, running = trials_of(now), job(now)
+    if not known.waiting or (running is not None and running.active):
         return
-    space, benches = now.opened, cached.kept(now.project.id, Benches, now.opened.model.hash)
+    space, own = now.opened, cached.of_project(now.project.id, TrialBench, now.opened.model.hash)
 
     def work(tell: ProgressFn) -> None:
         try:
-            with cached.turn(tell):
-                if benches.bench is None:
+            with cached.measuring_alone(tell):
+                if own.bench is None:
                     parts = split_parts(space.samples, space.evaluation, 1)
-                    benches.bench = prepare_trials(space.model, parts, space.statistics, progress=tell)
-                _measure_all(found, benches.bench, tell)
+                    own.bench = prepare_trials(space.model, parts, space.statistics, progress=tell)
+                _measure_all(known, own.bench, tell)
         except Cancelled:
-            raise  # what others wait for goes on
+            raise  # what other windows asked for still waits, and is started again
         except BaseException:
-            found.give_up()  # else the page starts it again as soon as it has shown why
+            known.give_up()  # with requests waiting, the page would start the failed job again at once
             raise
 
     cached.registry().restart(_id(now), "Measuring remedies", work)
 
 
-def _measure_all(found: Board, ready: TrialSetup, tell: ProgressFn) -> None:
+def _measure_all(known: RemedyTrials, ready: TrialSetup, tell: ProgressFn) -> None:
     done = 0
-    while (first := found.first()) is not None:
-        place, asked = first
-        report(tell, done, done + len(found.waiting), asked.remedy.label)
-        _measure(found, ready, place, asked, tell)
-        with found.lock:
-            found.waiting.pop(place, None)
+    while (first := known.first()) is not None:
+        trial, asked = first
+        report(tell, done, done + len(known.waiting), asked.remedy.label)
+        _measure(known, ready, trial, asked, tell)
+        with known.lock:
+            known.waiting.pop(trial, None)
         done += 1
 
 
-def _measure(found: Board, ready: TrialSetup, place: Key, asked: Waiting, tell: ProgressFn) -> None:
+def _measure(
+    known: RemedyTrials, ready: TrialSetup, trial: TrialKey, asked: RequestedTrial, tell: ProgressFn
+) -> None:
     job_progress = Progress(done=0, total=0, label=asked.remedy.label)
 
     def alive(_: Progress) -> None:
         tell(job_progress)  # where a cancel is noticed
 
-    token = place[0]
+    token = trial[0]
     try:
-        if token not in found.plain:
-            found.plain[token] = measure_effect(ready, asked.recipe, progress=alive)
-        before = found.plain[token]
-        found.trials[place] = try_remedy(ready, asked.recipe, asked.remedy, before=before, progress=alive)
+        if token not in known.plain:
+            known.plain[token] = measure_effect(ready, asked.recipe, progress=alive)
+        before = known.plain[token]
+        known.trials[trial] = try_remedy(ready, asked.recipe, asked.remedy, before=before, progress=alive)
     except Cancelled:
         raise
     except Exception as error:
-        found.refused[place] = reason(error, f"remedy {asked.remedy.label}")
+        known.refused[trial] = reason(error, f"remedy {asked.remedy.label}")
 
 
 def cancel(now: Session) -> None:
@@ -149,18 +153,18 @@ def cancel(now: Session) -> None:
 
     A window that was reloaded is another one: where it waits for nothing itself, all is given up.
     """
-    found, session, running = board(now), session_id(), job(now)
-    with found.lock:
-        measured = next(iter(found.waiting), None)
-        own = {place for place, asked in found.waiting.items() if session in asked.sessions}
-        for place in own or set(found.waiting):
-            found.waiting[place].sessions.discard(session)
-            if not found.waiting[place].sessions or not own:
-                del found.waiting[place]
-        stop = measured not in found.waiting
+    known, session, running = trials_of(now), session_id(), job(now)
+    with known.lock:
+        measured = next(iter(known.waiting), None)
+        own = {trial for trial, asked in known.waiting.items() if session in asked.sessions}
+        for trial in own or set(known.waiting):
+            known.waiting[trial].sessions.discard(session)
+            if not known.waiting[trial].sessions or not own:
+                del known.waiting[trial]
+        stop = measured not in known.waiting
     if running is not None and stop:
         running.cancel()
 
 
-def _id(now: Session) -> str:
-    return f"{now.project.id}:remedies"
+def _id(now: Session) -> JobId[None]:
+    return JobId(f"{now.project.id}:remedies")

@@ -1,8 +1,9 @@
 """Everything kept between runs of a page, and the only place with st.cache_*: jobs, results, curves.
 
-What follows from a project is kept for the few projects used last, and dropped as a whole with everything
-it holds: model, statistics, activations, figures. What took minutes to find and is small is kept for many
-more: recipes, steps, trials, runs.
+`of_project` keeps what follows from a project and may hold models, statistics or activations: for the few
+projects used last, and dropped as a whole. `results_of_project` keeps what took minutes to find and is small,
+such as recipes, steps, trials and runs: for many more projects. Both are shared by all sessions; each kind of
+thing is a class of its own with a lock of its own.
 """
 
 import threading
@@ -10,39 +11,39 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import streamlit as st
 
+from quantscope.core.memo import Recent
 from quantscope.core.progress import ProgressFn
-from quantscope.core.recent import Recent
 from quantscope.ui.session.jobs import Registry, acquired
 from quantscope.ui.session.pool import Pool
 
 PROJECTS = 4  # in memory, besides those in which something runs; others are read again when they are opened
-FOUND = 32  # whose small results are kept
+PROJECTS_WITH_RESULTS = 32  # whose small results are kept
 VARIANTS = 4  # of what is kept of a kind in a project, as for its model with other fixes
 COMPUTED = 64  # of what follows from no project, such as the values that the Playground draws
 FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
-LIVE, IN_TURN = "live", "in turn"  # lanes: what follows an edit at once; what must not disturb another
-LANES = {LIVE: 4, IN_TURN: 1}
+AT_ONCE, IN_TURN = "at once", "in turn"  # lanes: what follows an edit at once; what must not disturb another
+LANES = {AT_ONCE: 4, IN_TURN: 1}
 T = TypeVar("T")
 
 
-class Store:
+class ProjectStore:
     """What is kept by project, for the `keep` projects used last."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._kept: OrderedDict[str, dict[Callable[[], Any], Recent[Any]]] = OrderedDict()
+        self._kept: OrderedDict[str, dict[Callable[[], object], Recent[object]]] = OrderedDict()
         self._lock = threading.RLock()
 
     def get(self, project: str, make: Callable[[], T], key: Hashable) -> T:
         """The one `make()` of a project and key."""
         with self._lock:
             kinds = self._kept.setdefault(project, {})
-            kept: Recent[T] = kinds.setdefault(make, Recent(VARIANTS))
-            return kept.get_or_make(key, make)
+            kept = kinds.setdefault(make, Recent(VARIANTS))
+            return cast(T, kept.get_or_make(key, make))  # made by `make`, like all beside it
 
     def use(self, project: str, busy: set[str]) -> list[str]:
         """Note that a project is used now, and drop what is kept of those used longest ago.
@@ -87,12 +88,12 @@ def pool() -> Pool:
     return Pool(LANES)
 
 
-def turn(tell: ProgressFn) -> AbstractContextManager[None]:
-    """Held by the one measurement that runs: two at a time would spoil each other's latency."""
-    return acquired(_turn(), tell)
+def measuring_alone(tell: ProgressFn) -> AbstractContextManager[None]:
+    """Held by the one measurement that runs: two at a time would falsify each other's latency."""
+    return acquired(_measuring(), tell)
 
 
-def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
+def of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
     """What is kept of a project by a class and a key; shared by all pages, sessions and threads.
 
     Args:
@@ -103,18 +104,14 @@ def kept(project: str, make: Callable[[], T], *key: Hashable) -> T:
     return _store().get(project, make, key)
 
 
-def results(project: str, make: Callable[[], T], *key: Hashable) -> T:
+def results_of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
     """As `kept`, for what holds no model and no samples: it stays for many more projects."""
     return _results().get(project, make, key)
 
 
 def computed(key: Hashable, compute: Callable[[], T]) -> T:
     """What follows from `key` alone, whatever the project; computed where it is not there."""
-    known: T | None = _computed().get(key)
-    if known is None:
-        known = compute()
-        _computed().put(key, known)
-    return known
+    return cast(T, _computed().get_or_make(key, compute))  # a key stands for one computation
 
 
 def use(project: str) -> None:
@@ -140,20 +137,20 @@ def forget(project: str) -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _store() -> Store:
-    return Store(PROJECTS)
+def _store() -> ProjectStore:
+    return ProjectStore(PROJECTS)
 
 
 @st.cache_resource(show_spinner=False)
-def _results() -> Store:
-    return Store(FOUND)
+def _results() -> ProjectStore:
+    return ProjectStore(PROJECTS_WITH_RESULTS)
 
 
 @st.cache_resource(show_spinner=False)
-def _computed() -> Recent[Any]:
+def _computed() -> Recent[object]:
     return Recent(COMPUTED)
 
 
 @st.cache_resource(show_spinner=False)
-def _turn() -> threading.Lock:
+def _measuring() -> threading.Lock:
     return threading.Lock()

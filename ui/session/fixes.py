@@ -5,16 +5,16 @@ import threading
 from dataclasses import dataclass, field, replace
 
 from quantscope.core.errors import DataError
+from quantscope.core.memo import Recent
 from quantscope.core.passes import PassRecord
 from quantscope.core.pipeline import Prepared, changes_encodings, changes_model, finish, prepare, prepared_key
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Project
 from quantscope.core.quantize import Encodings
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import without_inserted_layers
 from quantscope.ui.session import cached
-from quantscope.ui.session.jobs import Job, acquired
+from quantscope.ui.session.jobs import Job, JobId, acquired
 from quantscope.ui.session.workspace import Workspace
 
 KEPT = 3  # changed models of a project in memory; others are made again when they are asked for
@@ -28,14 +28,14 @@ WITHOUT_DATA = (
 
 
 @dataclass(slots=True)
-class Changed:
+class FixedModels:
     """Jobs that changed a project's model, that asked for last at the end."""
 
     ids: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, id: str) -> None:
-        """Note that a job is asked for; the results of those that were not for long are dropped."""
+        """Note that a job is asked for; drop the results that were asked for longest ago."""
         with self.lock:
             ids = [*(other for other in self.ids if other != id), id]
             old = ids[:-KEPT]
@@ -47,7 +47,7 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | Non
     if not changes_model(recipe):
         return None
     id = _id(opened, base, recipe)
-    cached.kept(opened.id, Changed).ask(id)
+    cached.of_project(opened.id, FixedModels).ask(id)
     known = cached.registry().get(id)
     if known is not None:
         return known
@@ -63,16 +63,16 @@ def job(opened: Project, base: Workspace, recipe: Recipe) -> Job[Prepared] | Non
     return started
 
 
-def again(opened: Project, base: Workspace, recipe: Recipe) -> None:
+def restart(opened: Project, base: Workspace, recipe: Recipe) -> None:
     """Start over after a failure or a cancel."""
     cached.registry().forget(_id(opened, base, recipe))
     job(opened, base, recipe)
 
 
-def _id(opened: Project, base: Workspace, recipe: Recipe) -> str:
+def _id(opened: Project, base: Workspace, recipe: Recipe) -> JobId[Prepared]:
     key = prepared_key(base.model, recipe, base.samples) if base.samples is not None else "no data"
     digest = hashlib.sha256(repr((base.model.hash, key)).encode()).hexdigest()
-    return f"{opened.id}:fixes:{digest[:16]}"
+    return JobId(f"{opened.id}:fixes:{digest[:16]}")
 
 
 def changed(base: Workspace, prepared: Prepared) -> Workspace:
@@ -81,33 +81,33 @@ def changed(base: Workspace, prepared: Prepared) -> Workspace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Final:
+class Finished:
     """Encodings after rounding and bias correction, and what these did."""
 
     encodings: Encodings
     records: tuple[PassRecord, ...]
 
 
-class Finals:
+class FinishedByRecipe:
     """Finished encodings of a model by the recipe's token."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()
-        self.found: Recent[Final] = Recent(FINAL)
+        self.known: Recent[Finished] = Recent(FINAL)
 
 
 def final(
-    finals: Finals,
+    finished: FinishedByRecipe,
     space: Workspace,
     recipe: Recipe,
     encodings: Encodings,
     token: str,
     tell: ProgressFn,
 ) -> Encodings:
-    """Apply the passes that change only the quantized model; done once for a recipe, whoever asks first.
+    """Apply the passes that change only the quantized model; once a recipe, by the first thread that asks.
 
     Args:
-        finals: Keeps what was found.
+        finished: Keeps what was found.
         space: The model as the recipe's other passes leave it.
         recipe: Names the passes.
         encodings: As resolved.
@@ -121,15 +121,15 @@ def final(
         return encodings
     if space.samples is None:
         raise DataError(WITHOUT_DATA)
-    known = finals.found.get(token)
+    known = finished.known.get(token)
     if known is not None:
         return known.encodings
-    with acquired(finals.making, tell):
-        found = finals.found.get(token)  # who held the lock may have made it
+    with acquired(finished.making, tell):
+        found = finished.known.get(token)  # made by the thread that held the lock
         if found is None:
             made, records = finish(space.model, recipe, space.samples, encodings, progress=tell)
-            found = Final(encodings=made, records=records)
-            finals.found.put(token, found)
+            found = Finished(encodings=made, records=records)
+            finished.known.put(token, found)
         return found.encodings
 
 

@@ -8,19 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.progress import Cancelled, Progress, ProgressFn, report
 
 log = logging.getLogger("quantscope")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Work = Callable[[ProgressFn], T]
 
 ENDED = 64  # jobs of a project that have ended and are kept, beside the one that opened it
 LOOK = 0.1  # seconds between two looks at whether a wait was cancelled
 NO_THREAD = "this machine gives no further threads; close other programs, or start QuantScope again"
-_at_work: dict[threading.Thread, "Job[Any]"] = {}
+_at_work: dict[threading.Thread, "Job[object]"] = {}
 _at_work_lock = threading.Lock()
 
 
@@ -33,8 +34,14 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+class JobId(str, Generic[T_co]):
+    """Names work whose result is of type `T_co`: a project's id, or that, a colon and what is done."""
+
+    __slots__ = ()
+
+
 @dataclass(slots=True)
-class Job(Generic[T]):
+class Job(Generic[T_co]):
     """One piece of work; written by its thread, read by pages."""
 
     id: str
@@ -44,7 +51,7 @@ class Job(Generic[T]):
     phase_started: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
-    result: T | None = None
+    result: T_co | None = None
     error: str = ""  # for the user
     heavy: bool = False  # its result holds a model or samples
     stop: threading.Event = field(default_factory=threading.Event)
@@ -89,22 +96,22 @@ class Job(Generic[T]):
 
 
 class Registry:
-    """Jobs by id; one of an id at a time. An id is that of a project, or that, a colon and what is done."""
+    """Jobs by id; one of an id at a time."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job[Any]] = {}
-        self._superseded: list[Job[Any]] = []  # told to stop, and no longer found by their id
+        self._jobs: dict[str, Job[object]] = {}
+        self._superseded: list[Job[object]] = []  # told to stop, and no longer found by their id
         self._lock = threading.Lock()
 
-    def get(self, id: str) -> Job[Any] | None:
+    def get(self, id: JobId[T]) -> Job[T] | None:
         """The newest job of that id."""
         with self._lock:
-            return self._jobs.get(id)
+            return cast("Job[T] | None", self._jobs.get(id))  # an id stands for one type
 
-    def submit(self, id: str, title: str, work: Work[T], *, heavy: bool = False) -> Job[T]:
+    def submit(self, id: JobId[T], title: str, work: Work[T], *, heavy: bool = False) -> Job[T]:
         """Start `work` in a thread; if a job of that id is running, that one is returned instead.
 
-        One that was told to stop is no answer to who asks now: it ends by itself, no longer found by its id.
+        A job that was told to stop is not returned: the new one takes its id, and the old one ends by itself.
 
         Args:
             id: Of the job.
@@ -116,14 +123,14 @@ class Registry:
             known = self._jobs.get(id)
             if known is not None and known.active:
                 if not known.stop.is_set():
-                    return known
+                    return cast("Job[T]", known)
                 self._superseded.append(known)
             job: Job[T] = Job(id, title, heavy=heavy)
             self._jobs[id] = job
         launch(job, work, name=f"job {id}")
         return job
 
-    def restart(self, id: str, title: str, work: Work[T]) -> Job[T]:
+    def restart(self, id: JobId[T], title: str, work: Work[T]) -> Job[T]:
         """As `submit`, and also where a job of that id has ended; its result is dropped."""
         self.forget(id)
         return self.submit(id, title, work)
@@ -151,7 +158,7 @@ class Registry:
             light: Projects of which those jobs are kept whose results hold no model and no samples.
         """
         with self._lock:
-            ended: dict[str, list[Job[Any]]] = {}
+            ended: dict[str, list[Job[object]]] = {}
             for job in sorted(self._jobs.values(), key=lambda job: job.ended or 0.0):
                 if not job.active:
                     ended.setdefault(_project(job.id), []).append(job)
@@ -163,7 +170,7 @@ class Registry:
                     if not kept or job.id in old:
                         del self._jobs[job.id]
 
-    def drop(self, project: str) -> list[Job[Any]]:
+    def drop(self, project: str) -> list[Job[object]]:
         """Cancel what runs for a project and drop all its jobs; those that still run are returned."""
         with self._lock:
             gone = [job for job in (*self._jobs.values(), *self._superseded) if _project(job.id) == project]
@@ -216,7 +223,7 @@ def stop_all(seconds: float) -> bool:
     return not _working()
 
 
-def _working() -> dict[threading.Thread, Job[Any]]:
+def _working() -> dict[threading.Thread, Job[object]]:
     with _at_work_lock:
         return dict(_at_work)
 
@@ -282,7 +289,7 @@ def reason(failure: BaseException, id: str) -> str:
     return f"unexpected {type(failure).__name__}: {failure} (the server's log has the details)"
 
 
-def _end(job: Job[Any], state: State, error: str) -> None:
+def _end(job: Job[object], state: State, error: str) -> None:
     job.error = error
     job.ended = time.monotonic()
     job.state = state  # last of what pages look at

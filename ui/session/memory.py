@@ -2,13 +2,15 @@
 
 Streamlit interrupts a run at any access to them once another run is asked for: a second click, a drag. It
 raises in callbacks too, so that what a callback had yet to do would be lost. In what is `uninterrupted`,
-accesses are made all the same, and the interruption comes at the end.
+accesses are made all the same, and the interruption comes at the end. No other module touches Streamlit's
+mappings; what is kept in them is declared in `keys`.
 """
 
 import functools
 import threading
-from collections.abc import Callable, MutableMapping
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeVar, cast
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException, get_script_run_ctx
@@ -27,7 +29,7 @@ _postponed = _Postponed()
 
 
 def uninterrupted(act: Callable[P, T]) -> Callable[P, T]:
-    """`act`, in which accesses to `memory` and `address` never fail; it is interrupted when it is done."""
+    """`act`, in which accesses to keys and to the address never fail; it is interrupted when it is done."""
 
     @functools.wraps(act)
     def whole(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -65,32 +67,67 @@ def _both(earlier: BaseException | None, later: BaseException) -> BaseException 
     return None  # the next access is interrupted for both
 
 
-class Memory:
-    """A mapping of Streamlit's that can be used in what is `uninterrupted`."""
+@dataclass(frozen=True, slots=True)
+class Key(Generic[T]):
+    """One value of a browser session, kept by Streamlit under a name; `keys` declares them all.
 
-    def __init__(self, mapping: Callable[[], MutableMapping[Any, Any]]) -> None:
-        self._mapping = mapping
+    A widget whose key is that name puts what the user chose there.
+    """
 
-    def __contains__(self, key: str) -> bool:
-        return _access(lambda: key in self._mapping())
+    name: str
+    default: T  # the value where there is none
 
-    def __getitem__(self, key: str) -> Any:
-        return _access(lambda: self._mapping()[key])
+    def get(self) -> T:
+        """The value."""
+        return _access(lambda: cast(T, st.session_state.get(self.name, self.default)))
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def set(self, value: T) -> None:
+        """Keep a value."""
+
         def put() -> None:
-            self._mapping()[key] = value
+            st.session_state[self.name] = value
 
         _access(put)
 
-    def get(self, key: str, default: Any = None) -> Any:
-        """The value of `key`, or the default."""
-        return _access(lambda: self._mapping().get(key, default))
+    def pop(self) -> T:
+        """As `get`; there is no value any more."""
+        return _access(lambda: cast(T, st.session_state.pop(self.name, self.default)))
 
-    def pop(self, key: str, default: Any = None) -> Any:
-        """As `get`; the key is not there any more."""
-        return _access(lambda: self._mapping().pop(key, default))
+    def there(self) -> bool:
+        """Whether there is a value."""
+        return _access(lambda: self.name in st.session_state)
 
 
-memory = Memory(lambda: st.session_state)
-address = Memory(lambda: st.query_params)
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One word of the page's address, behind the question mark."""
+
+    name: str
+
+    def get(self) -> str | None:
+        """What the address says."""
+        return _access(lambda: st.query_params.get(self.name))
+
+    def set(self, value: str) -> None:
+        """Let the address say it."""
+
+        def put() -> None:
+            st.query_params[self.name] = value
+
+        _access(put)
+
+    def drop(self) -> None:
+        """Let the address say nothing of it."""
+        _access(lambda: st.query_params.pop(self.name, None))
+
+
+def parameters() -> dict[str, str]:
+    """All that the page's address says, by name."""
+    return _access(lambda: dict(st.query_params))
+
+
+def put_parameters(values: Mapping[str, str], own: Set[str]) -> None:
+    """Let the address say `values`, and nothing under other names of `own`."""
+    _access(lambda: st.query_params.update(values))
+    for name in (own - values.keys()) & parameters().keys():
+        Parameter(name).drop()

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.model.loading import foreign_format
@@ -80,7 +79,7 @@ def check_model(model: str) -> Source:
     return source
 
 
-def data_source(data: str | None, options: Mapping[str, Any] | None = None) -> Source:
+def data_source(data: str | None, options: Mapping[str, object] | None = None) -> Source:
     """Where calibration data lie; None for random ones.
 
     Raises:
@@ -99,7 +98,7 @@ def open_sources(
     model: Source | tuple[str, bytes],
     data: Source | tuple[str, bytes],
     *,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     evaluation: Source | tuple[str, bytes] | None = None,
 ) -> Project:
     """A new project; uploaded files, given as (name, bytes), are kept inside it."""
@@ -116,7 +115,7 @@ def open_sources(
 
 
 def _stored(
-    project: Project, role: str, given: Source | tuple[str, bytes], options: Mapping[str, Any]
+    project: Project, role: str, given: Source | tuple[str, bytes], options: Mapping[str, object]
 ) -> Source:
     if isinstance(given, Source):
         return replace(given, options={**given.options, **options})

@@ -1,9 +1,10 @@
-"""Measurements in the background, by key: one run for all who wait for it, none that nobody waits for.
+"""Measurements in the background, by key: subscribers that want the same result share one run.
 
-Whoever wants a result says so by polling: `request` again and again, or `waits` in between. A subscriber
-waits for one thing at a time, so that its next request ends its interest in the one before. Work that has
-begun is told to stop only where all who wanted it asked for something else and something else waits;
-otherwise it runs to its end and its result is kept. Who does not poll any more loses only what waits.
+A subscriber shows its interest by polling: it calls `request` again and again, or `waits` in between. It
+waits for one result at a time, so that its next request ends its interest in the one before. A request that
+no subscriber wants any more is dropped before it begins. A run that has begun is told to stop only where no
+subscriber wants its result and another request waits in its lane; otherwise it runs to its end and its result
+is kept. A subscriber that stops polling loses only requests that have not begun.
 """
 
 import itertools
@@ -11,22 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from quantscope.core.recent import Recent
+from quantscope.core.memo import Recent
 from quantscope.ui.session.jobs import Job, State, Work, launch
 
-LAPSE = (
-    150.0  # seconds without polling after which a tab is taken to be closed; hidden ones poll once a minute
-)
-AGAIN = 5.0  # seconds for which a failure is the answer; who asks later has it tried again
+# Seconds without polling after which a tab is taken to be closed; a hidden tab polls once a minute.
+LAPSE = 150.0
+AGAIN = 5.0  # seconds for which a failure is the answer; a later request has it tried again
 SESSIONS = 256  # whose last turn is remembered
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement(Generic[T]):
-    """A kind of measurement, whose results are of type `T`."""
+class Measurement(Generic[T_co]):
+    """A kind of measurement, whose results are of type `T_co`."""
 
     name: str
     lane: str  # measurements of a lane share its threads
@@ -34,11 +35,11 @@ class Measurement(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class ResultKey(Generic[T]):
+class ResultKey(Generic[T_co]):
     """What is measured, and all that the result depends on."""
 
     project: str
-    kind: Measurement[T]
+    kind: Measurement[T_co]
     token: Hashable
 
 
@@ -52,11 +53,11 @@ class Subscriber:
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    key: ResultKey[Any]
+    key: ResultKey[object]
     title: str
-    work: Work[Any]
+    work: Work[object]
     number: int
-    job: Job[Any] | None = None  # while it is in work
+    job: Job[object] | None = None  # while it is in work
     session: str = ""  # for whom that was begun
     stopping: bool = False  # the pool told it to stop
     forgotten: bool = False  # its project is gone; the result is of no use
@@ -64,14 +65,14 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    job: Job[Any]
+    job: Job[object]
     at: float  # when it was there
 
 
 @dataclass(slots=True)
 class _Interest:
-    key: ResultKey[Any]
-    seen: float  # when the subscriber polled last
+    key: ResultKey[object]
+    polled: float  # when the subscriber polled last
 
 
 class Pool:
@@ -88,8 +89,8 @@ class Pool:
             clock: Seconds; what `LAPSE` and `AGAIN` are measured by.
         """
         self._lanes, self._clock = dict(lanes), clock
-        self._results: dict[str, dict[Measurement[Any], Recent[_Result]]] = {}  # by project
-        self._requests: dict[ResultKey[Any], _Request] = {}  # that wait or are in work
+        self._results: dict[str, dict[Measurement[object], Recent[_Result]]] = {}  # by project
+        self._requests: dict[ResultKey[object], _Request] = {}  # that wait or are in work
         self._interests: dict[Subscriber, _Interest] = {}
         self._turns: Recent[int] = Recent(SESSIONS)  # when a session was served last, counted in runs
         self._numbers = itertools.count(1)
@@ -120,7 +121,7 @@ class Pool:
             if interest is None or interest.key not in self._requests:
                 self._interests.pop(who, None)
                 return False
-            interest.seen = self._clock()
+            interest.polled = self._clock()
             self._arrange()
             return True
 
@@ -140,7 +141,7 @@ class Pool:
         with self._changed:
             return {key.project for _, key in self._interested() if key in self._requests}
 
-    def forget(self, project: str) -> list[Job[Any]]:
+    def forget(self, project: str) -> list[Job[object]]:
         """Drop a project's results and requests; what still runs is cancelled and returned."""
         with self._changed:
             self._results.pop(project, None)
@@ -161,9 +162,9 @@ class Pool:
     def _result(self, key: ResultKey[T]) -> Job[T] | None:
         kept = self._results.get(key.project, {}).get(key.kind)
         found = kept.get(key.token) if kept is not None else None
-        return found.job if found is not None else None
+        return cast("Job[T]", found.job) if found is not None else None  # a key stands for one type
 
-    def _drop_old_failure(self, key: ResultKey[Any]) -> None:
+    def _drop_old_failure(self, key: ResultKey[object]) -> None:
         kept = self._results.get(key.project, {}).get(key.kind)
         found = kept.get(key.token) if kept is not None else None
         if kept is None or found is None or found.job.state is not State.FAILED:
@@ -171,16 +172,16 @@ class Pool:
         if self._clock() - found.at > AGAIN:
             kept.drop(key.token)
 
-    def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[Any]]]:
-        """Who waits for what, without those who are gone; what has begun is finished for them too."""
+    def _interested(self) -> Iterator[tuple[Subscriber, ResultKey[object]]]:
+        """Subscribers and what they wait for; those that lapsed count only for what has begun."""
         now = self._clock()
         for who, interest in list(self._interests.items()):
             request = self._requests.get(interest.key)
-            if now - interest.seen <= LAPSE or (request is not None and request.job is not None):
+            if now - interest.polled <= LAPSE or (request is not None and request.job is not None):
                 yield who, interest.key
 
     def _arrange(self) -> None:
-        """Begin what can be begun, drop what nobody wants, and stop that where something else waits."""
+        """Begin what can be begun, drop what no subscriber wants, and stop such runs where others wait."""
         wanted = {key for _, key in self._interested()}
         for key, request in list(self._requests.items()):
             if request.job is None and key not in wanted:
@@ -213,7 +214,7 @@ class Pool:
         return request, session
 
     def _begin(self, request: _Request, session: str) -> None:
-        job: Job[Any] = Job(f"{request.key.project}:{request.key.kind.name}", request.title)
+        job: Job[object] = Job(f"{request.key.project}:{request.key.kind.name}", request.title)
         request.job, request.session, request.stopping = job, session, False
         self._turns.put(session, next(self._numbers))
         name = f"pool {request.title}"
@@ -225,12 +226,12 @@ class Pool:
         request.stopping = True
         request.job.cancel()
 
-    def _ended(self, request: _Request, job: Job[Any]) -> None:
+    def _ended(self, request: _Request, job: Job[object]) -> None:
         with self._changed:
             self._settle(request, job)
             self._arrange()
 
-    def _settle(self, request: _Request, job: Job[Any]) -> None:
+    def _settle(self, request: _Request, job: Job[object]) -> None:
         """Keep the result of a run; one that was stopped and is wanted again waits for another run."""
         key, useless = request.key, request.forgotten or job.state is State.CANCELLED
         request.job, request.forgotten = None, False

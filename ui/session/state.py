@@ -1,8 +1,8 @@
 """One session: which project is open, which recipe is shown, and how it is edited.
 
-The project on disk is the truth. A session keeps its id, the address bar repeats it (so a reload finds
-it again), and every edit is on disk before the page is drawn. Where another window shows the same project,
-the step on disk is the shown one in both: `follow` takes it over.
+What is shown is the step of the recipe that the project on disk names. A session keeps the project, and the
+address bar repeats its id so that a reload finds it again. Every edit is written before the page is drawn.
+Where another window edits the same project, `follow` takes over its step.
 """
 
 import hashlib
@@ -12,32 +12,46 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypedDict, Unpack
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
+from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.project import Project
 from quantscope.core.project import project as projects
+from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recent import Recent
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
+from quantscope.core.targets import Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.words import plural
-from quantscope.ui.session import cached, fixes
-from quantscope.ui.session.jobs import Job
-from quantscope.ui.session.memory import address, memory, uninterrupted
+from quantscope.ui.session import cached, fixes, keys
+from quantscope.ui.session.jobs import Job, JobId
+from quantscope.ui.session.keys import FittedRecipe, News, Page, ShownRecipe
+from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.session.workspace import Workspace, prepare
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
-OPEN, LAYER, ADDRESS, HELD = "open_project", "shown_layer", "project", "held_range"
-SESSION = "session_id"  # session state: what tells this session from others
-NEWS, NEWS_SECONDS = "news", 30.0  # session state: what another window did; how long that is said
-FITTED = "fitted_recipe"  # session state: the last recipe with choices for layers that the model lacks
+NEWS_SECONDS = 30.0  # for which it is said what another window did
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
 ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
 AGAIN = "What you just did was not applied: do it again if you still want it."
-_edits = threading.Lock()  # between a look at the step on disk and the step that follows it
+_edits = threading.Lock()  # held from reading the step on disk until the next step is written
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
 _tokens_lock = threading.Lock()
+
+
+class LayerChanges(TypedDict, total=False):
+    """Fields of a layer's choice that pages set; None leaves one to the recipe's default."""
+
+    method: Method | None
+    percentile: float | None
+    range: Range | None
+    symmetric: bool | None
+    precision: Precision | None
+    weights: Granularity | None
+    weight_method: WeightMethod | None
+    scale_rule: ScaleRule | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +63,7 @@ class Session:
     workspace: Workspace  # with the model as the recipe's fixes leave it, and statistics of that
     recipe: Recipe
     encodings: Encodings  # before rounding and bias correction, which are found in the background
-    known: Encodings | None = None  # of a step before, to carry over what these found
+    known: Encodings | None = None  # exported ones of the saved step, carried over while a line is held
 
     @property
     def model(self) -> Model:
@@ -59,28 +73,28 @@ class Session:
 
 def project() -> Project | None:
     """The open project; after a reload, the one that the address names."""
-    known: Project | None = memory.get(OPEN)
-    named = address.get(ADDRESS)
+    known = keys.PROJECT.get()
+    named = keys.PROJECT_IN_ADDRESS.get()
     if known is None and named:
         try:
             known = projects.open_project(named)
         except QuantScopeError as error:
-            memory["notice"] = str(error)
-            address.pop(ADDRESS)
+            keys.NOTICE.set(str(error))
+            keys.PROJECT_IN_ADDRESS.drop()
             return None
-        memory[OPEN] = known
+        keys.PROJECT.set(known)
     if known is not None and not known.folder.is_dir():
         _removed()
         return None
     if known is not None and named != known.id:
-        address[ADDRESS] = known.id  # a change of page drops it
+        keys.PROJECT_IN_ADDRESS.set(known.id)  # a change of page drops it
     return known
 
 
 @uninterrupted
 def _removed() -> None:
     """Close the open project, which is no longer there, and say so on the page that opens others."""
-    memory["go"] = "open"
+    keys.GO.set(Page.OPEN)
     show(None)
     _say(f"{projects.REMOVED.capitalize()}.")
 
@@ -95,56 +109,63 @@ def follow() -> str:
         there = projects.open_project(known.id)
     except QuantScopeError as error:
         if project() is not None:  # it is there, but cannot be read
-            memory["notice"], memory["go"] = str(error), "open"
+            keys.NOTICE.set(str(error))
+            keys.GO.set(Page.OPEN)
             show(None)
         return str(error)
-    memory[OPEN] = there
+    keys.PROJECT.set(there)
     words = ANEW if there.identity != known.identity else ELSEWHERE if there.head != known.head else ""
     if there.identity != known.identity:
-        memory.pop(LAYER)
-        memory.pop(HELD)
+        keys.LAYER.pop()
+        keys.HELD.pop()
     if words:
         _say(words)
-        _redraw_editors()
+        redraw_editors()
     return words
 
 
 def _say(words: str) -> None:
-    memory[NEWS] = (words, time.monotonic() + NEWS_SECONDS)
+    keys.NEWS.set(News(words, time.monotonic() + NEWS_SECONDS))
 
 
 def news() -> str:
     """What another window did lately, until this one goes on; a page is drawn more than once meanwhile."""
-    words, until = memory.get(NEWS, ("", 0.0))
+    words, until = keys.NEWS.get()
     return words if time.monotonic() < until else ""
 
 
 @uninterrupted
 def session_id() -> str:
     """What tells this session from others."""
-    known: str | None = memory.get(SESSION)
+    known = keys.SESSION.get()
     if known is None:
-        known = memory[SESSION] = secrets.token_hex(16)
+        known = secrets.token_hex(16)
+        keys.SESSION.set(known)
     return known
 
 
 @uninterrupted
 def show(opened: Project | None) -> None:
     """Open a project in this session, or none."""
-    memory.pop(LAYER)
-    memory.pop(NEWS)
+    keys.LAYER.pop()
+    keys.NEWS.pop()
     if opened is None:
-        memory.pop(OPEN)
-        address.pop(ADDRESS)
+        keys.PROJECT.pop()
+        keys.PROJECT_IN_ADDRESS.drop()
         return
-    memory[OPEN] = opened
-    address[ADDRESS] = opened.id
+    keys.PROJECT.set(opened)
+    keys.PROJECT_IN_ADDRESS.set(opened.id)
+
+
+def opening_id(project: str) -> JobId[Workspace]:
+    """Of the job that gets a project ready."""
+    return JobId(project)
 
 
 def start(opened: Project) -> Job[Workspace]:
     """Get an opened project ready in the background; nothing happens if that is under way or done."""
     cached.use(opened.id)
-    known = cached.registry().get(opened.id)
+    known = cached.registry().get(opening_id(opened.id))
     if known is not None:
         return known
     return restart(opened)
@@ -155,11 +176,14 @@ def restart(opened: Project) -> Job[Workspace]:
     cached.registry().forget(opened.id)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
-        opened.id, title, lambda progress: prepare(opened, progress, projects.mark_calibrated), heavy=True
+        opening_id(opened.id),
+        title,
+        lambda progress: prepare(opened, progress, projects.mark_calibrated),
+        heavy=True,
     )
 
 
-def job() -> Job | None:
+def job() -> Job[object] | None:
     """The job that gets the open project ready, its recipe's model fixes included."""
     opened = project()
     if opened is None:
@@ -175,7 +199,7 @@ def retry(opened: Project) -> None:
     if first.result is None:
         restart(opened)
     else:
-        fixes.again(opened, first.result, _recipe(opened))
+        fixes.restart(opened, first.result, _recipe(opened))
 
 
 def session() -> Session | None:
@@ -210,28 +234,28 @@ def _known(recipe: Recipe, space: Workspace) -> tuple[Recipe, Workspace]:
     missing = [name for name in recipe.layers if name not in space.model.layer_names]
     if not missing:
         return recipe, space
-    before, model, fitted = memory.get(FITTED, (None, "", None))
-    if before is not recipe or model != space.model.hash:
-        kept = {name: choice for name, choice in recipe.layers.items() if name not in missing}
-        fitted = replace(recipe, layers=kept)
-        memory[FITTED] = recipe, space.model.hash, fitted
+    last = keys.FITTED.get()
+    if last is None or last.given is not recipe or last.model != space.model.hash:
+        there = {name: choice for name, choice in recipe.layers.items() if name not in missing}
+        last = FittedRecipe(given=recipe, model=space.model.hash, fitted=replace(recipe, layers=there))
+        keys.FITTED.set(last)
     listed = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
     note = (
         f"The recipe has choices for {plural(len(missing), 'layer')} that the model does not have: {listed}. "
         "These choices do nothing."
     )
-    return fitted, replace(space, notes=(*space.notes, note))
+    return last.fitted, replace(space, notes=(*space.notes, note))
 
 
 def _recipe(opened: Project) -> Recipe:
     """The shown step's recipe."""
-    key = (opened.id, opened.identity, opened.head)
-    known = memory.get("recipe")
-    if known is None or known[0] != key:
+    step = (opened.id, opened.identity, opened.head)
+    known = keys.RECIPE.get()
+    if known is None or known.step != step:
         saved = projects.read_step(opened).recipe if opened.head else ""
-        known = memory["recipe"] = (key, recipe_from_yaml(saved) if saved else Recipe())
-    recipe: Recipe = known[1]
-    return recipe
+        known = ShownRecipe(step=step, recipe=recipe_from_yaml(saved) if saved else Recipe())
+        keys.RECIPE.set(known)
+    return known.recipe
 
 
 class Resolved(Recent[Encodings]):
@@ -243,7 +267,7 @@ class Resolved(Recent[Encodings]):
 
 def resolved(opened: Project, workspace: Workspace, recipe: Recipe) -> Encodings:
     """Scales and zero points of the shown recipe; what an edit leaves alone is taken from the last ones."""
-    known = cached.kept(opened.id, Resolved, workspace.model.hash)
+    known = cached.of_project(opened.id, Resolved, workspace.model.hash)
     token = recipe_token(recipe)
     found = known.get(token)
     if found is None:
@@ -288,23 +312,24 @@ def _move(step: Callable[[Project], Project]) -> bool:
         if opened is None:
             return False
         if not words:
-            memory.pop(NEWS)
+            keys.NEWS.pop()
             try:
-                memory[OPEN] = step(opened)
+                keys.PROJECT.set(step(opened))
                 return True
             except (ProjectChanged, ProjectRemoved):  # by another process, at this moment
                 words = follow()
             except (QuantScopeError, ValueError) as error:
-                memory["notice"] = str(error)
+                keys.NOTICE.set(str(error))
                 return False
         if project() is not None:
             _say(f"{words or ELSEWHERE} {AGAIN}")
         return False
 
 
-def _redraw_editors() -> None:
-    """Tables are drawn anew where the program changed what they show."""
-    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
+@uninterrupted
+def redraw_editors() -> None:
+    """Draw editable tables anew: the program changed what they show."""
+    keys.EDITOR_REVISION.set(keys.EDITOR_REVISION.get() + 1)
 
 
 def load_recipe(now: Session, content: bytes, name: str) -> None:
@@ -313,14 +338,14 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
         recipe = recipe_from_yaml(content.decode("utf-8"))
         resolve(fixes.without(recipe), now.opened.statistics, now.opened.model)
     except UnicodeDecodeError:
-        memory["notice"] = f"{name} is not a text file; choose a recipe that was saved here"
+        keys.NOTICE.set(f"{name} is not a text file; choose a recipe that was saved here")
     except QuantScopeError as error:
-        memory["notice"] = str(error)
+        keys.NOTICE.set(str(error))
     else:
         edit(lambda _: recipe, f"recipe {name}")
 
 
-def edit_layer(name: str, label: str, **changes: Any) -> None:
+def edit_layer(name: str, label: str, **changes: Unpack[LayerChanges]) -> None:
     """Change one layer's choice."""
     edit(lambda recipe: recipe.with_layer(name, **changes), label)
 
@@ -329,28 +354,28 @@ def edit_layer(name: str, label: str, **changes: Any) -> None:
 def undo() -> None:
     """Show the recipe before; for use in callbacks."""
     if _move(projects.undo):
-        _redraw_editors()
+        redraw_editors()
 
 
 @uninterrupted
 def redo() -> None:
     """Show the recipe after; for use in callbacks."""
     if _move(projects.redo):
-        _redraw_editors()
+        redraw_editors()
 
 
 def layer(now: Session) -> Layer:
     """The layer that the Inspector shows; the first computed one by default."""
     names = [entry.name for entry in now.model.layers]
-    chosen = memory.get(LAYER) or address.get("layer")
-    if chosen not in names:
+    chosen = keys.LAYER.get() or keys.LAYER_IN_ADDRESS.get()
+    if chosen is None or chosen not in names:
         computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
         chosen = (computed or names)[0]
-    memory[LAYER] = chosen
+    keys.LAYER.set(chosen)
     return now.model.layer(chosen)
 
 
 def choose_layer(name: str) -> None:
     """Let the Inspector show a layer."""
-    memory.pop(HELD)
-    memory[LAYER] = name
+    keys.HELD.pop()
+    keys.LAYER.set(name)

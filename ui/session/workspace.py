@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quantscope.core.calibration import Statistics, calibrate
 from quantscope.core.data import Samples, check_samples, open_samples
@@ -12,7 +11,7 @@ from quantscope.core.errors import DataError, QuantScopeError
 from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.project import Project, Source, resolve_path, write_file
-from quantscope.sample_data import SAMPLES
+from quantscope.sample_data import SAMPLES, Sample
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
 READERS: set[str] = set()  # programs named on this process's command line; no others are ever run
@@ -145,7 +144,7 @@ def _known_statistics(path: Path, model: Model) -> Statistics | None:
     return statistics if statistics.model_hash == model.hash else None
 
 
-def _sample(name: str) -> Any:
+def _sample(name: str) -> Sample:
     if name not in SAMPLES:
         raise DataError(f"there is no sample called '{name}'; the samples are: {', '.join(SAMPLES)}")
     return SAMPLES[name]

@@ -7,10 +7,10 @@ from quantscope.core.tuning import AutotuneResult
 from quantscope.ui.content import text
 from quantscope.ui.figures.steps import steps_figure
 from quantscope.ui.runs import recipe_search
-from quantscope.ui.runs.recipe_search import Climb
+from quantscope.ui.runs.recipe_search import AutotuneRun
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views import common, working
+from quantscope.ui.views import common, job_progress
 
 PLAIN = {"displayModeBar": False}
 
@@ -26,7 +26,7 @@ def render(now: state.Session) -> None:
     if now.opened.samples is None:
         st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
-    found = recipe_search.climb(now.project.id)
+    found = recipe_search.autotune_run(now.project.id)
     if found is None and not now.encodings.placement.nodes:
         st.info("No layer is quantized, so there is nothing to tune.")
     elif found is None:
@@ -54,19 +54,19 @@ def _begin() -> None:
 
 
 def _progress(id: str) -> None:
-    found = recipe_search.climb(id)
+    found = recipe_search.autotune_run(id)
     job = common.running("tune", found[0] if found is not None else None)
     if found is None or job is None:
         return
     growing, total = found[1], max(job.progress.total, 1)
     words = f"Step {min(job.progress.done + 1, total)} of about {total} · {text.duration(job.elapsed)}"
-    working.line(job, "tune", f"{words} · {text.escape(job.progress.label or 'starting')}", keeps=True)
+    job_progress.line(job, "tune", f"{words} · {text.escape(job.progress.label or 'starting')}", keeps=True)
     st.caption("You may leave this page: the work goes on.")
     if growing.steps:
         st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
 
 
-def _ended(now: state.Session, job: Job, growing: Climb) -> None:
+def _ended(now: state.Session, job: Job[object], growing: AutotuneRun) -> None:
     if growing.result is None:
         if job.error:
             st.error(text.escape(job.error), icon=":material/error:")

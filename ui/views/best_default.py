@@ -9,7 +9,7 @@ from quantscope.ui.runs import recipe_search
 from quantscope.ui.runs.recipe_search import DefaultTrials
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.views import working
+from quantscope.ui.views import job_progress
 
 
 def render(now: state.Session) -> None:
@@ -17,7 +17,7 @@ def render(now: state.Session) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that nothing can be measured.")
         return
-    job = recipe_search.trials(now.project.id)
+    job = recipe_search.default_trials(now.project.id)
     st.caption(
         "Tries every method for the whole network and measures the int8 output on calibration samples; "
         "settings of single layers stay."
@@ -26,7 +26,7 @@ def render(now: state.Session) -> None:
     if job is None:
         _start("Try every method")
     elif job.active:
-        working.watch("trials", lambda: recipe_search.trials(now.project.id))
+        job_progress.watch("trials", lambda: recipe_search.default_trials(now.project.id))
     else:
         _result(now, job)
 
@@ -38,7 +38,7 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        recipe_search.start_trials(now)
+        recipe_search.start_default_trials(now)
 
 
 def _result(now: state.Session, job: Job[DefaultTrials]) -> None:

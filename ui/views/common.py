@@ -3,32 +3,34 @@
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar, cast
 
 import streamlit as st
+from streamlit.elements.plotly_chart import PlotlyState
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session.keys import FollowingWidget, Page
+from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.session.pool import Measurement
 
 log = logging.getLogger("quantscope")
+P = ParamSpec("P")
 T = TypeVar("T")
-FOLLOWING = "following "
 
 
-def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(draw: Callable[P, None]) -> Callable[P, None]:
     """A page or fragment whose errors are said in words; the details go to the server's log."""
 
     @functools.wraps(draw)
-    def page(*args: Any, **kwargs: Any) -> Any:
+    def page(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            return draw(*args, **kwargs)
+            draw(*args, **kwargs)
         except QuantScopeError as error:
             st.error(text.escape(str(error)), icon=":material/error:")
         except Exception as error:
@@ -43,7 +45,7 @@ def guarded(draw: Callable[..., Any]) -> Callable[..., Any]:
     return page
 
 
-def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
+def poll(name: str, every: float, draw: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
     """Draw a part of the page, and again every so many seconds for as long as the page draws it.
 
     Args:
@@ -51,22 +53,23 @@ def poll(name: str, every: float, draw: Callable[..., Any], *args: Any) -> None:
         every: Seconds between one drawing's end and the next one.
         draw: Draws it.
         args: For `draw`.
+        kwargs: For `draw`.
     """
 
     @functools.wraps(draw)
-    def part(*args: Any) -> None:
-        guarded(draw)(*args)
+    def part(*args: P.args, **kwargs: P.kwargs) -> None:
+        guarded(draw)(*args, **kwargs)
         tick(name, every)
 
-    st.fragment(part)(*args)
+    st.fragment(part)(*args, **kwargs)
 
 
-def go(page: str) -> None:
+def go(page: Page) -> None:
     """Switch to a page, keeping the project in the address."""
     opened = state.project()
     st.switch_page(
-        st.session_state["pages"][page],
-        query_params={state.ADDRESS: opened.id} if opened is not None else None,
+        keys.PAGES.get()[page],
+        query_params={keys.PROJECT_IN_ADDRESS.name: opened.id} if opened is not None else None,
     )
 
 
@@ -81,16 +84,15 @@ def notice() -> None:
     """What the last action could not do, and what another window did."""
     if news := state.news():
         st.info(text.escape(news), icon=":material/sync:")
-    said = st.session_state.pop("notice", None)
-    if said:
-        st.error(text.escape(said), icon=":material/error:")
+    if refused := keys.NOTICE.pop():
+        st.error(text.escape(refused), icon=":material/error:")
 
 
 def session(page: str) -> state.Session | None:
     """The open project; where it is not there yet, the page says what to do or how far it is."""
     opened = state.project()
     if opened is None:
-        empty("No model is open", f"Open a sample or your own model first; {page}", "Open a model", "open")
+        empty("No model is open", f"Open a sample or your own model first; {page}", "Open a model", Page.OPEN)
         return None
     ready = state.session()
     if ready is None:
@@ -106,7 +108,7 @@ def session(page: str) -> state.Session | None:
     return ready
 
 
-def empty(heading: str, words: str, button: str, page: str) -> None:
+def empty(heading: str, words: str, button: str, page: Page) -> None:
     """An empty state: what is missing and the way there."""
     with st.container(border=True, horizontal_alignment="center", gap="small"):
         st.subheader(heading, anchor=False, text_alignment="center")
@@ -130,24 +132,42 @@ def follow(name: str, value: T) -> tuple[str, T]:
     Otherwise it is a new widget: one that is set by program may come back as if the user had changed it,
     where a redraw of the page crosses it. Its changes go through `changed`.
     """
-    key, first = st.session_state.get(FOLLOWING + name, (f"{name}_0", value))
-    if st.session_state.get(key, first) != value:
+    key, first = keys.following(name).get() or FollowingWidget(f"{name}_0", value)
+    now = keys.value_of(key)
+    if (now.get() if now.there() else first) != value:
         key, first = f"{name}_{int(key.removeprefix(f'{name}_')) + 1}", value
-    st.session_state[FOLLOWING + name] = key, first
-    return key, first
+    keys.following(name).set(FollowingWidget(key, first))
+    return key, cast(T, first)  # a widget's values are of one type
 
 
 @uninterrupted
-def changed(key: str, act: Callable[..., None], *args: Any) -> None:
+def changed(key: str, act: Callable[..., None], *args: object) -> None:
     """Call `act(value, *args)` for a changed widget that follows; for use as a callback.
 
-    One that is not drawn any more is left alone: polling may bring its last value, too late, as if new.
+    A widget that is no longer drawn is ignored: a poll may deliver its last value late, as if it were new.
     """
-    if memory.get(FOLLOWING + key.rpartition("_")[0], ("", None))[0] == key:
-        act(memory[key], *args)
+    known = keys.following(key.rpartition("_")[0]).get()
+    if known is not None and known.key == key:
+        act(keys.value_of(key).get(), *args)
 
 
-def running(name: str, job: Job | None) -> Job | None:
+class ClickedPoint(TypedDict):
+    """A point of a chart, as Plotly describes it."""
+
+    x: float
+    y: float
+    customdata: list[float]  # only where the figure has such data
+
+
+def clicked(chart: Key[PlotlyState | None]) -> ClickedPoint | None:
+    """The point of a chart that was clicked; for use in callbacks."""
+    chosen = chart.get()
+    if chosen is None or not chosen.selection.points:
+        return None
+    return cast(ClickedPoint, chosen.selection.points[0])
+
+
+def running(name: str, job: Job[T] | None) -> Job[T] | None:
     """The job as long as it runs; else asks for a new drawing of the page. For use in a part that polls."""
     if job is not None and job.active:
         return job
@@ -155,7 +175,7 @@ def running(name: str, job: Job | None) -> Job | None:
     return None
 
 
-def said(job: Job) -> str:
+def progress_words(job: Job[object]) -> str:
     """What it does, how much of that is done, and for how long it will go on."""
     p, left = job.progress, job.seconds_left
     words = text.escape(p.label or "starting")
@@ -180,7 +200,7 @@ def _progress() -> None:
         return
     with st.container(border=True):
         st.markdown(f"**{text.escape(job.title)}**")
-        st.progress(job.share, said(job))
+        st.progress(job.share, progress_words(job))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 "Cancel",
@@ -196,7 +216,7 @@ def _progress() -> None:
             )
 
 
-def _ended(job: Job) -> None:
+def _ended(job: Job[object]) -> None:
     opened = state.project()
     if job.state is State.CANCELLED:
         st.warning(f"{job.title} was cancelled.", icon=":material/cancel:")
@@ -216,10 +236,10 @@ def _retry(opened: Project) -> None:
 
 def _leave() -> None:
     state.show(None)
-    st.session_state["go"] = "open"
+    keys.GO.set(Page.OPEN)
 
 
-def polling(active: bool, *kinds: Measurement[Any]) -> None:
+def polling(active: bool, *kinds: Measurement[object]) -> None:
     """Redraw the page whenever one of its figures is there, as long as one is under way.
 
     Args:
@@ -232,7 +252,7 @@ def polling(active: bool, *kinds: Measurement[Any]) -> None:
             poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
 
 
-def _poll(token: str, kinds: tuple[Measurement[Any], ...], before: frozenset[str]) -> None:
+def _poll(token: str, kinds: tuple[Measurement[object], ...], before: frozenset[str]) -> None:
     now = state.session()
     shown = "" if now is None else state.recipe_token(now.recipe)
     there = frozenset() if now is None else measured.ready(now, kinds)

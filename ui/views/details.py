@@ -9,9 +9,9 @@ from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.views import common, easy, tools
+from quantscope.ui.views import common, easyquant_layer, tools
 
 TOOLS = "Why do tools disagree?"
 WEIGHT_METHODS = {
@@ -21,51 +21,53 @@ WEIGHT_METHODS = {
 }
 
 
-def render(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
+def render(now: state.Session, layer: Layer, view: TensorView | None) -> None:
     """Draw the chosen part, and only that."""
     found = weights(now.model, now.encodings, layer)
-    parts = ["Before and after", "Methods", TOOLS, "Grids", "Exact range"] if seen is not None else []
+    parts = ["Before and after", "Methods", TOOLS, "Grids", "Exact range"] if view is not None else []
     parts += ["Layer output"]
     parts += ["Weights"] if found is not None else []
     parts += ["Facts"]
-    if st.session_state.get("part") not in parts:
-        st.session_state["part"] = parts[0]
+    if keys.DETAILS.get() not in parts:
+        keys.DETAILS.set(parts[0])
     with st.container(border=True):
-        part = st.segmented_control("Details", parts, key="part", required=True, label_visibility="collapsed")
-        if part == "Before and after" and seen is not None:
-            st.plotly_chart(overlay_figure(levels(seen)), key="overlay", config={"displayModeBar": False})
-        elif part == "Methods" and seen is not None:
-            _methods(seen)
-        elif part == TOOLS and seen is not None:
-            tools.inspector(now, seen, _use_range)
-        elif part == "Grids" and seen is not None:
-            tools.grids(seen, key="grids")
+        part = st.segmented_control(
+            "Details", parts, key=keys.DETAILS.name, required=True, label_visibility="collapsed"
+        )
+        if part == "Before and after" and view is not None:
+            st.plotly_chart(overlay_figure(levels(view)), key="overlay", config={"displayModeBar": False})
+        elif part == "Methods" and view is not None:
+            _methods(view)
+        elif part == TOOLS and view is not None:
+            tools.inspector(now, view, _use_range)
+        elif part == "Grids" and view is not None:
+            tools.grids(view, key="grids")
         elif part == "Layer output":
-            easy.render(now, layer)
-        elif part == "Exact range" and seen is not None:
-            _exact_range(seen)
+            easyquant_layer.render(now, layer)
+        elif part == "Exact range" and view is not None:
+            _exact_range(view)
         elif part == "Weights" and found is not None:
             _weights(now, layer, found)
         else:
-            _facts(now, layer, seen)
+            _facts(now, layer, view)
 
 
-def _methods(seen: TensorView) -> None:
+def _methods(view: TensorView) -> None:
     st.caption(
         "What every method would choose for this tensor, and what it costs there; "
         "the network may see it otherwise."
     )
-    best = max(e.sqnr_db for e in seen.errors.values())
+    best = max(e.sqnr_db for e in view.errors.values())
     for method in AUTOMATIC:
-        found, error = seen.searches[method], seen.errors[method]
+        found, error = view.searches[method], view.errors[method]
         with st.container(horizontal=True, vertical_alignment="center", wrap=False):
             st.button(
                 LABELS[method],
                 key=f"use_{method}",
                 width=110,
                 on_click=_use_named,
-                args=(seen.owner, method),
-                type="primary" if seen.choice.method is method else "secondary",
+                args=(view.owner, method),
+                type="primary" if view.choice.method is method else "secondary",
             )
             st.markdown(
                 f"**{text.number(found.range.low)} … {text.number(found.range.high)}**"
@@ -107,27 +109,27 @@ def owner(now: state.Session) -> str:
     return found if found is not None else layer.name
 
 
-def _exact_range(seen: TensorView) -> None:
+def _exact_range(view: TensorView) -> None:
     with st.form("exact_range", border=False):
         left, right, button = st.columns([2, 2, 1], vertical_alignment="bottom")
-        low = left.number_input("Low", value=float(seen.asked.low), format="%.6g", max_value=0.0)
-        high = right.number_input("High", value=float(seen.asked.high), format="%.6g", min_value=0.0)
+        low = left.number_input("Low", value=float(view.asked.low), format="%.6g", max_value=0.0)
+        high = right.number_input("High", value=float(view.asked.high), format="%.6g", min_value=0.0)
         if button.form_submit_button("Set", width="stretch"):
             words = f"{text.number(low, 3)} … {text.number(high, 3)}"
             state.edit_layer(
-                seen.owner, f"{text.short(seen.owner)}: {words}", method=Method.MANUAL, range=Range(low, high)
+                view.owner, f"{text.short(view.owner)}: {words}", method=Method.MANUAL, range=Range(low, high)
             )
             st.rerun()
 
 
-def _facts(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
+def _facts(now: state.Session, layer: Layer, view: TensorView | None) -> None:
     lines = [
         f"Operators: {text.escape(' + '.join(layer.ops))}",
         f"Output: {text.code(layer.output)}, {text.escape(text.dims(layer.shape))}",
         "Reads: " + (", ".join(text.code(name) for name in layer.inputs) or "nothing"),
     ]
-    if seen is not None:
-        h = seen.histogram
+    if view is not None:
+        h = view.histogram
         samples = now.workspace.statistics.samples
         lines += [
             f"Values: {h.count:,} in {text.plural(samples, 'sample')}; exact zeros "
@@ -135,9 +137,9 @@ def _facts(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
             f"Smallest {text.number(h.min, 6)}, set by sample {h.min_sample}; "
             f"largest {text.number(h.max, 6)}, set by sample {h.max_sample} (counted from 0)",
         ]
-        if seen.reason:
-            lines.append(f"Why this range: {text.escape(seen.reason)}")
-        lines += [text.escape(remark) for remark in seen.remarks]
+        if view.reason:
+            lines.append(f"Why this range: {text.escape(view.reason)}")
+        lines += [text.escape(remark) for remark in view.remarks]
     st.markdown("\n".join(f"- {line}" for line in lines))
 
 

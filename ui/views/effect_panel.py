@@ -7,7 +7,7 @@ from quantscope.core.model import Layer
 from quantscope.ui.components import Card, cards
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured
+from quantscope.ui.runs import held_range, measured
 from quantscope.ui.session import state
 from quantscope.ui.views import common
 
@@ -16,8 +16,8 @@ PATIENCE = 0.3  # seconds
 
 def render(now: state.Session, layer: Layer) -> None:
     """Draw it, and again by itself when the figures are there."""
-    live = measured.effect(measured.following(now), patience=PATIENCE)
-    if live.running:
+    measurement = measured.effect(held_range.following(now), patience=PATIENCE)
+    if measurement.running:
         common.poll("effect", 0.15, _panel, layer.name, True)
     else:
         _panel(layer.name, False)
@@ -28,18 +28,18 @@ def _panel(name: str, waited: bool) -> None:
     if now is None:
         signal("effect", "")  # the project is not open any more
         return
-    now = measured.following(now)
-    live = measured.effect(now)
-    if waited and not live.running:
+    now = held_range.following(now)
+    measurement = measured.effect(now)
+    if waited and not measurement.running:
         signal("effect", state.recipe_token(now.recipe))  # once: ends the polling
-    if live.error:
-        st.error(text.escape(live.error), icon=":material/error:")
+    if measurement.error:
+        st.error(text.escape(measurement.error), icon=":material/error:")
         return
-    result = live.value
+    result = measurement.value
     few = now.workspace.preview
     samples = text.plural(len(few) if few is not None else 0, "sample")
     cards(
-        _cards(result, name, samples, live.running),
+        _cards(result, name, samples, measurement.running),
         key="effect",
         least=130,
         token=state.recipe_token(now.recipe),

@@ -9,11 +9,9 @@ from quantscope.ui.content import text
 from quantscope.ui.content.shells import shells as shells_of_all
 from quantscope.ui.runs import exporting, measured
 from quantscope.ui.runs.exporting import Verified
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.views import common, saturation
-
-LOADED = "recipe_loaded"
 
 
 def render() -> None:
@@ -22,12 +20,18 @@ def render() -> None:
     now = common.session("then the quantized model can be downloaded here.")
     if now is None:
         return
-    live, whole = measured.verified(now), measured.whole(now)
-    common.polling(live.running or whole.running, measured.VERIFIED, measured.WHOLE)
-    _verification(live)
+    measurement, whole = measured.verified(now), measured.whole(now)
+    common.polling(measurement.running or whole.running, measured.VERIFIED, measured.WHOLE)
+    _verification(measurement)
     saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
-    ready = live.value if not live.error else None
+    _files(now, stem, measurement.value if not measurement.error else None)
+    _repeat(now, stem)
+    _stays_float(now)
+
+
+def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
+    """What can be downloaded; the model as soon as it is verified."""
     with st.container(border=True):
         st.markdown("**Files**")
         _target(now)
@@ -67,6 +71,10 @@ def render() -> None:
             f"{ONNX_QDQ.label} for {text.escape(exporting.target_label(now.recipe))}; "
             "the model's inputs and outputs are as in your file."
         )
+
+
+def _repeat(now: state.Session, stem: str) -> None:
+    """The command line that makes the same file, and the way back from a recipe."""
     with st.container(border=True):
         st.markdown("**Repeat it without the app**")
         shells = shells_of_all()
@@ -77,53 +85,52 @@ def render() -> None:
         st.file_uploader(
             "Use a recipe file",
             type=["yaml", "yml"],
-            key="recipe_file",
+            key=keys.RECIPE_FILE.name,
             on_change=_load,
             width=420,
             help="Replaces the choices shown; it can be undone.",
         )
-    _stays_float(now)
 
 
 def _target(now: state.Session) -> None:
     """What the file is for."""
-    key = f"target_{now.recipe.target}"  # another one after an undo
+    box = keys.target_box(now.recipe.target)
     st.selectbox(
         "Target",
         list(TARGETS),
         index=list(TARGETS).index(now.recipe.target),
         format_func=lambda name: target(name).label,
-        key=key,
+        key=box.name,
         on_change=_choose_target,
-        args=(key,),
+        args=(box,),
         width=420,
     )
     st.caption(text.escape(target(now.recipe.target).note))
 
 
 @uninterrupted
-def _choose_target(key: str) -> None:
-    saturation.choose_target(memory[key])
+def _choose_target(box: Key[str]) -> None:
+    saturation.choose_target(box.get())
 
 
 @uninterrupted
 def _load() -> None:
     """Take the choices of an uploaded recipe; what does not fit is said and changes nothing."""
-    file = memory["recipe_file"]
+    file = keys.RECIPE_FILE.get()
     now = state.session()
-    if file is None or file.file_id == memory.get(LOADED):
-        return  # polling may bring it once more
-    memory[LOADED] = file.file_id
+    if file is None or file.file_id == keys.RECIPE_LOADED.get():
+        return  # a poll may deliver the same file again
+    keys.RECIPE_LOADED.set(file.file_id)
     if now is not None:
         state.load_recipe(now, file.getvalue(), file.name)
 
 
-def _verification(live: measured.Live[Verified]) -> None:
-    found = live.value
+def _verification(measurement: measured.Measured[Verified]) -> None:
+    found = measurement.value
     with st.container(border=True):
-        if live.error:
+        if measurement.error:
             st.markdown(
-                f":red[:material/error:] **The file could not be verified:** {text.escape(live.error)}"
+                f":red[:material/error:] **The file could not be verified:** {text.escape(measurement.error)}"
             )
         elif found is None:
             st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")

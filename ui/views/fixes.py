@@ -9,10 +9,10 @@ from quantscope.core.passes import PassRecord
 from quantscope.core.recipe import PASSES, Pass, PassChoice, Recipe
 from quantscope.core.tuning import FixTrial, switch_pass
 from quantscope.ui.content import text
-from quantscope.ui.runs import measured, recipe_search
+from quantscope.ui.runs import exported_encodings, recipe_search
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views import common, working
+from quantscope.ui.views import common, job_progress
 
 MOST = 300  # rows of a table
 
@@ -28,11 +28,11 @@ def render(now: state.Session) -> None:
         return
     job = recipe_search.fix_trials(now.project.id)
     known = _known(now, job)
-    records = {record.choice.name: record for record in measured.records(now)}
+    records = {record.choice.name: record for record in exported_encodings.pass_records(now)}
     for entry in PASSES.values():
         _row(now, entry, known.get(entry.name), records.get(entry.name))
     if job is not None and job.active:
-        working.watch("fixes", lambda: recipe_search.fix_trials(now.project.id))
+        job_progress.watch("fixes", lambda: recipe_search.fix_trials(now.project.id))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -50,9 +50,9 @@ def render(now: state.Session) -> None:
             st.caption("Builds the int8 model once more for each, and runs it on samples kept for judging.")
 
 
-def _known(now: state.Session, job: Job | None) -> Mapping[str, FixTrial]:
+def _known(now: state.Session, job: Job[recipe_search.FixTrials] | None) -> Mapping[str, FixTrial]:
     """Trials of the shown recipe."""
-    found: recipe_search.FixTrials | None = job.result if job is not None else None
+    found = job.result if job is not None else None
     if found is None or found.token != state.recipe_token(now.recipe):
         return {}
     return {trial.name: trial for trial in found.trials}

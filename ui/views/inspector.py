@@ -1,24 +1,22 @@
 """Inspector: one layer's values, where its range is cut, what that costs, and what to do about it."""
 
-from typing import Any
-
 import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.recipe import Recipe
+from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import AUTOMATIC, Method
-from quantscope.ui.components import threshold_chart
+from quantscope.ui.components import threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import text
 from quantscope.ui.content.tensor_view import LABELS, RULES, Searched, TensorView, view_tensor
-from quantscope.ui.runs import measured
-from quantscope.ui.session import cached, state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.runs import held_range
+from quantscope.ui.session import cached, keys, state
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common, details, effect_panel, tools
 
-CHART = "threshold"
 METHODS = {LABELS[method]: method for method in LABELS}
 SCALES = {label: rule for rule, label in RULES.items()}
 SCALES_HELP = (
@@ -36,34 +34,34 @@ def render() -> None:
     if now is None:
         return
     layer = _choose(now)
-    seen = view_tensor(
+    view = view_tensor(
         now.model,
         now.workspace.statistics,
         now.recipe,
         now.encodings,
         layer,
-        cached.kept(now.project.id, Searched, now.model.hash),
+        cached.of_project(now.project.id, Searched, now.model.hash),
     )
-    _settings(now, layer, seen)
+    _settings(now, layer, view)
     effect = st.container()  # drawn after the chart, which must follow a drag at once
-    if seen is None or seen.histogram.count == 0:
+    if view is None or view.histogram.count == 0:
         st.info(
             "This layer's output is not quantized for this target, so there is no range to choose. "
             "Its weights may still be: see below.",
             icon=":material/info:",
         )
     else:
-        _chart(now, seen)
+        _chart(now, view)
     with effect:
         effect_panel.render(now, layer)
-    details.render(now, layer, seen)
+    details.render(now, layer, view)
 
 
 def _choose(now: state.Session) -> Layer:
     """The layer, by list or one by one."""
     layer = state.layer(now)
     names = [entry.name for entry in now.model.layers]
-    place = names.index(layer.name)
+    index = names.index(layer.name)
     key, first = common.follow("layer_box", layer.name)
     ops = {entry.name: entry.op for entry in now.model.layers}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -85,20 +83,20 @@ def _choose(now: state.Session) -> Layer:
             "",
             icon=":material/chevron_left:",
             key="previous",
-            disabled=place == 0,
+            disabled=index == 0,
             help="Previous layer",
             on_click=state.choose_layer,
-            args=(names[max(place - 1, 0)],),
+            args=(names[max(index - 1, 0)],),
             shortcut="alt+left",
         )
         st.button(
             "",
             icon=":material/chevron_right:",
             key="next",
-            disabled=place == len(names) - 1,
+            disabled=index == len(names) - 1,
             help="Next layer",
             on_click=state.choose_layer,
-            args=(names[min(place + 1, len(names) - 1)],),
+            args=(names[min(index + 1, len(names) - 1)],),
             shortcut="alt+right",
         )
         owner = details.owner(now)
@@ -115,98 +113,110 @@ def _choose(now: state.Session) -> Layer:
     return layer
 
 
-def _settings(now: state.Session, layer: Layer, seen: TensorView | None) -> None:
+def _settings(now: state.Session, layer: Layer, view: TensorView | None) -> None:
     """Strategy, type and weights of the layer; every change is a step of the recipe."""
-    name = seen.owner if seen is not None else layer.name
+    name = view.owner if view is not None else layer.name
     choice = now.recipe.choice(name)
-    own = now.recipe.choice(layer.name)
-    assert choice.method is not None
-    if seen is not None and seen.shared:
+    if view is not None and view.shared:
         st.info(
             f"{text.code(layer.name)} passes its values on, so it takes over the range of "
-            f"{text.code(seen.owner)}. What you set here is set there.",
+            f"{text.code(view.owner)}. What you set here is set there.",
             icon=":material/link:",
         )
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-        if seen is not None:
-            key, first = common.follow("method", LABELS[choice.method])
-            st.selectbox(
-                "Strategy",
-                list(METHODS),
-                index=list(METHODS).index(first),
-                key=key,
-                width=150,
-                on_change=common.changed,
-                args=(key, _method, name, seen.asked),
-                help="How the range is chosen; the marks above the histogram do the same by a click. "
-                "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
-            )
-            if choice.method is Method.PERCENTILE:
-                key, share = common.follow("percentile", float(choice.percentile or 99.99))
-                st.number_input(
-                    "Share kept, %",
-                    90.0,
-                    100.0,
-                    value=share,
-                    step=0.01,
-                    format="%.3f",
-                    key=key,
-                    width=130,
-                    on_change=common.changed,
-                    args=(key, _percentile, name),
-                )
-            key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
-            st.segmented_control(
-                "Range",
-                ["asym", "sym"],
-                default=first,
-                key=key,
-                required=True,
-                on_change=common.changed,
-                args=(key, _symmetry, name),
-                help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
-            )
-        key, first = common.follow("precision", str(own.precision))
+        if view is not None:
+            _range_settings(name, choice, view.asked)
+        _grid_settings(now, layer, name)
+
+
+def _range_settings(name: str, choice: Choice, shown: Range) -> None:
+    """How the range of the values is chosen."""
+    assert choice.method is not None  # the recipe fills it in
+    key, first = common.follow("method", LABELS[choice.method])
+    st.selectbox(
+        "Strategy",
+        list(METHODS),
+        index=list(METHODS).index(first),
+        key=key,
+        width=150,
+        on_change=common.changed,
+        args=(key, _method, name, shown),
+        help="How the range is chosen; the marks above the histogram do the same by a click. "
+        "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
+    )
+    if choice.method is Method.PERCENTILE:
+        key, share = common.follow("percentile", float(choice.percentile or 99.99))
+        st.number_input(
+            "Share kept, %",
+            90.0,
+            100.0,
+            value=share,
+            step=0.01,
+            format="%.3f",
+            key=key,
+            width=130,
+            on_change=common.changed,
+            args=(key, _percentile, name),
+        )
+    key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
+    st.segmented_control(
+        "Range",
+        ["asym", "sym"],
+        default=first,
+        key=key,
+        required=True,
+        on_change=common.changed,
+        args=(key, _symmetry, name),
+        help="*asym*: both ends free, nothing wasted on an empty side. *sym*: zero in the middle.",
+    )
+
+
+def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
+    """Type, scales and weights; `name` is the layer whose choice sets the range."""
+    choice, own = now.recipe.choice(name), now.recipe.choice(layer.name)
+    key, first = common.follow("precision", str(own.precision))
+    st.segmented_control(
+        "Precision",
+        [str(p) for p in target(now.recipe.target).precisions],
+        default=first,
+        key=key,
+        required=True,
+        on_change=common.changed,
+        args=(key, _precision, layer.name),
+        help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
+    )
+    key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
+    st.selectbox(
+        "Scales",
+        list(SCALES),
+        index=list(SCALES).index(first),
+        key=key,
+        width=158,
+        on_change=common.changed,
+        args=(key, _scales, name),
+        help=SCALES_HELP,
+    )
+    if layer.weight is not None:
+        shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
+        key, first = common.follow("granularity", shown)
         st.segmented_control(
-            "Precision",
-            [str(p) for p in target(now.recipe.target).precisions],
+            "Weights",
+            list(GRANULARITY),
             default=first,
             key=key,
             required=True,
             on_change=common.changed,
-            args=(key, _precision, layer.name),
-            help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
+            args=(key, _granularity, layer.name),
+            help="One scale for each output channel, or one for the whole weight.",
         )
-        key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
-        st.selectbox(
-            "Scales",
-            list(SCALES),
-            index=list(SCALES).index(first),
-            key=key,
-            width=158,
-            on_change=common.changed,
-            args=(key, _scales, name),
-            help=SCALES_HELP,
-        )
-        if layer.weight is not None:
-            shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
-            key, first = common.follow("granularity", shown)
-            st.segmented_control(
-                "Weights",
-                list(GRANULARITY),
-                default=first,
-                key=key,
-                required=True,
-                on_change=common.changed,
-                args=(key, _granularity, layer.name),
-                help="One scale for each output channel, or one for the whole weight.",
-            )
 
 
 def _method(label: str, name: str, shown: Range) -> None:
     method = METHODS[label]
-    more = {"range": shown} if method is Method.MANUAL else {}
-    state.edit_layer(name, f"{text.short(name)}: {label}", method=method, **more)
+    changes = LayerChanges(method=method)
+    if method is Method.MANUAL:
+        changes["range"] = shown
+    state.edit_layer(name, f"{text.short(name)}: {label}", **changes)
 
 
 def _percentile(share: float, name: str) -> None:
@@ -262,14 +272,14 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
 def _copy(name: str, others: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         choice = recipe.choice(name)
-        given: dict[str, Any] = {
-            "symmetric": choice.symmetric,
-            "precision": choice.precision,
-            "weights": choice.weights,
-            "scale_rule": choice.scale_rule,
-        }
+        given = LayerChanges(
+            symmetric=choice.symmetric,
+            precision=choice.precision,
+            weights=choice.weights,
+            scale_rule=choice.scale_rule,
+        )
         if choice.method is not Method.MANUAL:
-            given |= {"method": choice.method, "percentile": choice.percentile}
+            given |= LayerChanges(method=choice.method, percentile=choice.percentile)
         for other in others:
             recipe = recipe.with_layer(other, **given)
         return recipe
@@ -277,55 +287,49 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
     state.edit(change, f"as {text.short(name)} for {text.plural(len(others), 'layer')}")
 
 
-def _chart(now: state.Session, seen: TensorView) -> None:
-    if not seen.quantized:
+def _chart(now: state.Session, view: TensorView) -> None:
+    if not view.quantized:
         st.info("This output stays float; the chart shows what int8 would do to it.", icon=":material/info:")
     data = payload(
-        seen,
-        seq=st.session_state.get("drag_seq", 0),
+        view,
+        seq=keys.CHART_EDIT.get(),
         token=state.recipe_token(now.recipe),
-        readonly=not seen.quantized,
-        more=tools.marks(seen) if st.session_state.get("part") == details.TOOLS else (),
+        readonly=not view.quantized,
+        more=tools.marks(view) if keys.DETAILS.get() == details.TOOLS else (),
     )
-    held = measured.following(now) is not now
-    threshold_chart(data, key=CHART, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
+    held = held_range.following(now) is not now
+    threshold_chart(data, key=keys.CHART.name, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)
 
 
 @uninterrupted
 def _held() -> None:
     """A clip line stands still while it is dragged, or was let go without a change; a callback."""
-    said = memory[CHART].hold
-    now = state.session()
-    if said is None or now is None:
-        return
-    range_ = Range(float(said["low"]), float(said["high"])) if "low" in said else None
-    measured.hold(now, details.owner(now), range_)
+    held, now = threshold.held(keys.CHART), state.session()
+    if held is not None and now is not None:
+        held_range.hold(now, details.owner(now), held.range)
 
 
 @uninterrupted
 def _dragged() -> None:
     """A clip line was moved; a callback."""
-    said = memory[CHART].edit
-    now = state.session()
-    if said is None or now is None:
+    moved, now = threshold.moved(keys.CHART), state.session()
+    if moved is None or now is None:
         return
-    memory["drag_seq"] = int(said["seq"])
+    keys.CHART_EDIT.set(moved.edit)
     name = details.owner(now)
-    range_ = Range(float(said["low"]), float(said["high"]))
-    words = f"{text.number(range_.low, 3)} … {text.number(range_.high, 3)}"
-    state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=range_)
+    words = f"{text.number(moved.range.low, 3)} … {text.number(moved.range.high, 3)}"
+    state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=moved.range)
 
 
 @uninterrupted
 def _use() -> None:
     """A method's mark was clicked; a callback."""
-    said = memory[CHART].use
-    now = state.session()
-    if said is None or now is None:
+    used, now = threshold.used(keys.CHART), state.session()
+    if used is None or now is None:
         return
     name = details.owner(now)
-    if said["method"] in {m.value for m in AUTOMATIC}:
-        method = Method(said["method"])
+    if used in {m.value for m in AUTOMATIC}:
+        method = Method(used)
         state.edit_layer(name, f"{text.short(name)}: {LABELS[method]}", method=method)
-    elif (mark := tools.marked(said["method"])) is not None:
+    elif (mark := tools.marked(used)) is not None:
         details.use_range(name, mark.label, mark.low, mark.high)

@@ -1,6 +1,9 @@
 """Layers: one row a layer, what is set and what it costs; edit one, or all that a filter leaves."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Unpack
 
 import pandas as pd
 import streamlit as st
@@ -14,9 +17,16 @@ from quantscope.ui.content.rows import Row
 from quantscope.ui.content.tensor_view import LABELS, RULES
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.runs import measured
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import Page
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.column_types import ButtonColumnResult, ColumnConfig
+
+    Column = ColumnConfig | ButtonColumnResult
 
 METHODS = {label: method for method, label in LABELS.items()}
 GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
@@ -80,7 +90,7 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
     """Set something for all rows that are shown."""
     names = tuple(row.name for row in shown)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key="bulk_method", width=150)
+        st.selectbox("Strategy", [LABELS[m] for m in AUTOMATIC], key=keys.BULK_METHOD.name, width=150)
         st.button(
             f"Set for {text.plural(len(names), 'layer')}",
             key="bulk_set",
@@ -88,11 +98,13 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
             on_click=_set_method,
             args=(names,),
         )
-        st.selectbox("Precision", list(target(now.recipe.target).precisions), key="bulk_precision", width=120)
+        st.selectbox(
+            "Precision", list(target(now.recipe.target).precisions), key=keys.BULK_PRECISION.name, width=120
+        )
         st.button("Set", key="bulk_set_precision", disabled=not names, on_click=_set_precision, args=(names,))
-        st.selectbox("Weights", list(GRANULARITY), key="bulk_weights", width=150)
+        st.selectbox("Weights", list(GRANULARITY), key=keys.BULK_WEIGHTS.name, width=150)
         st.button("Set", key="bulk_set_weights", disabled=not names, on_click=_set_weights, args=(names,))
-        st.selectbox("Scales", list(SCALES), key="bulk_scales", width=158, help=SCALES_HELP)
+        st.selectbox("Scales", list(SCALES), key=keys.BULK_SCALES.name, width=158, help=SCALES_HELP)
         st.button("Set", key="bulk_set_scales", disabled=not names, on_click=_set_scales, args=(names,))
         st.button(
             "Back to defaults",
@@ -105,46 +117,41 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
 
 
 @uninterrupted
-def _bump() -> None:
-    memory["editor_rev"] = memory.get("editor_rev", 0) + 1
-
-
-@uninterrupted
-def _for_all(names: tuple[str, ...], label: str, **changes: Any) -> None:
+def _for_all(names: tuple[str, ...], label: str, **changes: Unpack[LayerChanges]) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
             recipe = recipe.with_layer(name, **changes)
         return recipe
 
     state.edit(change, f"{label} for {text.plural(len(names), 'layer')}")
-    _bump()
+    state.redraw_editors()
 
 
 @uninterrupted
 def _set_method(names: tuple[str, ...]) -> None:
-    label = memory["bulk_method"]
+    label = keys.BULK_METHOD.get()
     _for_all(names, label, method=METHODS[label])
 
 
 @uninterrupted
 def _set_precision(names: tuple[str, ...]) -> None:
-    value = memory["bulk_precision"]
-    _for_all(names, str(value), precision=Precision(value))
+    value = keys.BULK_PRECISION.get()
+    _for_all(names, value, precision=Precision(value))
 
 
 @uninterrupted
 def _set_weights(names: tuple[str, ...]) -> None:
-    value = memory["bulk_weights"]
+    value = keys.BULK_WEIGHTS.get()
     _for_all(names, f"weights {value}", weights=GRANULARITY[value])
 
 
 @uninterrupted
 def _set_scales(names: tuple[str, ...]) -> None:
     """For all layers it is the recipe's default, which holds for what a model fix adds too."""
-    rule, now = SCALES[memory["bulk_scales"]], state.session()
+    chosen, now = keys.BULK_SCALES.get(), state.session()
     if now is None:
         return
-    label = f"scales {memory['bulk_scales']}"
+    rule, label = SCALES[chosen], f"scales {chosen}"
     if set(names) < {layer.name for layer in now.model.layers}:
         _for_all(names, label, scale_rule=rule)
         return
@@ -155,7 +162,7 @@ def _set_scales(names: tuple[str, ...]) -> None:
         return recipe.with_default(scale_rule=rule)
 
     state.edit(change, f"{label} for the whole network")
-    _bump()
+    state.redraw_editors()
 
 
 @uninterrupted
@@ -166,12 +173,30 @@ def _reset(names: tuple[str, ...]) -> None:
         return recipe
 
     state.edit(change, f"defaults for {text.plural(len(names), 'layer')}")
-    _bump()
+    state.redraw_editors()
 
 
 def _table(now: state.Session, shown: list[Row]) -> None:
     roomy = wide()
-    frame = pd.DataFrame(
+    revision = keys.EDITOR_REVISION.get()
+    names = [row.name for row in shown]
+    st.data_editor(
+        _cells(shown, roomy),
+        key=keys.layers_table(revision).name,
+        hide_index=True,
+        height=min(38 + 35 * len(shown), 560),
+        num_rows="fixed",
+        placeholder=NONE,
+        on_change=_edited,
+        args=(revision, names),
+        disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
+        column_config=_columns(now, names, roomy),
+    )
+
+
+def _cells(shown: list[Row], roomy: bool) -> pd.DataFrame:
+    """What the table shows."""
+    return pd.DataFrame(
         {
             "inspect": ":material/tune:",
             "name": [text.short(row.name, 52 if roomy else 19) for row in shown],
@@ -188,82 +213,79 @@ def _table(now: state.Session, shown: list[Row]) -> None:
             "flag": ["⚑" if row.flag else "" for row in shown],
         }
     )
-    key = _editor()
-    names = [row.name for row in shown]
+
+
+def _setting_columns(now: state.Session) -> dict[str, Column]:
+    """Columns in which something can be chosen."""
     column = st.column_config
-    st.data_editor(
-        frame,
-        key=key,
-        hide_index=True,
-        height=min(38 + 35 * len(shown), 560),
-        num_rows="fixed",
-        placeholder=NONE,
-        on_change=_edited,
-        args=(key, names),
-        disabled=["name", "op", "shape", "range", "clipped", "local", "cumulative", "cosine", "flag"],
-        column_config={
-            "inspect": column.ButtonColumn(
-                "",
-                key="inspect_row",
-                on_click=_inspect,
-                args=(names,),
-                type="tertiary",
-                width=34,
-                help="Open the layer in the Inspector",
-            ),
-            "name": column.TextColumn(
-                "Layer",
-                pinned=True,
-                width=370 if roomy else 142,
-                help="Long names are cut in the middle; the filter and the Inspector know the whole name",
-            ),
-            "op": column.TextColumn("Operators", width=124),
-            "shape": column.TextColumn("Shape", width=84, help="Of the output"),
-            "strategy": column.SelectboxColumn(
-                "Strategy",
-                options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
-                required=True,
-                width=84,
-                help="How the range of the layer's output is chosen",
-            ),
-            "precision": column.SelectboxColumn(
-                "Type",
-                options=list(target(now.recipe.target).precisions),
-                required=True,
-                width=62,
-                help="int8, int16 (16-bit activations, 8-bit weights) or float",
-            ),
-            "weights": column.SelectboxColumn(
-                "Weights",
-                options=[*NAMES.values(), NONE],
-                required=True,
-                width=88,
-                help="One scale for each output channel, or one for the whole tensor",
-            ),
-            "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
-            "clipped": column.NumberColumn(
-                "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"
-            ),
-            "local": column.NumberColumn(
-                "Alone",
-                step=0.1,
-                width=54,
-                help="SQNR, dB, with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
-            ),
-            "cumulative": column.NumberColumn(
-                "Cumul.",
-                step=0.1,
-                width=58,
-                help="Cumulative SQNR, dB: everything before it is quantized too",
-            ),
-            "cosine": column.NumberColumn(
-                "Cosine", format="%.4f", width=58, help="Cumulative: f·q / (‖f‖‖q‖)"
-            ),
-            "flag": column.TextColumn(
-                "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
-            ),
-        },
-    )
+    return {
+        "strategy": column.SelectboxColumn(
+            "Strategy",
+            options=[LABELS[m] for m in AUTOMATIC] + [LABELS[Method.MANUAL]],
+            required=True,
+            width=84,
+            help="How the range of the layer's output is chosen",
+        ),
+        "precision": column.SelectboxColumn(
+            "Type",
+            options=list(target(now.recipe.target).precisions),
+            required=True,
+            width=62,
+            help="int8, int16 (16-bit activations, 8-bit weights) or float",
+        ),
+        "weights": column.SelectboxColumn(
+            "Weights",
+            options=[*NAMES.values(), NONE],
+            required=True,
+            width=88,
+            help="One scale for each output channel, or one for the whole tensor",
+        ),
+    }
+
+
+def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Column]:
+    """How each column is shown."""
+    column = st.column_config
+    return {
+        "inspect": column.ButtonColumn(
+            "",
+            key=keys.INSPECT_ROW.name,
+            on_click=_inspect,
+            args=(names,),
+            type="tertiary",
+            width=34,
+            help="Open the layer in the Inspector",
+        ),
+        "name": column.TextColumn(
+            "Layer",
+            pinned=True,
+            width=370 if roomy else 142,
+            help="Long names are cut in the middle; the filter and the Inspector know the whole name",
+        ),
+        "op": column.TextColumn("Operators", width=124),
+        "shape": column.TextColumn("Shape", width=84, help="Of the output"),
+        **_setting_columns(now),
+        "range": column.TextColumn("Range", width=94, help="Values kept; others are clipped"),
+        "clipped": column.NumberColumn(
+            "Clipped", format="%.3f %%", width=64, help="Share of values outside the range"
+        ),
+        "local": column.NumberColumn(
+            "Alone",
+            step=0.1,
+            width=54,
+            help="SQNR, dB, with only this layer quantized, its inputs float; 10 log₁₀(Σf² / Σ(f−q)²)",
+        ),
+        "cumulative": column.NumberColumn(
+            "Cumul.",
+            step=0.1,
+            width=58,
+            help="Cumulative SQNR, dB: everything before it is quantized too",
+        ),
+        "cosine": column.NumberColumn("Cosine", format="%.4f", width=58, help="Cumulative: f·q / (‖f‖‖q‖)"),
+        "flag": column.TextColumn(
+            "⚑", width=30, help="Flagged: far below other layers (median − 3 IQR), or odd values"
+        ),
+    }
 
 
 def _figure(value: float | None) -> float | None:
@@ -279,27 +301,22 @@ def _range(row: Row) -> str:
     return f"{text.number(row.low, 3)} … {text.number(row.high, 3)}"
 
 
-def _editor() -> str:
-    """The table's key: a new table after each change, without edits of its own."""
-    return f"layers_{st.session_state.get('editor_rev', 0)}"
-
-
 @uninterrupted
-def _edited(key: str, names: list[str]) -> None:
-    if key != _editor():
-        return  # polling brought the edits of the table before once more
-    edits: dict[int, dict[str, Any]] = memory[key]["edited_rows"]
-    refused = apply_edits(edits, names)
+def _edited(revision: int, names: list[str]) -> None:
+    edits = keys.layers_table(revision).get()
+    if edits is None or revision != keys.EDITOR_REVISION.get():
+        return  # a poll delivered the edits of an earlier table again
+    refused = apply_edits(edits["edited_rows"], names)
     if refused:
-        memory["notice"] = refused
-    _bump()
+        keys.NOTICE.set(refused)
+    state.redraw_editors()
 
 
-def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
+def apply_edits(edits: Mapping[int, Mapping[str, str]], names: list[str]) -> str:
     """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
     for row, cells in edits.items():
         name = names[int(row)]
-        changes: dict[str, Any] = {}
+        changes: LayerChanges = {}
         if "strategy" in cells:
             if METHODS[cells["strategy"]] is Method.MANUAL:
                 return "A manual range is set in the Inspector: drag a clip line there, or type the numbers."
@@ -309,12 +326,13 @@ def apply_edits(edits: dict[int, dict[str, Any]], names: list[str]) -> str:
         if cells.get("weights", NONE) != NONE:
             changes["weights"] = GRANULARITY[f"per {cells['weights']}"]
         if changes:
-            words = ", ".join(str(value) for value in cells.values())
+            words = ", ".join(cells.values())
             state.edit_layer(name, f"{text.short(name)}: {words}", **changes)
     return ""
 
 
 def _inspect(names: list[str]) -> None:
-    click = st.session_state["inspect_row"]
-    state.choose_layer(names[int(click.row)])
-    st.session_state["go"] = "inspector"
+    click = keys.INSPECT_ROW.get()
+    if click is not None:
+        state.choose_layer(names[int(click.row)])
+        keys.GO.set(Page.INSPECTOR)

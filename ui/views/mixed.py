@@ -9,14 +9,13 @@ from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point
 from quantscope.ui.content import text
 from quantscope.ui.figures.mixed import front_figure, lost
 from quantscope.ui.runs import mixed_precision
-from quantscope.ui.runs.mixed_precision import Found
-from quantscope.ui.session import state
+from quantscope.ui.runs.mixed_precision import MixedRun
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.views import working
+from quantscope.ui.session.keys import MixedChoices
+from quantscope.ui.views import common, job_progress
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
-COST, ALLOWED, CHOSEN, DROP, CHART = "mixed_cost", "mixed_allowed", "mixed_point", "mixed_drop", "mixed_chart"
-KEPT = "mixed_kept"
 PLAIN = {"displayModeBar": False}
 
 
@@ -38,7 +37,7 @@ def render(now: state.Session) -> None:
         if job is None:
             return
         if job.active:
-            working.watch("mixed", lambda: mixed_precision.job(now.project.id))
+            job_progress.watch("mixed", lambda: mixed_precision.job(now.project.id))
         elif job.state is State.CANCELLED:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
@@ -47,18 +46,18 @@ def render(now: state.Session) -> None:
             _result(now, job.result)
 
 
-def _controls(now: state.Session, job: Job | None) -> None:
-    kept = st.session_state.get(KEPT, {})
+def _controls(now: state.Session, job: Job[object] | None) -> None:
+    last = keys.MIXED_CHOICES.get()
     there = [p for p in PRECISIONS if p in target(now.recipe.target).precisions]
-    if COST not in st.session_state:
-        st.session_state[COST] = kept.get(COST, Cost.SIZE)
-    if ALLOWED not in st.session_state:
-        st.session_state[ALLOWED] = kept.get(ALLOWED, there)
+    if not keys.MIXED_COST.there():
+        keys.MIXED_COST.set(last.cost if last is not None else Cost.SIZE)
+    if not keys.MIXED_ALLOWED.there():
+        keys.MIXED_ALLOWED.set(last.allowed if last is not None else there)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         cost = st.segmented_control(
-            "Save", list(COSTS), format_func=lambda c: COSTS[c], key=COST, required=True
+            "Save", list(COSTS), format_func=lambda c: COSTS[c], key=keys.MIXED_COST.name, required=True
         )
-        allowed = st.pills("Precisions", there, key=ALLOWED, selection_mode="multi")
+        allowed = st.pills("Precisions", there, key=keys.MIXED_ALLOWED.name, selection_mode="multi")
         busy = job is not None and job.active
         st.button(
             "Find the front" if job is None else "Find again",
@@ -68,25 +67,25 @@ def _controls(now: state.Session, job: Job | None) -> None:
             help="Choose at least two precisions." if len(allowed) < 2 else None,
             on_click=_begin,
         )
-    st.session_state[KEPT] = {COST: cost, ALLOWED: allowed}
+    keys.MIXED_CHOICES.set(MixedChoices(cost=cost or Cost.SIZE, allowed=allowed))
 
 
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        st.session_state.pop(CHOSEN, None)
-        mixed_precision.start(now, st.session_state[COST], st.session_state[ALLOWED])
+        keys.MIXED_POINT.pop()
+        mixed_precision.start(now, keys.MIXED_COST.get(), keys.MIXED_ALLOWED.get())
 
 
-def _result(now: state.Session, found: Found) -> None:
+def _result(now: state.Session, found: MixedRun) -> None:
     front = found.front
-    chosen = st.session_state.get(CHOSEN)
+    chosen = keys.MIXED_POINT.get()
     points = (*front.points, *front.beaten)
     chosen = chosen if chosen is not None and chosen < len(points) else None
     _goal(front)
     st.plotly_chart(
         front_figure(front, chosen),
-        key=CHART,
+        key=keys.MIXED_CHART.name,
         on_select=_picked,
         selection_mode="points",
         config=PLAIN,
@@ -110,8 +109,8 @@ def _goal(front: Front) -> None:
     """The cheapest point that loses little enough."""
     if front.points[0].drop is None:
         return
-    if DROP not in st.session_state:
-        st.session_state[DROP] = st.session_state.get(KEPT, {}).get(DROP, 0.5)
+    if not keys.MIXED_DROP.there():
+        keys.MIXED_DROP.set(keys.MIXED_DROP_KEPT.get())
     with st.container(horizontal=True, vertical_alignment="bottom"):
         most = st.number_input(
             "Points of top-1 that may be lost" if front.labelled else "Rows that may change class, %",
@@ -119,28 +118,28 @@ def _goal(front: Front) -> None:
             max_value=100.0,
             step=0.1,
             format="%.2f",
-            key=DROP,
+            key=keys.MIXED_DROP.name,
             width=250,
         )
         st.button("Show the cheapest", key="find_cheapest", on_click=_cheapest, args=(front,))
-    st.session_state[KEPT] = {**st.session_state[KEPT], DROP: most}
-    if (said := st.session_state.pop("mixed_said", None)) is not None:
-        st.warning(text.escape(said), icon=":material/info:")
+    keys.MIXED_DROP_KEPT.set(most)
+    if warning := keys.MIXED_WARNING.pop():
+        st.warning(text.escape(warning), icon=":material/info:")
 
 
 def _cheapest(front: Front) -> None:
     try:
-        point = front.cheapest(max_drop=float(st.session_state[DROP]))
+        point = front.cheapest(max_drop=keys.MIXED_DROP.get())
     except RecipeError as error:
-        st.session_state["mixed_said"] = f"{error}."
+        keys.MIXED_WARNING.set(f"{error}.")
     else:
-        st.session_state[CHOSEN] = front.points.index(point)
+        keys.MIXED_POINT.set(front.points.index(point))
 
 
 def _picked() -> None:
-    points = st.session_state[CHART].selection.points
-    if points:
-        st.session_state[CHOSEN] = int(points[0]["customdata"][0])
+    point = common.clicked(keys.MIXED_CHART)
+    if point is not None:
+        keys.MIXED_POINT.set(int(point["customdata"][0]))
 
 
 def _point(now: state.Session, front: Front, point: Point, *, beaten: bool, current: bool) -> None:

@@ -13,11 +13,20 @@ from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.graph import graph_data
 from quantscope.ui.figures.sensitivity import axis
 from quantscope.ui.runs import measured, rankings
-from quantscope.ui.runs.measure import MOST_SAMPLES, Halves, guessing
-from quantscope.ui.session import cached, state
-from quantscope.ui.views import autotune, best_default, common, easy_model, fixes, lost, remedies, saturation
+from quantscope.ui.runs.measurement_work import MOST_SAMPLES, LossByPart, guessing
+from quantscope.ui.session import cached, keys, state
+from quantscope.ui.session.keys import Page
+from quantscope.ui.views import (
+    autotune,
+    best_default,
+    common,
+    easyquant_model,
+    fixes,
+    lost_outputs,
+    remedies,
+    saturation,
+)
 
-TAB, KEPT_TAB = "improve", "improve_kept"
 SHOWN = 3  # layers to look at first
 LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
@@ -31,19 +40,19 @@ def render() -> None:
     if now is None:
         return
     rows, running = measured.rows(now)
-    live, parts = measured.whole(now), measured.halves(now)
+    whole, parts = measured.whole(now), measured.loss_by_part(now)
     common.polling(
-        live.running or parts.running or running,
+        whole.running or parts.running or running,
         measured.EFFECT,
         measured.LOCAL,
         measured.WHOLE,
-        measured.HALVES,
+        measured.LOSS_BY_PART,
     )
-    _cards(now, live, rows)
+    _cards(now, whole, rows)
     with st.container():  # always there
-        _suspicious(now, live)
-        lost.overview(live.value)
-        saturation.overview(now, live.value)
+        _suspicious(now, whole)
+        lost_outputs.overview(whole.value)
+        saturation.overview(now, whole.value)
         if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
             st.warning(
                 "No layer is quantized: the exported model computes what the float model computes. "
@@ -52,7 +61,7 @@ def render() -> None:
                 icon=":material/warning:",
             )
     few = measured.preview_samples(now)
-    _halves(parts, few)
+    _loss_by_part(parts, few)
     _graph(now, rows, running)
     _worst(now, rows)
     _improve(now)
@@ -60,7 +69,7 @@ def render() -> None:
         st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
         st.plotly_chart(
             error_figure(rows),
-            key="overview_errors",
+            key=keys.OVERVIEW_ERRORS.name,
             on_select=_picked_point,
             config={"displayModeBar": False},
             selection_mode="points",
@@ -73,28 +82,26 @@ def _improve(now: state.Session) -> None:
         "Auto-tune": autotune.render,
         "Model fixes": fixes.render,
         "Best default": best_default.render,
-        "EasyQuant": easy_model.render,
+        "EasyQuant": easyquant_model.render,
     }
     with st.container(border=True):
         st.markdown("**Make it better**")
-        if TAB not in st.session_state and (kept := st.session_state.get(KEPT_TAB)) in views:
-            st.session_state[TAB] = kept  # lost while another page, or a job's progress, is shown
-        tabs = st.tabs(list(views), key=TAB, on_change=_keep_tab)
+        if not keys.IMPROVE_TAB.there() and (last := keys.IMPROVE_TAB_KEPT.get()) in views:
+            keys.IMPROVE_TAB.set(last)  # lost while another page, or a job's progress, is shown
+        tabs = st.tabs(list(views), key=keys.IMPROVE_TAB.name, on_change=_keep_tab)
         for tab, view in zip(tabs, views.values(), strict=True):
             with tab:
                 view(now)
 
 
 def _keep_tab() -> None:
-    st.session_state[KEPT_TAB] = st.session_state[TAB]
+    keys.IMPROVE_TAB_KEPT.set(keys.IMPROVE_TAB.get())
 
 
 def _picked_point() -> None:
-    points = st.session_state["overview_errors"].selection.points
-    now = state.session()
-    if points and now is not None:
-        state.choose_layer(now.model.layers[int(points[0]["x"]) - 1].name)
-        st.session_state["go"] = "inspector"
+    point, now = common.clicked(keys.OVERVIEW_ERRORS), state.session()
+    if point is not None and now is not None:
+        _inspect(now.model.layers[int(point["x"]) - 1].name)
 
 
 def _notes(now: state.Session) -> None:
@@ -104,10 +111,10 @@ def _notes(now: state.Session) -> None:
                 st.markdown(f"- {text.escape(note)}")
 
 
-def _cards(now: state.Session, live: measured.Live[Comparison], rows: list[Row]) -> None:
-    if live.error:
-        st.error(text.escape(live.error), icon=":material/error:")
-    found = live.value
+def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows: list[Row]) -> None:
+    if measurement.error:
+        st.error(text.escape(measurement.error), icon=":material/error:")
+    found = measurement.value
     computed = [row for row in rows if row.kind == "compute"]
     flagged = sum(bool(row.flag) for row in rows)
     layers = Card(
@@ -121,37 +128,37 @@ def _cards(now: state.Session, live: measured.Live[Comparison], rows: list[Row])
     )
     if found is None:
         names = ("Top-1", "Output SQNR", "Output cosine", "Size", "Latency")
-        note = "measuring…" if live.running else "not measured"
-        shown = [Card(name=name, value="–", note=note, waiting=live.running) for name in names]
+        note = "measuring…" if measurement.running else "not measured"
+        shown = [Card(name=name, value="–", note=note, waiting=measurement.running) for name in names]
     else:
         output = found.output
         judged = now.workspace.judged
-        seen = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
+        samples = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
         shown = _accuracy(found.accuracy) if found.accuracy is not None else []
         shown += [
             Card(
                 name="Output SQNR",
                 value=text.decibel(output.sqnr_db),
-                note=f"over {seen}",
+                note=f"over {samples}",
                 tip=f"{SQNR_TIP} Higher is better.",
             ),
             Card(
                 name="Output cosine",
                 value=text.cosine(output.cosine),
-                note=f"over {seen}",
+                note=f"over {samples}",
                 tip=f"{COSINE_TIP} 1 is identical.",
             ),
             _size(found),
             _latency(found.latency),
         ]
-        worst = lost.card(found)
+        worst = lost_outputs.card(found)
         shown[-2:-2] = [] if worst is None else [worst]
     cards([*shown, layers], key="overview_cards", least=140)
 
 
-def _suspicious(now: state.Session, live: measured.Live[Comparison]) -> None:
-    """Says so where the float model itself fails on the data: nothing else matters then."""
-    found = live.value
+def _suspicious(now: state.Session, measurement: measured.Measured[Comparison]) -> None:
+    """A warning where the float model itself fails on the data: no other figure means anything then."""
+    found = measurement.value
     judged = now.workspace.judged
     if found is None or found.accuracy is None or judged is None or judged.labels is None:
         return
@@ -238,20 +245,20 @@ def _no_vnni(found: Latency) -> str:
     return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 
-def _halves(live: measured.Live[Halves], few: str) -> None:
-    whole = live.value
+def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
+    parts = measurement.value
     entries = (
-        ("Weights only", whole.weights if whole else None, "activations stay float"),
-        ("Activations only", whole.activations if whole else None, "weights stay float"),
-        ("Both", whole.both if whole else None, "as exported"),
+        ("Weights only", parts.weights if parts else None, "activations stay float"),
+        ("Activations only", parts.activations if parts else None, "weights stay float"),
+        ("Both", parts.both if parts else None, "as exported"),
     )
     shown = []
     for name, found, words in entries:
         agree = found.accuracy.agreement if found is not None and found.accuracy is not None else None
         said = words if agree is None else f"{words}; {100 * agree:.0f} % agree with float"
         value = text.decibel(found.overall.sqnr_db) if found is not None else "–"
-        note = said if found is not None else "measuring…" if live.running else "not measured"
-        shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=live.running))
+        note = said if found is not None else "measuring…" if measurement.running else "not measured"
+        shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=measurement.running))
     with st.container(border=True):
         st.markdown(f"**Where the loss comes from** — output SQNR with only one half quantized · {few}")
         cards(shown, key="halves", columns=3, flat=True)
@@ -263,13 +270,13 @@ def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
-        layer_graph(graph_data(rows, edges(now.model)), key="graph", on_open=_opened)
+        layer_graph(graph_data(rows, edges(now.model)), key=keys.GRAPH.name, on_open=_opened)
 
 
 def _opened() -> None:
-    said = st.session_state["graph"].open
-    if said is not None:
-        _inspect(said["name"])
+    events = keys.GRAPH.get()
+    if events is not None and events.open is not None:
+        _inspect(events.open["name"])
 
 
 def _worst(now: state.Session, rows: list[Row]) -> None:
@@ -294,7 +301,7 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
             now.recipe,
             now.encodings,
             rows,
-            cached.kept(now.project.id, diagnosis.FirstCauses, now.model.hash),
+            cached.of_project(now.project.id, diagnosis.FirstCauses, now.model.hash),
             count=SHOWN,
         )
     if not found:
@@ -326,9 +333,9 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
 
 
 def _to_sensitivity() -> None:
-    st.session_state["go"] = "sensitivity"
+    keys.GO.set(Page.SENSITIVITY)
 
 
 def _inspect(name: str) -> None:
     state.choose_layer(name)
-    st.session_state["go"] = "inspector"
+    keys.GO.set(Page.INSPECTOR)

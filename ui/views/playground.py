@@ -1,7 +1,6 @@
 """Playground: values whose every property is known, and what each method, type and grid does to them."""
 
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
@@ -9,14 +8,13 @@ from quantscope.core.playground import (
     BITS,
     DISTRIBUTIONS,
     compare_kl_admm,
-    draw,
     histogram_of_draw,
     sqnr_by_bits,
     staircase,
 )
 from quantscope.core.thresholds import Method, linear_codebook
 from quantscope.core.thresholds.reference import ReferenceRow
-from quantscope.ui.components import threshold_chart
+from quantscope.ui.components import threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import disagreement, lesson, text
 from quantscope.ui.content.lesson import Settings
@@ -25,10 +23,10 @@ from quantscope.ui.figures.bits import bits_figure
 from quantscope.ui.figures.draws import draws_figure
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.staircase import staircase_figure
-from quantscope.ui.session import cached
+from quantscope.ui.session import cached, keys
+from quantscope.ui.session.memory import Key, parameters, put_parameters
 from quantscope.ui.views import common, tools
 
-SETTINGS, CHART, SEQ = "playground", "play_threshold", "play_seq"
 PLAIN = {"displayModeBar": False}
 METHODS = {LABELS[method]: method for method in (*lesson.PLAYED, Method.MANUAL)}
 WINDOWS = {"All": "all", "Near zero": "zero", "High end": "end"}
@@ -45,32 +43,31 @@ def render() -> None:
     )
     now = _settings()
     _controls(now)
-    st.query_params.update(lesson.to_query(now))
-    for name in [key for key in st.query_params if key in _names() - set(lesson.to_query(now))]:
-        del st.query_params[name]
-    seen = _view(now)
+    put_parameters(lesson.to_query(now), _names())
+    view = _view(now)
     if now.experiment:
         _experiment(now)
-    _chart(now, seen)
-    _staircase(seen)
-    _before_and_after(seen)
-    _bits(now, seen)
+    _chart(now, view)
+    _staircase(view)
+    _before_and_after(view)
+    _bits(now, view)
     st.subheader("Grids of other kinds", anchor=False)
-    tools.grids(seen, key="play_grids")
-    _tools(now, seen)
+    tools.grids(view, key="play_grids")
+    _tools(now, view)
 
 
 def _settings() -> Settings:
     """The session's settings; in a new session those of the link."""
-    known: Settings | None = st.session_state.get(SETTINGS)
+    known = keys.PLAYGROUND.get()
     if known is None:
-        known = st.session_state[SETTINGS] = lesson.from_query(st.query_params.to_dict())
+        known = lesson.from_query(parameters())
+        keys.PLAYGROUND.set(known)
     return known
 
 
-def change(**fields: Any) -> None:
-    """Change settings; for use in callbacks."""
-    st.session_state[SETTINGS] = replace(_settings(), **fields)
+def _by_method(method: Method) -> None:
+    """Let a method choose the range."""
+    keys.PLAYGROUND.set(replace(_settings(), method=method, low=None, high=None))
 
 
 def _names() -> set[str]:
@@ -81,13 +78,8 @@ def _names() -> set[str]:
 
 def _view(now: Settings) -> RangeView:
     """The drawn values with every method's choice; kept until data or type change."""
-    histogram = cached.computed(("histogram", now.data), lambda: histogram_of_draw(values(now)))
+    histogram = cached.computed(("histogram", now.data), lambda: histogram_of_draw(lesson.drawn(now)))
     return view_range(histogram, now.spec, now.choice, methods=lesson.PLAYED, name=repr((now.data, now.bits)))
-
-
-def values(now: Settings) -> Any:
-    """The drawn values."""
-    return draw(now.distribution, size=now.size, seed=now.seed, **now.values)
 
 
 # --- settings ---
@@ -96,108 +88,136 @@ def values(now: Settings) -> Any:
 def _controls(now: Settings) -> None:
     presets = {preset.label: preset for preset in lesson.PRESETS}
     matching = next((p.label for p in lesson.PRESETS if p.settings == now), None)
-    # Widgets follow the settings, which presets, links and drags change too.
-    st.session_state.update(
-        play_preset=matching,
-        play_distribution=now.distribution,
-        play_size=now.size,
-        play_seed=now.seed,
-        play_bits=now.bits,
-        play_sign="signed" if now.signed else "unsigned",
-        play_symmetry="symmetric" if now.symmetric else "asymmetric",
-        play_method=LABELS[now.choice.method or Method.MSE],
-    )
+    _show_in_widgets(now, matching)
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            st.selectbox(
-                "Lesson",
-                list(presets),
-                key="play_preset",
-                index=None,
-                placeholder="own settings",
-                width="stretch",
-                on_change=_preset,
-            )
-            st.selectbox(
-                "Distribution",
-                list(DISTRIBUTIONS),
-                key="play_distribution",
-                format_func=lambda name: DISTRIBUTIONS[name].label,
-                width=230,
-                on_change=_distribution,
-            )
-            st.selectbox(
-                "Values",
-                lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
-                key="play_size",
-                format_func=lambda n: f"{n:,}",
-                width=130,
-                on_change=_keep("size"),
-            )
-            st.number_input("Seed", 0, lesson.SEEDS, key="play_seed", width=120, on_change=_keep("seed"))
-            _share(now)
-        entry = DISTRIBUTIONS[now.distribution]
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            for p in entry.parameters:
-                key = f"play_{now.distribution}_{p.name}"
-                st.session_state[key] = now.values[p.name]
-                st.number_input(
-                    p.label,
-                    p.low,
-                    p.high,
-                    step=p.step,
-                    key=key,
-                    format="%g",
-                    width=165,
-                    on_change=_parameter,
-                    args=(p.name, key),
-                )
-        with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-            st.slider("Bits", BITS[0], BITS[-1], key="play_bits", width=230, on_change=_keep("bits"))
-            st.segmented_control(
-                "Type", ["signed", "unsigned"], key="play_sign", required=True, on_change=_sign
-            )
-            st.segmented_control(
-                "Range", ["symmetric", "asymmetric"], key="play_symmetry", required=True, on_change=_symmetry
-            )
-            st.selectbox("Strategy", list(METHODS), key="play_method", width=160, on_change=_method)
+        _data_controls(now, list(presets))
+        _type_controls()
         look = presets[matching].look if matching else ""
-        st.caption(f"{entry.about} {look}".strip())
+        st.caption(f"{DISTRIBUTIONS[now.distribution].about} {look}".strip())
 
 
-def _keep(name: str) -> Any:
-    return lambda: change(**{name: st.session_state[f"play_{name}"]})
+def _show_in_widgets(now: Settings, matching: str | None) -> None:
+    """Let widgets follow the settings, which presets, links and drags change too."""
+    keys.PLAY_PRESET.set(matching)
+    keys.PLAY_DISTRIBUTION.set(now.distribution)
+    keys.PLAY_SIZE.set(now.size)
+    keys.PLAY_SEED.set(now.seed)
+    keys.PLAY_BITS.set(now.bits)
+    keys.PLAY_SIGN.set("signed" if now.signed else "unsigned")
+    keys.PLAY_SYMMETRY.set("symmetric" if now.symmetric else "asymmetric")
+    keys.PLAY_METHOD.set(LABELS[now.choice.method or Method.MSE])
+
+
+def _data_controls(now: Settings, presets: list[str]) -> None:
+    """Which values are drawn."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox(
+            "Lesson",
+            presets,
+            key=keys.PLAY_PRESET.name,
+            index=None,
+            placeholder="own settings",
+            width="stretch",
+            on_change=_preset,
+        )
+        st.selectbox(
+            "Distribution",
+            list(DISTRIBUTIONS),
+            key=keys.PLAY_DISTRIBUTION.name,
+            format_func=lambda name: DISTRIBUTIONS[name].label,
+            width=230,
+            on_change=_distribution,
+        )
+        st.selectbox(
+            "Values",
+            lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
+            key=keys.PLAY_SIZE.name,
+            format_func=lambda n: f"{n:,}",
+            width=130,
+            on_change=_size,
+        )
+        st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=120, on_change=_seed)
+        _share(now)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for p in DISTRIBUTIONS[now.distribution].parameters:
+            box = keys.play_parameter(now.distribution, p.name)
+            box.set(now.values[p.name])
+            st.number_input(
+                p.label,
+                p.low,
+                p.high,
+                step=p.step,
+                key=box.name,
+                format="%g",
+                width=165,
+                on_change=_parameter,
+                args=(p.name, box),
+            )
+
+
+def _type_controls() -> None:
+    """What they are quantized to."""
+    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
+        st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=230, on_change=_bits_chosen)
+        st.segmented_control(
+            "Type", ["signed", "unsigned"], key=keys.PLAY_SIGN.name, required=True, on_change=_sign
+        )
+        st.segmented_control(
+            "Range",
+            ["symmetric", "asymmetric"],
+            key=keys.PLAY_SYMMETRY.name,
+            required=True,
+            on_change=_symmetry,
+        )
+        st.selectbox("Strategy", list(METHODS), key=keys.PLAY_METHOD.name, width=160, on_change=_method)
+
+
+def _size() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), size=keys.PLAY_SIZE.get()))
+
+
+def _seed() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), seed=keys.PLAY_SEED.get()))
+
+
+def _bits_chosen() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), bits=keys.PLAY_BITS.get()))
+
+
+def _other_tools() -> None:
+    keys.PLAYGROUND.set(replace(_settings(), tools=keys.PLAY_TOOLS.get()))
 
 
 def _preset() -> None:
-    label = st.session_state["play_preset"]
+    label = keys.PLAY_PRESET.get()
     chosen = next((p.settings for p in lesson.PRESETS if p.label == label), None)
-    st.session_state[SETTINGS] = chosen or Settings()
+    keys.PLAYGROUND.set(chosen or Settings())
 
 
 def _distribution() -> None:
-    st.session_state[SETTINGS] = _settings().of(st.session_state["play_distribution"])
+    keys.PLAYGROUND.set(_settings().of(keys.PLAY_DISTRIBUTION.get()))
 
 
-def _parameter(name: str, key: str) -> None:
-    change(parameters={**_settings().parameters, name: float(st.session_state[key])})
+def _parameter(name: str, box: Key[float]) -> None:
+    now = _settings()
+    keys.PLAYGROUND.set(replace(now, parameters={**now.parameters, name: float(box.get())}))
 
 
 def _sign() -> None:
-    change(signed=st.session_state["play_sign"] == "signed")
+    keys.PLAYGROUND.set(replace(_settings(), signed=keys.PLAY_SIGN.get() == "signed"))
 
 
 def _symmetry() -> None:
-    change(symmetric=st.session_state["play_symmetry"] == "symmetric")
+    keys.PLAYGROUND.set(replace(_settings(), symmetric=keys.PLAY_SYMMETRY.get() == "symmetric"))
 
 
 def _method() -> None:
-    method = METHODS[st.session_state["play_method"]]
+    method = METHODS[keys.PLAY_METHOD.get()]
     if method is Method.MANUAL:
         kept = _view(_settings()).range
-        st.session_state[SETTINGS] = _settings().by_hand(kept.low, kept.high)
+        keys.PLAYGROUND.set(_settings().by_hand(kept.low, kept.high))
     else:
-        change(method=method, low=None, high=None)
+        _by_method(method)
 
 
 def _share(now: Settings) -> None:
@@ -211,25 +231,25 @@ def link(address: str, now: Settings) -> str:
     return f"{address.split('?')[0]}?{lesson.query_text(now)}"
 
 
-# --- what is seen ---
+# --- what is shown ---
 
 
-def _chart(now: Settings, seen: RangeView) -> None:
+def _chart(now: Settings, view: RangeView) -> None:
     st.subheader("Where to cut", anchor=False)
     st.caption(
         f"What lies outside of the clip lines is cut to them; what lies inside is rounded to one of "
         f"{1 << now.bits:,} levels. Drag a line, move it with the arrow keys, or click a method's name."
     )
-    for remark in seen.remarks:
+    for remark in view.remarks:
         st.caption(f":material/info: {text.escape(remark)}")
     threshold_chart(
         payload(
-            seen,
-            seq=st.session_state.get(SEQ, 0),
+            view,
+            seq=keys.PLAY_CHART_EDIT.get(),
             heading="Values drawn",
-            more=tools.marks(seen),
+            more=tools.marks(view),
         ),
-        key=CHART,
+        key=keys.PLAY_CHART.name,
         on_edit=_dragged,
         on_use=_use,
     )
@@ -237,31 +257,31 @@ def _chart(now: Settings, seen: RangeView) -> None:
 
 def _dragged() -> None:
     """A clip line was moved; a callback."""
-    said = st.session_state[CHART].edit
-    if said is not None:
-        st.session_state[SEQ] = int(said["seq"])
-        st.session_state[SETTINGS] = _settings().by_hand(float(said["low"]), float(said["high"]))
+    moved = threshold.moved(keys.PLAY_CHART)
+    if moved is not None:
+        keys.PLAY_CHART_EDIT.set(moved.edit)
+        keys.PLAYGROUND.set(_settings().by_hand(moved.range.low, moved.range.high))
 
 
 def _use() -> None:
     """A mark was clicked; a callback."""
-    said = st.session_state[CHART].use
-    if said is None:
+    used = threshold.used(keys.PLAY_CHART)
+    if used is None:
         return
-    if said["method"] in {m.value for m in lesson.PLAYED}:
-        change(method=Method(said["method"]), low=None, high=None)
-    elif (mark := tools.marked(said["method"])) is not None:
+    if used in {m.value for m in lesson.PLAYED}:
+        _by_method(Method(used))
+    elif (mark := tools.marked(used)) is not None:
         _use_range(mark.label, mark.low, mark.high)
 
 
 def _use_range(_label: str, low: float, high: float) -> None:
     """A row of the table is to be used; a callback."""
-    st.session_state[SETTINGS] = _settings().by_hand(low, high)
+    keys.PLAYGROUND.set(_settings().by_hand(low, high))
 
 
-def _staircase(seen: RangeView) -> None:
+def _staircase(view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
-    e = seen.encoding
+    e = view.encoding
     with words:
         st.subheader("The staircase", anchor=False)
         part = st.segmented_control(
@@ -275,18 +295,18 @@ def _staircase(seen: RangeView) -> None:
             "and the error grows with the distance: that is clipping.\n\n"
             "Where the grey hill is high, many values share the fate of that step."
         )
-    low, high = window(seen, WINDOWS[part or "All"])
+    low, high = window(view, WINDOWS[part or "All"])
     with figure:
         st.plotly_chart(
-            staircase_figure(staircase(linear_codebook(e), low, high), seen.histogram, low, high),
+            staircase_figure(staircase(linear_codebook(e), low, high), view.histogram, low, high),
             key="play_staircase",
             config=PLAIN,
         )
 
 
-def window(seen: RangeView, part: str) -> tuple[float, float]:
+def window(view: RangeView, part: str) -> tuple[float, float]:
     """Ends of a part of the input axis."""
-    e, h = seen.encoding, seen.histogram
+    e, h = view.encoding, view.histogram
     step, low, high = float(e.scale), float(e.low), float(e.high)
     if part == "zero":
         return -8 * step, 8 * step
@@ -296,11 +316,11 @@ def window(seen: RangeView, part: str) -> tuple[float, float]:
     return max(min(h.min, low), low - room) - edge, min(max(h.max, high), high + room) + edge
 
 
-def _before_and_after(seen: RangeView) -> None:
+def _before_and_after(view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
     with words:
         st.subheader("Before and after", anchor=False)
-        error = seen.error
+        error = view.error
         clipped = error.clipping_mse / error.mse if error.mse else 0.0
         st.markdown(
             "The line is how many values there were around each place, the bars how many end on each "
@@ -310,13 +330,13 @@ def _before_and_after(seen: RangeView) -> None:
             f"Together: MSE {text.number(error.mse)}, SQNR **{text.decibel(error.sqnr_db)}**."
         )
     with figure:
-        st.plotly_chart(overlay_figure(levels(seen)), key="play_overlay", config=PLAIN)
+        st.plotly_chart(overlay_figure(levels(view)), key="play_overlay", config=PLAIN)
 
 
-def _bits(now: Settings, seen: RangeView) -> None:
+def _bits(now: Settings, view: RangeView) -> None:
     words, figure = st.columns(TEXT_AND_FIGURE, gap="medium")
     curves = cached.computed(
-        ("bits", now.data, now.signed, now.symmetric), lambda: sqnr_by_bits(seen.histogram, now.spec, BY_BITS)
+        ("bits", now.data, now.signed, now.symmetric), lambda: sqnr_by_bits(view.histogram, now.spec, BY_BITS)
     )
     with words:
         st.subheader("What a bit is worth", anchor=False)
@@ -332,13 +352,13 @@ def _bits(now: Settings, seen: RangeView) -> None:
         )
 
 
-def _tools(now: Settings, seen: RangeView) -> None:
+def _tools(now: Settings, view: RangeView) -> None:
     st.subheader("Every method, and other tools", anchor=False)
-    st.session_state["play_tools"] = now.tools
+    keys.PLAY_TOOLS.set(now.tools)
     st.toggle(
         "Add the thresholds of other tools",
-        key="play_tools",
-        on_change=_keep("tools"),
+        key=keys.PLAY_TOOLS.name,
+        on_change=_other_tools,
         help="onnxruntime, ModelOpt, PPQ, ncnn, MNN, torch.ao and more, computed from these values.",
     )
     rows: tuple[ReferenceRow, ...] = ()
@@ -348,12 +368,12 @@ def _tools(now: Settings, seen: RangeView) -> None:
             "Most tools think in 8 bits and have a symmetry of their own; MSE and SQNR are those of their "
             f"range in the type that is set here ({now.spec.type})."
         )
-    tools.table(seen, rows, _use_range, key="play_rows")
+    tools.table(view, rows, _use_range, key="play_rows")
 
 
 def _references(now: Settings) -> tuple[ReferenceRow, ...]:
     with st.spinner("Computing what other tools would choose…"):
-        return disagreement.compute_references(values(now))
+        return disagreement.compute_references(lesson.drawn(now))
 
 
 def _experiment(now: Settings) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
@@ -16,32 +15,21 @@ from quantscope.ui.figures.sensitivity import Axis
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs import remedy_trials
 from quantscope.ui.runs.rankings import Sweep
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
-from quantscope.ui.views import common, working
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import AppliedRemedy, Page
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.views import common, job_progress
 
-APPLIED = "sens_applied"
 MIXED = 0.05  # dB or points; less is no change
 OPEN = 4  # layers that are shown at once; the others are folded
 COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """The remedy that was used last, to be compared with what is measured."""
-
-    project: str
-    words: str
-    forecast: OutputForecast | None
-    trial: remedy_trials.Key
-    token: str  # of the recipe with it
 
 
 def render(
     now: state.Session, sweep: Sweep, scores: Sequence[RankingRow], axis: Axis, *, current: bool
 ) -> None:
     """Draw the part for the layers given, worst first."""
-    looking = runs.explaining(now)
+    looking = runs.causes_job(now)
     if not sweep.causes and looking is not None and looking.active:
         common.poll("looking", 0.4, _looking)
         return
@@ -49,41 +37,41 @@ def render(
         if current:
             st.caption("It ended before causes were looked at; *Run* again looks at them.")
         return
-    remedy_trials.pump(now)
+    remedy_trials.start_waiting(now)
     _head(now, [r for s in scores for r in _remedies(sweep.causes.get(s.name, ()))])
     if not any(score.flagged for score in scores):
         st.caption("No layer is far beyond the others; these matter most.")
     _applied(now)
-    for place, score in enumerate(scores[:OPEN]):
+    for number, score in enumerate(scores[:OPEN]):
         with st.container(border=True):
-            _layer(now, sweep, score, axis, place)
-    for place, score in enumerate(scores[OPEN:], OPEN):
+            _layer(now, sweep, score, axis, number)
+    for number, score in enumerate(scores[OPEN:], OPEN):
         with st.expander(_name(now, score, axis)):
-            _layer(now, sweep, score, axis, place)
+            _layer(now, sweep, score, axis, number)
 
 
 def _looking() -> None:
     """Causes of a cancelled ranking are on their way."""
     now = state.session()
-    job = common.running("causes", runs.explaining(now) if now is not None else None)
+    job = common.running("causes", runs.causes_job(now) if now is not None else None)
     if job is not None:
         st.progress(job.share, "Looking for causes in the layers ranked so far")
 
 
 def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
     """Heading, and the way to measure everything."""
-    job, board, token = remedy_trials.job(now), remedy_trials.board(now), state.recipe_token(now.recipe)
+    job, known, token = remedy_trials.job(now), remedy_trials.trials_of(now), state.recipe_token(now.recipe)
     left = [
         r
         for r in remedies
-        if remedy_trials.key(token, r) not in board.trials and r.applied(now.recipe) != now.recipe
+        if remedy_trials.key(token, r) not in known.trials and r.applied(now.recipe) != now.recipe
     ]
     # Progress takes the button's place, so that nothing below moves.
     heading, side = st.columns([3, 4], vertical_alignment="bottom")
     heading.subheader("Why, and what helps", anchor=False)
     with side.container(height=56, border=False, horizontal_alignment="right", vertical_alignment="bottom"):
         if job is not None and job.active:
-            common.poll("remedies", 0.4, _measuring, board.done)
+            common.poll("remedies", 0.4, _measuring, known.done)
         elif left:
             st.button(
                 "Measure all",
@@ -104,16 +92,16 @@ def _measuring(drawn: int) -> None:
     job = common.running("remedies", remedy_trials.job(now) if now is not None else None)
     if now is None or job is None:
         return
-    done = remedy_trials.board(now).done
+    done = remedy_trials.trials_of(now).done
     if done != drawn:
         signal("remedies", f"{job.id} {done}")
-    working.line(job, "remedies", f"Measuring: {common.said(job)}", stop=_cancel)
+    job_progress.line(job, "remedies", f"Measuring: {common.progress_words(job)}", stop=_cancel)
 
 
-def _layer(now: state.Session, sweep: Sweep, score: RankingRow, axis: Axis, place: int) -> None:
+def _layer(now: state.Session, sweep: Sweep, score: RankingRow, axis: Axis, number: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(_name(now, score, axis) if place < OPEN else "", width="stretch")
-        inspect_button(score.name, f"sens_inspect_{place}")
+        st.markdown(_name(now, score, axis) if number < OPEN else "", width="stretch")
+        inspect_button(score.name, f"sens_inspect_{number}")
     found = sweep.causes.get(score.name)
     if not found:
         st.caption(
@@ -133,7 +121,7 @@ def _layer(now: state.Session, sweep: Sweep, score: RankingRow, axis: Axis, plac
     for column, words in zip(st.columns(COLUMNS), ("", "Predicted", "Measured"), strict=True):
         column.caption(words)
     for at, remedy in enumerate(remedies):
-        _row(now, sweep, remedy, f"{place}_{at}")
+        _row(now, sweep, remedy, f"{number}_{at}")
 
 
 def _name(now: state.Session, score: RankingRow, axis: Axis) -> str:
@@ -177,7 +165,7 @@ def _row(now: state.Session, sweep: Sweep, remedy: Remedy, key: str) -> None:
         help="In use." if used else "Use it; one step to undo.",
     )
     predicted.markdown(_predicted(remedy, forecast))
-    measured.markdown(_found(now, sweep, remedy))
+    measured.markdown(_measured_gain(now, sweep, remedy))
 
 
 def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
@@ -192,16 +180,16 @@ def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
     return f"{said}  \n:gray[:small[{text.escape(price)}]]" if price else said
 
 
-def _found(now: state.Session, sweep: Sweep, remedy: Remedy) -> str:
+def _measured_gain(now: state.Session, sweep: Sweep, remedy: Remedy) -> str:
     """What measuring has shown, in words; of the shown recipe, or of the one that was ranked."""
-    board = remedy_trials.board(now)
-    keys = [remedy_trials.key(token, remedy) for token in (state.recipe_token(now.recipe), sweep.token)]
-    if any(place in board.waiting for place in keys):
+    known = remedy_trials.trials_of(now)
+    trial_keys = [remedy_trials.key(token, remedy) for token in (state.recipe_token(now.recipe), sweep.token)]
+    if any(trial_key in known.waiting for trial_key in trial_keys):
         return ":gray[measuring…]"
-    trial = next((board.trials[place] for place in keys if place in board.trials), None)
+    trial = next((known.trials[trial_key] for trial_key in trial_keys if trial_key in known.trials), None)
     if trial is not None:
         return _outcome(trial)
-    refused = next((board.refused[place] for place in keys if place in board.refused), "")
+    refused = next((known.refused[trial_key] for trial_key in trial_keys if trial_key in known.refused), "")
     return f":red[{text.escape(refused)}]" if refused else ":gray[not yet]"
 
 
@@ -240,7 +228,7 @@ def _want(remedies: Sequence[Remedy]) -> None:
     """Measure without using; a callback."""
     now = state.session()
     if now is not None:
-        remedy_trials.want(now, remedies)
+        remedy_trials.request(now, remedies)
 
 
 def _cancel() -> None:
@@ -256,24 +244,25 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
     now = state.session()
     if now is None:
         return
-    remedy_trials.want(now, [remedy])
+    remedy_trials.request(now, [remedy])
     label = remedy.label if remedy.fix else f"{text.short(remedy.layer)}: {remedy.label}"
     state.edit(remedy.applied, label)
     opened = state.project()
     if opened is not None:
         where = "" if remedy.fix else f" for {text.short(remedy.layer, 40)}"
-        memory[APPLIED] = Applied(
+        applied = AppliedRemedy(
             project=now.project.id,
             words=f"{remedy.label}{where}",
             forecast=forecast,
             trial=remedy_trials.key(state.recipe_token(now.recipe), remedy),
             token=state.recipe_token(remedy.applied(now.recipe)),
         )
+        keys.APPLIED.set(applied)
 
 
 def _applied(now: state.Session) -> None:
     """What the last remedy did, as long as the recipe is the one with it."""
-    last: Applied | None = st.session_state.get(APPLIED)
+    last = keys.APPLIED.get()
     if last is None or (last.project, last.token) != (now.project.id, state.recipe_token(now.recipe)):
         st.info(  # keeps the place of what comes here when a remedy is used
             "A button puts its remedy into the recipe and measures what that does to the model's output; "
@@ -281,13 +270,13 @@ def _applied(now: state.Session) -> None:
             icon=":material/healing:",
         )
         return
-    board = remedy_trials.board(now)
-    trial, refused = board.trials.get(last.trial), board.refused.get(last.trial)
+    known = remedy_trials.trials_of(now)
+    trial, refused = known.trials.get(last.trial), known.refused.get(last.trial)
     if refused is not None:
         st.error(f"{text.escape(last.words)}: {text.escape(refused)}", icon=":material/error:")
         return
     if trial is None:
-        waiting = "measuring…" if last.trial in board.waiting else "not measured"
+        waiting = "measuring…" if last.trial in known.waiting else "not measured"
         st.info(f"{text.escape(last.words)} is in use: {waiting}", icon=":material/healing:")
         return
     before, after = (text.decibel(part.sqnr_db) for part in (trial.before, trial.after))
@@ -298,8 +287,8 @@ def _applied(now: state.Session) -> None:
         said += f"; top-1 **{text.change(trial.points, 'points')}**{_chance(trial)}"
     if trial.revived:
         said += f"; {_channels(trial)}"
-    seen = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
-    said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {seen}. "
+    which = "used for nothing else" if trial.unseen else "that also set ranges or showed the fault"
+    said += f". The exported model in ONNX Runtime on {text.plural(trial.rows, 'sample')} {which}. "
     worse = trial.revived < 0 or (trial.gain_db is not None and trial.gain_db < -MIXED)
     said += "It is worse: undo takes it back." if worse else "Undo takes it back."
     (st.warning if worse else st.success)(said, icon=":material/healing:")
@@ -313,4 +302,4 @@ def inspect_button(name: str, key: str) -> None:
 def inspect(name: str) -> None:
     """Show a layer in the Inspector; a callback."""
     state.choose_layer(name)
-    st.session_state["go"] = "inspector"
+    keys.GO.set(Page.INSPECTOR)

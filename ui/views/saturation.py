@@ -6,11 +6,12 @@ import streamlit as st
 
 from quantscope.core.evaluate import Comparison, DefaultSession, SaturatedLayer
 from quantscope.core.targets import ANY_X86, ONNXRUNTIME_CPU, target
-from quantscope.ui.components import Card, cards
+from quantscope.ui.components import Card, Tone, cards
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import state
-from quantscope.ui.session.memory import memory, uninterrupted
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import DefaultSessionBefore
+from quantscope.ui.session.memory import uninterrupted
 
 SHOWN = 8  # layers that lose most
 WHY = (
@@ -24,7 +25,6 @@ REMEDY = (
     "session then gives exact results on every x86 CPU. Usually costs less than 7-bit weights do; can be "
     "undone, and Auto-tune often wins it back."
 )
-BEFORE = "default_session_before"  # project, and what a default session gave before the file was made safe
 
 
 def choose_target(name: str) -> None:
@@ -33,9 +33,9 @@ def choose_target(name: str) -> None:
 
 
 @uninterrupted
-def _make_safe(project: str, said: str) -> None:
+def _make_safe(project: str, words: str) -> None:
     """Quantize for any x86, and remember what a default session gave before; a callback."""
-    memory[BEFORE] = project, said
+    keys.SAFE_BEFORE.set(DefaultSessionBefore(project=project, words=words))
     choose_target(ANY_X86.name)
 
 
@@ -50,13 +50,13 @@ def overview(now: state.Session, found: Comparison | None) -> None:
         _different(now, found, found.default, "overview")
 
 
-def export(now: state.Session, live: measured.Live[Comparison]) -> None:
+def export(now: state.Session, measurement: measured.Measured[Comparison]) -> None:
     """What the file does in default sessions, here and on other x86 CPUs."""
-    found = live.value
+    found = measurement.value
     with st.container(border=True):
         if found is None:
             st.markdown("**In a default session**")
-            st.caption("Measuring…" if live.running else "Not measured.")
+            st.caption("Measuring…" if measurement.running else "Not measured.")
             return
         if found.default is not None and not found.default.equal:
             _different(now, found, found.default, "export")
@@ -100,11 +100,13 @@ def _in_words(default: DefaultSession | None) -> str:
 
 
 def _same(now: state.Session) -> None:
-    project, before = st.session_state.get(BEFORE, ("", ""))
-    known = before and project == now.project.id and now.recipe.target == ANY_X86.name
+    before = keys.SAFE_BEFORE.get()
+    words = ""
+    if before is not None and before.project == now.project.id and now.recipe.target == ANY_X86.name:
+        words = before.words
     st.caption(
         ":material/verified: A default session on this CPU, which has no VNNI, gives the same outputs, bit "
-        "for bit, on all samples measured." + (f" Before it was made safe: {before}." if known else "")
+        "for bit, on all samples measured." + (f" Before it was made safe: {words}." if words else "")
     )
 
 
@@ -140,7 +142,7 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
 
 
 def _card(name: str, value: str, note: str, change: float, unit: str) -> Card:
-    tone = "" if abs(change) < 0.05 else "good" if change > 0 else "bad"
+    tone: Tone = "" if abs(change) < 0.05 else "good" if change > 0 else "bad"
     return Card(name=name, value=value, change=text.change(change, unit), tone=tone, note=note)
 
 

@@ -1,6 +1,9 @@
 """Sensitivity: which layers matter most for the output, why, and what to do about them."""
 
+from collections.abc import Sequence
+
 import streamlit as st
+from streamlit.elements.plotly_chart import PlotlyState
 
 from quantscope.core.sensitivity import SAMPLES, Kind, Metric, RankingRow, Subject, metric_estimate, ranking
 from quantscope.ui.components import Card, cards
@@ -9,11 +12,12 @@ from quantscope.ui.figures.sensitivity import ROWS, axis, sensitivity_figure
 from quantscope.ui.runs import measured
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs.rankings import Sweep
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.views import common, mixed, remedies, working
+from quantscope.ui.session.keys import Page, RankingChoices
+from quantscope.ui.session.memory import Key
+from quantscope.ui.views import common, job_progress, mixed, remedies
 
-KIND, METRIC, COUNT, ORDER = "sens_kind", "sens_metric", "sens_count", "sens_order"
 PLAIN = {"displayModeBar": False}
 STREAMED = "sensitivity"  # what the engine calls its runs
 KINDS = {Kind.ENABLE: "One layer on", Kind.DISABLE: "One layer off", Kind.OP_TYPE: "Operator types"}
@@ -42,7 +46,7 @@ def render() -> None:
             "There are no data to run on",
             "The calibration data are not there any more; give them again.",
             "Give data",
-            "open",
+            Page.OPEN,
         )
         return
     _ranking(now)
@@ -67,35 +71,33 @@ def _ranking(now: state.Session) -> None:
 # --- what to run ---
 
 
-def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
+def _controls(now: state.Session, job: Job[object] | None) -> tuple[Kind, Metric]:
     """Kind, metric, samples and Run; the choices outlive a visit to another page."""
-    last = runs.newest(now)
-    kept = st.session_state.get("sens_kept", {})
-    most = max(runs.most(now), 1)
-    if KIND not in st.session_state:
-        st.session_state[KIND] = kept.get(KIND, last.kind if last else Kind.ENABLE)
-    if COUNT not in st.session_state:
-        st.session_state[COUNT] = kept.get(COUNT, last.samples if last else SAMPLES)
-    st.session_state[COUNT] = max(1, min(st.session_state[COUNT], most))
+    newest, last = runs.newest(now), keys.RANKING_CHOICES.get()
+    most = max(runs.most_samples(now), 1)
+    if not keys.RANKING_KIND.there():
+        keys.RANKING_KIND.set(last.kind if last else newest.kind if newest else Kind.ENABLE)
+    if not keys.RANKING_COUNT.there():
+        keys.RANKING_COUNT.set(last.count if last else newest.samples if newest else SAMPLES)
+    keys.RANKING_COUNT.set(max(1, min(keys.RANKING_COUNT.get(), most)))
     with st.container(border=True, horizontal=True, vertical_alignment="bottom"):
         kind = st.segmented_control(
             "Run with",
             list(KINDS),
             format_func=lambda k: KINDS[k],
-            key=KIND,
+            key=keys.RANKING_KIND.name,
             required=True,
             help=KINDS_HELP,
         )
         assert kind is not None  # required
         there = runs.metrics(now, runs.sweep(now, kind)) or (Metric.SQNR,)
-        if st.session_state.get(METRIC) not in there:
-            wanted = kept.get(METRIC)
-            st.session_state[METRIC] = wanted if wanted in there else there[0]
+        if keys.RANKING_METRIC.get() not in there:
+            keys.RANKING_METRIC.set(last.metric if last is not None and last.metric in there else there[0])
         metric: Metric = st.selectbox(
             "Rank by",
             there,
             format_func=lambda m: METRICS[m],
-            key=METRIC,
+            key=keys.RANKING_METRIC.name,
             width=170,
             help="Another metric sorts the same runs again; nothing is run twice.",
         )
@@ -104,7 +106,7 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
             min_value=1,
             max_value=most,
             step=1,
-            key=COUNT,
+            key=keys.RANKING_COUNT.name,
             width=130,
             help=f"Up to {most:,}; the other samples judge remedies. More narrow the intervals; every "
             "sample takes as long as the first, and those already run are not run again.",
@@ -119,13 +121,13 @@ def _controls(now: state.Session, job: Job | None) -> tuple[Kind, Metric]:
         )
         with st.container(width="content", height=38, border=False, vertical_alignment="center"):
             st.caption("" if job is not None and job.active else _extent(now, kind, int(count)))
-    st.session_state["sens_kept"] = {KIND: kind, METRIC: metric, COUNT: int(count)}
+    keys.RANKING_CHOICES.set(RankingChoices(kind=kind, metric=metric, count=int(count)))
     return kind, metric
 
 
 def _extent(now: state.Session, kind: Kind, count: int) -> str:
     """How much a run would be, and how long it should take at the pace of the last one."""
-    left = runs.left(now, kind, count)
+    left = runs.runs_left(now, kind, count)
     if not left:
         return "nothing left to run"
     pace = runs.pace(now)
@@ -135,10 +137,10 @@ def _extent(now: state.Session, kind: Kind, count: int) -> str:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        runs.start(now, st.session_state[KIND], int(st.session_state[COUNT]))
+        runs.start(now, keys.RANKING_KIND.get(), int(keys.RANKING_COUNT.get()))
 
 
-def _nothing(job: Job | None, sweep: Sweep | None) -> None:
+def _nothing(job: Job[object] | None, sweep: Sweep | None) -> None:
     if sweep is not None and job is not None and job.state is State.CANCELLED:
         st.info("Cancelled before the first run was done. Press *Run* to start again.")
         return
@@ -158,10 +160,10 @@ def _live(kind: Kind, metric: Metric) -> None:
     if now is None or job is None:
         return
     sweep, newest = runs.sweep(now, kind), runs.newest(now)
-    words = common.said(job)
+    words = common.progress_words(job)
     if newest is not None and job.progress.label == STREAMED:
         words = words.replace(text.escape(STREAMED), KINDS[newest.kind], 1)
-    working.line(job, "sens", words)
+    job_progress.line(job, "sens", words)
     if newest is not None and newest.kind is not kind:
         st.caption(f"Running: {KINDS[newest.kind]}. Below is what was found before.")
     if sweep is None or not sweep.runs:
@@ -179,7 +181,7 @@ def _live(kind: Kind, metric: Metric) -> None:
 # --- what came out ---
 
 
-def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -> None:
+def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job[object] | None) -> None:
     current = sweep.token == state.recipe_token(now.recipe)
     st.markdown(_standing(now, sweep, job, current=current))
     _cards(sweep, metric)
@@ -198,11 +200,11 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
         few = len(scores) <= ROWS + ROWS // 2  # no toggle for a handful more
         everything = few or st.toggle(f"Show all {len(scores)}", key="sens_all")
         shown = scores if everything else scores[:ROWS]
-        st.session_state[ORDER] = [score.name for score in shown] if sweep.kind in runs.LAYERS else []
+        chart, names = keys.ranking_chart(sweep.kind, metric, len(shown)), [score.name for score in shown]
         st.plotly_chart(
             sensitivity_figure(shown, sweep.kind, metric),
-            key=f"sens_figure_{sweep.kind}_{metric}_{len(shown)}",
-            on_select=_picked if sweep.kind in runs.LAYERS else "ignore",
+            key=chart.name,
+            on_select=(lambda: _clicked(chart, names)) if sweep.kind in runs.LAYERS else "ignore",
             selection_mode="points",
             config=PLAIN,
         )
@@ -213,7 +215,7 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job | None) -
         st.caption("For causes and remedies, run *One layer on* or *One layer off*.")
 
 
-def _standing(now: state.Session, sweep: Sweep, job: Job | None, *, current: bool) -> str:
+def _standing(now: state.Session, sweep: Sweep, job: Job[object] | None, *, current: bool) -> str:
     """One line on what the figures come from: always there, so that an edit moves nothing below it."""
     if not current:
         return (
@@ -282,7 +284,7 @@ def _turn(now: state.Session) -> None:
         if whole.running or alone.running:
             st.caption("Looking for the first layer that turns bad…")
         return
-    found = runs.turn(now.model, whole.value.layers, alone.value)
+    found = runs.first_bad_layer(now.model, whole.value.layers, alone.value)
     if found is None:
         st.markdown("**First layer that turns bad**: none, the error builds up evenly.")
         return
@@ -295,11 +297,8 @@ def _turn(now: state.Session) -> None:
         remedies.inspect_button(found.source, "sens_turn")
 
 
-def _picked() -> None:
+def _clicked(chart: Key[PlotlyState | None], names: Sequence[str]) -> None:
     """A bar was clicked; a callback."""
-    for key, value in st.session_state.items():
-        if str(key).startswith("sens_figure_") and value is not None and value.selection.points:
-            place = round(float(value.selection.points[0]["y"])) - 1
-            names = st.session_state.get(ORDER, [])
-            if 0 <= place < len(names):
-                remedies.inspect(names[place])
+    point = common.clicked(chart)
+    if point is not None and 1 <= (rank := round(float(point["y"]))) <= len(names):
+        remedies.inspect(names[rank - 1])

@@ -1,11 +1,13 @@
 """Open: a sample, uploaded files or local paths; then calibration, with progress; and recent projects."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from quantscope.core.data.sources import PRESETS
 from quantscope.core.errors import QuantScopeError
@@ -13,10 +15,12 @@ from quantscope.core.project import Project, ProjectEntry, Source
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
-from quantscope.ui.session import cached, opening, state, workspace
+from quantscope.ui.session import cached, keys, opening, state, workspace
 from quantscope.ui.session.jobs import State
+from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common
 
+P = ParamSpec("P")
 RECENT = 12  # projects listed before all are asked for
 GUESS = "As the model suggests"
 PRESET_NAMES = {
@@ -38,7 +42,7 @@ def greet(*, model: str, data: str, demo: str) -> None:
         elif demo:
             state.show(opening.open_sample(demo))
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
 
 
 def render() -> None:
@@ -62,8 +66,8 @@ def _running() -> None:
     if job is None:
         return
     if job.state is State.DONE:
-        if st.session_state.pop("enter", False):
-            common.go("overview")
+        if keys.ENTER.pop():
+            common.go(Page.OVERVIEW)
         return
     common.preparing()
 
@@ -72,7 +76,7 @@ def _enter(opened: Project) -> None:
     """Open a project and go to its Overview as soon as it is ready."""
     state.show(opened)
     state.restart(opened) if _ended_badly(opened) else state.start(opened)
-    st.session_state["enter"] = True
+    keys.ENTER.set(True)
 
 
 def _ended_badly(opened: Project) -> bool:
@@ -80,12 +84,12 @@ def _ended_badly(opened: Project) -> bool:
     return job.state in (State.FAILED, State.CANCELLED)
 
 
-def _attempt(make: Any, *args: Any, **kwargs: Any) -> None:
+def _attempt(make: Callable[P, Project], *args: P.args, **kwargs: P.kwargs) -> None:
     """Make a project and enter it; what is wrong is said on the page."""
     try:
         _enter(make(*args, **kwargs))
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
 
 
 def _sample_card(sample: Sample) -> None:
@@ -102,49 +106,12 @@ def _sample_card(sample: Sample) -> None:
 def _own() -> None:
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
-        fine = True
         with left:
-            by_path = (
-                st.segmented_control(
-                    "Model",
-                    ["Local path", "Upload"],
-                    default="Local path",
-                    required=True,
-                    key="model_by",
-                    help="A path is read in place: use it for large models and those with external data.",
-                )
-                == "Local path"
-            )
-            if by_path:
-                model: Any = st.text_input(
-                    "Path of the model", key="model_path", placeholder="/models/net.onnx"
-                )
-                fine = _checked(opening.check_model, model)
-            else:
-                model = st.file_uploader("Model file", type=["onnx"], key="model_file")
+            model, model_fine = _model_input()
         with right:
-            kind = st.segmented_control(
-                "Calibration data",
-                ["Local path", "Upload", "Random"],
-                default="Local path",
-                required=True,
-                key="data_by",
-                help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
-                "a folder of those, or images in a folder or .zip.",
-            )
-            data: Any = None
-            if kind == "Local path":
-                data = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration")
-                fine &= _checked(opening.data_source, data)
-            elif kind == "Upload":
-                data = st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file")
-            else:
-                st.warning(
-                    "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
-                    icon=":material/casino:",
-                )
+            kind, data, data_fine = _data_input()
         options = _options(kind)
-        ready = fine and bool(model) and (kind == "Random" or bool(data))
+        ready = model_fine and data_fine and bool(model) and (kind == "Random" or bool(data))
         st.button(
             "Calibrate",
             type="primary",
@@ -157,7 +124,46 @@ def _own() -> None:
         )
 
 
-def _checked(look: Any, path: str) -> bool:
+def _model_input() -> tuple[str | UploadedFile | None, bool]:
+    """The model's path or file, and whether a path that was typed is fine."""
+    by = st.segmented_control(
+        "Model",
+        ["Local path", "Upload"],
+        default="Local path",
+        required=True,
+        key="model_by",
+        help="A path is read in place: use it for large models and those with external data.",
+    )
+    if by == "Upload":
+        return st.file_uploader("Model file", type=["onnx"], key="model_file"), True
+    path = st.text_input("Path of the model", key="model_path", placeholder="/models/net.onnx") or ""
+    return path, _checked(opening.check_model, path)
+
+
+def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
+    """The kind of data, their path or file, and whether a path that was typed is fine."""
+    kind = st.segmented_control(
+        "Calibration data",
+        ["Local path", "Upload", "Random"],
+        default="Local path",
+        required=True,
+        key="data_by",
+        help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
+        "a folder of those, or images in a folder or .zip.",
+    )
+    if kind == "Local path":
+        path = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration") or ""
+        return kind, path, _checked(opening.data_source, path)
+    if kind == "Upload":
+        return kind, st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file"), True
+    st.warning(
+        "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
+        icon=":material/casino:",
+    )
+    return "Random", None, True
+
+
+def _checked(look: Callable[[str], object], path: str) -> bool:
     """Whether a path that was typed leads somewhere; what is wrong is said below it."""
     if not path:
         return True
@@ -169,9 +175,9 @@ def _checked(look: Any, path: str) -> bool:
     return True
 
 
-def _options(kind: str) -> dict[str, Any]:
+def _options(kind: str) -> dict[str, object]:
     """Preprocessing of images, number of samples, seed."""
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, object] = {}
     with st.expander("Images, labels and number of samples"):
         first, second, third = st.columns(3)
         limit = first.number_input(
@@ -222,14 +228,20 @@ def _options(kind: str) -> dict[str, Any]:
     return chosen
 
 
-def _submit(model: Any, kind: str, data: Any, options: dict[str, Any]) -> None:
+def _submit(
+    model: str | UploadedFile,
+    kind: str,
+    data: str | UploadedFile | None,
+    options: dict[str, object],
+) -> None:
     """Make the project of the form; a callback."""
 
     def make() -> Project:
-        if kind == "Upload":
-            given: Any = (data.name, data.getvalue())
-        else:
+        given: Source | tuple[str, bytes]
+        if data is None or isinstance(data, str):
             given = opening.data_source(data if kind == "Local path" else None)
+        else:
+            given = (data.name, data.getvalue())
         if isinstance(model, str):
             source = opening.model_source(model)
             return opening.open_sources(Path(source.path).name, source, given, options=options)
@@ -247,18 +259,18 @@ def _recent() -> None:
     opened = state.project()
     alike = Counter(_looks(entry) for entry in entries)
     with st.container(border=True, gap=None):
-        for entry in entries if st.session_state.get("all_recent") else entries[:RECENT]:
+        for entry in entries if keys.ALL_RECENT.get() else entries[:RECENT]:
             _recent_entry(entry, opened is not None and opened.id == entry.id, alike[_looks(entry)] > 1)
         if len(entries) > RECENT:
-            st.toggle(f"Show all {len(entries)}", key="all_recent")
-    asked = st.session_state.pop("removal", None)
-    if asked:
+            st.toggle(f"Show all {len(entries)}", key=keys.ALL_RECENT.name)
+    asked = keys.REMOVAL.pop()
+    if asked is not None:
         _confirm(asked)
 
 
 def _refused(entry: ProjectEntry) -> bool:
     """Never calibrated, and not about to be: model or data were of no use, and there is nothing to keep."""
-    job = cached.registry().get(entry.id)
+    job = cached.registry().get(state.opening_id(entry.id))
     return job is None or job.state is State.FAILED
 
 
@@ -309,7 +321,7 @@ def _local(time: str) -> str:
 
 
 def _ask_removal(id: str) -> None:
-    st.session_state["removal"] = id
+    keys.REMOVAL.set(id)
 
 
 @st.dialog("Remove this project?")
@@ -332,7 +344,7 @@ def _remove(id: str) -> None:
     try:
         projects.delete(id)
     except QuantScopeError as error:
-        st.session_state["notice"] = str(error)
+        keys.NOTICE.set(str(error))
         return
     if opened is not None and opened.id == id:
         state.show(None)

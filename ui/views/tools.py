@@ -2,49 +2,48 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.arrow import DataframeState
 
 from quantscope.core.thresholds import compare_grids
 from quantscope.core.thresholds.reference import ReferenceRow
-from quantscope.ui.components.payload import Mark
 from quantscope.ui.content import text
 from quantscope.ui.content.disagreement import Verdict, shown, verdicts
-from quantscope.ui.content.tensor_view import RangeView
+from quantscope.ui.content.tensor_view import Mark, RangeView
 from quantscope.ui.figures.grids import GRIDS, grids_figure
 from quantscope.ui.runs import other_tools
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.session.memory import memory
-from quantscope.ui.views import working
+from quantscope.ui.session.keys import MarkedRanges
+from quantscope.ui.session.memory import Key
+from quantscope.ui.views import job_progress
 
-MARKED = "tools_marked"  # (name of the values, ranges drawn on the chart)
 MOST = 6  # ranges drawn at once
 Use = Callable[[str, float, float], None]
 
 
-def marks(seen: RangeView) -> tuple[Mark, ...]:
+def marks(view: RangeView) -> tuple[Mark, ...]:
     """The chosen rows as marks for the chart of these values, where the methods are marked anyway."""
-    return tuple(mark for mark in _marked(seen) if mark.id not in seen.searches)
+    return tuple(mark for mark in _marked(view) if mark.id not in view.searches)
 
 
-def _marked(seen: RangeView) -> tuple[Mark, ...]:
+def _marked(view: RangeView) -> tuple[Mark, ...]:
     """The chosen rows of these values."""
-    name, found = st.session_state.get(MARKED, ("", ()))
-    return found if name == seen.tensor else ()
+    known = keys.MARKED.get()
+    return known.marks if known.tensor == view.tensor else ()
 
 
 def marked(id: str) -> Mark | None:
     """The mark with that id."""
-    return next((mark for mark in memory.get(MARKED, ("", ()))[1] if mark.id == id), None)
+    return next((mark for mark in keys.MARKED.get().marks if mark.id == id), None)
 
 
 # --- the table ---
 
 
-def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key: str) -> None:
+def table(view: RangeView, references: Sequence[ReferenceRow], use: Use, *, key: str) -> None:
     """Every row's numbers and reason; chosen rows are drawn on the chart and can be used.
 
     `use(label, low, high)` is the callback of *Use this range*.
@@ -57,10 +56,38 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             help="Off: each algorithm once, as the tool ships it. "
             "On: also its other bin counts, percentiles and types.",
         )
-    rows = shown(verdicts(seen, references), everything=everything)
-    token = hashlib.sha256(repr((seen.tensor, everything, len(rows))).encode()).hexdigest()[:12]
-    widget = f"{key}_table_{token}"
-    frame = pd.DataFrame(
+    rows = shown(verdicts(view, references), everything=everything)
+    token = hashlib.sha256(repr((view.tensor, everything, len(rows))).encode()).hexdigest()[:12]
+    widget = keys.tools_table(key, token)
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        _cells(rows),
+        key=widget.name,
+        hide_index=True,
+        height=min(35 + 33 * len(rows), 464),
+        on_select=lambda: _chosen(widget, view, rows),
+        selection_mode="multi-row",
+        column_config={
+            "best": st.column_config.TextColumn("", width=28, help="Within 0.1 % of the least squared error"),
+            "tool": st.column_config.TextColumn("Tool", width=112, pinned=True),
+            "algorithm": st.column_config.TextColumn("Algorithm", width=106, pinned=True),
+            "low": number("Low", format="%.4g", width=64),
+            "high": number("High", format="%.4g", width=64),
+            "scale": number("Scale", format="%.4g", width=74, help="The tool's own"),
+            "zero": number("Zero", width=46, help="The tool's own zero point"),
+            "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {view.spec.type}"),
+            "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
+            "clipped": number("Clipped", format="%.3f %%", width=72),
+            "cause": st.column_config.TextColumn("Why it differs", width=640),
+            "settings": st.column_config.TextColumn("Settings", width="medium") if references else None,
+        },
+    )
+    _selection(view, rows, use, key)
+
+
+def _cells(rows: Sequence[Verdict]) -> pd.DataFrame:
+    """What the table shows."""
+    return pd.DataFrame(
         {
             "best": ["★" if row.best else "" for row in rows],
             "tool": [row.tool for row in rows],
@@ -76,38 +103,15 @@ def table(seen: RangeView, references: Sequence[ReferenceRow], use: Use, *, key:
             "settings": [row.settings for row in rows],
         }
     )
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        frame,
-        key=widget,
-        hide_index=True,
-        height=min(35 + 33 * len(rows), 464),
-        on_select=lambda: _chosen(widget, seen, rows),
-        selection_mode="multi-row",
-        column_config={
-            "best": st.column_config.TextColumn("", width=28, help="Within 0.1 % of the least squared error"),
-            "tool": st.column_config.TextColumn("Tool", width=112, pinned=True),
-            "algorithm": st.column_config.TextColumn("Algorithm", width=106, pinned=True),
-            "low": number("Low", format="%.4g", width=64),
-            "high": number("High", format="%.4g", width=64),
-            "scale": number("Scale", format="%.4g", width=74, help="The tool's own"),
-            "zero": number("Zero", width=46, help="The tool's own zero point"),
-            "mse": number("MSE", format="%.3e", width=80, help=f"Of this range in {seen.spec.type}"),
-            "sqnr": number("SQNR", format="%.1f dB", width=68, help="10 log₁₀(Σf² / Σ(f−q)²)"),
-            "clipped": number("Clipped", format="%.3f %%", width=72),
-            "cause": st.column_config.TextColumn("Why it differs", width=640),
-            "settings": st.column_config.TextColumn("Settings", width="medium") if references else None,
-        },
-    )
-    _selection(seen, rows, use, key)
 
 
-def _chosen(widget: str, seen: RangeView, rows: Sequence[Verdict]) -> None:
+def _chosen(widget: Key[DataframeState | None], view: RangeView, rows: Sequence[Verdict]) -> None:
     """Rows were chosen or dropped; a callback."""
-    places = [i for i in st.session_state[widget].selection.rows if i < len(rows)]
+    chosen = widget.get()
+    places = [i for i in chosen.selection.rows if i < len(rows)] if chosen is not None else []
     usable = [rows[i] for i in places if rows[i].low is not None and rows[i].error is not None]
     found = tuple(_mark(row) for row in usable[-MOST:])
-    st.session_state[MARKED] = (seen.tensor, found)
+    keys.MARKED.set(MarkedRanges(view.tensor, found))
 
 
 def _mark(row: Verdict) -> Mark:
@@ -118,9 +122,9 @@ def _mark(row: Verdict) -> Mark:
     return Mark(id=row.id, label=row.label, low=min(row.low, 0.0), high=max(row.high, 0.0), text=words)
 
 
-def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
+def _selection(view: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> None:
     """What was chosen, in full, with a button each."""
-    chosen = _marked(seen)
+    chosen = _marked(view)
     by_id = {row.id: row for row in rows}
     if not chosen:
         st.caption(
@@ -151,27 +155,27 @@ def _selection(seen: RangeView, rows: Sequence[Verdict], use: Use, key: str) -> 
 # --- in the Inspector ---
 
 
-def inspector(now: state.Session, seen: RangeView, use: Use) -> None:
+def inspector(now: state.Session, view: RangeView, use: Use) -> None:
     """The methods at once; the other tools as soon as the float model has been run for the values."""
-    job = other_tools.tool_job(now, seen.tensor)
+    job = other_tools.tool_job(now, view.tensor)
     st.caption(
         f"The same values, and what each method and tool would keep of them. MSE, SQNR and clipped share are "
-        f"those of the range in this layer's own type ({seen.spec.type}, "
-        f"{'symmetric' if seen.spec.symmetric else 'asymmetric'}), so that rows can be compared; "
+        f"those of the range in this layer's own type ({view.spec.type}, "
+        f"{'symmetric' if view.spec.symmetric else 'asymmetric'}), so that rows can be compared; "
         "scale and zero point are the tool's own."
     )
     if job is None:
-        _start(now, seen.tensor, "Add other tools")
+        _start(now, view.tensor, "Add other tools")
     elif job.active:
-        working.watch("tools", lambda: other_tools.tool_job(now, seen.tensor))
+        job_progress.watch("tools", lambda: other_tools.tool_job(now, view.tensor))
     elif job.state is State.DONE:
         _facts(job)
     else:
         if job.error:
             st.error(text.escape(job.error), icon=":material/error:")
-        _start(now, seen.tensor, "Try again")
+        _start(now, view.tensor, "Try again")
     run = job.result if job is not None and job.state is State.DONE else None
-    table(seen, run.rows if run is not None else (), use, key="disagree")
+    table(view, run.rows if run is not None else (), use, key="disagree")
 
 
 def _start(now: state.Session, tensor: str, label: str) -> None:
@@ -212,9 +216,9 @@ def _facts(job: Job[other_tools.ToolRun]) -> None:
 # --- in the Playground ---
 
 
-def grids(seen: RangeView, *, key: str) -> None:
+def grids(view: RangeView, *, key: str) -> None:
     """Linear, power-of-two and LOG2 grids with equal bits on the same values."""
-    found = compare_grids(seen.histogram, seen.spec, seen.range)
+    found = compare_grids(view.histogram, view.spec, view.range)
     words, figure = st.columns([1.2, 2], gap="medium")
     best = max(found, key=lambda entry: entry.sqnr_db)
     with words:
@@ -223,19 +227,19 @@ def grids(seen: RangeView, *, key: str) -> None:
             "it is a shift of bits. On a **LOG2** grid each level is twice the one before: fine near zero, "
             "coarse far out."
         )
-        frame: dict[str, list[Any]] = {
+        frame: dict[str, list[str] | list[float]] = {
             "Grid": [GRIDS[entry.grid][0] + (" ★" if entry is best else "") for entry in found],
             "SQNR, dB": [round(entry.sqnr_db, 2) for entry in found],
             "MSE": [f"{entry.mse:.3e}" for entry in found],
         }
         st.dataframe(frame, hide_index=True, key=f"{key}_table")
         st.caption(
-            f"{seen.spec.type.bits} bits each. Linear grids use the range that is set, LOG2 ends at the "
+            f"{view.spec.type.bits} bits each. Linear grids use the range that is set, LOG2 ends at the "
             "largest magnitude. "
             + "; ".join(f"{GRIDS[entry.grid][0]}: {entry.detail}" for entry in found)
             + "."
         )
-    low, high = max(seen.histogram.min, -seen.range.abs_max), min(seen.histogram.max, seen.range.abs_max)
+    low, high = max(view.histogram.min, -view.range.abs_max), min(view.histogram.max, view.range.abs_max)
     with figure:
         st.plotly_chart(
             grids_figure(found, min(low, 0.0) / 8, max(high, 0.0) / 8 or 1.0),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -16,6 +17,9 @@ _cards = st.components.v2.component(
 )
 
 
+Tone = Literal["", "good", "bad"]  # style.css has a class for each
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """One figure."""
@@ -24,7 +28,7 @@ class Card:
     value: str
     note: str = ""
     change: str = ""  # against float
-    tone: str = ""  # of the change: "good", "bad" or ""
+    tone: Tone = ""  # of the change
     tip: str = ""  # formula, unit, where it was measured
     waiting: bool = False  # the figure is being measured; an old one is never shown
 

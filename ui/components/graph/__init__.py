@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -16,9 +15,9 @@ _graph = st.components.v2.component(
 )
 
 
-def layer_graph(data: Mapping[str, Any], *, key: str, on_open: Callable[[], None]) -> None:
+def layer_graph(data: Mapping[str, object], *, key: str, on_open: Callable[[], None]) -> None:
     """Draw `data` (made by `figures.graph.graph_data`).
 
-    `st.session_state[key].open` is {name} while `on_open` runs: a layer was chosen.
+    `keys.GRAPH.get().open` is {name} while `on_open` runs: a layer was chosen.
     """
     _graph(key=key, data=dict(data), on_open_change=on_open)

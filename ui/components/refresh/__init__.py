@@ -5,6 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.session import keys
+
 AGAIN = 2.0  # seconds
 
 _refresh = st.components.v2.component(
@@ -17,7 +19,7 @@ _refresh = st.components.v2.component(
 def listen() -> None:
     """Take part in the page, once, outside of fragments: runs the page again when `signal` was drawn."""
     _refresh(
-        key="refresh",
+        key=keys.WINDOW.name,
         data={"signal": False, "wide": wide()},
         height=1,
         on_ready_change=lambda: None,
@@ -27,14 +29,14 @@ def listen() -> None:
 
 def wide() -> bool:
     """Whether the browser's window has room to spare; False until it has said so."""
-    known = st.session_state.get("refresh")
+    known = keys.WINDOW.get()
     return bool(known is not None and known.get("wide"))
 
 
 def signal(key: str, token: str) -> None:
     """Ask for a new run; for use in a fragment that polls, which the new run replaces.
 
-    Asked again every other second until then: the listener may just be on its way to a new place in the page.
+    Repeated every two seconds until then: a listener that is moving to a new place in the page misses it.
     """
     again = int(time.monotonic() / AGAIN)
     _refresh(key=f"signal_{key}", data={"signal": True, "token": f"{token} {again}"}, height=1)

@@ -4,11 +4,11 @@ import pandas as pd
 import streamlit as st
 
 from quantscope.ui.content import text
-from quantscope.ui.runs import easyquant_model
-from quantscope.ui.runs.easyquant_model import Figures, WholeRun
+from quantscope.ui.runs import easyquant_model as runs
+from quantscope.ui.runs.easyquant_model import BeforeAndAfter, WholeRun
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views import working
+from quantscope.ui.views import job_progress
 
 
 def render(now: state.Session) -> None:
@@ -21,11 +21,11 @@ def render(now: state.Session) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that outputs cannot be compared.")
         return
-    job = easyquant_model.whole_job(now.project.id)
+    job = runs.whole_job(now.project.id)
     if job is None:
         _start("EasyQuant for all layers")
     elif job.active:
-        working.watch("easymodel", lambda: easyquant_model.whole_job(now.project.id), keeps=True)
+        job_progress.watch("easymodel", lambda: runs.whole_job(now.project.id), keeps=True)
     elif job.result is not None:
         _result(now, job, job.result)
     else:
@@ -41,10 +41,10 @@ def _start(label: str) -> None:
 def _begin() -> None:
     now = state.session()
     if now is not None:
-        easyquant_model.start_whole(now)
+        runs.start_whole(now)
 
 
-def _result(now: state.Session, job: Job, run: WholeRun) -> None:
+def _result(now: state.Session, job: Job[object], run: WholeRun) -> None:
     in_use, fits = now.recipe == run.recipe and run.changes, now.recipe == run.given
     _verdict(run)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -89,7 +89,7 @@ def _verdict(run: WholeRun) -> None:
         show(figures, part)
 
 
-def show(figures: Figures, part: str = "") -> None:
+def show(figures: BeforeAndAfter, part: str = "") -> None:
     """Say what the scales found do to the network; `part` goes behind the figures."""
     if figures.loses:
         st.warning(
@@ -101,7 +101,7 @@ def show(figures: Figures, part: str = "") -> None:
         st.info(f"It makes no difference to the network. {_words(figures)}{part}", icon=":material/info:")
 
 
-def _words(figures: Figures) -> str:
+def _words(figures: BeforeAndAfter) -> str:
     """Before and after on the network's output."""
     before, after = figures.before, figures.after
     change = f"{figures.gain_db:+.1f} dB".replace("-", "−")
@@ -115,11 +115,11 @@ def _words(figures: Figures) -> str:
             f"{text.percent(after.accuracy.quantized_top1, 1)}** "
             f"(float {text.percent(before.accuracy.float_top1, 1)})"
         )
-    seen = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
-    return f"{words}, on {text.plural(after.samples, 'sample')}{seen}."
+    known = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
+    return f"{words}, on {text.plural(after.samples, 'sample')}{known}."
 
 
-def _why(figures: Figures) -> str:
+def _why(figures: BeforeAndAfter) -> str:
     """What to make of a loss."""
     if figures.closer:
         return " The output is closer to float, and yet fewer samples are read right."
@@ -173,4 +173,4 @@ def _use(run: WholeRun) -> None:
 def _measure(run: WholeRun) -> None:
     now = state.session()
     if now is not None:
-        easyquant_model.measure_whole(now, run)
+        runs.measure_whole(now, run)

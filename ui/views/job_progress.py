@@ -5,9 +5,9 @@ from collections.abc import Callable
 import streamlit as st
 
 from quantscope.ui.session.jobs import Job
-from quantscope.ui.views.common import poll, running, said
+from quantscope.ui.views.common import poll, progress_words, running
 
-Find = Callable[[], Job | None]
+Find = Callable[[], Job[object] | None]
 
 
 def watch(name: str, find: Find, *, keeps: bool = False) -> None:
@@ -24,11 +24,11 @@ def watch(name: str, find: Find, *, keeps: bool = False) -> None:
 def _look(name: str, find: Find, keeps: bool) -> None:
     job = running(name, find())
     if job is not None:
-        line(job, name, said(job), keeps=keeps)
+        line(job, name, progress_words(job), keeps=keeps)
 
 
 def line(
-    job: Job, name: str, words: str, *, keeps: bool = False, stop: Callable[[], None] | None = None
+    job: Job[object], name: str, words: str, *, keeps: bool = False, stop: Callable[[], None] | None = None
 ) -> None:
     """The bar with its words, and the button that stops: the job alone, unless `stop` does more."""
     stopping = job.stop.is_set()

@@ -24,10 +24,10 @@ from quantscope.core.evaluate import (
     read_quantized,
     weights_only,
 )
+from quantscope.core.memo import Recent
 from quantscope.core.model import Model
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import Encodings, quantize_model
-from quantscope.core.recent import Recent
 from quantscope.ui.session.jobs import acquired
 
 REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is shown, for undo
@@ -38,7 +38,7 @@ MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Halves:
+class LossByPart:
     """What each half of quantization costs alone, on the preview's samples."""
 
     weights: OutputComparison  # only weights quantized
@@ -56,15 +56,15 @@ def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
 
 
 class References:
-    """What float models of a project compute; each is run once, for whoever asks first."""
+    """What float models of a project compute; each is run once, by the first thread that asks."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()  # two at a time would need the memory of both
-        self.found: Recent[FloatReference] = Recent(REFERENCES)  # by the model's hash
+        self.by_model: Recent[FloatReference] = Recent(REFERENCES)  # by its hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class ModelUnderTest:
     """What is measured."""
 
     references: References  # keeps what float models compute
@@ -79,62 +79,64 @@ def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
     return bytes(quantize_model(model, encodings).SerializeToString())
 
 
-def reference(case: Case, progress: ProgressFn) -> FloatReference:
+def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
     """What the float model computes on the preview's samples; made once and kept.
 
     Outputs are those of the original model, so that what a fix changes in float counts as error too.
     """
-    known = case.references.found.get(case.model.hash)
+    known = tested.references.by_model.get(tested.model.hash)
     if known is not None:
         return known
-    with acquired(case.references.making, progress):
-        known = case.references.found.get(case.model.hash)  # who held the lock may have made it
+    with acquired(tested.references.making, progress):
+        known = tested.references.by_model.get(tested.model.hash)  # made by the thread that held the lock
         if known is not None:
             return known
-        samples, count = case.samples, len(case.samples)
-        found = float_reference(case.model, samples, count=count, progress=progress)
-        if case.model is not case.original:
-            first = float_reference(case.original, samples, count=len(found), layers=False, progress=progress)
+        samples, count = tested.samples, len(tested.samples)
+        found = float_reference(tested.model, samples, count=count, progress=progress)
+        if tested.model is not tested.original:
+            first = float_reference(
+                tested.original, samples, count=len(found), layers=False, progress=progress
+            )
             found = replace(found, outputs=first.outputs)
-        case.references.found.put(case.model.hash, found)
+        tested.references.by_model.put(tested.model.hash, found)
         return found
 
 
-def effect(case: Case, progress: ProgressFn) -> Preview:
+def effect(tested: ModelUnderTest, progress: ProgressFn) -> Preview:
     """Outputs and cumulative layer errors of the exported model, on a few samples."""
-    floats = reference(case, progress)
+    floats = reference(tested, progress)
     report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(case.model, case.encodings)
+    data = quantized_bytes(tested.model, tested.encodings)
     report(progress, 0, 0, "running the quantized model")
     return preview(floats, data)
 
 
-def local_errors(case: Case, progress: ProgressFn) -> dict[str, LayerError]:
+def local_errors(tested: ModelUnderTest, progress: ProgressFn) -> dict[str, LayerError]:
     """Every layer quantized alone, its inputs float."""
-    file = read_quantized(quantized_bytes(case.model, case.encodings))
-    errors = layer_errors(case.model, file, case.samples, local=True, threads=2, progress=progress)
+    file = read_quantized(quantized_bytes(tested.model, tested.encodings))
+    errors = layer_errors(tested.model, file, tested.samples, local=True, threads=2, progress=progress)
     return {error.layer: error for error in errors}
 
 
-def whole(case: Case, samples: Samples, progress: ProgressFn) -> Comparison:
+def whole(tested: ModelUnderTest, samples: Samples, progress: ProgressFn) -> Comparison:
     """Outputs, accuracy, size and latency over the evaluation data."""
     report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(case.model, case.encodings)
+    data = quantized_bytes(tested.model, tested.encodings)
     some = samples.take(MOST_SAMPLES)
-    return compare(case.original, data, some, layers=False, latency=True, progress=progress)
+    return compare(tested.original, data, some, layers=False, latency=True, progress=progress)
 
 
-def halves(case: Case, progress: ProgressFn) -> Halves:
+def loss_by_part(tested: ModelUnderTest, progress: ProgressFn) -> LossByPart:
     """The loss of weights and of activations alone."""
-    floats = reference(case, progress)
+    floats = reference(tested, progress)
 
     def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
         report(progress, 0, 0, label)
         # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
         return preview(floats, proto, layers=False, simulate=True).output
 
-    return Halves(
-        weights=outputs(weights_only(case.model, case.encodings), "only weights quantized"),
-        activations=outputs(activations_only(case.model, case.encodings), "only activations quantized"),
-        both=outputs(quantized_bytes(case.model, case.encodings), "both quantized"),
+    return LossByPart(
+        weights=outputs(weights_only(tested.model, tested.encodings), "only weights quantized"),
+        activations=outputs(activations_only(tested.model, tested.encodings), "only activations quantized"),
+        both=outputs(quantized_bytes(tested.model, tested.encodings), "both quantized"),
     )

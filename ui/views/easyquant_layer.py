@@ -6,10 +6,10 @@ from quantscope.core.model import Layer
 from quantscope.core.recipe import Recipe
 from quantscope.ui.content import text
 from quantscope.ui.figures.output_curve import output_curve_figure
-from quantscope.ui.runs import easyquant_layer
+from quantscope.ui.runs import easyquant_layer as runs
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job, State
-from quantscope.ui.views import easy_model, working
+from quantscope.ui.views import easyquant_model, job_progress
 
 PLAIN = {"displayModeBar": False}
 
@@ -24,11 +24,11 @@ def render(now: state.Session, layer: Layer) -> None:
     if now.workspace.samples is None:
         st.info("The calibration data are not there any more, so that outputs cannot be compared.")
         return
-    job = easyquant_layer.easy_job(now, layer.name)
+    job = runs.easy_job(now, layer.name)
     if job is None:
         _start(layer, "Run EasyQuant" if layer.weight is not None else "Compare outputs")
     elif job.active:
-        working.watch("easy", lambda: easyquant_layer.easy_job(now, layer.name))
+        job_progress.watch("easy", lambda: runs.easy_job(now, layer.name))
     elif job.state is State.DONE:
         _result(now, layer, job)
     else:
@@ -51,15 +51,15 @@ def _start(layer: Layer, label: str) -> None:
 def _begin(name: str) -> None:
     now = state.session()
     if now is not None:
-        easyquant_layer.start_easy(now, name)
+        runs.start_easy(now, name)
 
 
-def _result(now: state.Session, layer: Layer, job: Job[easyquant_layer.EasyRun]) -> None:
+def _result(now: state.Session, layer: Layer, job: Job[runs.EasyRun]) -> None:
     run = job.result
     assert run is not None  # it is done
     current = run.token == state.recipe_token(now.recipe)
     if run.figures is not None:
-        easy_model.show(run.figures)
+        easyquant_model.show(run.figures)
     with st.container(horizontal=True, vertical_alignment="center"):
         for found in run.tuned.layers:
             changed = _changes(run, now.recipe)
@@ -101,7 +101,7 @@ def _result(now: state.Session, layer: Layer, job: Job[easyquant_layer.EasyRun])
         if curve is not None:
             with place:
                 st.markdown(f"**{title}** ({text.code(curve.tensor)})")
-                figure = output_curve_figure(curve, easyquant_layer.kept(now, curve.tensor))
+                figure = output_curve_figure(curve, runs.kept_range(now, curve.tensor))
                 st.plotly_chart(figure, key=f"easy_{title}", config=PLAIN)
 
 
@@ -109,9 +109,9 @@ def _again(layer: Layer) -> None:
     st.button("Run again", key="start_easy", icon=":material/refresh:", on_click=_begin, args=(layer.name,))
 
 
-def _changes(run: easyquant_layer.EasyRun, recipe: Recipe) -> bool:
+def _changes(run: runs.EasyRun, recipe: Recipe) -> bool:
     return run.tuned.apply(recipe) != recipe
 
 
-def _use(name: str, run: easyquant_layer.EasyRun) -> None:
+def _use(name: str, run: runs.EasyRun) -> None:
     state.edit(run.tuned.apply, f"{text.short(name)}: EasyQuant")

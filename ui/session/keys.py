@@ -1,0 +1,285 @@
+"""All that the app keeps in a browser session: names, types and meanings, declared once.
+
+A `Key` is the only way to Streamlit's session state, so that a misspelt name cannot be written. What is named
+here and read by tests or the browser keeps its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
+
+from quantscope.core.project import Project
+from quantscope.core.quant import Range
+from quantscope.core.recipe import Recipe
+from quantscope.core.sensitivity import SAMPLES, Kind, Metric
+from quantscope.core.targets import Precision
+from quantscope.core.tuning import OutputForecast
+from quantscope.core.tuning.mixed import Cost
+from quantscope.ui.content.lesson import Settings
+from quantscope.ui.content.tensor_view import Mark
+from quantscope.ui.session.memory import Key, Parameter
+
+if TYPE_CHECKING:
+    from streamlit.elements.arrow import DataframeState
+    from streamlit.elements.plotly_chart import PlotlyState
+    from streamlit.navigation.page import StreamlitPage
+    from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+# --- types of what is kept ---
+
+
+class Page(StrEnum):
+    """The pages, by the last part of their addresses."""
+
+    OPEN = "open"
+    OVERVIEW = "overview"
+    LAYERS = "layers"
+    INSPECTOR = "inspector"
+    SENSITIVITY = "sensitivity"
+    PLAYGROUND = "playground"
+    EXPORT = "export"
+
+
+class News(NamedTuple):
+    """What another window did to the open project."""
+
+    words: str
+    until: float  # when it is no longer said, by the monotonic clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldRange:
+    """A clip line that stands still in a drag, which is not saved."""
+
+    identity: str  # of the project
+    head: int  # step of its recipe
+    layer: str
+    range: Range
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRecipe:
+    """The recipe of the shown step."""
+
+    step: tuple[str, str, int]  # project's id, its identity, number of the step
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedRecipe:
+    """A recipe without its choices for layers that a model lacks."""
+
+    given: Recipe
+    model: str  # its hash
+    fitted: Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultSessionBefore:
+    """What a default session gave before the file was made safe on any x86."""
+
+    project: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedRemedy:
+    """The remedy that was used last, to be compared with what is measured."""
+
+    project: str
+    words: str
+    forecast: OutputForecast | None
+    trial: tuple[str, str, str]  # under which it is measured
+    token: str  # of the recipe with it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingChoices:
+    """What was chosen for a ranking; Streamlit forgets widgets while another page is shown."""
+
+    kind: Kind
+    metric: Metric
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedChoices:
+    """What was chosen for mixed precision."""
+
+    cost: Cost
+    allowed: list[Precision]
+
+
+class MarkedRanges(NamedTuple):
+    """Ranges of other tools that are drawn on the chart."""
+
+    tensor: str  # name of the values
+    marks: tuple[Mark, ...]
+
+
+class FollowingWidget(NamedTuple):
+    """A widget that shows what the program says; see `views.common.follow`."""
+
+    key: str  # its present key
+    first: object  # what it showed first
+
+
+class ChartEvents(Protocol):
+    """What the threshold chart told; each is there only while its callback runs."""
+
+    @property
+    def edit(self) -> Mapping[str, float] | None: ...
+
+    @property
+    def hold(self) -> Mapping[str, float] | None: ...
+
+    @property
+    def use(self) -> Mapping[str, str] | None: ...
+
+
+class GraphEvents(Protocol):
+    """What the graph of layers told."""
+
+    @property
+    def open(self) -> Mapping[str, str] | None: ...
+
+
+class RowClick(Protocol):
+    """A click on a button in a table."""
+
+    @property
+    def row(self) -> int: ...
+
+
+class TableEdits(TypedDict):
+    """What was changed in an editable table: cells by row and column."""
+
+    edited_rows: dict[int, dict[str, str]]
+
+
+# --- which project, and what is said of it ---
+
+PROJECT_IN_ADDRESS = Parameter("project")  # its id: a reload opens it again
+LAYER_IN_ADDRESS = Parameter("layer")  # the layer that a link shows in the Inspector
+SESSION: Key[str | None] = Key("session_id", None)  # what tells this session from others
+PROJECT: Key[Project | None] = Key("open_project", None)
+RECIPE: Key[ShownRecipe | None] = Key("recipe", None)
+FITTED: Key[FittedRecipe | None] = Key("fitted_recipe", None)  # the last one that had to be fitted
+LAYER: Key[str] = Key("shown_layer", "")  # in the Inspector
+HELD: Key[HeldRange | None] = Key("held_range", None)
+NOTICE = Key("notice", "")  # what the last action could not do; said once
+NEWS = Key("news", News("", 0.0))
+EDITOR_REVISION = Key("editor_rev", 0)  # counts changes by program of what editable tables show
+
+# --- the router ---
+
+GREETED = Key("greeted", False)  # what the command line named was opened
+PAGES: Key[Mapping[Page, StreamlitPage]] = Key("pages", {})
+GO: Key[Page | None] = Key("go", None)  # where the next run goes
+WINDOW: Key[Mapping[str, bool] | None] = Key("refresh", None)  # what the browser said of its window
+
+# --- Open ---
+
+ENTER = Key("enter", False)  # go to the Overview as soon as the project is ready
+REMOVAL: Key[str | None] = Key("removal", None)  # project whose removal is to be confirmed
+ALL_RECENT = Key("all_recent", False)
+
+# --- Overview ---
+
+IMPROVE_TAB = Key("improve", "")
+IMPROVE_TAB_KEPT = Key("improve_kept", "")  # outlives a visit to another page
+OVERVIEW_ERRORS: Key[PlotlyState | None] = Key("overview_errors", None)
+GRAPH: Key[GraphEvents | None] = Key("graph", None)
+SAFE_BEFORE: Key[DefaultSessionBefore | None] = Key("default_session_before", None)
+
+# --- Layers ---
+
+BULK_METHOD = Key("bulk_method", "")
+BULK_PRECISION = Key("bulk_precision", "")
+BULK_WEIGHTS = Key("bulk_weights", "")
+BULK_SCALES = Key("bulk_scales", "")
+INSPECT_ROW: Key[RowClick | None] = Key("inspect_row", None)
+
+# --- Inspector ---
+
+CHART: Key[ChartEvents | None] = Key("threshold", None)
+CHART_EDIT = Key("drag_seq", 0)  # number of the newest of the chart's edits that is applied
+DETAILS = Key("part", "")  # what is shown below the chart
+MARKED = Key("tools_marked", MarkedRanges("", ()))
+
+# --- Sensitivity ---
+
+RANKING_KIND = Key("sens_kind", Kind.ENABLE)
+RANKING_METRIC: Key[Metric | None] = Key("sens_metric", None)
+RANKING_COUNT = Key("sens_count", SAMPLES)
+RANKING_CHOICES: Key[RankingChoices | None] = Key("sens_kept", None)
+APPLIED: Key[AppliedRemedy | None] = Key("sens_applied", None)
+MIXED_COST = Key("mixed_cost", Cost.SIZE)
+MIXED_ALLOWED: Key[list[Precision]] = Key("mixed_allowed", [])
+MIXED_CHOICES: Key[MixedChoices | None] = Key("mixed_kept", None)
+MIXED_DROP = Key("mixed_drop", 0.5)  # of top-1 that may be lost, in points
+MIXED_DROP_KEPT = Key("mixed_drop_kept", 0.5)  # outlives a visit to another page
+MIXED_POINT: Key[int | None] = Key("mixed_point", None)  # of the front, then of what it beats
+MIXED_CHART: Key[PlotlyState | None] = Key("mixed_chart", None)
+MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
+
+# --- Export ---
+
+RECIPE_FILE: Key[UploadedFile | None] = Key("recipe_file", None)
+RECIPE_LOADED = Key("recipe_loaded", "")  # id of the file that was loaded last
+
+# --- Playground ---
+
+PLAYGROUND: Key[Settings | None] = Key("playground", None)
+PLAY_CHART: Key[ChartEvents | None] = Key("play_threshold", None)
+PLAY_CHART_EDIT = Key("play_seq", 0)
+PLAY_PRESET: Key[str | None] = Key("play_preset", None)
+PLAY_DISTRIBUTION = Key("play_distribution", "")
+PLAY_SIZE = Key("play_size", 0)
+PLAY_SEED = Key("play_seed", 0)
+PLAY_BITS = Key("play_bits", 0)
+PLAY_SIGN = Key("play_sign", "")
+PLAY_SYMMETRY = Key("play_symmetry", "")
+PLAY_METHOD = Key("play_method", "")
+PLAY_TOOLS = Key("play_tools", False)
+
+
+# --- names that are made while the app runs ---
+
+
+def following(widget: str) -> Key[FollowingWidget | None]:
+    """What is known of a widget that follows the program."""
+    return Key(f"following {widget}", None)
+
+
+def value_of(widget: str) -> Key[object]:
+    """What a widget that follows the program shows, by its present key."""
+    return Key(widget, None)
+
+
+def layers_table(revision: int) -> Key[TableEdits | None]:
+    """The table of layers: a new one after each change, without edits of its own."""
+    return Key(f"layers_{revision}", None)
+
+
+def target_box(target: str) -> Key[str]:
+    """The choice of a target: a new one after an undo."""
+    return Key(f"target_{target}", target)
+
+
+def ranking_chart(kind: Kind, metric: Metric, rows: int) -> Key[PlotlyState | None]:
+    """The chart of a ranking."""
+    return Key(f"sens_figure_{kind}_{metric}_{rows}", None)
+
+
+def tools_table(place: str, token: str) -> Key[DataframeState | None]:
+    """The table of thresholds on a page."""
+    return Key(f"{place}_table_{token}", None)
+
+
+def play_parameter(distribution: str, parameter: str) -> Key[float]:
+    """A parameter of the distribution that values are drawn from."""
+    return Key(f"play_{distribution}_{parameter}", 0.0)
