@@ -97,6 +97,8 @@ def test_no_calibration_sample_is_among_those_held_out(network: Network) -> None
     for load in networks(Path("absent")).values():
         whole = load()
         seen = {sample.tobytes() for sample in whole.calibration}
+        assert len(seen) > 1
+        assert len(whole.held_out) > 1
         assert not seen & {sample.tobytes() for sample in whole.held_out}, whole.name
 
 
