@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,15 @@ MLP = SAMPLES["digits_mlp"]
 
 
 def test_help_names_every_command_and_answers_at_once(tmp_path: Path) -> None:
-    begin = time.perf_counter()
-    done = process("--help", home=tmp_path)
-    seconds = time.perf_counter() - begin
+    done = process("--help", home=tmp_path, options=["-X", "importtime"])
     assert done.returncode == 0
     for command in COMMANDS:
         assert command in done.stdout
-    assert seconds < 3  # 0.1 s on a quiet machine; engines loaded at import would take more than this
+    # It takes 0.1 s on a quiet machine, and seconds where an engine is loaded. The time itself says less:
+    # other work may take the processor away.
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"numba", "numpy", "onnx", "onnx_ir", "onnxruntime", "pandas", "plotly", "streamlit"}
 
 
 def test_help_names_every_method_and_type(quantscope: Run) -> None:

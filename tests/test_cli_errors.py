@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -283,10 +284,10 @@ def interrupt(reader: Path, folder: Path) -> None:
         text=True,
     ) as running:
         assert running.stderr is not None
-        while "ready" not in running.stderr.readline():  # what a reader prints
-            pass
+        said = list(itertools.takewhile(lambda line: "ready" not in line, running.stderr))
+        assert running.poll() is None, said  # it was the reader who spoke, and it goes on
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"

@@ -15,6 +15,7 @@ class Wire:
 
     def __init__(self) -> None:
         self._said: deque[str] = deque(maxlen=KEPT)
+        self._pressed: list[str] = []
         self._start = time.monotonic()
 
     def listen(self, socket: Any) -> None:
@@ -24,8 +25,8 @@ class Wire:
         socket.on("close", lambda _: self._note("closed"))
 
     def asked(self, event: str) -> int:
-        """How many of the messages kept carry an event of a component whose key starts like this."""
-        return sum("> page" in said and f"'{event}" in said for said in self._said)
+        """How many events of components whose key starts like this were sent so far."""
+        return sum(key.startswith(event) for key in self._pressed)
 
     def __str__(self) -> str:
         self._note("now")
@@ -47,6 +48,7 @@ class Wire:
             for w in asked.widget_states.widgets
             if str(w.WhichOneof("value")).endswith("trigger_value")
         ]
+        self._pressed += pressed
         return self._note(f"> page {asked.page_script_hash[:4]} part {asked.fragment_id[:4]} {pressed}")
 
     def _received(self, frame: Any) -> None:
