@@ -92,6 +92,7 @@ def test_samples_of_the_product(name: str, target: object) -> None:
     assert_safe(made.proto, made.model, [samples[i] for i in range(4)])
 
 
+@pytest.mark.slow
 def test_autotune_works_on_it() -> None:
     model = load_model(SAMPLES["digits_mlp"].model)
     samples = open_samples(SAMPLES["digits_mlp"].calibration, model).take(48)
@@ -215,6 +216,7 @@ def test_cases_of_others(shared: Path, name: str) -> None:
     assert_safe(made.proto, model, items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OPENS))
 def test_real_models(shared: Path, name: str) -> None:
     """On random inputs, which saturate as well as any: a default session here gives what exact sums give."""

@@ -68,6 +68,7 @@ def test_files_have_the_settings_that_the_table_states(
     assert found.size_bytes < network.path.stat().st_size / 2
 
 
+@pytest.mark.slow
 def test_calibrators_differ(network: Network, tmp_path: Path) -> None:
     answers = []
     for method in ("MinMax", "Percentile 99.9", "Entropy"):

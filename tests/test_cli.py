@@ -256,6 +256,7 @@ def test_thresholds_are_those_of_the_definition(
     assert found["mse"]["mse"] <= min(entry["mse"] for entry in found.values()) * 1.02
 
 
+@pytest.mark.slow
 def test_other_tools_are_added_by_name(quantscope: Run, tmp_path: Path) -> None:
     x = np.random.default_rng(0).laplace(0.3, 1.0, (400, 50)).astype(np.float32)
     path = tmp_path / "x.npy"
@@ -322,6 +323,7 @@ def test_progress_without_a_terminal_is_sparse(capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().err.splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run) -> None:
     sample = SAMPLES["digits_mobilenet"]
     out = tmp_path / "out.onnx"
@@ -334,6 +336,7 @@ def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run)
     assert quantscope(*base, "--random", "2").json["trials"] == []  # noise tells nothing of methods
 
 
+@pytest.mark.slow
 def test_a_tuned_recipe_replays_to_the_same_file(tmp_path: Path, quantscope: Run) -> None:
     recipe, first, second = tmp_path / "r.yaml", tmp_path / "a.onnx", tmp_path / "b.onnx"
     data = ("--data", MLP.calibration, "--limit", "48")

@@ -249,6 +249,7 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
     interrupt(reader, tmp_path)
 
 
+@pytest.mark.slow
 def test_control_c_that_gets_lost_is_repeated(tmp_path: Path) -> None:
     """As an interrupt is lost that comes while a finalizer or a callback from C runs."""
     reader = tmp_path / "deaf.py"
