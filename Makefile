@@ -3,6 +3,8 @@
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
     "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+# Processes for the tests: more than two were not tried, and each needs about a gigabyte with its app or browser.
+WORKERS ?= $(shell python3 -c 'import os; print(min(2, os.cpu_count() or 1))' 2>/dev/null || echo 1)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -15,12 +17,15 @@ demo: .venv/.installed  ## open the app on a sample network
 app: .venv/.installed  ## open the app without a model
 	$(BIN)/quantscope app
 
-# All checks run even if one fails, so that a single run tells everything; pytest's summary comes last.
+# All checks run even if one fails, so that a single run tells everything; pytest's summary comes last. Quick tests
+# run first, and alone with `pytest -m "not slow and not browser"`. One thread for matrix products: the workers are
+# as many as the processors.
 test: .venv/.installed-test  ## lint, types, unit tests and browser tests
 	@failed=; \
 	echo "ruff check ."; $(BIN)/ruff check --output-format=concise . || failed="$$failed ruff"; \
 	echo "mypy"; $(BIN)/python tests/check_types.py || failed="$$failed mypy"; \
-	echo "pytest"; $(BIN)/python -m pytest || failed="$$failed pytest"; \
+	echo "pytest"; OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=25 \
+	    || failed="$$failed pytest"; \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 lint: .venv/.installed-test

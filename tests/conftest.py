@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,8 +142,51 @@ def _local(url: str) -> bool:
     return parts.scheme in {"data", "blob", "about"} or parts.hostname in {"127.0.0.1", "localhost", "::1"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what drives a browser, so that `-m "not browser"` leaves it out."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write out of the user's folders and out of the way of other processes."""
+    home = Path(tempfile.mkdtemp(prefix="quantscope-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    os.environ["QUANTSCOPE_HOME"] = str(home / "projects")
+    os.environ["QUANTSCOPE_CACHE"] = str(home / "cache")
+    for name in ("COLUMNS", "LINES"):  # readline, which pytest loads, sets them for every process it starts
+        os.environ.pop(name, None)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # Two processes that compile the same loop for different types at the same time may write each other's
+        # machine code into Numba's index. Numba reads the variable when it is imported.
+        assert "numba" not in sys.modules
+        os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba" / worker)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark what drives a browser before `-m` chooses, and put what was chosen in order."""
     for item in items:
-        if "page" in getattr(item, "fixturenames", ()) or "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.browser)
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+    yield
+    items[:] = ordered(items, getattr(config, "workerinput", {"workercount": 1})["workercount"])
+
+
+def ordered(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The items in equal parts, one a worker, each of which has quick tests before long ones.
+
+    `--dist worksteal` hands out equal parts of the list; a worker that is done takes from another's end.
+    Browser tests are all in the first part: they share servers, and two browsers would slow each other down.
+    """
+    quick, slow, browser = (
+        [item for item in items if kind(item) == wanted] for wanted in ("", "slow", "browser")
+    )
+    long = (
+        [browser, *(slow[n :: workers - 1] for n in range(workers - 1))] if workers > 1 else [browser + slow]
+    )
+    found: list[pytest.Item] = []
+    for left, part in zip(range(workers, 0, -1), long, strict=True):
+        fill = max(0, (len(items) - len(found)) // left - len(part))
+        found += quick[:fill] + part
+        del quick[:fill]
+    return found + quick
+
+
+def kind(item: pytest.Item) -> str:
+    """`browser` or `slow` where a test is marked so, or nothing."""
+    return next((mark for mark in ("browser", "slow") if item.get_closest_marker(mark)), "")

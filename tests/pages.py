@@ -77,7 +77,7 @@ def healthy(app: AppTest) -> None:
     assert [e.value for e in app.error] == []
 
 
-def until(app: AppTest, condition: Callable[[AppTest], bool], seconds: float = 30.0) -> None:
+def until(app: AppTest, condition: Callable[[AppTest], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition(app):
         assert time.monotonic() < end, [e.value for e in (*app.title, *app.error, *app.markdown)]

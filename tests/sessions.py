@@ -10,11 +10,12 @@ import onnxruntime as ort
 Source = onnx.ModelProto | bytes | str | Path
 
 
-def options(*, plain: bool = False, exact: bool = True, threads: int = 0) -> ort.SessionOptions:
+def options(*, plain: bool = False, exact: bool = True, threads: int = 1) -> ort.SessionOptions:
     """Session options without messages.
 
     `plain` turns every graph optimization off; `exact` False leaves u8 x s8 products as this processor adds
-    them by default, which on x86 without VNNI is with saturation at 16 bits.
+    them by default, which on x86 without VNNI is with saturation at 16 bits. One thread, as in the product:
+    models of tests are small, and threads that wait for work take processors from what runs beside.
     """
     found = ort.SessionOptions()
     found.log_severity_level = 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -11,12 +13,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+WORKERS = 16  # at most, of one test run
 BROWSER_ARGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -33,14 +36,21 @@ def browser_path() -> str | None:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+PORTS = range(16_000, 32_000)  # below those that systems give to connections, which come and go
+RANDOM = random.SystemRandom()  # hypothesis sets the seed of the usual one, in every worker to the same
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody listens on right now, and no other worker of this run is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in RANDOM.sample(PORTS[worker % WORKERS :: WORKERS], 50):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -104,16 +114,18 @@ class Outcome:
 Run = Callable[..., Outcome]
 
 
-def process(*arguments: object, home: Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command line as users do, as a process of its own."""
-    command = [sys.executable, "-m", "quantscope.ui.cli", *map(str, arguments)]
+def process(
+    *arguments: object, home: Path, options: Sequence[str] = (), **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line as users do, as a process of its own; `options` are the interpreter's."""
+    command = [sys.executable, *options, "-m", "quantscope.ui.cli", *map(str, arguments)]
     return subprocess.run(
         command,
         cwd=ROOT,
         env=command_env(home),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         **more,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from quantscope.core.quant import INT4, INT8, INT16, UINT4, UINT8, UINT16, Encoding, QuantSpec, QuantType
@@ -21,8 +23,9 @@ INT8_NARROW = SPECS["int8-symmetric-narrow"]
 UINT8_ASYMMETRIC = SPECS["uint8-asymmetric"]
 
 
+@lru_cache(maxsize=64)
 def family(name: str, seed: int = 0, count: int = COUNT) -> np.ndarray:
-    """A tensor of the family, float32."""
+    """A tensor of the family, float32; hundreds of tests share it, so that it cannot be written to."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal(count)
     if name == "normal":
@@ -45,7 +48,9 @@ def family(name: str, seed: int = 0, count: int = COUNT) -> np.ndarray:
         x = -(0.1 + rng.gamma(2.0, 0.5, count))
     else:
         raise KeyError(name)
-    return x.astype(np.float32)
+    values = x.astype(np.float32)
+    values.setflags(write=False)
+    return values
 
 
 def quantized(x: np.ndarray, encoding: Encoding) -> np.ndarray:

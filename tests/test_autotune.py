@@ -32,6 +32,8 @@ from tests.evaluating import list_samples
 from tests.networks import feeds
 from tests.quantizing import network
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = SAMPLES["digits_mlp"]
 
 

@@ -299,7 +299,9 @@ def test_what_others_see_too_keeps_its_quantizer(how: str, pattern: str, activat
 def test_layers_of_other_precisions(pattern: str, activation: str, precision: Precision) -> None:
     model, items = behind(pattern, activation), samples()
     statistics, expected = statistics_of(model, items), outputs(model.proto(), items)
-    for layer in {str(found.name) for tensor in "cba" if (found := model.layer_of(tensor)) is not None}:
+    layers = {str(found.name) for tensor in "cba" if (found := model.layer_of(tensor)) is not None}
+    assert layers
+    for layer in layers:
         encodings = resolve(MINMAX.with_layer(layer, precision=precision), statistics, model)
         proto = quantize_model(model, encodings)
         check(model, proto, list(encodings.placement.tensors))
@@ -312,7 +314,9 @@ def test_some_of_the_quantizers_alone(pattern: str, activation: str) -> None:
     model, items = behind(pattern, activation), samples()
     encodings = resolve(MINMAX, statistics_of(model, items), model)
     expected = outputs(model.proto(), items)
-    for tensor in encodings.placement.own():
+    own = encodings.placement.own()
+    assert len(own) > 1
+    for tensor in own:
         some = restricted(encodings, Quantizers(tensors=frozenset({tensor})))
         proto = quantize_model(model, some)
         check(model, proto, list(some.placement.tensors))

@@ -68,6 +68,7 @@ def test_files_have_the_settings_that_the_table_states(
     assert found.size_bytes < network.path.stat().st_size / 2
 
 
+@pytest.mark.slow
 def test_calibrators_differ(network: Network, tmp_path: Path) -> None:
     answers = []
     for method in ("MinMax", "Percentile 99.9", "Entropy"):
@@ -97,6 +98,8 @@ def test_no_calibration_sample_is_among_those_held_out(network: Network) -> None
     for load in networks(Path("absent")).values():
         whole = load()
         seen = {sample.tobytes() for sample in whole.calibration}
+        assert len(seen) > 1
+        assert len(whole.held_out) > 1
         assert not seen & {sample.tobytes() for sample in whole.held_out}, whole.name
 
 

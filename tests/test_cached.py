@@ -59,6 +59,7 @@ def tab() -> Tab:
     return Tab()
 
 
+@pytest.mark.slow
 def test_memory_is_given_back_by_projects_that_were_left(tmp_path: Path, tab: Tab) -> None:
     models: list[weakref.ref[Model]] = []
     for number in range(20):

@@ -309,6 +309,7 @@ def test_wrong_requests(model: Model, samples: Samples) -> None:
     assert calibrate(model, samples, tensors=["x", "x"], cache=False).histograms["x"].count == IMAGES.size
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_memory_is_the_same_for_sixteen_times_as_many_samples() -> None:
     """Peak resident memory of a process of its own, within 5 %."""

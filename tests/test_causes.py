@@ -227,17 +227,21 @@ def test_every_layer_gets_an_answer_and_only_worthwhile_changes() -> None:
     for name in NETWORKS:
         planted = Planted(NETWORKS[name][0](), feeds(name))
         own = by_layer(planted.encodings)
+        assert own
+        remedies = 0
         for layer in planted.model.layers:
             found = causes(planted.model, planted.statistics, planted.recipe, planted.encodings, layer.name)
             assert bool(found) == (layer.name in own), (name, layer.name)
             for cause in found:
                 assert cause.sentence.endswith(".")
                 for remedy in cause.remedies:
+                    remedies += 1
                     assert bool(remedy.changes) != (remedy.fix is not None)
                     changed = remedy.applied(planted.recipe)
                     assert changed != planted.recipe
                     assert remedy.applied(changed) == changed
                     resolve(changed, planted.statistics, planted.model)
+        assert remedies, name
 
 
 def test_typical_range() -> None:

@@ -157,6 +157,8 @@ def test_rows_that_fill_up_a_batch_are_no_evidence(tmp_path: Path) -> None:
     batched = load_model(attention(batch=4, length=4).SerializeToString(), name="planted")
     expected = measure_channel_errors(single.model, single.encodings, single.samples)
     found = measure_channel_errors(batched, single.encodings, samples_of(batched, tmp_path, items))
+    assert expected
+    assert found.keys() == expected.keys()
     for name, errors in expected.items():
         assert found[name].total == pytest.approx(errors.total, rel=1e-3)
         np.testing.assert_allclose(found[name].energy, errors.energy, rtol=1e-4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,15 @@ MLP = SAMPLES["digits_mlp"]
 
 
 def test_help_names_every_command_and_answers_at_once(tmp_path: Path) -> None:
-    begin = time.perf_counter()
-    done = process("--help", home=tmp_path)
-    seconds = time.perf_counter() - begin
+    done = process("--help", home=tmp_path, options=["-X", "importtime"])
     assert done.returncode == 0
     for command in COMMANDS:
         assert command in done.stdout
-    assert seconds < 3  # 0.1 s on a quiet machine; engines loaded at import would take more than this
+    # It takes 0.1 s on a quiet machine, and seconds where an engine is loaded. The time itself says less:
+    # other work may take the processor away.
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"numba", "numpy", "onnx", "onnx_ir", "onnxruntime", "pandas", "plotly", "streamlit"}
 
 
 def test_help_names_every_method_and_type(quantscope: Run) -> None:
@@ -255,6 +256,7 @@ def test_thresholds_are_those_of_the_definition(
     assert found["mse"]["mse"] <= min(entry["mse"] for entry in found.values()) * 1.02
 
 
+@pytest.mark.slow
 def test_other_tools_are_added_by_name(quantscope: Run, tmp_path: Path) -> None:
     x = np.random.default_rng(0).laplace(0.3, 1.0, (400, 50)).astype(np.float32)
     path = tmp_path / "x.npy"
@@ -321,6 +323,7 @@ def test_progress_without_a_terminal_is_sparse(capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().err.splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run) -> None:
     sample = SAMPLES["digits_mobilenet"]
     out = tmp_path / "out.onnx"
@@ -333,6 +336,7 @@ def test_quantize_tries_the_methods_unless_told(tmp_path: Path, quantscope: Run)
     assert quantscope(*base, "--random", "2").json["trials"] == []  # noise tells nothing of methods
 
 
+@pytest.mark.slow
 def test_a_tuned_recipe_replays_to_the_same_file(tmp_path: Path, quantscope: Run) -> None:
     recipe, first, second = tmp_path / "r.yaml", tmp_path / "a.onnx", tmp_path / "b.onnx"
     data = ("--data", MLP.calibration, "--limit", "48")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -248,6 +249,7 @@ def test_control_c_in_a_real_process(tmp_path: Path) -> None:
     interrupt(reader, tmp_path)
 
 
+@pytest.mark.slow
 def test_control_c_that_gets_lost_is_repeated(tmp_path: Path) -> None:
     """As an interrupt is lost that comes while a finalizer or a callback from C runs."""
     reader = tmp_path / "deaf.py"
@@ -283,10 +285,10 @@ def interrupt(reader: Path, folder: Path) -> None:
         text=True,
     ) as running:
         assert running.stderr is not None
-        while "ready" not in running.stderr.readline():  # what a reader prints
-            pass
+        said = list(itertools.takewhile(lambda line: "ready" not in line, running.stderr))
+        assert running.poll() is None, said  # it was the reader who spoke, and it goes on
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"

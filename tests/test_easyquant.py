@@ -252,6 +252,8 @@ def test_powers_of_two_stay_powers_of_two(rule: ScaleRule) -> None:
     recipe, encodings, samples = start(model, Recipe().with_default(scale_rule=rule))
     tuned = easyquant(model, recipe, encodings, samples, effort=QUICK)
     after = resolve(tuned.apply(recipe), calibrate(model, samples, cache=False), model)
+    assert after.activations
+    assert after.weights
     for e in (*after.activations.values(), *after.weights.values()):
         assert np.all(np.frexp(e.scale)[0] == 0.5)
 

@@ -150,6 +150,7 @@ def test_dearer_points_are_closer_to_float(mobile: tuple[Model, Samples, Recipe,
 
 def test_what_the_user_chose_stays(mobile: tuple[Model, Samples, Recipe, Front]) -> None:
     _, _, recipe, front = mobile
+    assert len(front.points) > 1
     for point in front.points:
         assert point.recipe.passes == recipe.passes
         assert point.recipe.choice("stem").precision is Precision.INT8

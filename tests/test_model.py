@@ -304,7 +304,7 @@ def test_cleaning_twice_changes_nothing_more() -> None:
 
 
 def test_opening_is_quick() -> None:
-    """A network of MobileNet's size and depth; generous, since the machine may be busy."""
+    """A network of MobileNet's size and depth, in processor time, which others leave alone."""
     weights: dict[str, np.ndarray] = {}
     nodes = []
     last = "x"
@@ -319,9 +319,9 @@ def test_opening_is_quick() -> None:
         nodes.append(node("Relu", [f"n{index}"], [f"r{index}"]))
         last = f"r{index}"
     data = model(nodes, [value("x", ["n", 3, 32, 32])], [value(last)], weights).SerializeToString()
-    start = time.perf_counter()
+    start = time.thread_time()
     loaded = load_model(data)
-    assert time.perf_counter() - start < 3
+    assert time.thread_time() - start < 3
     assert [layer.ops for layer in loaded.layers[1:]] == [("Conv", "Relu")] * 50
 
 

@@ -50,6 +50,7 @@ def test_every_folder_with_code_is_listed(repo_root: Path, project: dict[str, An
 
 def test_every_dependency_is_bounded(project: dict[str, Any]) -> None:
     lists = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    assert all(lists)
     for requirement in (item for each in lists for item in each):
         assert re.fullmatch(r"[\w.-]+(\[[\w,]+\])?(>=[\d.]+,<[\d.]+|==[\d.]+)", requirement), requirement
 

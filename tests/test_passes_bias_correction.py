@@ -183,9 +183,14 @@ def test_pieces_give_what_the_whole_gives(name: str) -> None:
     cuts = [str(n.outputs[0].name) for n in quantized.graph if str(n.name) in cut_nodes]
     pieces = Segments(quantized, cuts, runs, threads=1)
     expected = [whole(quantized, cuts, sample) for sample in runs]
+    assert cuts
+    assert len(runs) == 2
+    seen = []
     for k, cut in enumerate(pieces):
+        seen.append(cut)
         for held, values in zip(pieces.values, expected, strict=True):
             # Integer kernels may round ties the other way: at most a step or two of a tensor before it.
             scale = max(float(np.abs(values[k]).max()), 1e-6)
             assert np.abs(held[cut] - values[k]).max() < 0.05 * scale
+    assert seen == cuts
     assert all(set(held) <= {cuts[-1], *runs[0]} for held in pieces.values)

@@ -155,6 +155,8 @@ def test_the_order_of_the_samples_does_not_matter(tmp_path: Path) -> None:
     encodings = resolve(Recipe(), statistics_of(model, runs), model)
     one = round_to_outputs(model, encodings, samples_of(model, tmp_path, runs), count=7, threads=1)
     other = round_to_outputs(model, encodings, samples_of(model, tmp_path, runs[::-1], "back"), count=7)
+    assert one.encodings.integers
+    assert one.encodings.integers.keys() == other.encodings.integers.keys()
     for node, integers in one.encodings.integers.items():
         np.testing.assert_array_equal(integers, other.encodings.integers[node])
 

@@ -51,6 +51,7 @@ def test_activations_are_rounded_as_quantize_linear_rounds() -> None:
     model, samples = network("mobile_cnn"), feeds("mobile_cnn", 2)
     proto, encodings = quantized(model, samples)
     proto.graph.output.insert(0, onnx.ValueInfoProto(name="image_DequantizeLinear_Output"))
+    assert len(samples) == 2
     for sample, seen in zip(samples, run(proto, samples, plain=True), strict=True):
         np.testing.assert_array_equal(seen, fake_quantize(sample["image"], encodings.activations["image"]))
 

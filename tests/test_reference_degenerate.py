@@ -53,7 +53,9 @@ CASES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_every_mode_answers_or_says_why_not(name: str) -> None:
-    for row in reference_thresholds(CASES[name]):
+    rows = list(reference_thresholds(CASES[name]))
+    assert {row.key for row in rows} == set(REFERENCES)
+    for row in rows:
         result = row.result
         numbers = (result.low, result.high, result.threshold, result.scale, result.zero_point)
         if result.error:

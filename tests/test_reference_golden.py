@@ -1,26 +1,24 @@
-"""The reference modes against thresholds that the tools' own code computed (../shared/reference/golden.json).
+"""The reference modes against thresholds that the tools' own code computed.
 
-Half of the records by default, the other half of the distributions in every second group of records;
-QUANTSCOPE_ALL_GOLDEN=1 compares them all.
+Records of each mode and each of its parameters come with these tests, in data/tool_thresholds.json. More of
+them are in ../shared/reference/golden.json, where that lies beside the checkout: half of those are compared
+by default, the other half of the distributions in every second group; QUANTSCOPE_ALL_GOLDEN=1 compares all.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
+import itertools
 import json
 import os
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from quantscope.core.thresholds.reference import REFERENCES, ReferenceThreshold
+from tests.distributions import drawn
 
 EVERY = 1 if os.environ.get("QUANTSCOPE_ALL_GOLDEN") == "1" else 2
 
@@ -37,13 +35,34 @@ MISSING = {
 NOT_PARAMETERS = {"batches", "method", "num_files", "shape", "combined_bins"}
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference_distributions", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+EXTRACT = Path(__file__).parent / "data" / "tool_thresholds.json"
+
+
+def _extract() -> list[dict[str, Any]]:
+    """The records that come with these tests, laid out as those of golden.json."""
+    content = json.loads(EXTRACT.read_text(encoding="utf-8"))
+    found = []
+    for group in content["records"]:
+        tool, algorithm = group["key"].split("/")
+        for tensor, numbers in group["values"].items():
+            distribution, seed = tensor.split("/")
+            found.append(
+                {
+                    "tool": tool,
+                    "algorithm": algorithm,
+                    "version": content["versions"][tool],
+                    "params": group["params"],
+                    "distribution": distribution,
+                    "seed": int(seed),
+                    "result": dict(zip(group["fields"], numbers, strict=True)),
+                }
+            )
+    return found
+
+
+@pytest.fixture(scope="module")
+def extract() -> list[dict[str, Any]]:
+    return _extract()
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +72,6 @@ def golden(shared: Path) -> list[dict[str, Any]]:
         pytest.skip("no golden.json in ../shared/reference")
     with path.open(encoding="utf-8") as file:
         return list(json.load(file))
-
-
-@pytest.fixture(scope="module")
-def array(shared: Path) -> Callable[[str, int], Any]:
-    """An array by distribution and seed, checked against the digest that the numbers belong to."""
-    folder = shared / "reference"
-    if not (folder / "distributions.py").is_file():
-        pytest.skip("no distributions.py in ../shared/reference")
-    make = _load(folder / "distributions.py").make
-    digests = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))["arrays"]
-
-    @cache
-    def get(name: str, seed: int) -> Any:
-        x = make(name, seed)
-        if hashlib.sha256(x.tobytes()).hexdigest() != digests[f"{name}/{seed}"]["sha256"]:
-            pytest.skip(f"this NumPy draws other numbers for {name}/{seed}")
-        return x
-
-    return get
 
 
 def _key(record: dict[str, Any]) -> str:
@@ -92,7 +92,7 @@ def _expected(record: dict[str, Any]) -> dict[str, float]:
     if record["tool"] == "onnxruntime":
         result |= {"scale": result["u8_scale"], "zero_point": result["u8_zero_point"]}
     if record["tool"] == "amd-quark":  # its scale is the range over 255, also where it has 254 steps
-        del result["scale"]
+        result.pop("scale", None)
     if record["tool"] == "aimet":
         result["zero_point"] = -result["offset"]
     return {
@@ -133,30 +133,43 @@ def _difference(record: dict[str, Any], result: ReferenceThreshold) -> float:
     return worst
 
 
+def _compare(key: str, records: list[dict[str, Any]]) -> None:
+    exact, wrong = 0, []
+    for record in records:
+        result = _compute(record, drawn(record["distribution"], record["seed"]))
+        assert not result.error, (record["params"], record["distribution"], record["seed"], result.error)
+        difference = _difference(record, result)
+        exact += difference == 0
+        if difference > (0.0 if REFERENCES[key].exact else REFERENCES[key].tolerance):
+            wrong.append((record["params"], record["distribution"], record["seed"], difference, result))
+    assert len(records) >= 8
+    assert not wrong, f"{len(wrong)} of {len(records)} differ, first {wrong[0]}"
+    assert exact >= 0.9 * len(records)
+
+
 def test_every_golden_record_is_reproduced_or_named_as_missing(golden: list[dict[str, Any]]) -> None:
     keys = {_key(record) for record in golden if _reproduced(record)}
     assert keys <= set(REFERENCES)
     assert set(REFERENCES) <= keys, "a reference mode without a record to hold it against"
 
 
+def test_the_records_here_are_of_every_mode_and_of_every_parameter(golden: list[dict[str, Any]]) -> None:
+    def choices(records: list[dict[str, Any]]) -> set[tuple[str, str]]:
+        return {(_key(r), json.dumps(r["params"], sort_keys=True)) for r in records if _reproduced(r)}
+
+    assert choices(_extract()) == choices(golden)
+
+
 @pytest.mark.parametrize("key", list(REFERENCES))
-def test_a_reference_mode_gives_the_tools_numbers(
-    key: str, golden: list[dict[str, Any]], array: Callable[[str, int], Any]
-) -> None:
+def test_a_reference_mode_gives_the_tools_numbers(key: str, extract: list[dict[str, Any]]) -> None:
+    _compare(key, [record for record in extract if _key(record) == key])
+
+
+@pytest.mark.parametrize("key", list(REFERENCES))
+def test_a_reference_mode_gives_all_of_the_tools_numbers(key: str, golden: list[dict[str, Any]]) -> None:
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in golden:
         if _key(record) == key and _reproduced(record):
             groups.setdefault(json.dumps(record["params"], sort_keys=True), []).append(record)
-    compared, exact, wrong = 0, 0, []
-    for number, (_, group) in enumerate(sorted(groups.items())):
-        for record in group[number % EVERY :: EVERY]:
-            result = _compute(record, array(record["distribution"], record["seed"]))
-            assert not result.error, (record["params"], record["distribution"], record["seed"], result.error)
-            difference = _difference(record, result)
-            compared += 1
-            exact += difference == 0
-            if difference > (0.0 if REFERENCES[key].exact else REFERENCES[key].tolerance):
-                wrong.append((record["params"], record["distribution"], record["seed"], difference, result))
-    assert compared >= 8
-    assert not wrong, f"{len(wrong)} of {compared} differ, first {wrong[0]}"
-    assert exact >= 0.9 * compared
+    chosen = (group[number % EVERY :: EVERY] for number, (_, group) in enumerate(sorted(groups.items())))
+    _compare(key, list(itertools.chain.from_iterable(chosen)))

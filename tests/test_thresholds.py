@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from quantscope.core import metrics
 from quantscope.core.calibration import histogram_of
 from quantscope.core.quant import INT8, INT16, UINT8, QuantSpec, QuantType, Range, encoding_from_range
 from quantscope.core.thresholds import FLAGS, FROM_HISTOGRAM, Method, curves, errors_at, search
+from tests import distributions
 from tests.tensors import (
     FAMILIES,
     INT8_NARROW,
@@ -36,49 +35,24 @@ BY_SPEC = {
     "symmetric_int8_narrow": INT8_NARROW,
     "asymmetric_uint8": UINT8_ASYMMETRIC,
 }
-# Least MSE that a dense grid over scale (and zero point) finds on 200,000 values drawn from
-# default_rng(0), in float64: int8 with T/127, the same without -128, and uint8 with a free zero point.
-DRAWS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
-    "normal": lambda rng: rng.standard_normal(200_000),
-    "laplace": lambda rng: rng.laplace(0.0, 1.0, 200_000),
-    "student_t3": lambda rng: rng.standard_t(3.0, 200_000),
-    "relu6": lambda rng: np.clip(2 + 3 * rng.standard_normal(200_000), 0, 6),
-}
-OPTIMA = {
-    "normal": (8.908348779053693e-05, 8.965643001553048e-05, 8.908348771532161e-05),
-    "laplace": (0.000626072379483387, 0.0006320122354571103, 0.0006177166315524223),
-    "student_t3": (0.016529415495870874, 0.01664438225478351, 0.016349036709258795),
-    "relu6": (0.00012178006776327548, 0.00012178006776327548, 3.0289966651300828e-05),
-}
+TOOLS = Path(__file__).parent / "data" / "tool_thresholds.json"
 
 
 def found(x: np.ndarray, method: Method, spec: QuantSpec) -> Range:
     return search(method, histogram_of(x), spec).range
 
 
-@pytest.mark.parametrize("index", range(3), ids=BY_SPEC.keys())
-@pytest.mark.parametrize("name", OPTIMA)
-def test_mse_reaches_the_optimum_of_a_dense_grid(name: str, index: int) -> None:
-    x = DRAWS[name](np.random.default_rng(0)).astype(np.float32)
-    spec = list(BY_SPEC.values())[index]
-    assert raw_mse(x, encoding_from_range(found(x, Method.MSE, spec), spec)) <= OPTIMA[name][index] * 1.001
-
-
-def test_mse_reaches_the_optimum_on_every_reference_distribution(shared: Path) -> None:
-    folder = shared / "reference"
-    if not (folder / "golden.json").is_file():
-        pytest.skip("no reference thresholds beside the checkout")
-    module = importlib.util.spec_from_file_location("distributions", folder / "distributions.py")
-    distributions = importlib.util.module_from_spec(module)
-    module.loader.exec_module(distributions)
-    records = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
-    optima = [r for r in records if r["tool"] == "dense-grid-optimum"]
-    assert len(optima) == 96
-    for record in optima:
-        x, spec = distributions.make(record["distribution"], record["seed"]), BY_SPEC[record["algorithm"]]
-        best = record.get("mse_native", record["mse"])
-        ratio = raw_mse(x, encoding_from_range(found(x, Method.MSE, spec), spec)) / best
-        assert ratio <= 1.001, (record["distribution"], record["algorithm"], ratio)
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", distributions.FAMILIES)
+def test_mse_reaches_the_optimum_of_a_dense_grid(name: str, seed: int) -> None:
+    """Over the scale and the zero point: int8 with T/127, the same without -128, and uint8."""
+    x = distributions.drawn(name, seed)
+    optima = json.loads(TOOLS.read_text(encoding="utf-8"))["optima"]
+    assert optima.keys() == BY_SPEC.keys()
+    for algorithm, best in optima.items():
+        spec = BY_SPEC[algorithm]
+        ratio = raw_mse(x, encoding_from_range(found(x, Method.MSE, spec), spec)) / best[f"{name}/{seed}"]
+        assert ratio <= 1.001, (algorithm, ratio)
 
 
 @pytest.mark.parametrize("spec", [s for s in SPECS.values() if s.type.bits <= 8], ids=str)

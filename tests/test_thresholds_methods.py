@@ -134,6 +134,7 @@ def test_the_expected_error_is_the_measured_one_where_the_fit_is_good(spec: Quan
     for name in ("normal", "laplace"):
         h = histogram_of(family(name))
         s = search(Method.ACIQ, h, spec)
+        assert s.loss.size > 18
         for i in range(s.loss.size // 2, s.loss.size, 9):
             measured = errors_at(h, Range(s.lows[i], s.highs[i]), spec).mse
             # A step is T / 127 here and T / 128 in the paper, and 4 bits are few for noise.

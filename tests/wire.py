@@ -15,6 +15,8 @@ class Wire:
 
     def __init__(self) -> None:
         self._said: deque[str] = deque(maxlen=KEPT)
+        self._pressed: list[tuple[str, str]] = []  # page that a request names, key of the component
+        self.page = ""  # that the last request named
         self._start = time.monotonic()
 
     def listen(self, socket: Any) -> None:
@@ -23,9 +25,9 @@ class Wire:
         socket.on("framereceived", self._received)
         socket.on("close", lambda _: self._note("closed"))
 
-    def asked(self, event: str) -> int:
-        """How many of the messages kept carry an event of a component whose key starts like this."""
-        return sum("> page" in said and f"'{event}" in said for said in self._said)
+    def asked(self, event: str, page: str = "") -> int:
+        """How many events of components whose key starts like this were sent, naming `page` if it is set."""
+        return sum(key.startswith(event) and page in ("", named) for named, key in self._pressed)
 
     def __str__(self) -> str:
         self._note("now")
@@ -47,6 +49,8 @@ class Wire:
             for w in asked.widget_states.widgets
             if str(w.WhichOneof("value")).endswith("trigger_value")
         ]
+        self.page = asked.page_script_hash
+        self._pressed += ((self.page, key) for key in pressed)
         return self._note(f"> page {asked.page_script_hash[:4]} part {asked.fragment_id[:4]} {pressed}")
 
     def _received(self, frame: Any) -> None:
