@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
     "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 # Processes for the tests: more than two were not tried, and each needs about a gigabyte with its app or browser.
-WORKERS ?= $(shell python3 -c 'import os; print(min(2, os.cpu_count() or 1))' 2>/dev/null || echo 1)
+WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2, os.cpu_count() or 1))' 2>/dev/null || echo 1)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

@@ -113,7 +113,7 @@ def page(browser: Any) -> Iterator[Any]:
     """
     context = browser.new_context(viewport={"width": 1400, "height": 950})
     tab = context.new_page()
-    tab.set_default_timeout(30_000)
+    tab.set_default_timeout(60_000)
     tab.errors, tab.foreign = [], []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
     tab.on("request", lambda request: _local(request.url) or tab.foreign.append(request.url))

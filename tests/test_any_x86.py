@@ -133,6 +133,7 @@ def test_a_constant_left_operand_runs_on_integers(tmp_path: Path) -> None:
     assert executed(made.proto, tmp_path)["QLinearMatMul"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scales_that_easyquant_moves(name: str) -> None:
     """What EasyQuant measured is what the recipe gives: no scale goes below the least safe one."""

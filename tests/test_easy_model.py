@@ -35,6 +35,7 @@ def keys(app: AppTest) -> set[str | None]:
     return {button.key for button in app.button}
 
 
+@pytest.mark.slow
 def test_it_is_measured_as_exported_used_in_one_step_and_undone(overview: AppTest) -> None:
     app, before = overview, recipe(overview)
     app.button(key="start_easymodel").click().run()
@@ -60,6 +61,7 @@ def test_it_is_measured_as_exported_used_in_one_step_and_undone(overview: AppTes
     assert not app.button(key="use_easymodel").disabled
 
 
+@pytest.mark.slow
 def test_stopping_keeps_what_was_found_and_it_can_be_measured_later(
     overview: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

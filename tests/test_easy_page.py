@@ -26,6 +26,7 @@ def keys(app: AppTest) -> set[str | None]:
     return {button.key for button in app.button}
 
 
+@pytest.mark.slow
 def test_scales_are_found_and_used_in_one_step(inspector: AppTest) -> None:
     app, before = inspector, recipe(inspector)
     app.button(key="start_easy").click()

@@ -62,6 +62,7 @@ def headless(asked: Recipe) -> str:
     return hashlib.sha256(made.proto.SerializeToString()).hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [("equalize",), ("smooth", "rounding"), ("bias_correction",), tuple(PASSES)], ids="+".join
 )
@@ -146,6 +147,7 @@ def test_a_default_found_for_an_earlier_recipe_is_said_to_be_one(ready: AppTest)
     until(ready, lambda a: there(a, "measured on") and not there(a, text.EARLIER))
 
 
+@pytest.mark.slow
 def test_auto_tune_is_one_step_that_can_be_undone(ready: AppTest) -> None:
     plain = digest(ready)
     go(ready, "overview")

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,13 @@ def module_name(root: Path, file: Path) -> str:
 
 def modules(root: Path) -> dict[str, ast.Module]:
     files = (file for package in PACKAGES for file in sorted((root / package).rglob("*.py")))
-    found = {
-        module_name(root, file): ast.parse(file.read_text(encoding="utf-8"), str(file)) for file in files
-    }
-    return found
+    return {module_name(root, file): parsed(file.read_text(encoding="utf-8"), str(file)) for file in files}
+
+
+@cache
+def parsed(text: str, name: str) -> ast.Module:
+    """The tree of a file, once for all tests that look at it."""
+    return ast.parse(text, name)
 
 
 def within(name: str, families: tuple[str, ...]) -> bool:

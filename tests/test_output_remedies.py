@@ -49,6 +49,7 @@ def by(model: Model, samples: Samples, reference: FloatReference, recipe: Recipe
     return preview(reference, quantize(model, recipe, samples, cache=False).proto, layers=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_auto_tune_brings_back_what_a_shared_range_loses(name: str) -> None:
     model, samples, reference = opened(name)

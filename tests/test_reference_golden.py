@@ -165,6 +165,7 @@ def test_a_reference_mode_gives_the_tools_numbers(key: str, extract: list[dict[s
     _compare(key, [record for record in extract if _key(record) == key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", list(REFERENCES))
 def test_a_reference_mode_gives_all_of_the_tools_numbers(key: str, golden: list[dict[str, Any]]) -> None:
     groups: dict[str, list[dict[str, Any]]] = {}

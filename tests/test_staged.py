@@ -81,6 +81,7 @@ def test_channel_counts_and_cuts(monkeypatch: pytest.MonkeyPatch, width: int, li
         assert agree(model, computed(model)) > 5
 
 
+@pytest.mark.slow
 def test_reference_models(monkeypatch: pytest.MonkeyPatch, shared: Path) -> None:
     """Transformers, recurrent networks, control flow, several inputs: cut wherever they can be."""
     monkeypatch.setattr(stages, "STAGE_BYTES", 1)

@@ -28,7 +28,7 @@ def demo(serve: Callable[..., App]) -> App:
 def second(page: Any) -> Any:
     """Another tab beside `page`."""
     tab = page.context.new_page()
-    tab.set_default_timeout(30_000)
+    tab.set_default_timeout(60_000)
     tab.on("pageerror", lambda error: page.errors.append(str(error)))
     tab.wire = Wire()
     tab.on("websocket", tab.wire.listen)
