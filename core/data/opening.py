@@ -12,13 +12,14 @@ import numpy.typing as npt
 from quantscope.core.data.samples import Feed, Sample, Samples, group, sample_digest
 from quantscope.core.data.sources.arrayfiles import (
     Found,
+    Stored,
     open_array_folder,
     open_npy_samples,
     open_npz_samples,
     readable,
     what_there_is,
 )
-from quantscope.core.data.sources.arrays import BROKEN, FileRows, brief, open_npy, open_npz
+from quantscope.core.data.sources.arrays import BROKEN, brief, open_npy, open_npz
 from quantscope.core.data.sources.imagefiles import (
     ImageFeed,
     ImageFiles,
@@ -47,6 +48,7 @@ from quantscope.core.data.sources.labels import (
     read_labels,
     wrong_labels,
 )
+from quantscope.core.data.sources.memory import held_arrays, open_held_arrays, open_items
 from quantscope.core.data.sources.reader import open_reader
 from quantscope.core.data.sources.synthetic import DEFAULT_COUNT, random_samples
 from quantscope.core.errors import DataError
@@ -75,7 +77,7 @@ DUPLICATE_BYTES = 1 << 29  # duplicates are looked for beforehand in data up to 
 
 
 def open_samples(
-    source: str | Path | None,
+    source: Any,
     model: Model,
     *,
     preprocessing: "Preprocessing | str | None" = None,
@@ -85,10 +87,12 @@ def open_samples(
     ignore_label: int | None = None,
     labels_needed: bool = True,
 ) -> Samples:
-    """Samples for `model` from files, or random ones for None.
+    """Samples for `model` from files or from memory, or random ones for None.
 
     Args:
-        source: A .npz or .npy file, a folder of these, an image folder or zip file, or a .py reader.
+        source: A .npz or .npy file, a folder of these, an image folder or zip file, or a .py reader. Or what
+            a program holds: a dict of arrays by input name, one array for a model with one input, or an
+            iterable such as a data loader (see `sources.memory.open_items`).
         model: What the samples are for; only its inputs are used.
         preprocessing: For images: a `Preprocessing`, a preset's name, or a text such as
             `imagenet-tf,size=128`. Guessed from the model's input, with a warning, if left out.
@@ -108,30 +112,28 @@ def open_samples(
         raise DataError(f"at least one sample is needed; the limit is {limit}")
     if source is None:
         return random_samples(model, limit or DEFAULT_COUNT)
-    path = Path(source)
     inputs = model_inputs(model)
-    if not path.exists():
-        raise DataError(f"{path} does not exist: give {KINDS}")
-    if path.suffix.lower() == ".py" and path.is_file():
-        if not allow_reader:
-            raise DataError(f"{path.name} is a program; readers run only when named on the command line")
-        kind, found = "reader", open_reader(path, model, limit)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        name = path.name or str(path)
+        kind, found = _open_path(path, model, how, limit, allow_reader)
     else:
-        kind, found = _find(path, inputs, how)
+        kind, name = "memory", type(source).__name__
+        found = _open_held(source, inputs, how, limit)
     samples = Samples(
         names=tuple(info.name for info in inputs),
         feed=found.feed,
         indices=range(found.feed.count),
         kind=kind,
-        source=path.name or str(path),
+        source=name,
         label_names=found.label_names,
         warnings=found.warnings,
     )
     feed = getattr(samples.feed, "inner", samples.feed)
     if how is not None and not isinstance(feed, ImageFeed | PixelFeed):
-        said = f"{path.name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
+        said = f"{name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
         samples = replace(samples, warnings=(*samples.warnings, said))
-    own = _Labelling(model=model, name=path.name, ignore=ignore_label, needed=labels_needed)
+    own = _Labelling(model=model, name=name, ignore=ignore_label, needed=labels_needed)
     labelled = own.given(samples, labels) if labels is not None else own.found(samples, found.labels)
     return _limited(labelled, limit)
 
@@ -142,6 +144,27 @@ def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) 
 
 
 _preprocessing = preprocessing
+
+
+def _open_path(
+    path: Path, model: Model, how: Preprocessing | None, limit: int | None, allow_reader: bool
+) -> tuple[str, Found]:
+    """The kind of a file or folder, and what is in it."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give {KINDS}")
+    if path.suffix.lower() == ".py" and path.is_file():
+        if not allow_reader:
+            raise DataError(f"{path.name} is a program; readers run only when named on the command line")
+        return "reader", open_reader(path, model, limit)
+    return _find(path, model_inputs(model), how)
+
+
+def _open_held(source: Any, inputs: tuple[Input, ...], how: Preprocessing | None, limit: int | None) -> Found:
+    """What a program holds."""
+    arrays = held_arrays(source, inputs)
+    if arrays is None:
+        return open_items(source, inputs, limit)
+    return _pixels(arrays, inputs, how) or open_held_arrays(arrays, inputs)
 
 
 def _find(path: Path, inputs: tuple[Input, ...], how: Preprocessing | None) -> tuple[str, Found]:
@@ -212,13 +235,13 @@ def _image_labels(files: ImageFiles) -> tuple[RawLabels, tuple[str, ...]]:
 
 
 def _pixels(
-    arrays: Mapping[str, FileRows | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
+    arrays: Mapping[str, Stored | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
 ) -> Found | None:
     """Images stored as one uint8 array, where a preprocessing was asked for; None if this is not that."""
     images = {
         key: rows
         for key, rows in arrays.items()
-        if key != LABELS and isinstance(rows, FileRows) and pixel_layout(rows.shape, rows.dtype)
+        if key != LABELS and not isinstance(rows, DataError) and pixel_layout(rows.shape, rows.dtype)
     }
     if how is None or len(images) != 1:
         return None

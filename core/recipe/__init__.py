@@ -1,18 +1,20 @@
 """The user's choices, as data and as a file; nothing is computed here."""
 
 from quantscope.core.recipe.choice import Choice
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.file import VERSION, recipe_from_document, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.recipe.passes import PASSES, Option, Pass, PassChoice, pass_choices
 from quantscope.core.recipe.recipe import Recipe
 
 __all__ = [
     "PASSES",
+    "VERSION",
     "Choice",
     "Option",
     "Pass",
     "PassChoice",
     "Recipe",
     "pass_choices",
+    "recipe_from_document",
     "recipe_from_yaml",
     "recipe_to_yaml",
 ]

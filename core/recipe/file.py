@@ -48,6 +48,15 @@ def recipe_from_yaml(text: str) -> Recipe:
         raise RecipeError(
             f"the recipe is not valid YAML{line}: {getattr(error, 'problem', None) or error}"
         ) from None
+    return recipe_from_document(document)
+
+
+def recipe_from_document(document: object) -> Recipe:
+    """The recipe that a file's content stands for, as plain mappings, lists, texts and numbers.
+
+    Raises:
+        RecipeError: It is no recipe, or an entry makes no sense; the message names it.
+    """
     if not isinstance(document, Mapping) or "quantscope" not in document:
         raise RecipeError(
             "this is no recipe: its first line should be 'quantscope: 1', as in files saved here"

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from quantscope.core.errors import RecipeError
+from quantscope.core.errors import ExportError, RecipeError
+from quantscope.core.files import write_atomic
 from quantscope.core.recipe.choice import DEFAULT, Choice
 from quantscope.core.recipe.passes import PassChoice, pass_choices
 from quantscope.core.targets import Target, target
@@ -65,6 +67,19 @@ class Recipe:
     def with_passes(self, *passes: str | PassChoice) -> "Recipe":
         """A recipe with these passes instead."""
         return replace(self, passes=pass_choices(*passes))
+
+    def save(self, path: str | Path) -> None:
+        """Write the recipe as YAML, the same text as everywhere else (`recipe_to_yaml`).
+
+        Raises:
+            ExportError: The file cannot be written.
+        """
+        from quantscope.core.recipe.file import recipe_to_yaml  # it reads recipes, so it needs this module
+
+        try:
+            write_atomic(Path(path), recipe_to_yaml(self).encode("utf-8"))
+        except OSError as error:
+            raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
         kept = {k: v for k, v in layers.items() if v != Choice()}
