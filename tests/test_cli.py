@@ -16,7 +16,7 @@ from quantscope.core.thresholds import SEARCHES, Method
 from quantscope.core.thresholds.reference import REFERENCES
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.cli import command_line
-from quantscope.ui.cli.arguments import read_preprocessing
+from quantscope.ui.cli.samples import read_preprocessing
 from quantscope.ui.terminal import console
 from tests.sessions import session as open_session
 from tests.support import Run, process

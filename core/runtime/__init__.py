@@ -1,7 +1,14 @@
 """How ONNX Runtime is driven: sessions, what it makes of a graph, and how this machine adds integers."""
 
 from quantscope.core.runtime import machine
-from quantscope.core.runtime.machine import IntegerSums, describe, integer_sums, kernels, pairs_are_neighbours
+from quantscope.core.runtime.machine import (
+    IntegerSums,
+    Machine,
+    describe,
+    integer_sums,
+    kernels,
+    pairs_are_neighbours,
+)
 from quantscope.core.runtime.optimization import (
     BLOCKED_DOMAIN,
     EXTERNAL_WEIGHTS,
@@ -29,6 +36,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "Arrays",
     "IntegerSums",
+    "Machine",
     "Session",
     "describe",
     "first_line",

@@ -2,6 +2,18 @@
 
 from quantscope.core.tuning.autotune_search import autotune
 from quantscope.core.tuning.easyquant_search import EasyQuantResult, easyquant
+from quantscope.core.tuning.final_check import (
+    AllFloat,
+    AllFloatReason,
+    FinalCheck,
+    MeasuredSparing,
+    MinMaxCloser,
+    all_float,
+    check_quantized,
+    check_runs,
+    check_tuned,
+    why_all_float,
+)
 from quantscope.core.tuning.held_out import Split, hold_out, judged_easyquant, judged_passes
 from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.spare_outputs import Sparing, sparings
@@ -20,17 +32,26 @@ from quantscope.core.tuning.unseen_samples import MARGIN_DB
 
 __all__ = [
     "MARGIN_DB",
+    "AllFloat",
+    "AllFloatReason",
     "AutotuneResult",
     "EasyQuantResult",
+    "FinalCheck",
     "FixTrial",
     "MeasuredDefault",
+    "MeasuredSparing",
+    "MinMaxCloser",
     "OutputForecast",
     "Remedy",
     "Sparing",
     "Split",
     "Step",
     "Trial",
+    "all_float",
     "autotune",
+    "check_quantized",
+    "check_runs",
+    "check_tuned",
     "easyquant",
     "hold_out",
     "judged_easyquant",
@@ -41,5 +62,6 @@ __all__ = [
     "sparings",
     "toggled",
     "tried_fixes",
+    "why_all_float",
     "without_inserted",
 ]

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 DEFAULT_COLUMNS = 120  # where stdout is no terminal and COLUMNS is not set
-LEAST_COLUMNS = 40  # narrower ones are not kept to
+LEAST_COLUMNS = 40  # tables get so many in a narrower terminal
 MOST_DIM = 16  # characters of a dimension's name
 LEAST_DIM = 4  # of them that stay in any case
 ELLIPSIS = "…"
@@ -20,13 +20,13 @@ def columns() -> int:
     return max(LEAST_COLUMNS, shutil.get_terminal_size((DEFAULT_COLUMNS, 24)).columns)
 
 
-def stated() -> bool:
-    """Whether somebody looks at so many columns, rather than a file or another program."""
+def width_is_known() -> bool:
+    """Whether `columns` comes from COLUMNS or a terminal; it does not where a file or a program reads."""
     return bool(os.environ.get("COLUMNS")) or sys.stdout.isatty()
 
 
 def cells(text: str) -> int:
-    """Columns that a text takes; ideographs and most emoji take two each."""
+    """Columns that a text takes up; ideographs and most emoji take up two each."""
     return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text if not c.isascii())
 
 

@@ -14,27 +14,54 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from enum import Enum
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.progress import Progress, ProgressFn
-from quantscope.ui.terminal.columns import cells, column_widths, columns, cut, fold, head_lines, stated
+from quantscope.ui.terminal.columns import (
+    cells,
+    column_widths,
+    columns,
+    cut,
+    fold,
+    head_lines,
+    width_is_known,
+)
 
 FAILED, BAD_INPUT = 1, 2  # exit codes
 INSIST_SECONDS = 3.0  # after which an interrupt that nothing came of is repeated
 SPARSE_SECONDS = 10.0  # time between progress lines where stderr is not a terminal
 
 
+# What JSON makes of a field of a record: `field(metadata=INLINE)`.
+INLINE = {"json": "inline"}  # the value's own keys stand in place of one key
+OPTIONAL = {"json": "optional"}  # the key is left out where the value is None
+T = TypeVar("T")
+
+
 class BadInput(QuantScopeError):
     """A command line asks for something that does not exist, or contradicts itself."""
 
 
+@runtime_checkable
+class Jsonable(Protocol):
+    """A record with a form of its own in JSON."""
+
+    def to_json(self) -> Any:
+        """What stands for it in JSON."""
+
+
 def plain(value: Any) -> Any:
-    """`value` as JSON can carry it: dataclasses and mappings as objects, NaN and infinities as null."""
+    """`value` as JSON can carry it: dataclasses and mappings as objects, NaN and infinities as null.
+
+    The keys of a dataclass are its fields, without the underscore that ends a field named like a builtin.
+    """
     if isinstance(value, Enum):
         return plain(value.value)
+    if isinstance(value, Jsonable):
+        return plain(value.to_json())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return _object(value)
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -46,6 +73,18 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     return str(value)
+
+
+def _object(record: Any) -> dict[str, Any]:
+    """A dataclass as a JSON object."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if field.metadata == INLINE:
+            found |= plain(value)
+        elif value is not None or field.metadata != OPTIONAL:
+            found[field.name.removesuffix("_")] = plain(value)
+    return found
 
 
 def print_json(value: Any) -> None:
@@ -63,8 +102,8 @@ def say(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
-def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]], str], json: bool) -> None:
-    """Do the work and print its result, and then its `warnings` on stderr.
+def show(work: Callable[[], T], as_text: Callable[[T], str], json: bool) -> None:
+    """Do the work and print its result, and then its `warnings`, if it has any, on stderr.
 
     What else prints, as a user's own reader may, goes to stderr.
     """
@@ -74,11 +113,11 @@ def show(work: Callable[[], dict[str, Any]], as_text: Callable[[dict[str, Any]],
         print_json(result)
     else:
         for line in as_text(result).split("\n"):
-            # What reads the name of a file that was written wants the line as it is.
-            apart = line.startswith("wrote ") and not stated()
+            # A program that reads the name of the file from this line needs it in one piece.
+            apart = line.startswith("wrote ") and not width_is_known()
             say(line if apart else "\n".join(fold(line, columns())))
     sys.stdout.flush()
-    for warning in result.get("warnings", ()):  # last, where they are seen
+    for warning in getattr(result, "warnings", ()):  # at the end, where a person sees them
         note(f"warning: {warning}")
 
 
@@ -134,6 +173,11 @@ def number(value: float | None, digits: int = 4, unit: str = "") -> str:
     if math.isinf(value):
         return ("inf" if value > 0 else "-inf") + unit
     return f"{value or 0.0:.{digits}g}{unit}"  # -0.0 is falsy too, and shown as 0
+
+
+def percent(share: float | None) -> str:
+    """A share in percent; a dash where there is none."""
+    return number(None if share is None else 100.0 * share, 4, " %")
 
 
 def size(count: int) -> str:

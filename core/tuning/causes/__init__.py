@@ -14,6 +14,7 @@ from quantscope.core.tuning.causes.case import Case, Cause, Reason, seen_tensor
 from quantscope.core.tuning.causes.trials import (
     Bench,
     Effect,
+    Parts,
     RemedyTrial,
     bench,
     effect,
@@ -27,6 +28,7 @@ __all__ = [
     "Bench",
     "Cause",
     "Effect",
+    "Parts",
     "Reason",
     "RemedyTrial",
     "bench",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
 
-from quantscope.core.runtime import IntegerSums, describe, pairs_are_neighbours
+from quantscope.core.runtime import IntegerSums, Machine, describe, pairs_are_neighbours
 from quantscope.core.targets import ANY_X86
-from quantscope.ui.terminal.console import plain
+from quantscope.ui.terminal.console import INLINE
 
 UNKNOWN_ORDER = (
     "Which products its kernels add first is not known for this release of ONNX Runtime: weights for "
@@ -14,11 +14,18 @@ UNKNOWN_ORDER = (
 )
 
 
-def machine() -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """Facts about a machine, and advice."""
+
+    machine: Machine = field(metadata=INLINE)
+    advice: tuple[str, ...]
+
+
+def examination() -> Examination:
     """Facts about this machine, and advice."""
     found = describe()
-    facts: dict[str, Any] = plain(found)
-    return {**facts, "advice": advice(found.sums)}
+    return Examination(machine=found, advice=tuple(advice(found.sums)))
 
 
 def advice(sums: IntegerSums) -> list[str]:

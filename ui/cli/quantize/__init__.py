@@ -1,0 +1,1 @@
+"""The command `quantscope quantize`: its options, its work, and its result as text."""

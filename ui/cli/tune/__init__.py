@@ -1,0 +1,1 @@
+"""The command `quantscope tune`: its options, its work, and its result as text."""
