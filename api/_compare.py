@@ -18,7 +18,7 @@ from quantscope._table import Table, bytes_text, frame
 from quantscope.core.data import Samples
 from quantscope.core.data.sources import all_ignored, label_shapes
 from quantscope.core.errors import ModelError
-from quantscope.core.evaluate import Accuracy, Latency, LayerError, OutputError, TensorError
+from quantscope.core.evaluate import Accuracy, Latency, LayerError, OutputError, TensorError, faults
 from quantscope.core.evaluate import Comparison as Measured
 from quantscope.core.evaluate import compare as measure
 from quantscope.core.model import Model
@@ -41,10 +41,12 @@ class Comparison(Table):
     Attributes:
         model: The float model.
         figures: Everything that was measured; `figures.as_dict()` is ready for JSON.
+        warnings: What must not be missed; also issued as `QuantScopeWarning`.
     """
 
     model: Model
     figures: Measured
+    warnings: tuple[str, ...] = ()
 
     @property
     def output(self) -> TensorError:
@@ -75,11 +77,6 @@ class Comparison(Table):
     def latency(self) -> Latency | None:
         """Milliseconds a sample, float_ms and quantized_ms, on this machine; None if not asked for."""
         return self.figures.latency
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What must not be missed; also issued as `QuantScopeWarning`."""
-        return self.figures.warnings
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a layer, in the order of execution.
@@ -207,8 +204,17 @@ def compare(
             "the models cannot be compared: their outputs have other shapes. Compare with the float model "
             "that the quantized one was made from."
         )
-    warn([*found.warnings, *_unused_labels(found, samples, opened)])
-    return Comparison(model=opened, figures=found)
+    warnings = (*_warnings(found), *_unused_labels(found, samples, opened))
+    warn(warnings)
+    return Comparison(model=opened, figures=found, warnings=warnings)
+
+
+def _warnings(found: Measured) -> tuple[str, ...]:
+    """The engine's, with advice instead of the command line's options."""
+    options = faults(found.outputs, found.lost, told=lambda one: one.options)
+    advice = faults(found.outputs, found.lost, told=lambda one: one.advice)
+    instead = dict(zip(options, advice, strict=True))
+    return tuple(instead.get(said, said) for said in found.warnings)
 
 
 def _source(quantized: QuantizedLike) -> bytes | Path | onnx.ModelProto:

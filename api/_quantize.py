@@ -13,6 +13,7 @@ import onnx
 from quantscope._calibrate import Calibration, CalibrationLike, as_calibration
 from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
+from quantscope._judged import of_quantized, why
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike, as_recipe
 from quantscope._said import warn
@@ -28,8 +29,15 @@ from quantscope.core.progress import ProgressFn
 from quantscope.core.quant import Encoding
 from quantscope.core.quantize import Encodings, quantize_model, resolve
 from quantscope.core.recipe import Recipe
-from quantscope.core.tuning import Trial, judged_passes, measured_default
-from quantscope.ui.cli.final_check import all_float, check, check_runs
+from quantscope.core.tuning import (
+    FinalCheck,
+    Trial,
+    check_quantized,
+    check_runs,
+    judged_passes,
+    measured_default,
+    why_all_float,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,6 +60,8 @@ class QuantizedModel(Table):
         trials: Defaults that were tried, where no recipe was given.
         log: What the recipe's passes did, in sentences.
         warnings: What is wrong with it, and what was found to help; also issued as `QuantScopeWarning`.
+        remedy: The recipe with the least change that was measured to bring back what is lost; None where
+            nothing is lost, or nothing was found.
     """
 
     model: Model
@@ -62,6 +72,7 @@ class QuantizedModel(Table):
     trials: tuple[Trial, ...] = ()
     log: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    remedy: Recipe | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -206,10 +217,17 @@ def quantize(
             best = measured_default(opened, known.statistics, samples, asked, progress=heard, threads=threads)
             asked, trials = best.recipe, best.trials
         made = work.built(asked, judge)
-        check_runs(made.proto, samples)
-        warnings = work.warnings(made, judge)
-    warn(warnings)
-    return replace(made, trials=trials, warnings=warnings)
+        _insist_it_runs(made.proto, samples)
+        done = replace(work.judged(made, judge, beside_minmax=recipe is not None), trials=trials)
+    warn(done.warnings)
+    return done
+
+
+def _insist_it_runs(proto: onnx.ModelProto, samples: Samples | None) -> None:
+    try:
+        check_runs(proto, samples)
+    except ExportError as error:
+        raise ExportError(f"{error}: recipe(float_layers=[NAME])") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,21 +275,29 @@ class _Work:
             progress=self.progress,
         )
 
-    def warnings(self, made: QuantizedModel, judge: bool) -> tuple[str, ...]:
-        """What must not be missed about the result."""
+    def judged(self, made: QuantizedModel, judge: bool, *, beside_minmax: bool) -> QuantizedModel:
+        """The same with what must not be missed about it.
+
+        Args:
+            made: The quantized model.
+            judge: Whether to run it.
+            beside_minmax: Whether to measure MinMax, too.
+        """
         statistics = self.calibration.statistics
         if not made.encodings.placement.nodes:
-            why = all_float(self.model, made.recipe, statistics)
-            return (f"{why}, so this is the float model",)
+            reason = why(why_all_float(self.model, made.recipe, statistics))
+            return replace(made, warnings=(f"{reason}, so this is the float model",))
         if self.samples is None or not judge:
-            return ()
-        seen = check(
+            return made
+        found: FinalCheck = check_quantized(
             self.model,
             made.recipe,
             statistics,
             self.samples,
             made.proto,
-            tuned=False,
+            beside_minmax=beside_minmax and not self.samples.synthetic,
             threads=self.threads,
         )
-        return (*seen.faults, *seen.remedies)
+        helping = found.remedy
+        remedy = None if helping is None else helping.option.applied(made.recipe)
+        return replace(made, warnings=of_quantized(found), remedy=remedy)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantscope._calibrate import CalibrationLike
 from quantscope._inspect import ModelLike, as_model
+from quantscope._judged import of_tuned
 from quantscope._mixed import (
     MixedPrecision,
     allowed_precisions,
@@ -23,9 +24,8 @@ from quantscope._table import Table, frame
 from quantscope._work import Work, started
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe import Recipe
-from quantscope.core.tuning import Step, autotune
+from quantscope.core.tuning import Step, autotune, check_tuned
 from quantscope.core.words import decibels
-from quantscope.ui.cli.final_check import judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,10 +148,10 @@ def tune(
             chosen = front.recipe
         warnings = found.warnings if front is None else ()
         if front is not None or not found.unquantized:
-            taken = judged(
+            checked = check_tuned(
                 opened, start, chosen, work.statistics, work.samples, threads=threads, progress=heard
             )
-            warnings = taken or warnings
+            warnings = of_tuned(checked) or warnings
     warn(warnings)
     return Tuning(
         recipe=chosen,
