@@ -195,7 +195,12 @@ def check_limits(
 
 def _budget(budget: str | float, kind: Cost, float_bytes: int) -> float:
     if isinstance(budget, str):
-        return read_budget(budget, kind, float_bytes)
+        found = read_budget(budget, kind, float_bytes)
+        if found is None and kind is Cost.LATENCY:
+            raise RecipeError(f"a budget of latency is a share of float's time, such as 60%, not '{budget}'")
+        if found is None:
+            raise RecipeError(f"a budget is a size such as 500kB, 2MB or 60% of float's, not '{budget}'")
+        return found
     if not (math.isfinite(budget) and budget > 0):
         raise RecipeError(f"a budget is a positive number of bytes, or a share of the time, not {budget:g}")
     return float(budget)
