@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quantscope._mixed import MixedPrecision, mixed_precision
     from quantscope._quantize import QuantizedModel, quantize
     from quantscope._recipe import load_recipe, recipe
+    from quantscope._remedies import MeasuredRemedy
     from quantscope._said import QuantScopeWarning
     from quantscope._sensitivity import Sensitivity, sensitivity
     from quantscope._thresholds import Threshold, Thresholds, thresholds
@@ -43,6 +44,7 @@ __all__ = [
     "EasyQuant",
     "ExportError",
     "Inspection",
+    "MeasuredRemedy",
     "MixedPrecision",
     "Model",
     "ModelError",
@@ -88,6 +90,7 @@ _HOMES = {
     "_mixed": ("MixedPrecision", "mixed_precision"),
     "_quantize": ("QuantizedModel", "quantize"),
     "_recipe": ("load_recipe", "recipe"),
+    "_remedies": ("MeasuredRemedy",),
     "_said": ("QuantScopeWarning",),
     "_sensitivity": ("Sensitivity", "sensitivity"),
     "_thresholds": ("Threshold", "Thresholds", "thresholds"),

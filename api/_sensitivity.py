@@ -12,6 +12,7 @@ from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike, as_recipe
+from quantscope._remedies import MeasuredRemedy, measured
 from quantscope._said import warn
 from quantscope._table import Table, frame
 from quantscope.core.calibration import calibrate as collect
@@ -37,7 +38,7 @@ from quantscope.core.sensitivity import (
     ranking,
     stream,
 )
-from quantscope.core.tuning.causes import Cause, diagnose, split_parts
+from quantscope.core.tuning.causes import Cause, bench, diagnose, split_parts
 from quantscope.core.words import plural
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Sensitivity(Table):
         first_bad: The layer at which the outputs turn bad, or None where errors build up evenly.
         causes: Why the layers on top lose, by layer, most important first, each with remedies.
         samples: That the layers were run on.
+        remedies: The remedies of the causes, measured, what wins most first; empty if not asked for.
     """
 
     kind: str
@@ -80,6 +82,7 @@ class Sensitivity(Table):
     first_bad: Turn | None
     causes: Mapping[str, tuple[Cause, ...]]
     samples: int
+    remedies: tuple[MeasuredRemedy, ...] = ()
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a layer: rank, name, value, low, high, rank_low, rank_high, flagged."""
@@ -110,6 +113,7 @@ def sensitivity(
     metric: str = "sqnr",
     samples: int = 8,
     explain: bool = True,
+    measure: bool = False,
     calibration: CalibrationLike | None = None,
     threads: int | None = None,
     cache: bool = True,
@@ -125,6 +129,7 @@ def sensitivity(
         metric: What the ranking goes by: "sqnr", "cosine", "kl", "agreement" or "top1", of the outputs.
         samples: Samples to run each layer on.
         explain: Also find out why the layers on top lose.
+        measure: Also measure each remedy as a complete integer model, on samples used for nothing else.
         calibration: Statistics of the model on the data, or the path of them, where they are known.
         threads: Samples that are run side by side; None = one a processor. Results do not depend on it.
         cache: Whether to keep statistics in the user's cache folder, and to look there first.
@@ -158,7 +163,8 @@ def sensitivity(
         ready = prepare(opened, chosen, given, statistics=known, threads=threads, progress=heard)
         found = resolve(chosen, ready.statistics, ready.model)
         encodings, _ = finish(ready.model, chosen, given, found, threads=threads, progress=heard)
-        few = split_parts(given, None, samples).ranking
+        parts = split_parts(given, None, samples)
+        few = parts.ranking
         kinds = (*PARTS.values(), how)
         runs = tuple(
             stream(ready.model, encodings, few, kinds=kinds, count=samples, threads=threads, progress=heard)
@@ -168,6 +174,11 @@ def sensitivity(
         turn = _first_bad(ready.model, encodings, few, threads, heard)
         top = _top(scores) if explain and how is not Kind.OP_TYPE else []
         causes = _causes(ready, chosen, encodings, few, top, heard)
+        remedies: tuple[MeasuredRemedy, ...] = ()
+        if measure and causes:
+            judges = bench(opened, parts, known, threads=threads, progress=heard)
+            every = [cause for found_ in causes.values() for cause in found_]
+            remedies = measured(judges, chosen, every, threads, heard)
     whole = {name: figure(runs, Subject(kind=part), by) for name, part in PARTS.items()}
     return Sensitivity(
         kind=next(name for name, one in KINDS.items() if one is how),
@@ -177,6 +188,7 @@ def sensitivity(
         first_bad=turn,
         causes=causes,
         samples=len(few),
+        remedies=remedies,
     )
 
 

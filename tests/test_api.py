@@ -374,6 +374,23 @@ def test_a_ranking_is_that_of_the_command_line(quantscope: Run, model: qs.Model)
     assert [cause.sentence for causes in found.causes.values() for cause in causes] == sentences
 
 
+def test_remedies_are_measured_as_by_the_command_line(quantscope: Run, model: qs.Model) -> None:
+    said = quantscope("sensitivity", "model.onnx", "--data", "calib.npz", "--measure", "--json").json
+    wanted = {
+        remedy["label"]: remedy["measured"]["gain_db"]
+        for layer in said["layers"]
+        for cause in layer["causes"]
+        for remedy in cause["remedies"]
+        if remedy["fix"]  # of the whole model, and so one for all layers
+    }
+    found = qs.sensitivity(model, "calib.npz", measure=True)
+    assert found.remedies
+    assert {one.label: one.gain_db for one in found.remedies if not one.layer} == wanted
+    gains = [one.gain_db for one in found.remedies if one.gain_db is not None]
+    assert gains == sorted(gains, reverse=True)
+    assert all(one.recipe != qs.recipe() for one in found.remedies)
+
+
 # --- arguments that make no sense ---
 
 
