@@ -104,14 +104,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Fetch a public name when it is first used."""
-    for home, names in _HOMES.items():
-        if name in names:
-            value = getattr(import_module(f"{__name__}.{home}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that is fetched
+
+    def __getattr__(name: str) -> Any:
+        """Fetch a public name when it is first used."""
+        for home, names in _HOMES.items():
+            if name in names:
+                value = getattr(import_module(f"{__name__}.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

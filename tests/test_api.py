@@ -136,6 +136,7 @@ def test_each_public_thing_is_documented(name: str) -> None:
 EXAMPLES = [name for name in qs.__all__ if ">>>" in (inspect.getdoc(getattr(qs, name)) or "")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_in_docstrings_run(name: str) -> None:
     model = qs.load("model.onnx")
@@ -185,6 +186,7 @@ DRAWN = (
 KINDS = ("inspection", "calibration", "quantized", "easyquant", *DRAWN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_is_a_table_a_line_and_html(results: dict[str, Table], kind: str) -> None:
     result = results[kind]
@@ -199,6 +201,7 @@ def test_a_result_is_a_table_a_line_and_html(results: dict[str, Table], kind: st
     assert type(result).__name__ in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DRAWN)
 def test_a_result_that_the_app_draws_is_drawn(results: dict[str, Table], kind: str) -> None:
     result: Any = results[kind]
@@ -207,6 +210,7 @@ def test_a_result_that_the_app_draws_is_drawn(results: dict[str, Table], kind: s
     assert figure.data
 
 
+@pytest.mark.slow
 def test_results_cannot_be_changed(results: dict[str, Table]) -> None:
     for result in results.values():
         field = next(iter(result.__dataclass_fields__))  # type: ignore[attr-defined]
@@ -214,6 +218,7 @@ def test_results_cannot_be_changed(results: dict[str, Table]) -> None:
             setattr(result, field, None)
 
 
+@pytest.mark.slow
 def test_names_are_escaped_in_notebooks(results: dict[str, Table]) -> None:
     stats = results["calibration"]
     assert isinstance(stats, qs.Calibration)
@@ -228,6 +233,7 @@ def test_names_are_escaped_in_notebooks(results: dict[str, Table]) -> None:
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.slow
 def test_statistics_are_found_by_tensor_and_by_layer(results: dict[str, Table], model: qs.Model) -> None:
     stats = results["calibration"]
     assert isinstance(stats, qs.Calibration)
@@ -259,6 +265,7 @@ def test_values_that_cannot_be_quantized_are_left_out_and_said() -> None:
         qs.thresholds([np.nan])
 
 
+@pytest.mark.slow
 def test_a_quantized_model_runs(results: dict[str, Table], data: qs.Samples) -> None:
     quantized = results["quantized"]
     assert isinstance(quantized, qs.QuantizedModel)
@@ -300,6 +307,7 @@ def test_the_same_choices_give_the_same_files(
     assert Path("api.yaml").read_bytes() == Path("cli.yaml").read_bytes()
 
 
+@pytest.mark.slow
 @DOUBTFUL
 def test_a_recipe_goes_from_a_script_to_the_command_line_and_back(quantscope: Run) -> None:
     layers = {"fc1": {"method": "kl", "precision": "int16"}, "fc2": {"range": (-1.5, 6.0)}}
@@ -340,6 +348,7 @@ def test_a_recipe_reads_as_it_was_written() -> None:
     assert made.layers["a"].weight_factors == (1.0, 2.0)
 
 
+@pytest.mark.slow
 def test_tuning_writes_the_recipe_of_the_command_line(quantscope: Run) -> None:
     limit = ("--limit", 24)
     done = quantscope(
@@ -374,6 +383,7 @@ def test_a_ranking_is_that_of_the_command_line(quantscope: Run, model: qs.Model)
     assert [cause.sentence for causes in found.causes.values() for cause in causes] == sentences
 
 
+@pytest.mark.slow
 def test_remedies_are_measured_as_by_the_command_line(quantscope: Run, model: qs.Model) -> None:
     said = quantscope("sensitivity", "model.onnx", "--data", "calib.npz", "--measure", "--json").json
     wanted = {
@@ -456,6 +466,7 @@ def test_warnings_point_at_the_line_that_called(model: qs.Model) -> None:
     assert {Path(one.filename).name for one in caught} == {"test_api.py"}
 
 
+@pytest.mark.slow
 def test_lost_outputs_are_said_in_python_with_the_recipe_that_helps() -> None:
     model = qs.load(HEADS["joined_first"]().SerializeToString())
     data = qs.open_data(samples_for("joined_first"), model)
@@ -545,6 +556,7 @@ def test_a_notebook_shows_a_bar_that_goes(notebook: Notebook, model: qs.Model, d
     assert notebook.shown == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, qs.Cancelled])
 def test_an_interrupt_stops_the_work(
     notebook: Notebook, model: qs.Model, data: qs.Samples, reason: type[BaseException]
