@@ -211,7 +211,7 @@ def test_the_unexpected_is_one_line_and_code_1(quantscope: Run, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by\nsurprise")
 
-    monkeypatch.setattr("quantscope.ui.cli.inspect.work.inspection", fail)
+    monkeypatch.setattr("quantscope.ui.cli.commands.inspect.work.inspection", fail)
     done = quantscope("inspect", MLP.model)
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
@@ -227,7 +227,7 @@ def test_control_c_ends_quietly_and_writes_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantscope.ui.cli.statistics.calibrate", interrupt)
+    monkeypatch.setattr("quantscope.ui.cli.activations.calibrate", interrupt)
     done = quantscope("quantize", MLP.model, *DATA, "-o", tmp_path / "q.onnx")
     assert (done.code, done.err) == (130, "interrupted\n")
     assert not (tmp_path / "q.onnx").exists()

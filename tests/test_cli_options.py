@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +12,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from quantscope.core.quant import ScaleRule
+from quantscope.core.targets import TARGETS, Granularity, Precision
+from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.cli import command_line
-from quantscope.ui.cli.options import Choices, Feed, Running, Serving
-from quantscope.ui.cli.quantize import command as quantize
-from quantscope.ui.cli.sensitivity import command as sensitivity
+from quantscope.ui.cli.commands.quantize import command as quantize
+from quantscope.ui.cli.commands.sensitivity import command as sensitivity
+from quantscope.ui.cli.commands.sensitivity.work import KINDS, METRICS
+from quantscope.ui.cli.commands.tune import command as tune
+from quantscope.ui.cli.options import AUTO, Choices, Feed, Running, Serving
+from quantscope.ui.cli.recipes import PRECISIONS
 from quantscope.ui.cli.spread import Only, Own, flag, given, spread
-from quantscope.ui.cli.tune import command as tune
 from quantscope.ui.terminal.console import INLINE, OPTIONAL, plain
 
 RECORDS = (Feed, Running, Choices, Serving, tune.Aim, quantize.Asked, sensitivity.Asked)
@@ -81,13 +87,45 @@ def test_every_option_in_the_readme_exists(repo_root: Path) -> None:
     assert mentioned - known == {"--help"}
 
 
+def dashed(values: Iterable[str]) -> list[str]:
+    return [value.replace("_", "-") for value in values]
+
+
+# What an option may be, by the engine's own tables.
+VALUES: dict[str, list[str]] = {
+    "--method": [*(method.value for method in Method if method is not Method.MANUAL), AUTO],
+    "--weights": dashed(Granularity),
+    "--weight-method": dashed(WeightMethod),
+    "--precision": list(PRECISIONS),
+    "--precisions": list(Precision),
+    "--scale-rule": dashed(ScaleRule),
+    "--target": list(TARGETS),
+    "--cost": list(Cost),
+    "--kind": list(KINDS),
+    "--metric": [name for name in METRICS if name != "sqnr_db"],
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_help_and_readme_name_every_value(repo_root: Path, name: str) -> None:
+    texts = [one.help for command in commands().values() for one in options(command) if name in one.opts]
+    readme = (repo_root / "README.md").read_text(encoding="utf-8").splitlines()
+    texts += [line for line in readme if line.startswith(f"| `{name} ")]
+    assert len(texts) >= 2
+    for text in texts:
+        words = set(re.findall(r"[\w-]+", text))
+        assert [value for value in VALUES[name] if value not in words] == []
+
+
 def test_each_command_has_a_folder(repo_root: Path) -> None:
-    folders = {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/command.py")}
+    folders = {path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/command.py")}
     assert folders == set(commands())
     assert {command.__name__ for command in command_line.COMMANDS} == folders
-    with_work = {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/work.py")}
+    with_work = {path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/work.py")}
     assert with_work == folders - {"app", "demo"}
-    assert with_work == {path.parent.name for path in (repo_root / "ui" / "cli").glob("*/listing.py")}
+    assert with_work == {
+        path.parent.name for path in (repo_root / "ui" / "cli" / "commands").glob("*/listing.py")
+    }
 
 
 # What `spread` makes of records

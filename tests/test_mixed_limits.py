@@ -103,7 +103,7 @@ def tuned(monkeypatch: pytest.MonkeyPatch) -> None:
         recipe = start.with_default(method=Method.MSE).with_layer("fc1", precision=Precision.FLOAT)
         return AutotuneResult(recipe=recipe, steps=(), minmax_db=1.0, tuned_db=1.0, choosing=1, held_out=0)
 
-    monkeypatch.setattr("quantscope.ui.cli.tune.work.search", climb)
+    monkeypatch.setattr("quantscope.ui.cli.commands.tune.work.search", climb)
 
 
 @pytest.mark.usefixtures("tuned")
@@ -175,7 +175,7 @@ def test_points_of_top1_are_refused_before_tuning_where_there_is_none(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("minutes are spent")
 
-    monkeypatch.setattr("quantscope.ui.cli.statistics.collect", never)
+    monkeypatch.setattr("quantscope.ui.cli.activations.collect", never)
     n = Net()
     n.add("Relu", [n.conv("x", "c", 3, 4)], "y")
     onnx.save(n.model({"x": ["N", 3, 8, 8]}, {"y": ["N", 4, 8, 8]}), tmp_path / "dense.onnx")

@@ -12,17 +12,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from quantscope.core.progress import Cancelled
-from quantscope.ui.cli.app.command import app as open_app
-from quantscope.ui.cli.calibrate.command import calibrate
-from quantscope.ui.cli.compare.command import compare
-from quantscope.ui.cli.demo.command import demo
-from quantscope.ui.cli.doctor.command import doctor
-from quantscope.ui.cli.inspect.command import inspect
-from quantscope.ui.cli.quantize.command import quantize
-from quantscope.ui.cli.sensitivity.command import sensitivity
+from quantscope.ui.cli.commands.app.command import app as open_app
+from quantscope.ui.cli.commands.calibrate.command import calibrate
+from quantscope.ui.cli.commands.compare.command import compare
+from quantscope.ui.cli.commands.demo.command import demo
+from quantscope.ui.cli.commands.doctor.command import doctor
+from quantscope.ui.cli.commands.inspect.command import inspect
+from quantscope.ui.cli.commands.quantize.command import quantize
+from quantscope.ui.cli.commands.sensitivity.command import sensitivity
+from quantscope.ui.cli.commands.thresholds.command import thresholds
+from quantscope.ui.cli.commands.tune.command import tune
 from quantscope.ui.cli.serving import DEBUG
-from quantscope.ui.cli.thresholds.command import thresholds
-from quantscope.ui.cli.tune.command import tune
 from quantscope.ui.terminal import console
 
 # Each command imports its work when it is called, so that --help answers at once.

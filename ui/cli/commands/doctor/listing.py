@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantscope.ui.cli.doctor.work import Examination
+from quantscope.ui.cli.commands.doctor.work import Examination
 from quantscope.ui.terminal.console import size, table
 
 

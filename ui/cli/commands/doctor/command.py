@@ -10,6 +10,6 @@ from quantscope.ui.terminal import console
 @spread
 def doctor(json: Json = False) -> None:
     """Show what a report needs to say of this machine, and whether its int8 kernels saturate."""
-    from quantscope.ui.cli.doctor import listing, work
+    from quantscope.ui.cli.commands.doctor import listing, work
 
     console.show(work.examination, listing.machine, json)

@@ -11,6 +11,6 @@ from quantscope.ui.terminal import console
 def inspect(model: ModelPath, json: Json = False) -> None:
     """Show a model's layers, operators and tensors, and what can be quantized."""
     from quantscope.core.model import load_model
-    from quantscope.ui.cli.inspect import listing, work
+    from quantscope.ui.cli.commands.inspect import listing, work
 
     console.show(lambda: work.inspection(load_model(model, allow_quantized=True)), listing.inspection, json)

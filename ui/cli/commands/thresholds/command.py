@@ -26,7 +26,7 @@ def thresholds(
     json: Json = False,
 ) -> None:
     """Show the range, scale, zero point and error of every method on one tensor."""
-    from quantscope.ui.cli.thresholds import listing, work
+    from quantscope.ui.cli.commands.thresholds import listing, work
 
     console.show(
         partial(work.thresholds, array, type_, choices, reference=reference), listing.thresholds, json

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantscope.core.words import decibels, plural
-from quantscope.ui.cli.compare.listing import comparison
-from quantscope.ui.cli.quantize.work import Quantization
+from quantscope.ui.cli.commands.compare.listing import comparison
+from quantscope.ui.cli.commands.quantize.work import Quantization
 from quantscope.ui.terminal.console import clean, size
 
 

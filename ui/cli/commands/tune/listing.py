@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantscope.core.words import plural
-from quantscope.ui.cli.tune.mixed import FrontFigures
-from quantscope.ui.cli.tune.work import Tuning
+from quantscope.ui.cli.commands.tune.mixed import FrontFigures
+from quantscope.ui.cli.commands.tune.work import Tuning
 from quantscope.ui.terminal.console import clean, percent, size, table
 
 

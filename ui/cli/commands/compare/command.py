@@ -21,6 +21,6 @@ def compare(
     json: Json = False,
 ) -> None:
     """Measure how far a quantized model is from its float original: errors, accuracy, size, latency."""
-    from quantscope.ui.cli.compare import listing, work
+    from quantscope.ui.cli.commands.compare import listing, work
 
     console.show(partial(work.compare, model, quantized, feed, quiet=json), listing.comparison, json)

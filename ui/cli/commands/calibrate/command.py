@@ -22,6 +22,6 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Run the model over samples and keep the statistics of every activation."""
-    from quantscope.ui.cli.calibrate import listing, work
+    from quantscope.ui.cli.commands.calibrate import listing, work
 
     console.show(partial(work.calibrate, model, feed, output, running, quiet=json), listing.calibration, json)

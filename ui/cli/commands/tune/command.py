@@ -74,7 +74,7 @@ def tune(
     json: Json = False,
 ) -> None:
     """Find the recipe that measures best: methods, corrected biases, passes, single layers, precisions."""
-    from quantscope.ui.cli.tune import listing, work
+    from quantscope.ui.cli.commands.tune import listing, work
 
     console.show(
         partial(work.tune, model, output, feed, choices, aim, running, quiet=json), listing.tuning, json

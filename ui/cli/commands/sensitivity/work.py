@@ -42,12 +42,9 @@ from quantscope.core.tuning.causes import (
     split_parts,
     tried,
 )
-from quantscope.ui.cli.final_check import warn_if_all_float
-from quantscope.ui.cli.options import Choices, Feed, Running
-from quantscope.ui.cli.recipes import build_recipe
-from quantscope.ui.cli.samples import open_feed
-from quantscope.ui.cli.sensitivity.command import Asked
-from quantscope.ui.cli.sensitivity.figures import (
+from quantscope.ui.cli.activations import collect
+from quantscope.ui.cli.commands.sensitivity.command import Asked
+from quantscope.ui.cli.commands.sensitivity.figures import (
     BadLayer,
     Judged,
     Key,
@@ -56,7 +53,10 @@ from quantscope.ui.cli.sensitivity.figures import (
     cause_figures,
     remedy_key,
 )
-from quantscope.ui.cli.statistics import collect
+from quantscope.ui.cli.final_check import warn_if_all_float
+from quantscope.ui.cli.options import Choices, Feed, Running
+from quantscope.ui.cli.recipes import build_recipe
+from quantscope.ui.cli.samples import open_feed
 from quantscope.ui.terminal.console import BadInput, note, progress_bar
 
 T = TypeVar("T")

@@ -41,7 +41,7 @@ def sensitivity(
     json: Json = False,
 ) -> None:
     """Rank the layers by what quantizing them costs; say why the worst lose, and what helps."""
-    from quantscope.ui.cli.sensitivity import listing, work
+    from quantscope.ui.cli.commands.sensitivity import listing, work
 
     console.show(
         partial(work.sensitivity, model, asked, feed, choices, running, quiet=json), listing.sensitivity, json

@@ -24,15 +24,15 @@ from quantscope.core.tuning import (
     measured_default,
     why_all_float,
 )
+from quantscope.ui.cli import activations as collected
 from quantscope.ui.cli import final_check as said
-from quantscope.ui.cli import statistics as collected
-from quantscope.ui.cli.compare.work import Compared, compared
+from quantscope.ui.cli.commands.compare.work import Compared, compared
+from quantscope.ui.cli.commands.quantize.command import Asked
+from quantscope.ui.cli.commands.tune.search import search
 from quantscope.ui.cli.files import check_output, write
 from quantscope.ui.cli.options import Choices, Feed, Running
-from quantscope.ui.cli.quantize.command import Asked
 from quantscope.ui.cli.recipes import build_recipe
 from quantscope.ui.cli.samples import open_feed
-from quantscope.ui.cli.tune.search import search
 from quantscope.ui.terminal.console import OPTIONAL, BadInput, note, progress_bar
 
 

@@ -46,7 +46,7 @@ def quantize(
     model: ModelPath, asked: Asked, feed: Feed, choices: Choices, running: Running, json: Json = False
 ) -> None:
     """Write the quantized model."""
-    from quantscope.ui.cli.quantize import listing, work
+    from quantscope.ui.cli.commands.quantize import listing, work
 
     console.show(
         partial(work.quantize, model, asked, feed, choices, running, quiet=json), listing.quantization, json

@@ -8,15 +8,15 @@ from pathlib import Path
 from quantscope.core.model import load_model
 from quantscope.core.recipe import Choice, recipe_to_yaml
 from quantscope.core.tuning import Step, check_tuned
+from quantscope.ui.cli import activations as collected
 from quantscope.ui.cli import final_check as said
-from quantscope.ui.cli import statistics as collected
+from quantscope.ui.cli.commands.tune import mixed
+from quantscope.ui.cli.commands.tune.command import Aim
+from quantscope.ui.cli.commands.tune.search import search
 from quantscope.ui.cli.files import check_output, write
 from quantscope.ui.cli.options import Choices, Feed, Running
 from quantscope.ui.cli.recipes import build_recipe
 from quantscope.ui.cli.samples import open_feed
-from quantscope.ui.cli.tune import mixed
-from quantscope.ui.cli.tune.command import Aim
-from quantscope.ui.cli.tune.search import search
 from quantscope.ui.terminal.console import note, progress_bar
 
 

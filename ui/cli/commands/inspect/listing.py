@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantscope.core.words import plural
-from quantscope.ui.cli.inspect.work import Inspection, LayerFigures, StoredScale
+from quantscope.ui.cli.commands.inspect.work import Inspection, LayerFigures, StoredScale
 from quantscope.ui.terminal.columns import cells, columns, cut, dims
 from quantscope.ui.terminal.console import clean, number, size, table
 

@@ -14,10 +14,10 @@ from quantscope.core.model import Model
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, target
 from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision, read_budget
+from quantscope.ui.cli.commands.tune.command import Aim
 from quantscope.ui.cli.options import Running
 from quantscope.ui.cli.recipes import pick
 from quantscope.ui.cli.samples import unused_labels
-from quantscope.ui.cli.tune.command import Aim
 from quantscope.ui.terminal.console import BadInput, note, progress_bar
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.model import load_model
+from quantscope.ui.cli.activations import Provenance, collect, provenance
 from quantscope.ui.cli.files import check_output
 from quantscope.ui.cli.options import Feed, Running
 from quantscope.ui.cli.samples import open_feed
-from quantscope.ui.cli.statistics import Provenance, collect, provenance
 from quantscope.ui.terminal.console import INLINE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quantscope.ui.cli.thresholds.work import Thresholds
+from quantscope.ui.cli.commands.thresholds.work import Thresholds
 from quantscope.ui.terminal.console import number, table
 
 

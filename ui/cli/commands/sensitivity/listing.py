@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from quantscope.core.sensitivity import Score
-from quantscope.ui.cli.sensitivity.figures import CauseFigures, Measured, NotMeasured, Sensitivity
+from quantscope.ui.cli.commands.sensitivity.figures import CauseFigures, Measured, NotMeasured, Sensitivity
 from quantscope.ui.content.text import change, plural
 from quantscope.ui.terminal.console import clean, number, table
 

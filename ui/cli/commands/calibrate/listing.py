@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantscope.core.words import plural
-from quantscope.ui.cli.calibrate.work import Calibration
+from quantscope.ui.cli.commands.calibrate.work import Calibration
 from quantscope.ui.terminal.console import clean
 
 

@@ -14,7 +14,7 @@ from quantscope.core.evaluate import (
     TensorError,
 )
 from quantscope.core.words import plural
-from quantscope.ui.cli.compare.work import Compared, right
+from quantscope.ui.cli.commands.compare.work import Compared, right
 from quantscope.ui.terminal.console import number, percent, size, table
 
 WORST = 5  # layers that a comparison marks in each column

@@ -1,0 +1,1 @@
+"""The commands: each folder has its options (`command`), its work, and its result as text (`listing`)."""
