@@ -12,6 +12,7 @@ import streamlit as st
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
+import quantscope as qs
 from quantscope.core.evaluate import Accuracy
 from quantscope.core.project import Source
 from quantscope.core.project import project as projects
@@ -284,6 +285,18 @@ def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
     assert not app.exception
     assert "no such layer" in app.error[0].value
     assert recipe(app).default.method is Method.KL
+
+
+def test_a_recipe_goes_from_a_script_to_the_app_and_back(ready: AppTest, tmp_path: Path) -> None:
+    made = qs.recipe(method="percentile", percentile=99.9, symmetric=True, passes=["bias_correction"])
+    made.save(tmp_path / "script.yaml")
+    app = go(ready, "export")
+    content = (tmp_path / "script.yaml").read_bytes()
+    app.get("file_uploader")[0].set_value(("script.yaml", content, "application/yaml")).run()
+    healthy(app)
+    assert recipe(app) == made
+    (tmp_path / "app.yaml").write_text(recipe_to_yaml(recipe(app)), encoding="utf-8")  # the download's text
+    assert qs.load_recipe(tmp_path / "app.yaml") == made
 
 
 # --- hostile and odd models ---

@@ -2,15 +2,19 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from quantscope.core.data.labelling import Labelling
 from quantscope.core.data.samples import Samples
+from quantscope.core.data.sources.arrayfiles import SourceContent
 from quantscope.core.data.sources.imagefiles import ImageFeed, PixelFeed
 from quantscope.core.data.sources.images import Preprocessing, preprocessing
-from quantscope.core.data.sources.inputs import model_inputs
+from quantscope.core.data.sources.imagesamples import pixel_arrays
+from quantscope.core.data.sources.inputs import Input, model_inputs
 from quantscope.core.data.sources.labels import Labels
+from quantscope.core.data.sources.memory import held_arrays, open_held_arrays, open_items
 from quantscope.core.data.sources.synthetic import DEFAULT_COUNT, random_samples
 from quantscope.core.data.sources.table import KINDS, Request, open_source
 from quantscope.core.errors import DataError
@@ -21,7 +25,7 @@ DUPLICATE_BYTES = 1 << 29  # duplicates are looked for beforehand in data up to 
 
 
 def open_samples(
-    source: str | Path | None,
+    source: Any,
     model: Model,
     *,
     preprocessing: "Preprocessing | str | None" = None,
@@ -31,10 +35,12 @@ def open_samples(
     ignore_label: int | None = None,
     labels_needed: bool = True,
 ) -> Samples:
-    """Samples for `model` from files, or random ones for None.
+    """Samples for `model` from files or from memory, or random ones for None.
 
     Args:
-        source: A .npz or .npy file, a folder of these, a folder or .zip of images, or a .py reader.
+        source: A .npz or .npy file, a folder of these, a folder or .zip of images, or a .py reader. Or what
+            a program holds: a dict of arrays by input name, one array for a model with one input, or an
+            iterable such as a data loader (see `sources.memory.open_items`).
         model: What the samples are for; only its inputs are used.
         preprocessing: For images: a `Preprocessing`, a preset's name, or a text such as
             `imagenet-tf,size=128`. Guessed from the model's input, with a warning, if left out.
@@ -54,35 +60,43 @@ def open_samples(
         raise DataError(f"at least one sample is needed; the limit is {limit}")
     if source is None:
         return random_samples(model, limit or DEFAULT_COUNT)
-    path = Path(source)
     inputs = model_inputs(model)
-    if not path.exists():
-        raise DataError(f"{path} does not exist: give {KINDS}")
-    request = Request(
-        path=path,
-        model=model,
-        inputs=inputs,
-        preprocessing=how,
-        limit=limit,
-        allow_reader=allow_reader,
-    )
-    kind, found = open_source(request)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if not path.exists():
+            raise DataError(f"{path} does not exist: give {KINDS}")
+        request = Request(
+            path=path, model=model, inputs=inputs, preprocessing=how, limit=limit, allow_reader=allow_reader
+        )
+        name, (kind, found) = path.name or str(path), open_source(request)
+    else:
+        name, kind, found = type(source).__name__, "memory", _open_held(source, inputs, how, limit)
     samples = Samples(
         names=tuple(info.name for info in inputs),
         feed=found.feed,
         indices=range(found.feed.count),
         kind=kind,
-        source=path.name or str(path),
+        source=name,
         label_names=found.label_names,
         warnings=found.warnings,
     )
     feed = getattr(samples.feed, "inner", samples.feed)
     if how is not None and not isinstance(feed, ImageFeed | PixelFeed):
-        said = f"{path.name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
+        said = f"{name}: the preprocessing is not applied; it is for images, in files or as uint8 arrays"
         samples = replace(samples, warnings=(*samples.warnings, said))
-    own = Labelling(model=model, name=path.name, ignore=ignore_label, needed=labels_needed)
+    own = Labelling(model=model, name=name, ignore=ignore_label, needed=labels_needed)
     labelled = own.given(samples, labels) if labels is not None else own.found(samples, found.labels)
     return _limited(labelled, limit)
+
+
+def _open_held(
+    source: Any, inputs: tuple[Input, ...], how: Preprocessing | None, limit: int | None
+) -> SourceContent:
+    """What a program holds."""
+    arrays = held_arrays(source, inputs)
+    if arrays is None:
+        return open_items(source, inputs, limit)
+    return pixel_arrays(arrays, inputs, how) or open_held_arrays(arrays, inputs)
 
 
 def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) -> Samples:

@@ -61,6 +61,10 @@ class Samples:
     warnings: tuple[str, ...] = ()
     _digests: dict[int, bytes] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        labels = "" if self.labels is None else ", labelled"
+        return f"<Samples: {plural(len(self), 'sample')} from {self.source}{labels}>"
+
     def __len__(self) -> int:
         return len(self.indices)
 

@@ -42,6 +42,12 @@ class Model:
     quantized: bool = False  # already quantized: to look at only
     memo: Memo = field(default_factory=Memo, init=False, repr=False)  # what other modules found out about it
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(info.name for info in self.inputs)
+        return (
+            f"<Model {self.name}: {len(self.layers)} layers, {self.parameters:,} parameters, takes {inputs}>"
+        )
+
     @cached_property
     def _layers_by_name(self) -> Mapping[str, Layer]:
         return {layer.name: layer for layer in self.layers}

@@ -1,12 +1,19 @@
 """The user's choices, as data and as a file; nothing is computed here."""
 
 from quantscope.core.recipe.choice import Choice, ChoiceChanges
-from quantscope.core.recipe.file import recipe_from_yaml, recipe_to_yaml
+from quantscope.core.recipe.file import (
+    VERSION,
+    recipe_from_document,
+    recipe_from_yaml,
+    recipe_to_yaml,
+    save_recipe,
+)
 from quantscope.core.recipe.passes import PASSES, Option, Pass, PassChoice, pass_choices
 from quantscope.core.recipe.recipe import Recipe
 
 __all__ = [
     "PASSES",
+    "VERSION",
     "Choice",
     "ChoiceChanges",
     "Option",
@@ -14,6 +21,8 @@ __all__ = [
     "PassChoice",
     "Recipe",
     "pass_choices",
+    "recipe_from_document",
     "recipe_from_yaml",
     "recipe_to_yaml",
+    "save_recipe",
 ]

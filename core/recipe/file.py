@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
-from quantscope.core.errors import RecipeError
+from quantscope.core.errors import ExportError, RecipeError
+from quantscope.core.files import write_atomic
 from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.recipe.choice import Choice
 from quantscope.core.recipe.passes import PassChoice, pass_choices
@@ -48,6 +50,15 @@ def recipe_from_yaml(text: str) -> Recipe:
         raise RecipeError(
             f"the recipe is not valid YAML{line}: {getattr(error, 'problem', None) or error}"
         ) from None
+    return recipe_from_document(document)
+
+
+def recipe_from_document(document: object) -> Recipe:
+    """The recipe that a file's content stands for, as plain mappings, lists, texts and numbers.
+
+    Raises:
+        RecipeError: It is no recipe, or an entry makes no sense; the message names it.
+    """
     if not isinstance(document, Mapping) or "quantscope" not in document:
         raise RecipeError(
             "this is no recipe: its first line should be 'quantscope: 1', as in files saved here"
@@ -175,3 +186,19 @@ _READERS: dict[str, Callable[[object, str], Any]] = {
     "scale_rule": _one_of(ScaleRule),
     "weight_factors": _numbers,
 }
+
+
+def save_recipe(recipe: Recipe, path: str | Path) -> None:
+    """Write a recipe as YAML, the same text as everywhere else (`recipe_to_yaml`).
+
+    Args:
+        recipe: What to write.
+        path: The file; one that is there is replaced.
+
+    Raises:
+        ExportError: The file cannot be written.
+    """
+    try:
+        write_atomic(Path(path), recipe_to_yaml(recipe).encode("utf-8"))
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error

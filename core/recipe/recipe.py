@@ -11,6 +11,7 @@ from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceChanges
 from quantscope.core.recipe.passes import PassChoice, pass_choices
 from quantscope.core.targets import Target, target
 from quantscope.core.thresholds import Method
+from quantscope.core.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,13 @@ class Recipe:
         object.__setattr__(self, "passes", pass_choices(*self.passes))
         for name, choice in {"default": self.default, **self.layers}.items():
             _check(name, choice, target(self.target))
+
+    def __repr__(self) -> str:
+        own = f", {plural(len(self.layers), 'layer')} set apart" if self.layers else ""
+        passes = f", passes {', '.join(choice.name for choice in self.passes)}" if self.passes else ""
+        default = self.default
+        weights = f"weights {default.weights} {default.weight_method}"
+        return f"<Recipe: {default.method} {default.precision}, {weights}{own}{passes}, for {self.target}>"
 
     def choice(self, layer: str) -> Choice:
         """What holds for `layer`, with nothing left open."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from quantscope.core.data.samples import Feed, group
-from quantscope.core.data.sources.arrays import FileRows, open_npy, open_npz
+from quantscope.core.data.sources.arrays import ArrayRows, FileRows, open_npy, open_npz
 from quantscope.core.data.sources.feeds import Batch, array_feed, open_batch
 from quantscope.core.data.sources.fitting import fits
 from quantscope.core.data.sources.imagefiles import natural_key
@@ -23,6 +23,9 @@ class SourceContent:
     labels: RawLabels
     warnings: tuple[str, ...]
     label_names: tuple[str, ...] = ()
+
+
+Stored = FileRows | ArrayRows
 
 
 def npz_arrays(path: Path) -> dict[str, FileRows | DataError]:
@@ -87,7 +90,9 @@ def open_array_folder(path: Path, inputs: tuple[Input, ...]) -> SourceContent | 
     said: list[str] = []
     if per_input is not None:
         for group in zip(*per_input.values(), strict=True):
-            rows = {name: open_npy(file) for name, file in zip(per_input, group, strict=True)}
+            rows: dict[str, Stored] = {
+                name: open_npy(file) for name, file in zip(per_input, group, strict=True)
+            }
             batch, more = open_batch(rows, inputs, f"{path.name}/{group[0].name}")
             batches.append(batch)
             said += more
@@ -167,8 +172,8 @@ def shortened(said: Sequence[str]) -> tuple[str, ...]:
 
 
 def match(
-    arrays: Mapping[str, FileRows | DataError], inputs: Sequence[Input], label: str
-) -> tuple[dict[str, FileRows], RawLabels, list[str]]:
+    arrays: Mapping[str, Stored | DataError], inputs: Sequence[Input], label: str
+) -> tuple[dict[str, Stored], RawLabels, list[str]]:
     """Arrays by input, the labels, and warnings; `DataError` for missing and unreadable inputs."""
     names = [info.name for info in inputs]
     others = {key: rows for key, rows in arrays.items() if key not in names}
@@ -198,14 +203,14 @@ def match(
     return rows, own, said
 
 
-def readable(member: FileRows | DataError) -> FileRows:
+def readable(member: Stored | DataError) -> Stored:
     """An array of an npz; raises what is wrong with it."""
     if isinstance(member, DataError):
         raise member
     return member
 
 
-def _only_candidate(others: Mapping[str, FileRows | DataError], info: Input, label: str) -> str:
+def _only_candidate(others: Mapping[str, Stored | DataError], info: Input, label: str) -> str:
     """The array that can only be meant for the only input."""
     if len(others) == 1:
         return next(iter(others))
@@ -213,7 +218,7 @@ def _only_candidate(others: Mapping[str, FileRows | DataError], info: Input, lab
     fitting = [
         key
         for key, rows in others.items()
-        if isinstance(rows, FileRows)
+        if not isinstance(rows, DataError)
         and fits(rows.shape[1:], info.shape[1:] if len(rows.shape) == rank else info.shape)
     ]
     if len(fitting) == 1:

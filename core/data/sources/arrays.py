@@ -71,6 +71,7 @@ class ArrayRows:
     """Rows of an array in memory."""
 
     array: Array
+    label: str = "the array"  # how messages name it
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from quantscope.core.data.samples import Feed, group
-from quantscope.core.data.sources.arrayfiles import SourceContent, readable
-from quantscope.core.data.sources.arrays import FileRows, open_npy
+from quantscope.core.data.sources.arrayfiles import SourceContent, Stored, readable
+from quantscope.core.data.sources.arrays import open_npy
 from quantscope.core.data.sources.imagefiles import (
     ImageFeed,
     ImageFiles,
@@ -47,13 +47,13 @@ def _image_labels(files: ImageFiles) -> tuple[RawLabels, tuple[str, ...]]:
 
 
 def pixel_arrays(
-    arrays: Mapping[str, FileRows | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
+    arrays: Mapping[str, Stored | DataError], inputs: tuple[Input, ...], how: Preprocessing | None
 ) -> SourceContent | None:
     """Images stored as one uint8 array, where a preprocessing was asked for; None if this is not that."""
     images = {
         key: rows
         for key, rows in arrays.items()
-        if key != LABELS and isinstance(rows, FileRows) and pixel_layout(rows.shape, rows.dtype)
+        if key != LABELS and not isinstance(rows, DataError) and pixel_layout(rows.shape, rows.dtype)
     }
     if how is None or len(images) != 1:
         return None

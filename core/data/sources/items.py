@@ -16,11 +16,14 @@ LABEL_KEYS = (LABELS, "label")
 MOST_NAMES = 8  # that a message lists
 
 
-def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[str, ArrayRows], Any]:
+def item_arrays(
+    item: Any, inputs: Sequence[Input], label: str, giver: str = "samples()"
+) -> tuple[dict[str, ArrayRows], Any]:
     """The arrays of one item by input, and its label as it came; None if it has none.
 
     An item is a dict of input name → array (labels under `labels` or `label`), for a model with one input
-    also a bare array; or a pair of either and a label, as data loaders give them.
+    also a bare array; or a pair of either and a label, as data loaders give them. Messages call what yields
+    the items `giver`.
 
     Raises:
         DataError: It is something else; the message says what it is, and what it must be.
@@ -28,7 +31,7 @@ def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[st
     own = None
     if _is_more(item):
         raise DataError(
-            f"{label}: samples() yields {len(item)} things where a dict, an array, or a pair of one and its "
+            f"{label}: {giver} yields {len(item)} things where a dict, an array, or a pair of one and its "
             f"label is wanted, not {described(item)}; the model takes {wanted(inputs)}"
         )
     if isinstance(item, tuple | list) and len(item) == 2 and _is_pair(item, inputs):
@@ -37,7 +40,7 @@ def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[st
         item = {inputs[0].name: item}
     if not isinstance(item, Mapping):
         raise DataError(
-            f"{label}: samples() must yield dicts of input name to array, not {described(item)}; "
+            f"{label}: {giver} must yield dicts of input name to array, not {described(item)}; "
             f"the model takes {wanted(inputs)}"
         )
     missing = [info.name for info in inputs if info.name not in item]
@@ -46,13 +49,12 @@ def item_arrays(item: Any, inputs: Sequence[Input], label: str) -> tuple[dict[st
         more = f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else ""
         there = ", ".join(shown[:MOST_NAMES]) + more if shown else "an empty dict"
         raise DataError(
-            f"{label}: samples() yields no {missing[0]!r}; it yields {there}; "
-            f"the model takes {wanted(inputs)}"
+            f"{label}: {giver} yields no {missing[0]!r}; it yields {there}; the model takes {wanted(inputs)}"
         )
     if own is None:
         names = {info.name for info in inputs}
         own = next((item[key] for key in LABEL_KEYS if key in item and key not in names), None)
-    arrays = {info.name: _numbers(item[info.name], info, label) for info in inputs}
+    arrays = {info.name: input_array(item[info.name], info, label) for info in inputs}
     return {name: ArrayRows(array=array) for name, array in arrays.items()}, own
 
 
@@ -176,7 +178,12 @@ def _rank(value: Any) -> int:
     return len(shape) if isinstance(shape, tuple) else int(isinstance(value, list | tuple))
 
 
-def _numbers(value: Any, info: Input, label: str) -> Array:
+def input_array(value: Any, info: Input, label: str) -> Array:
+    """The array of numbers that an input is given.
+
+    Raises:
+        DataError: It is something else; the message says what it is, and what the model takes.
+    """
     try:
         array = to_array(value, f"{label}: {info.name!r}")
     except DataError as error:

@@ -176,7 +176,7 @@ def _counted(feed: ReaderFeed, limit: int | None) -> tuple[ReaderFeed, Sample, R
             f"{feed.path.name}: samples() gives other samples at the next call, so results cannot be "
             "repeated; make what is drawn at random start anew inside it, as with np.random.default_rng(0)"
         )
-    return replace(feed, count=len(digests), known=tuple(digests)), first, _together(labels), said
+    return replace(feed, count=len(digests), known=tuple(digests)), first, together(labels), said
 
 
 def _differs(feed: ReaderFeed, digest: bytes) -> bool:
@@ -191,12 +191,12 @@ def _differs(feed: ReaderFeed, digest: bytes) -> bool:
         rows.close()
 
 
-def _together(labels: list[RawLabels | None]) -> RawLabels:
-    """The labels that came with the items, as one."""
+def together(labels: list[RawLabels | None], giver: str = "samples()") -> RawLabels:
+    """The labels that came with the items that `giver` yielded, as one."""
     have = [own for own in labels if own is not None]
     fault = next((own.fault for own in have if own.fault), "")
     if have and not fault and len(have) < len(labels):
-        fault = f"{len(have)} of {len(labels)} items that samples() yielded have a label"
+        fault = f"{len(have)} of {len(labels)} items that {giver} yielded have a label"
     if not have or fault:
         return RawLabels(fault=fault, incidental=True)
     whole = read_labels(lambda: joined([own.values for own in have if own.values is not None]))

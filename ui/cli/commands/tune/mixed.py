@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,15 +13,12 @@ from quantscope.core.evaluate import float_reference
 from quantscope.core.model import Model
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, target
-from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision
+from quantscope.core.tuning.mixed import PRECISIONS, Cost, Front, Point, mixed_precision, read_budget
 from quantscope.ui.cli.commands.tune.command import Aim
 from quantscope.ui.cli.options import Running
 from quantscope.ui.cli.recipes import pick
 from quantscope.ui.cli.samples import unused_labels
 from quantscope.ui.terminal.console import BadInput, note, progress_bar
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmg]i?)?b?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +134,16 @@ def limit(aim: Aim, float_bytes: int) -> float | None:
     Raises:
         BadInput: It is no size.
     """
-    text = "" if aim.budget is None else aim.budget.strip()
     if aim.budget is None:
         return None
-    share = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*%", text)
-    if share is not None and float(share[1]) > 0.0:
-        return float(share[1]) / 100.0 * (float_bytes if kind(aim) is Cost.SIZE else 1.0)
-    found = _SIZE.fullmatch(text)
-    if kind(aim) is Cost.LATENCY:
+    text, found = aim.budget.strip(), read_budget(aim.budget, kind(aim), float_bytes)
+    if found is None and kind(aim) is Cost.LATENCY:
         raise BadInput(
             f"--budget: with --cost latency give a share of the float model's time, as 60%, not '{text}'"
         )
-    if found is None or float(found[1]) <= 0.0:
+    if found is None:
         raise BadInput(f"--budget takes a size such as 500kB, 2MB or 60% of the float model, not '{text}'")
-    return float(found[1]) * _UNITS[(found[2] or "").lower()]
+    return found
 
 
 def picked(aim: Aim, front: Front) -> Point:
