@@ -1,16 +1,18 @@
-"""Write the two small models of `docs/gallery.md`, with samples: a detector's head, and masked attention.
+"""Write what `docs/gallery.md` works on: a detector's head, masked attention, and copies of the samples.
 
-Both have random weights from a fixed seed, so every machine writes the same networks. What matters is the
-size of their values, which is that of trained networks of their kind.
+The two models have random weights from a fixed seed, so every machine writes the same networks. What matters
+is the size of their values, which is that of trained networks of their kind.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from quantscope.sample_data import SAMPLES
 from quantscope.sample_data.graph_writer import GraphWriter
 
 PIXELS = 160.0  # boxes reach a few hundred pixels, scores reach 1
@@ -73,9 +75,12 @@ def attention(folder: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """Both models with their samples."""
+    """Both models with their data, and the bundled samples."""
     detector(folder)
     attention(folder)
+    for sample in SAMPLES.values():
+        for file in (sample.model, sample.calibration, sample.evaluation):
+            shutil.copyfile(file, folder / file.name)
 
 
 if __name__ == "__main__":

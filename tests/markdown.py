@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FENCE = re.compile(r"^```(\w*)[ \t]*(.*)$")
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")  # images, too
 CODE = re.compile(r"`([^`\n]+)`")
 
 
@@ -32,7 +32,8 @@ class Command:
 
 def documents(root: Path) -> dict[str, str]:
     """The text of every document, by its path below `root`."""
-    paths = [*root.glob("*.md"), *(root / "docs").glob("**/*.md"), *(root / "sample_data").glob("*.md")]
+    paths = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("sample_data/*.md")]
+    paths += root.glob("benchmarks/*.md")
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in sorted(paths)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import re
 import runpy
 import shutil
@@ -93,8 +93,9 @@ def definitions(file: Path) -> set[str]:
 
 
 def wrong_names(name: str, text: str) -> list[str]:
-    """Dotted names below `quantscope` that cannot be imported."""
-    out = []
+    """Dotted names below `quantscope` that cannot be imported, and modules to run that are not there."""
+    run = re.findall(r"python -m ([\w.]+)", text)
+    out = [f"{name}: {module}" for module in run if not runnable(module)]
     for code in re.findall(r"\bquantscope(?:\.\w+)+", " ".join(CODE.findall(markdown.prose(text)))):
         parts = code.split(".")
         for cut in range(len(parts), 0, -1):
@@ -106,6 +107,14 @@ def wrong_names(name: str, text: str) -> list[str]:
                 out.append(f"{name}: {code}")
             break
     return out
+
+
+def runnable(module: str) -> bool:
+    """Whether `python -m` finds it, in the checkout or in the environment."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def has(thing: object, names: Sequence[str]) -> bool:
@@ -138,6 +147,8 @@ def test_the_index_lists_every_document(texts: dict[str, str]) -> None:
         ("`core/no_such_file.py`", ["README.md: core/no_such_file.py"]),
         ("`core/thresholds/kl.py:search_lk`", ["README.md: core/thresholds/kl.py:search_lk"]),
         ("`quantscope.core.thresholds.search_lk`", ["README.md: quantscope.core.thresholds.search_lk"]),
+        ("    python -m benchmarks.bench_nothing", ["README.md: benchmarks.bench_nothing"]),
+        ("![page](ui/assets/no_picture.png)", ["README.md: ui/assets/no_picture.png"]),
         ("[map](docs/map.md) `core/thresholds/kl.py:search_kl` `quantscope.core.thresholds.search`", []),
     ],
 )
@@ -154,10 +165,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantscope: Run) -> 
     """A current folder with the files that the documents speak of."""
     work = tmp_path / "work"
     work.mkdir()
-    for sample in SAMPLES.values():
-        for file in (sample.model, sample.calibration, sample.evaluation):
-            shutil.copy(file, work / file.name)
     monkeypatch.chdir(work)
+    gallery.write(work)
     mlp = SAMPLES["digits_mlp"]
     for name in ("MODEL", "MODEL.onnx", "FLOAT.onnx"):
         shutil.copy(mlp.model, name)
@@ -463,7 +472,6 @@ def test_every_key_of_the_json_is_described(
     texts: dict[str, str], folder: Path, quantscope: Run, command: str
 ) -> None:
     """Comparisons on a processor that saturates, where they have the most to say."""
-    gallery.write(Path())
     np.save("constant.npy", np.full(100, 3.0, np.float32))
     Path("passes.yaml").write_text("quantscope: 1\npasses: [bias_correction]\n", encoding="utf-8")
     own = own_runs(texts[JSON], command)
