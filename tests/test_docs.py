@@ -20,11 +20,9 @@ from quantscope.core.errors import RecipeError
 from quantscope.core.metrics import FORMULAS
 from quantscope.core.quant import ScaleRule
 from quantscope.core.recipe import PASSES, Recipe, recipe_from_yaml, recipe_to_yaml
-from quantscope.core.sensitivity import Metric
 from quantscope.core.targets import TARGETS, Granularity, Precision
 from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning.causes import Reason
-from quantscope.core.tuning.mixed import Cost
 from quantscope.sample_data import SAMPLES, gallery
 from quantscope.ui.server import launch
 from tests import markdown
@@ -593,23 +591,3 @@ def test_the_map_names_every_room_from_bottom_to_top(texts: dict[str, str], repo
     ranks = {path: levels[path.removesuffix(".py")] for path in named}
     assert set(levels) - small == {path.removesuffix(".py") for path in ranks}
     assert list(ranks.values()) == sorted(ranks.values())
-
-
-def test_the_readme_lists_the_values_of_each_option(texts: dict[str, str]) -> None:
-    listed = {
-        coded(row[0])[0].split()[0]: set(coded(row[2]))
-        for table in markdown.tables(texts["README.md"])
-        for row in table
-        if row[0].startswith("`--")
-    }
-    values: dict[str, set[str]] = {
-        "--method": {*Method} - {Method.MANUAL},
-        "--scale-rule": {rule.value.replace("_", "-") for rule in ScaleRule},
-        "--weights": {granularity.value.replace("_", "-") for granularity in Granularity},
-        "--weight-method": {*WeightMethod},
-        "--precision": {*Precision} - {Precision.FLOAT},
-        "--cost": {*Cost},
-        "--target": {*TARGETS},
-        "--metric": {metric.value.removesuffix("_db") for metric in Metric},
-    }
-    assert {flag: wanted - listed[flag] for flag, wanted in values.items() if wanted - listed[flag]} == {}
