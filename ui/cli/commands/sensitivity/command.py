@@ -34,8 +34,8 @@ class Asked:
 @spread
 def sensitivity(
     model: ModelPath,
-    asked: Asked,
     feed: Feed,
+    asked: Asked,
     choices: Annotated[Choices, Only("weights", "target", recipe=Own(help="Rank a saved recipe's model."))],
     running: Running,
     json: Json = False,
@@ -44,5 +44,5 @@ def sensitivity(
     from quantscope.ui.cli.commands.sensitivity import listing, work
 
     console.show(
-        partial(work.sensitivity, model, asked, feed, choices, running, quiet=json), listing.sensitivity, json
+        partial(work.sensitivity, model, feed, asked, choices, running, quiet=json), listing.sensitivity, json
     )
