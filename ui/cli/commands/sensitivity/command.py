@@ -40,7 +40,10 @@ def sensitivity(
     running: Running,
     json: Json = False,
 ) -> None:
-    """Rank the layers by what quantizing them costs; say why the worst lose, and what helps."""
+    """Rank the layers by what quantizing them costs.
+
+    For the worst, says why they lose and what helps.
+    """
     from quantscope.ui.cli.commands.sensitivity import listing, work
 
     console.show(

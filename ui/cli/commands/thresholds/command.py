@@ -33,7 +33,10 @@ def thresholds(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the range, scale, zero point and error of every method on one tensor."""
+    """Show what every method makes of one tensor.
+
+    Its range, scale, zero point and error.
+    """
     from quantscope.ui.cli.commands.thresholds import listing, work
 
     console.show(
