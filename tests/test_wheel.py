@@ -42,7 +42,7 @@ print(json.dumps({
              if importlib.util.find_spec(name) is not None],
     "version": qs.__version__,
     "quantized": quantized.size_bytes < model.size_bytes,
-    "script": importlib.util.find_spec("quantscope.ui.server.page.streamlit_app") is not None,
+    "script": importlib.util.find_spec("quantscope.ui.server.page.quantscope_page") is not None,
 }))
 """
 

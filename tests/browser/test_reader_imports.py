@@ -15,7 +15,7 @@ from tests.support import App, ready, until
 pytestmark = pytest.mark.browser
 
 # Modules of ours, by names that the files of a user may well have.
-NAMES = ("text", "state", "jobs", "app", "recipe", "project", "common", "streamlit_app_helpers")
+NAMES = ("text", "state", "jobs", "app", "recipe", "project", "common", "streamlit_app")
 READER = """
 import sys
 from pathlib import Path
@@ -26,9 +26,9 @@ here = Path(__file__).resolve().parent
 sys.path.append(str(here))  # after everything else: a folder of ours before it would be seen
 
 def samples():
-    import app, common, jobs, project, recipe, state, streamlit_app_helpers, text
+    import app, common, jobs, project, recipe, state, streamlit_app, text
 
-    found = (app, common, jobs, project, recipe, state, streamlit_app_helpers, text)
+    found = (app, common, jobs, project, recipe, state, streamlit_app, text)
     (here / "found.txt").write_text("\\n".join(module.__file__ for module in found))
     for row in np.load(here / "rows.npy"):
         yield {"pixels": row}

@@ -35,8 +35,8 @@ COMMANDS = (
     tune,
     sensitivity,
     compare,
-    doctor,
     thresholds,
+    doctor,
 )
 INTERRUPTED = 130
 

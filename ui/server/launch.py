@@ -18,7 +18,7 @@ PATIENCE = 3.0  # seconds that background work is given to end with the server
 TRIES = 100  # ports looked at where none was asked for
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARD = ("0.0.0.0", "::")
-SCRIPT = Path(__file__).with_name("page") / "streamlit_app.py"
+SCRIPT = Path(__file__).with_name("page") / "quantscope_page.py"
 
 
 class LaunchError(QuantScopeError):

@@ -21,7 +21,7 @@ def calibrate(
     running: Running,
     json: Json = False,
 ) -> None:
-    """Run the model over samples and keep the statistics of every activation."""
+    """Save the statistics of every activation over the samples."""
     from quantscope.ui.cli.commands.calibrate import listing, work
 
     console.show(partial(work.calibrate, model, feed, output, running, quiet=json), listing.calibration, json)

@@ -20,7 +20,10 @@ def compare(
     feed: Feed,
     json: Json = False,
 ) -> None:
-    """Measure how far a quantized model is from its float original: errors, accuracy, size, latency."""
+    """Measure a quantized model beside its float original.
+
+    Errors, accuracy, size, latency.
+    """
     from quantscope.ui.cli.commands.compare import listing, work
 
     console.show(partial(work.compare, model, quantized, feed, quiet=json), listing.comparison, json)

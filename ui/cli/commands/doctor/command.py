@@ -9,7 +9,10 @@ from quantscope.ui.terminal import console
 
 @spread
 def doctor(json: Json = False) -> None:
-    """Show what a report needs to say of this machine, and whether its int8 kernels saturate."""
+    """Show versions and processor, and whether int8 saturates.
+
+    What a report needs to say of this machine.
+    """
     from quantscope.ui.cli.commands.doctor import listing, work
 
     console.show(work.examination, listing.machine, json)

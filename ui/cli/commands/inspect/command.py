@@ -9,7 +9,7 @@ from quantscope.ui.terminal import console
 
 @spread
 def inspect(model: ModelPath, json: Json = False) -> None:
-    """Show a model's layers, operators and tensors, and what can be quantized."""
+    """Show layers, operators, tensors, and what can be quantized."""
     from quantscope.core.model import load_model
     from quantscope.ui.cli.commands.inspect import listing, work
 

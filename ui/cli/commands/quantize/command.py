@@ -16,15 +16,17 @@ from quantscope.ui.terminal import console
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What to write, and what to do before and after."""
+    """What to read and write beside the model, and what to do before and after."""
 
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="File to write.")]
-    save_recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the choices, to repeat them with --recipe.")
-    ] = None
     stats: Annotated[
         Path | None, typer.Option(metavar="STATS.npz", help="Statistics saved by 'quantscope calibrate'.")
     ] = None
+    save_recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the choices, to repeat them with --recipe.")
+    ] = None
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")
+    ] = False
     easyquant: Annotated[
         bool,
         typer.Option(
@@ -33,9 +35,6 @@ class Asked:
             "gains by it.",
         ),
     ] = False
-    auto: Annotated[
-        bool, typer.Option("--auto", help="Tune first, as 'quantscope tune' does; takes longer.")
-    ] = False
     report: Annotated[
         bool, typer.Option("--report", help="Also compare the result with the float model.")
     ] = False
@@ -43,11 +42,19 @@ class Asked:
 
 @spread
 def quantize(
-    model: ModelPath, asked: Asked, feed: Feed, choices: Choices, running: Running, json: Json = False
+    model: ModelPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.onnx", help="File to write.")],
+    feed: Feed,
+    choices: Choices,
+    asked: Asked,
+    running: Running,
+    json: Json = False,
 ) -> None:
     """Write the quantized model."""
     from quantscope.ui.cli.commands.quantize import listing, work
 
     console.show(
-        partial(work.quantize, model, asked, feed, choices, running, quiet=json), listing.quantization, json
+        partial(work.quantize, model, output, feed, choices, asked, running, quiet=json),
+        listing.quantization,
+        json,
     )

@@ -112,14 +112,14 @@ class _Built:
 
 
 def quantize(
-    path: Path, asked: Asked, feed: Feed, choices: Choices, running: Running, *, quiet: bool
+    path: Path, output: Path, feed: Feed, choices: Choices, asked: Asked, running: Running, *, quiet: bool
 ) -> Quantization:
     """Write the quantized model, and what was asked for beside it.
 
     Raises:
         QuantScopeError: Model, samples, choices or the files to write are unusable.
     """
-    _check(path, asked, feed, choices)
+    _check(path, output, feed, choices, asked)
     model = load_model(path)
     recipe = build_recipe(choices, model)
     _check_passes(recipe, asked, feed)
@@ -143,13 +143,13 @@ def quantize(
     said.insist_it_runs(built.proto, samples)
     beside_minmax = measurable and bool(choices.method) and not (trying or asked.easyquant)
     checked = _checked(case, chosen, built, beside_minmax)
-    written = format_of(asked.output).write(built.proto, asked.output)
+    written = format_of(output).write(built.proto, output)
     if asked.save_recipe is not None:
         write(asked.save_recipe, recipe_to_yaml(chosen.recipe).encode("utf-8"))
-    comparison = compared(model, asked.output, case.runs_on, quiet=quiet) if asked.report else None
+    comparison = compared(model, output, case.runs_on, quiet=quiet) if asked.report else None
     told = said.faults(checked) if comparison is None else comparison.warnings
     return Quantization(
-        output=str(asked.output),
+        output=str(output),
         recipe=None if asked.save_recipe is None else str(asked.save_recipe),
         target=chosen.recipe.target,
         size_bytes=Sizes(float_=model.size_bytes, quantized=written),
@@ -165,12 +165,12 @@ def quantize(
     )
 
 
-def _check(path: Path, asked: Asked, feed: Feed, choices: Choices) -> None:
+def _check(path: Path, output: Path, feed: Feed, choices: Choices, asked: Asked) -> None:
     """Refuse options that contradict each other, and files that cannot be written."""
     inputs = (path, *feed.files, asked.stats, choices.recipe)
-    check_output(asked.output, SUFFIXES, *inputs)
+    check_output(output, SUFFIXES, *inputs)
     if asked.save_recipe is not None:
-        check_output(asked.save_recipe, (".yaml", ".yml"), *inputs, asked.output)
+        check_output(asked.save_recipe, (".yaml", ".yml"), *inputs, output)
     if asked.easyquant and asked.auto:
         raise BadInput("--easyquant and --auto both decide the ranges; give one of them")
     if asked.auto:

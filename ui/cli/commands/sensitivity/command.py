@@ -34,15 +34,18 @@ class Asked:
 @spread
 def sensitivity(
     model: ModelPath,
-    asked: Asked,
     feed: Feed,
+    asked: Asked,
     choices: Annotated[Choices, Only("weights", "target", recipe=Own(help="Rank a saved recipe's model."))],
     running: Running,
     json: Json = False,
 ) -> None:
-    """Rank the layers by what quantizing them costs; say why the worst lose, and what helps."""
+    """Rank the layers by what quantizing them costs.
+
+    For the worst, says why they lose and what helps.
+    """
     from quantscope.ui.cli.commands.sensitivity import listing, work
 
     console.show(
-        partial(work.sensitivity, model, asked, feed, choices, running, quiet=json), listing.sensitivity, json
+        partial(work.sensitivity, model, feed, asked, choices, running, quiet=json), listing.sensitivity, json
     )

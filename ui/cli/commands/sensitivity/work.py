@@ -80,7 +80,7 @@ class _Case:
 
 
 def sensitivity(
-    path: Path, asked: Asked, feed: Feed, choices: Choices, running: Running, *, quiet: bool
+    path: Path, feed: Feed, asked: Asked, choices: Choices, running: Running, *, quiet: bool
 ) -> Sensitivity:
     """Rank the layers of a model by what quantizing them does to its outputs.
 
@@ -88,7 +88,7 @@ def sensitivity(
         QuantScopeError: Model, samples or choices are unusable.
     """
     how, by = _member(KINDS, asked.kind, "--kind"), _member(METRICS, asked.metric, "--metric")
-    case = _opened(path, asked, feed, choices, running, quiet=quiet)
+    case = _opened(path, feed, asked, choices, running, quiet=quiet)
     runs = _runs(case, how, asked.samples, running, quiet=quiet)
     if by not in metrics_of(runs):
         there = ", ".join(_name(m) for m in metrics_of(runs)) or "no figures at all"
@@ -121,7 +121,7 @@ def sensitivity(
 
 
 def _opened(
-    path: Path, asked: Asked, feed: Feed, choices: Choices, running: Running, *, quiet: bool
+    path: Path, feed: Feed, asked: Asked, choices: Choices, running: Running, *, quiet: bool
 ) -> _Case:
     """The model, calibrated and with the recipe's passes applied, and the samples by what they are for."""
     original = load_model(path)

@@ -73,7 +73,10 @@ def tune(
     running: Running,
     json: Json = False,
 ) -> None:
-    """Find the recipe that measures best: methods, corrected biases, passes, single layers, precisions."""
+    """Find the recipe that measures best.
+
+    Tries methods, corrected biases, passes, single layers, precisions.
+    """
     from quantscope.ui.cli.commands.tune import listing, work
 
     console.show(
