@@ -348,6 +348,12 @@ def test_a_recipe_reads_as_it_was_written() -> None:
     assert made.layers["a"].weight_factors == (1.0, 2.0)
 
 
+def test_one_name_alone_is_a_list_of_one() -> None:
+    assert qs.recipe(float_layers="fc1") == qs.recipe(float_layers=["fc1"])
+    assert qs.recipe(passes="rotate") == qs.recipe(passes=["rotate"])
+    assert qs.recipe(passes={"smooth": {"alpha": 0.7}}) == qs.recipe(passes=[{"smooth": {"alpha": 0.7}}])
+
+
 @pytest.mark.slow
 def test_tuning_writes_the_recipe_of_the_command_line(quantscope: Run) -> None:
     limit = ("--limit", 24)
@@ -418,6 +424,7 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.recipe(target='tpu')": (qs.RecipeError, "unknown target"),
     "qs.recipe(layers={'fc9': {'method': 'kl'}}, model=model)": (qs.RecipeError, "did you mean 'fc"),
     "qs.recipe(layers={'fc1': 'float'})": (qs.RecipeError, "a layer's choice is a dict"),
+    "qs.recipe(layers=['fc1'])": (qs.RecipeError, "layers is a dict such as"),
     "qs.recipe(layers={'fc1': {'range': 3}})": (qs.RecipeError, r"a pair \(low, high\)"),
     "qs.load_recipe('none.yaml')": (qs.RecipeError, "cannot be read"),
     "qs.save_recipe(qs.recipe(), 'none/r.yaml')": (qs.ExportError, "cannot be written"),

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Unpack
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceChanges
-from quantscope.core.recipe.passes import PassChoice, pass_choices
+from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceEntries, changed
+from quantscope.core.recipe.passes import PassChoice, PassLike, pass_choices
 from quantscope.core.targets import Target, target
 from quantscope.core.thresholds import Method
 from quantscope.core.words import plural
@@ -42,9 +42,15 @@ class Recipe:
         own = self.layers.get(layer)
         return self.default if own is None else own.over(self.default)
 
-    def with_layer(self, name: str, **changes: Unpack[ChoiceChanges]) -> "Recipe":
-        """A recipe in which the named fields of one layer's choice are changed."""
-        choice = replace(self.layers.get(name, Choice()), **changes)
+    def with_layer(self, name: str, **changes: Unpack[ChoiceEntries]) -> "Recipe":
+        """A recipe in which the named fields of one layer's choice are changed; None opens a field again.
+
+        As in `with_layer("fc1", method="kl")`, or `range=(0.0, 1.0)` for a range set by hand.
+
+        Raises:
+            RecipeError: A field or a value does not exist.
+        """
+        choice = changed(self.layers.get(name, Choice()), changes, name)
         if choice.method is not None and choice.method is not Method.MANUAL:
             choice = replace(choice, range=None)
         if "weight_factors" not in changes and _WEIGHT_FIELDS & changes.keys():
@@ -55,12 +61,16 @@ class Recipe:
         """A recipe in which the layer follows the default again."""
         return self._with_layers({k: v for k, v in self.layers.items() if k != name})
 
-    def with_default(self, **changes: Unpack[ChoiceChanges]) -> "Recipe":
-        """A recipe with another default."""
-        changed = replace(self, default=replace(self.default, **changes))
+    def with_default(self, **changes: Unpack[ChoiceEntries]) -> "Recipe":
+        """A recipe with another default.
+
+        Raises:
+            RecipeError: A field or a value does not exist.
+        """
+        other = replace(self, default=changed(self.default, changes, "default"))
         if not _WEIGHT_FIELDS & changes.keys():
-            return changed
-        return changed._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
+            return other
+        return other._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
 
     def with_target(self, name: str) -> "Recipe":
         """A recipe for another target.
@@ -70,8 +80,12 @@ class Recipe:
         """
         return replace(self, target=name)
 
-    def with_passes(self, *passes: str | PassChoice) -> "Recipe":
-        """A recipe with these passes instead."""
+    def with_passes(self, *passes: PassLike) -> "Recipe":
+        """A recipe with these passes instead, by name or as {"smooth": {"alpha": 0.7}}.
+
+        Raises:
+            RecipeError: A name or an option is unknown, or a pass occurs twice.
+        """
         return replace(self, passes=pass_choices(*passes))
 
     def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
