@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import doctest
 import inspect
+import os
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,20 @@ def test_importing_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_onnxruntime_reports_nothing(tmp_path: Path) -> None:
+    """Its reports begin with an identifier and a queue of events in the user's cache folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    gone = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    env = {name: value for name, value in os.environ.items() if name not in gone} | {"HOME": str(home)}
+    code = "import os, quantscope as qs; qs.load('model.onnx'); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["1"]
+    assert not [path for path in home.rglob("*") if "onnxruntime" in path.name]
 
 
 def test_each_public_name_is_there() -> None:
