@@ -6,10 +6,10 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from quantscope._inspect import ModelLike, as_model
+from quantscope._paths import path_of
 from quantscope.core.errors import RecipeError
 from quantscope.core.model import Model
 from quantscope.core.quant import Range
@@ -116,7 +116,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     Raises:
         RecipeError: There is no such file, or it is no recipe; the message names the entry at fault.
     """
-    file = Path(path)
+    file = path_of(path, RecipeError, "a recipe, as recipe() makes it, or the path of one")
     try:
         return recipe_from_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:

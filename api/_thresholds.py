@@ -131,7 +131,10 @@ def thresholds(
         True
     """
     spec = _spec(type, symmetric, percentile, scale_rule)
-    given = np.asarray(values)
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise DataError("thresholds are of one array of numbers, not of parts of different shapes") from None
     if given.dtype.kind not in "fiub":
         raise DataError(f"thresholds are of numbers, not of {given.dtype}")
     flat = given.reshape(-1).astype(np.float64 if given.dtype != np.float32 else np.float32)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pandas as pd
 import plotly.graph_objects as go
@@ -439,6 +440,12 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.recipe(target='tpu')": (qs.RecipeError, "unknown target"),
     "qs.recipe(layers={'fc9': {'method': 'kl'}}, model=model)": (qs.RecipeError, "did you mean 'fc"),
     "qs.recipe(layers={'fc1': 'float'})": (qs.RecipeError, "a layer's choice is a dict"),
+    "qs.load(None)": (qs.ModelError, r"the path or content of a model, .* not NoneType"),
+    "qs.calibrate(onnx.load('model.onnx'), data)": (qs.ModelError, r"not ModelProto; give proto.Serialize"),
+    "qs.quantize(model, data, {'method': 'kl'})": (qs.RecipeError, r"as recipe\(\) makes it, .* not dict"),
+    "qs.quantize(model, data, calibration=3)": (qs.DataError, r"what calibrate\(\) gives, .* not int"),
+    "qs.compare(model, model, data)": (qs.ModelError, r"what quantize\(\) gives, .* not Model"),
+    "qs.thresholds([[1], [2, 3]])": (qs.DataError, "parts of different shapes"),
     "qs.recipe(layers=['fc1'])": (qs.RecipeError, "layers is a dict such as"),
     "qs.recipe(layers={'fc1': {'range': 3}})": (qs.RecipeError, r"a pair \(low, high\)"),
     "qs.load_recipe('none.yaml')": (qs.RecipeError, "cannot be read"),
@@ -478,7 +485,7 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
 def test_bad_arguments_say_what_to_do(call: str, model: qs.Model, data: qs.Samples) -> None:
     kind, said = ERRORS[call]
     with pytest.raises(kind, match=said) as caught:
-        eval(call, {"qs": qs, "np": np, "model": model, "data": data})
+        eval(call, {"qs": qs, "np": np, "onnx": onnx, "model": model, "data": data})
     assert isinstance(caught.value, qs.QuantScopeError)
 
 
