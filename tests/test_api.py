@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import doctest
 import inspect
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -362,6 +364,12 @@ def test_a_recipe_reads_as_it_was_written() -> None:
     text = Path("r.yaml").read_text(encoding="utf-8")
     assert recipe_from_yaml(text) == made
     assert made.layers["a"].weight_factors == (1.0, 2.0)
+
+
+def test_recipes_go_to_other_processes_and_copy(model: qs.Model) -> None:
+    made = qs.recipe(layers={"fc1": {"range": (0, 1)}}, passes=[{"smooth": {"alpha": 0.7}}], model=model)
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert copy.deepcopy(made) == made
 
 
 def test_one_name_alone_is_a_list_of_one() -> None:

@@ -8,6 +8,7 @@ every pass through the same checks.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe.entries import number
@@ -127,9 +128,16 @@ class PassChoice:
                     f"not {value:g}"
                 )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # views of mappings do not pickle
+        return _remade, (self.name, dict(self.options))
+
     def option(self, name: str) -> float:
         """The value of an option, given or default."""
         return self.options.get(name, PASSES[self.name].options[name].default)
+
+
+def _remade(name: str, options: dict[str, float]) -> PassChoice:
+    return PassChoice(name=name, options=MappingProxyType(options))
 
 
 PassLike = str | PassChoice | Mapping[str, Mapping[str, float]]

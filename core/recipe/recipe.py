@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Unpack
+from typing import Any, Unpack
 
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceEntries, changed
@@ -36,6 +36,9 @@ class Recipe:
         default = self.default
         weights = f"weights {default.weights} {default.weight_method}"
         return f"<Recipe: {default.method} {default.precision}, {weights}{own}{passes}, for {self.target}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:  # views of mappings do not pickle
+        return _remade, (self.target, self.default, dict(self.layers), self.passes, self.model_hash)
 
     def choice(self, layer: str) -> Choice:
         """What holds for `layer`, with nothing left open."""
@@ -94,6 +97,18 @@ class Recipe:
 
 
 _WEIGHT_FIELDS = {"weights", "weight_method", "scale_rule"}  # factors for the old scales mean nothing then
+
+
+def _remade(
+    target: str, default: Choice, layers: dict[str, Choice], passes: tuple[PassChoice, ...], model_hash: str
+) -> Recipe:
+    return Recipe(
+        target=target,
+        default=default,
+        layers=MappingProxyType(layers),
+        passes=passes,
+        model_hash=model_hash,
+    )
 
 
 def _check(name: str, choice: Choice, target_: Target) -> None:
