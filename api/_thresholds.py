@@ -67,6 +67,8 @@ class Thresholds(Table, Mapping[str, Threshold]):
     _found: Mapping[str, Threshold]
 
     def __getitem__(self, method: str) -> Threshold:
+        if method not in self._found:
+            raise KeyError(f"nothing was tried that is called {method!r}; there are {', '.join(self._found)}")
         return self._found[method]
 
     def __iter__(self) -> Iterator[str]:

@@ -372,6 +372,11 @@ def test_recipes_go_to_other_processes_and_copy(model: qs.Model) -> None:
     assert copy.deepcopy(made) == made
 
 
+def test_an_unknown_method_of_thresholds_names_the_others() -> None:
+    with pytest.raises(KeyError, match="called 'best'; there are minmax"):
+        qs.thresholds([1.0, 2.0])["best"]
+
+
 def test_one_name_alone_is_a_list_of_one() -> None:
     assert qs.recipe(float_layers="fc1") == qs.recipe(float_layers=["fc1"])
     assert qs.recipe(passes="rotate") == qs.recipe(passes=["rotate"])
