@@ -66,7 +66,7 @@ class Inspection(Table):
     quantizable: frozenset[str]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a layer: name, op, shape of the output, parameters, macs (of one sample), quantizable."""
+        """One row a layer: layer, op, shape of the output, parameters, macs (of one sample), quantizable."""
         columns = ("layer", "op", "shape", "parameters", "macs", "quantizable")
         return frame([self._row(layer) for layer in self.model.layers], columns)
 
