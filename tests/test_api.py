@@ -483,6 +483,10 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.tune(model, data, budget='much')": (qs.RecipeError, "500kB"),
     "qs.tune(model, data, budget='2MB', cost='latency')": (qs.RecipeError, "60%"),
     "qs.tune(model, data, budget=-1)": (qs.RecipeError, "positive"),
+    "qs.mixed_precision(model, data, budget=0.6)": (
+        qs.RecipeError,
+        "below one byte; a share of float is '60%'",
+    ),
     "qs.tune(model, data, min_sqnr=30, cost='time')": (qs.RecipeError, "size, latency"),
     "qs.mixed_precision(model, data, precisions=['int8'])": (qs.RecipeError, "two or more"),
     "qs.mixed_precision(model, data, precisions=['int4', 'float'])": (qs.RecipeError, "int8, int16, float"),
