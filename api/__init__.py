@@ -10,8 +10,13 @@ What is public is listed in `__all__`; docs/python.md is a tour of it. Importing
 heavy: each name is fetched when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Recent releases of ONNX Runtime report their use to Microsoft, and keep an identifier in the user's cache
+# folder, unless this is set before they are first imported. A value that the user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from quantscope._best_default import BestDefault, best_default

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
+from quantscope._paths import path_of
 from quantscope._progress import ProgressOption, shown
 from quantscope._said import warn
 from quantscope._table import Table, frame
@@ -226,9 +227,10 @@ def load_calibration(path: str | os.PathLike[str], model: ModelLike) -> Calibrat
     Warns:
         QuantScopeWarning: They come from random samples.
     """
-    opened, found = as_model(model), Statistics.load(Path(path))
+    file = path_of(path, DataError, "what calibrate() gives, or the path of it,")
+    opened, found = as_model(model), Statistics.load(file)
     if found.model_hash != opened.hash:
-        raise DataError(f"{Path(path).name} holds statistics of another model; calibrate this one")
+        raise DataError(f"{file.name} holds statistics of another model; calibrate this one")
     if found.synthetic:
         warn([SYNTHETIC])
     return Calibration(model=opened, statistics=found)

@@ -11,6 +11,7 @@ import onnx
 
 from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
+from quantscope._paths import path_of
 from quantscope._progress import ProgressOption, shown
 from quantscope._quantize import QuantizedModel
 from quantscope._said import warn
@@ -222,7 +223,7 @@ def _source(quantized: QuantizedLike) -> bytes | Path | onnx.ModelProto:
         return quantized.proto
     if isinstance(quantized, bytes | onnx.ModelProto):
         return quantized
-    path = Path(quantized)
+    path = path_of(quantized, ModelError, "what quantize() gives, or the path or content of such a model,")
     if not path.is_file():
         raise ModelError(f"there is no file '{path}'; check the path")
     return path

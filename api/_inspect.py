@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from quantscope._paths import path_of
 from quantscope._table import Table, bytes_text, frame
+from quantscope.core.errors import ModelError
 from quantscope.core.model import Layer, Model, load_model
 from quantscope.core.targets import Placement, find_placement
 from quantscope.core.targets import target as find_target
@@ -37,7 +38,12 @@ def load(path: str | os.PathLike[str] | bytes, *, allow_quantized: bool = False)
         >>> [(info.name, info.shape) for info in model.inputs]
         [('pixels', ('N', 784))]
     """
-    return load_model(path if isinstance(path, bytes) else Path(path), allow_quantized=allow_quantized)
+    if isinstance(path, bytes):
+        return load_model(path, allow_quantized=allow_quantized)
+    return load_model(
+        path_of(path, ModelError, "the path or content of a model, or what load() gives,"),
+        allow_quantized=allow_quantized,
+    )
 
 
 def as_model(model: ModelLike) -> Model:
@@ -60,7 +66,7 @@ class Inspection(Table):
     quantizable: frozenset[str]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row a layer: name, op, shape of the output, parameters, macs (of one sample), quantizable."""
+        """One row a layer: layer, op, shape of the output, parameters, macs (of one sample), quantizable."""
         columns = ("layer", "op", "shape", "parameters", "macs", "quantizable")
         return frame([self._row(layer) for layer in self.model.layers], columns)
 

@@ -203,6 +203,8 @@ def _budget(budget: str | float, kind: Cost, float_bytes: int) -> float:
         return found
     if not (math.isfinite(budget) and budget > 0):
         raise RecipeError(f"a budget is a positive number of bytes, or a share of the time, not {budget:g}")
+    if kind is Cost.SIZE and budget < 1:
+        raise RecipeError(f"a budget of {budget:g} is below one byte; a share of float is '{budget:.0%}'")
     return float(budget)
 
 

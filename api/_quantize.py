@@ -38,6 +38,7 @@ from quantscope.core.tuning import (
     measured_default,
     why_all_float,
 )
+from quantscope.core.words import plural
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -133,10 +134,11 @@ class QuantizedModel(Table):
 
     def _headline(self) -> str:
         found = self.encodings
-        said = f", {len(self.warnings)} warnings" if self.warnings else ""
+        said = f", {plural(len(self.warnings), 'warning')}" if self.warnings else ""
         return (
             f"{self.model.name}, {self.recipe.default.method} for {self.recipe.target}, "
-            f"{len(found.activations)} activations and {len(found.weights)} weights quantized, "
+            f"{plural(len(found.activations), 'activation')} and "
+            f"{plural(len(found.weights), 'weight')} quantized, "
             f"{bytes_text(self.model.size_bytes)} -> {bytes_text(self.size_bytes)}{said}"
         )
 

@@ -6,17 +6,19 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from quantscope._inspect import ModelLike, as_model
+from quantscope._paths import path_of
 from quantscope.core.errors import RecipeError
 from quantscope.core.model import Model
 from quantscope.core.quant import Range
 from quantscope.core.recipe import (
+    NAMED,
     VERSION,
     Choice,
     PassChoice,
+    PassLike,
     Recipe,
     recipe_from_document,
     recipe_from_yaml,
@@ -24,8 +26,6 @@ from quantscope.core.recipe import (
 from quantscope.core.targets import Precision
 
 RecipeLike = Recipe | str | os.PathLike[str]
-PassLike = str | PassChoice | Mapping[str, Mapping[str, float]]
-_NAMES = ("method", "precision", "weights", "weight_method", "scale_rule")  # entries that are one of a list
 
 
 def recipe(
@@ -67,7 +67,7 @@ def recipe(
 
     Returns:
         An immutable recipe. `with_layer`, `with_default`, `with_passes` and `with_target` make changed ones;
-        `save("r.yaml")` writes the file that the app and the command line read.
+        `qs.save_recipe` writes the file that the app and the command line read.
 
     Raises:
         RecipeError: A name or a value does not exist; the message lists those that do.
@@ -89,18 +89,20 @@ def recipe(
         "weight_method": weight_method,
         "scale_rule": scale_rule,
     }
+    if not isinstance(layers, Mapping | None):
+        raise RecipeError(f"layers is a dict such as {{'conv1': {{'method': 'kl'}}}}, not {layers!r}")
     opened = None if model is None else as_model(model)
     found = recipe_from_document(
         {
             "quantscope": VERSION,
             "target": target,
             "model": "" if opened is None else opened.hash,
-            "passes": [_pass(entry) for entry in passes],
+            "passes": [_pass(entry) for entry in _each(passes)],
             "default": _entries(default),
             "layers": {name: _entries(choice) for name, choice in (layers or {}).items()},
         }
     )
-    for name in float_layers:
+    for name in _each(float_layers):
         found = found.with_layer(name, precision=Precision.FLOAT)
     return found if opened is None else checked(found, opened)
 
@@ -114,7 +116,7 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     Raises:
         RecipeError: There is no such file, or it is no recipe; the message names the entry at fault.
     """
-    file = Path(path)
+    file = path_of(path, RecipeError, "a recipe, as recipe() makes it, or the path of one")
     try:
         return recipe_from_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -159,7 +161,7 @@ def _entries(choice: Mapping[str, Any]) -> dict[str, Any]:
         if key == "range":
             low, high = (value.low, value.high) if isinstance(value, Range) else _pair(value)
             out |= {"method": "manual", "low": low, "high": high}
-        elif key in _NAMES:
+        elif key in NAMED:
             text = str(value.value if isinstance(value, Enum) else value)
             out[key] = text.lower().replace("-", "_")
         else:
@@ -173,6 +175,13 @@ def _pair(value: Any) -> tuple[Any, Any]:
     except (TypeError, ValueError):
         raise RecipeError(f"a range is a pair (low, high), not {value!r}") from None
     return low, high
+
+
+def _each(entries: Iterable[Any]) -> Iterable[Any]:
+    """The entries of a list; one name alone, or names with options in one dict, are entries too."""
+    if isinstance(entries, str):
+        return [entries]
+    return [{name: entries[name]} for name in entries] if isinstance(entries, Mapping) else entries
 
 
 def _pass(entry: PassLike) -> object:

@@ -67,6 +67,8 @@ class Thresholds(Table, Mapping[str, Threshold]):
     _found: Mapping[str, Threshold]
 
     def __getitem__(self, method: str) -> Threshold:
+        if method not in self._found:
+            raise KeyError(f"nothing was tried that is called {method!r}; there are {', '.join(self._found)}")
         return self._found[method]
 
     def __iter__(self) -> Iterator[str]:
@@ -131,7 +133,10 @@ def thresholds(
         True
     """
     spec = _spec(type, symmetric, percentile, scale_rule)
-    given = np.asarray(values)
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise DataError("thresholds are of one array of numbers, not of parts of different shapes") from None
     if given.dtype.kind not in "fiub":
         raise DataError(f"thresholds are of numbers, not of {given.dtype}")
     flat = given.reshape(-1).astype(np.float64 if given.dtype != np.float32 else np.float32)

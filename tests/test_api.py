@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import dataclasses
 import doctest
 import inspect
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -69,6 +73,20 @@ def test_importing_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.split() == []
+
+
+def test_onnxruntime_reports_nothing(tmp_path: Path) -> None:
+    """Its reports begin with an identifier and a queue of events in the user's cache folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    gone = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    env = {name: value for name, value in os.environ.items() if name not in gone} | {"HOME": str(home)}
+    code = "import os, quantscope as qs; qs.load('model.onnx'); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == ["1"]
+    assert not [path for path in home.rglob("*") if "onnxruntime" in path.name]
 
 
 def test_each_public_name_is_there() -> None:
@@ -347,6 +365,23 @@ def test_a_recipe_reads_as_it_was_written() -> None:
     assert made.layers["a"].weight_factors == (1.0, 2.0)
 
 
+def test_recipes_go_to_other_processes_and_copy(model: qs.Model) -> None:
+    made = qs.recipe(layers={"fc1": {"range": (0, 1)}}, passes=[{"smooth": {"alpha": 0.7}}], model=model)
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert copy.deepcopy(made) == made
+
+
+def test_an_unknown_method_of_thresholds_names_the_others() -> None:
+    with pytest.raises(KeyError, match="called 'best'; there are minmax"):
+        qs.thresholds([1.0, 2.0])["best"]
+
+
+def test_one_name_alone_is_a_list_of_one() -> None:
+    assert qs.recipe(float_layers="fc1") == qs.recipe(float_layers=["fc1"])
+    assert qs.recipe(passes="rotate") == qs.recipe(passes=["rotate"])
+    assert qs.recipe(passes={"smooth": {"alpha": 0.7}}) == qs.recipe(passes=[{"smooth": {"alpha": 0.7}}])
+
+
 @pytest.mark.slow
 def test_tuning_writes_the_recipe_of_the_command_line(quantscope: Run) -> None:
     limit = ("--limit", 24)
@@ -417,6 +452,13 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.recipe(target='tpu')": (qs.RecipeError, "unknown target"),
     "qs.recipe(layers={'fc9': {'method': 'kl'}}, model=model)": (qs.RecipeError, "did you mean 'fc"),
     "qs.recipe(layers={'fc1': 'float'})": (qs.RecipeError, "a layer's choice is a dict"),
+    "qs.load(None)": (qs.ModelError, r"the path or content of a model, .* not NoneType"),
+    "qs.calibrate(onnx.load('model.onnx'), data)": (qs.ModelError, r"not ModelProto; give proto.Serialize"),
+    "qs.quantize(model, data, {'method': 'kl'})": (qs.RecipeError, r"as recipe\(\) makes it, .* not dict"),
+    "qs.quantize(model, data, calibration=3)": (qs.DataError, r"what calibrate\(\) gives, .* not int"),
+    "qs.compare(model, model, data)": (qs.ModelError, r"what quantize\(\) gives, .* not Model"),
+    "qs.thresholds([[1], [2, 3]])": (qs.DataError, "parts of different shapes"),
+    "qs.recipe(layers=['fc1'])": (qs.RecipeError, "layers is a dict such as"),
     "qs.recipe(layers={'fc1': {'range': 3}})": (qs.RecipeError, r"a pair \(low, high\)"),
     "qs.load_recipe('none.yaml')": (qs.RecipeError, "cannot be read"),
     "qs.save_recipe(qs.recipe(), 'none/r.yaml')": (qs.ExportError, "cannot be written"),
@@ -440,6 +482,10 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.tune(model, data, budget='much')": (qs.RecipeError, "500kB"),
     "qs.tune(model, data, budget='2MB', cost='latency')": (qs.RecipeError, "60%"),
     "qs.tune(model, data, budget=-1)": (qs.RecipeError, "positive"),
+    "qs.mixed_precision(model, data, budget=0.6)": (
+        qs.RecipeError,
+        "below one byte; a share of float is '60%'",
+    ),
     "qs.tune(model, data, min_sqnr=30, cost='time')": (qs.RecipeError, "size, latency"),
     "qs.mixed_precision(model, data, precisions=['int8'])": (qs.RecipeError, "two or more"),
     "qs.mixed_precision(model, data, precisions=['int4', 'float'])": (qs.RecipeError, "int8, int16, float"),
@@ -455,7 +501,7 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
 def test_bad_arguments_say_what_to_do(call: str, model: qs.Model, data: qs.Samples) -> None:
     kind, said = ERRORS[call]
     with pytest.raises(kind, match=said) as caught:
-        eval(call, {"qs": qs, "np": np, "model": model, "data": data})
+        eval(call, {"qs": qs, "np": np, "onnx": onnx, "model": model, "data": data})
     assert isinstance(caught.value, qs.QuantScopeError)
 
 

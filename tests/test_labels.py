@@ -370,7 +370,7 @@ def test_messages_about_labels_name_their_file(
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert says in done.err
     assert "a.npz" not in done.err
-    assert ("name it with --ignore-label" in done.err) == ("go from" in says)
+    assert ("name it with --ignore-label or ignore_label=" in done.err) == ("go from" in says)
 
 
 def test_labels_that_fit_only_with_the_first_axis_as_classes_are_noted(tmp_path: Path) -> None:

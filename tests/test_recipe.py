@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,6 +53,39 @@ def test_an_edit_leaves_the_recipe_before_it_as_it_was() -> None:
     after = before.with_layer("a", method=Method.MANUAL, range=Range(-1, 1))
     assert "a" not in before.layers
     assert after.with_layer("a", method=Method.MSE).choice("a").range is None
+
+
+def test_choices_written_as_texts_are_those_written_as_enums() -> None:
+    """The engine compares members of enums by identity: a text among them would pass for another choice."""
+    made = Recipe().with_layer("a", precision="float", scale_rule="power-of-two-up", method="KL")
+    assert made.choice("a").precision is Precision.FLOAT
+    assert made.choice("a").scale_rule is ScaleRule.POWER_OF_TWO_UP
+    assert made.choice("a").method is Method.KL
+    assert Recipe().with_default(weights="per_tensor").default.weights is Granularity.PER_TENSOR
+    assert made.with_layer("a", precision=None).choice("a").precision is Precision.INT8
+    by_hand = Recipe().with_layer("a", range=(0, 1.5)).choice("a")
+    assert (by_hand.method, by_hand.range) == (Method.MANUAL, Range(0.0, 1.5))
+
+
+def test_passes_are_written_as_in_the_file() -> None:
+    (smooth, rotate) = Recipe().with_passes({"smooth": {"alpha": 0.7}}, "rotate").passes
+    assert (smooth.option("alpha"), rotate.name) == (0.7, "rotate")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"method": "zz"}, "a: method should be one of minmax"),
+        ({"precision": "flaot"}, "a: precision should be one of"),
+        ({"range": 3}, r"a: a range is a pair \(low, high\)"),
+        ({"range": (2, 1)}, "a: a range needs finite low <= high"),
+        ({"symmetric": "yes"}, "a: symmetric should be true or false"),
+        ({"metod": "kl"}, "a: unknown entry 'metod'; known are method"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_at_once(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        Recipe().with_layer("a", **changes)
 
 
 @pytest.mark.parametrize(

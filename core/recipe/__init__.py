@@ -1,6 +1,7 @@
 """The user's choices, as data and as a file; nothing is computed here."""
 
 from quantscope.core.recipe.choice import Choice, ChoiceChanges
+from quantscope.core.recipe.entries import NAMED
 from quantscope.core.recipe.file import (
     VERSION,
     recipe_from_document,
@@ -8,10 +9,11 @@ from quantscope.core.recipe.file import (
     recipe_to_yaml,
     save_recipe,
 )
-from quantscope.core.recipe.passes import PASSES, Option, Pass, PassChoice, pass_choices
+from quantscope.core.recipe.passes import PASSES, Option, Pass, PassChoice, PassLike, pass_choices
 from quantscope.core.recipe.recipe import Recipe
 
 __all__ = [
+    "NAMED",
     "PASSES",
     "VERSION",
     "Choice",
@@ -19,6 +21,7 @@ __all__ = [
     "Option",
     "Pass",
     "PassChoice",
+    "PassLike",
     "Recipe",
     "pass_choices",
     "recipe_from_document",

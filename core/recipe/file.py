@@ -1,6 +1,6 @@
 """Recipes as YAML: written for people to read and diff, checked entry by entry when read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
@@ -10,12 +10,11 @@ import yaml
 
 from quantscope.core.errors import ExportError, RecipeError
 from quantscope.core.files import write_atomic
-from quantscope.core.quant import Range, ScaleRule
+from quantscope.core.quant import Range
 from quantscope.core.recipe.choice import Choice
+from quantscope.core.recipe.entries import READERS, number
 from quantscope.core.recipe.passes import PassChoice, pass_choices
 from quantscope.core.recipe.recipe import Recipe
-from quantscope.core.targets import Granularity, Precision
-from quantscope.core.thresholds import Method, WeightMethod
 
 VERSION = 1
 
@@ -84,23 +83,7 @@ def recipe_from_document(document: object) -> Recipe:
 def _passes(entries: object) -> tuple[PassChoice, ...]:
     if not isinstance(entries, list):
         raise RecipeError(f"'passes' should be a list such as [equalize, bias_correction], not {entries!r}")
-    return pass_choices(*(_pass(entry) for entry in entries))
-
-
-def _pass(entry: object) -> PassChoice:
-    if not isinstance(entry, Mapping):
-        return PassChoice(name=str(entry))
-    if len(entry) != 1:
-        raise RecipeError(f"passes: expected a name, or one name with options, not {entry!r}")
-    name, options = next(iter(entry.items()))
-    if options is not None and not isinstance(options, Mapping):
-        raise RecipeError(f"passes: {name}: expected options such as 'alpha: 0.5', not {options!r}")
-    return PassChoice(
-        name=str(name),
-        options=MappingProxyType(
-            {str(key): _number(value, f"passes: {name}: {key}") for key, value in (options or {}).items()}
-        ),
-    )
+    return pass_choices(*entries)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
@@ -120,16 +103,14 @@ def _plain(choice: Choice) -> dict[str, Any]:
 def _choice(entry: object, name: str) -> Choice:
     if not isinstance(entry, Mapping):
         raise RecipeError(f"{name}: expected entries such as 'method: mse', not {entry!r}")
-    _known(entry, {*_READERS, "low", "high"}, name)
+    _known(entry, {*READERS, "low", "high"}, name)
     values = {
-        key: read(entry[key], f"{name}: {key}")
-        for key, read in _READERS.items()
-        if entry.get(key) is not None
+        key: read(entry[key], f"{name}: {key}") for key, read in READERS.items() if entry.get(key) is not None
     }
     if ("low" in entry) != ("high" in entry):
         raise RecipeError(f"{name}: 'low' and 'high' belong together")
     if "low" in entry:
-        low, high = _number(entry["low"], f"{name}: low"), _number(entry["high"], f"{name}: high")
+        low, high = number(entry["low"], f"{name}: low"), number(entry["high"], f"{name}: high")
         try:
             values["range"] = Range(low, high)
         except ValueError as error:
@@ -141,51 +122,6 @@ def _known(entry: Mapping[Any, Any], keys: set[str], name: str) -> None:
     unknown = sorted(str(key) for key in entry if key not in keys)
     if unknown:
         raise RecipeError(f"{name}: unknown entry {unknown[0]!r}; known are {', '.join(sorted(keys))}")
-
-
-def _number(value: object, where: str) -> float:
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(value)  # type: ignore[arg-type]  # YAML reads 1e-3 as text, so text is tried too
-    except (TypeError, ValueError):
-        raise RecipeError(f"{where} should be a number, not {value!r}") from None
-
-
-def _numbers(value: object, where: str) -> tuple[float, ...]:
-    if not isinstance(value, list):
-        raise RecipeError(f"{where} should be a list of numbers, not {value!r}")
-    return tuple(_number(number, where) for number in value)
-
-
-def _flag(value: object, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise RecipeError(f"{where} should be true or false, not {value!r}")
-    return value
-
-
-def _one_of(
-    kind: type[Method] | type[Precision] | type[Granularity] | type[WeightMethod] | type[ScaleRule],
-) -> Callable[..., Any]:
-    def read(value: object, where: str) -> Any:
-        try:
-            return kind(str(value))
-        except ValueError:
-            raise RecipeError(f"{where} should be one of {', '.join(kind)}, not {value!r}") from None
-
-    return read
-
-
-_READERS: dict[str, Callable[[object, str], Any]] = {
-    "method": _one_of(Method),
-    "percentile": _number,
-    "symmetric": _flag,
-    "precision": _one_of(Precision),
-    "weights": _one_of(Granularity),
-    "weight_method": _one_of(WeightMethod),
-    "scale_rule": _one_of(ScaleRule),
-    "weight_factors": _numbers,
-}
 
 
 def save_recipe(recipe: Recipe, path: str | Path) -> None:

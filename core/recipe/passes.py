@@ -8,8 +8,10 @@ every pass through the same checks.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from quantscope.core.errors import RecipeError
+from quantscope.core.recipe.entries import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +128,46 @@ class PassChoice:
                     f"not {value:g}"
                 )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # views of mappings do not pickle
+        return _remade, (self.name, dict(self.options))
+
     def option(self, name: str) -> float:
         """The value of an option, given or default."""
         return self.options.get(name, PASSES[self.name].options[name].default)
 
 
-def pass_choices(*chosen: "str | PassChoice") -> tuple[PassChoice, ...]:
-    """Passes by name or with options, each at most once.
+def _remade(name: str, options: dict[str, float]) -> PassChoice:
+    return PassChoice(name=name, options=MappingProxyType(options))
+
+
+PassLike = str | PassChoice | Mapping[str, Mapping[str, float]]
+
+
+def pass_choices(*chosen: PassLike) -> tuple[PassChoice, ...]:
+    """Passes by name or with options, as in `{"smooth": {"alpha": 0.7}}`, each at most once.
 
     Raises:
-        RecipeError: A name is unknown, or occurs twice.
+        RecipeError: A name or an option is unknown, or a pass occurs twice.
     """
-    out = tuple(PassChoice(name=c) if isinstance(c, str) else c for c in chosen)
+    out = tuple(c if isinstance(c, PassChoice) else _pass(c) for c in chosen)
     names = [choice.name for choice in out]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise RecipeError(f"passes: {twice} stands there twice")
     return out
+
+
+def _pass(entry: object) -> PassChoice:
+    if not isinstance(entry, Mapping):
+        return PassChoice(name=str(entry))
+    if len(entry) != 1:
+        raise RecipeError(f"passes: expected a name, or one name with options, not {entry!r}")
+    name, options = next(iter(entry.items()))
+    if options is not None and not isinstance(options, Mapping):
+        raise RecipeError(f"passes: {name}: expected options such as 'alpha: 0.5', not {options!r}")
+    return PassChoice(
+        name=str(name),
+        options=MappingProxyType(
+            {str(key): number(value, f"passes: {name}: {key}") for key, value in (options or {}).items()}
+        ),
+    )

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Unpack
+from typing import Any, Unpack
 
 from quantscope.core.errors import RecipeError
-from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceChanges
-from quantscope.core.recipe.passes import PassChoice, pass_choices
+from quantscope.core.recipe.choice import DEFAULT, Choice, ChoiceEntries, changed
+from quantscope.core.recipe.passes import PassChoice, PassLike, pass_choices
 from quantscope.core.targets import Target, target
 from quantscope.core.thresholds import Method
 from quantscope.core.words import plural
@@ -37,14 +37,23 @@ class Recipe:
         weights = f"weights {default.weights} {default.weight_method}"
         return f"<Recipe: {default.method} {default.precision}, {weights}{own}{passes}, for {self.target}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:  # views of mappings do not pickle
+        return _remade, (self.target, self.default, dict(self.layers), self.passes, self.model_hash)
+
     def choice(self, layer: str) -> Choice:
         """What holds for `layer`, with nothing left open."""
         own = self.layers.get(layer)
         return self.default if own is None else own.over(self.default)
 
-    def with_layer(self, name: str, **changes: Unpack[ChoiceChanges]) -> "Recipe":
-        """A recipe in which the named fields of one layer's choice are changed."""
-        choice = replace(self.layers.get(name, Choice()), **changes)
+    def with_layer(self, name: str, **changes: Unpack[ChoiceEntries]) -> "Recipe":
+        """A recipe in which the named fields of one layer's choice are changed; None opens a field again.
+
+        As in `with_layer("fc1", method="kl")`, or `range=(0.0, 1.0)` for a range set by hand.
+
+        Raises:
+            RecipeError: A field or a value does not exist.
+        """
+        choice = changed(self.layers.get(name, Choice()), changes, name)
         if choice.method is not None and choice.method is not Method.MANUAL:
             choice = replace(choice, range=None)
         if "weight_factors" not in changes and _WEIGHT_FIELDS & changes.keys():
@@ -55,12 +64,16 @@ class Recipe:
         """A recipe in which the layer follows the default again."""
         return self._with_layers({k: v for k, v in self.layers.items() if k != name})
 
-    def with_default(self, **changes: Unpack[ChoiceChanges]) -> "Recipe":
-        """A recipe with another default."""
-        changed = replace(self, default=replace(self.default, **changes))
+    def with_default(self, **changes: Unpack[ChoiceEntries]) -> "Recipe":
+        """A recipe with another default.
+
+        Raises:
+            RecipeError: A field or a value does not exist.
+        """
+        other = replace(self, default=changed(self.default, changes, "default"))
         if not _WEIGHT_FIELDS & changes.keys():
-            return changed
-        return changed._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
+            return other
+        return other._with_layers({k: replace(v, weight_factors=None) for k, v in self.layers.items()})
 
     def with_target(self, name: str) -> "Recipe":
         """A recipe for another target.
@@ -70,8 +83,12 @@ class Recipe:
         """
         return replace(self, target=name)
 
-    def with_passes(self, *passes: str | PassChoice) -> "Recipe":
-        """A recipe with these passes instead."""
+    def with_passes(self, *passes: PassLike) -> "Recipe":
+        """A recipe with these passes instead, by name or as {"smooth": {"alpha": 0.7}}.
+
+        Raises:
+            RecipeError: A name or an option is unknown, or a pass occurs twice.
+        """
         return replace(self, passes=pass_choices(*passes))
 
     def _with_layers(self, layers: Mapping[str, Choice]) -> "Recipe":
@@ -80,6 +97,18 @@ class Recipe:
 
 
 _WEIGHT_FIELDS = {"weights", "weight_method", "scale_rule"}  # factors for the old scales mean nothing then
+
+
+def _remade(
+    target: str, default: Choice, layers: dict[str, Choice], passes: tuple[PassChoice, ...], model_hash: str
+) -> Recipe:
+    return Recipe(
+        target=target,
+        default=default,
+        layers=MappingProxyType(layers),
+        passes=passes,
+        model_hash=model_hash,
+    )
 
 
 def _check(name: str, choice: Choice, target_: Target) -> None:

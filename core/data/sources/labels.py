@@ -187,7 +187,7 @@ def out_of_range(low: int, high: int, classes: int) -> str:
         return ""
     return (
         f"labels go from {low} to {high}, but the model has classes 0 to {classes - 1} (where one of these "
-        "is no class, name it with --ignore-label)"
+        "is no class, name it with --ignore-label or ignore_label=)"
     )
 
 

@@ -27,7 +27,7 @@ from quantscope.core.errors import DataError
 from quantscope.core.model import Model
 
 KINDS = (
-    "a .npz or .npy file, a folder of these, a folder or .zip of images, or a .py reader on the command line"
+    "a .npz or .npy file, a folder of these, a folder or .zip of images, or, except in the app, a .py reader"
 )
 
 
