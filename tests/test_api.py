@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -29,6 +28,7 @@ from quantscope.core.targets import TARGETS, Granularity
 from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.sample_data import SAMPLES
 from tests.heads import HEADS, samples_for
+from tests.sessions import session
 from tests.support import ROOT, Run
 
 SAMPLE = SAMPLES["digits_mlp"]
@@ -269,8 +269,7 @@ def test_values_that_cannot_be_quantized_are_left_out_and_said() -> None:
 def test_a_quantized_model_runs(results: dict[str, Table], data: qs.Samples) -> None:
     quantized = results["quantized"]
     assert isinstance(quantized, qs.QuantizedModel)
-    session = onnxruntime.InferenceSession(quantized.to_bytes(), providers=["CPUExecutionProvider"])
-    (scores,) = session.run(None, data[0])
+    (scores,) = session(quantized.to_bytes()).run(None, data[0])
     assert scores.shape == (1, 10)
     assert quantized.size_bytes == len(quantized.to_bytes()) < quantized.model.size_bytes
     assert any("bias" in line for line in quantized.log)

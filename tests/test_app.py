@@ -289,7 +289,7 @@ def test_a_recipe_file_replaces_the_choices(ready: AppTest) -> None:
 
 def test_a_recipe_goes_from_a_script_to_the_app_and_back(ready: AppTest, tmp_path: Path) -> None:
     made = qs.recipe(method="percentile", percentile=99.9, symmetric=True, passes=["bias_correction"])
-    made.save(tmp_path / "script.yaml")
+    qs.save_recipe(made, tmp_path / "script.yaml")
     app = go(ready, "export")
     content = (tmp_path / "script.yaml").read_bytes()
     app.get("file_uploader")[0].set_value(("script.yaml", content, "application/yaml")).run()
