@@ -22,7 +22,7 @@ from quantscope.core import pipeline
 from quantscope.core.calibration import calibrate as collect
 from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, ExportError
-from quantscope.core.export import PROTOBUF_LIMIT, write_onnx
+from quantscope.core.export import PROTOBUF_LIMIT, format_of
 from quantscope.core.model import Model
 from quantscope.core.pipeline import Quantized
 from quantscope.core.progress import ProgressFn
@@ -96,12 +96,11 @@ class QuantizedModel(Table):
             ExportError: It ends otherwise, is the float model's file, or cannot be written.
         """
         file = Path(path)
-        if file.suffix.lower() != ".onnx":
-            raise ExportError(f"{file} should end in .onnx, since that is what will be in it")
+        written = format_of(file)
         given = self.model.path
         if given is not None and file.exists() and given.exists() and file.samefile(given):
             raise ExportError(f"{file} is the float model and would be lost; write to another file")
-        write_onnx(self.proto, file)
+        written.write(self.proto, file)
         return file
 
     def to_bytes(self) -> bytes:

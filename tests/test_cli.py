@@ -45,18 +45,7 @@ def test_help_names_every_method_and_type(quantscope: Run) -> None:
     assert all(name in text for name in ("int2", "int16", "uint2", "uint16"))
 
 
-COMMANDS = (
-    "demo",
-    "app",
-    "inspect",
-    "calibrate",
-    "quantize",
-    "tune",
-    "sensitivity",
-    "compare",
-    "thresholds",
-    "doctor",
-)
+COMMANDS = tuple(command.__name__ for command in command_line.COMMANDS)  # demo and app first
 WITH_DATA = ("calibrate", "quantize", "tune", "sensitivity", "compare")
 
 

@@ -159,7 +159,7 @@ def test_options_are_kept_and_bad_ones_are_refused(name: str) -> None:
 def test_a_planted_change_of_the_outputs_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = load_model(NETWORKS["mobile_cnn"][0](7).SerializeToString(), name="other")
 
-    def bad(model: Model, recipe: Recipe, means: object) -> tuple[Model, PassRecord]:
+    def bad(model: Model, recipe: Recipe, inputs: object) -> tuple[Model, PassRecord]:
         choice = recipe.passes[0]
         return other, PassRecord(
             choice=choice, touched=(), measure="", sentences=("No full stop",), difference=None

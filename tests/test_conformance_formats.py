@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+import quantscope as qs
 from quantscope.core.errors import ExportError, ModelError
 from quantscope.core.export import (
     FORMATS,
@@ -89,6 +90,16 @@ def test_the_command_line_writes_each_format_and_no_other(
     else:
         assert done.code == 2
         assert f"should end in {' or '.join(SUFFIXES)}" in done.err
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_python_writes_each_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    sample = SAMPLES["digits_mlp"]
+    data = qs.open_data(sample.calibration, sample.model, limit=8)
+    made = qs.quantize(sample.model, data, qs.recipe(method="minmax"), judge=False, cache=False)
+    made.save(path)
+    assert plain(format_of(path).read(path)) == plain(made.proto)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -586,8 +586,6 @@ def test_the_map_names_every_room_from_bottom_to_top(texts: dict[str, str], repo
     for heading in ("The engine, bottom to top", "The front ends, bottom to top"):
         named += [path.rstrip("/") for row in rows(texts["docs/map.md"], heading) for path in coded(row[0])]
     levels = {name.replace(".", "/"): rank for rank, line in enumerate(LEVELS) for name in line}
-    # Of these the first lines say enough; that of methods is told in docs/adding.md.
-    small = {"core/memo", "core/methods", "core/recent", "core/words"}
     ranks = {path: levels[path.removesuffix(".py")] for path in named}
-    assert set(levels) - small == {path.removesuffix(".py") for path in ranks}
+    assert set(levels) == {path.removesuffix(".py") for path in ranks}
     assert list(ranks.values()) == sorted(ranks.values())

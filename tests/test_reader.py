@@ -1,18 +1,19 @@
 """Readers: a user's own Python file as the source of samples, and what goes wrong in it."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantscope.core.data import check_samples, open_samples
-from quantscope.core.data.opening import reader_samples
 from quantscope.core.errors import DataError
 from quantscope.core.model import Model
 from tests.interfaces import model_with
 
 HEAD = "import numpy as np\n"
+reader_samples = partial(open_samples, allow_reader=True)
 
 
 @pytest.fixture(scope="module")

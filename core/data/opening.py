@@ -99,11 +99,6 @@ def _open_held(
     return pixel_arrays(arrays, inputs, how) or open_held_arrays(arrays, inputs)
 
 
-def reader_samples(path: str | Path, model: Model, *, limit: int | None = None) -> Samples:
-    """Samples from the function `samples()` of a Python file, see `core.data.sources.reader.open_reader`."""
-    return open_samples(path, model, limit=limit, allow_reader=True)
-
-
 _preprocessing = preprocessing
 
 

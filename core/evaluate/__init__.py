@@ -3,13 +3,7 @@
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
-from quantscope.core.evaluate.comparison_json import ComparisonJson, error_dict
-from quantscope.core.evaluate.correspondence import (
-    QuantizedFile,
-    check_interface,
-    match_tensors,
-    read_quantized,
-)
+from quantscope.core.evaluate.correspondence import QuantizedFile, match_tensors, read_quantized
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
 from quantscope.core.evaluate.layer_output import (
@@ -53,7 +47,6 @@ __all__ = [
     "NO_FUSION",
     "Accuracy",
     "Comparison",
-    "ComparisonJson",
     "DefaultSession",
     "ErrorSums",
     "ErrorTotal",
@@ -77,13 +70,11 @@ __all__ = [
     "TensorError",
     "activations_only",
     "by_tensor",
-    "check_interface",
     "class_scores",
     "closeness_db",
     "compare",
     "compare_run",
     "cosines",
-    "error_dict",
     "error_sums",
     "float_reference",
     "fusion_report",

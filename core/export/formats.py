@@ -1,8 +1,8 @@
 """The formats that a quantized model is written in, one record each.
 
 A new format is a file beside this one with its writer and reader, and a record in `FORMATS`. The command line
-takes its endings from here, the app its names; `tests/test_conformance_formats.py` writes and reads a model
-in every format.
+and Python write by the ending of the file that is named; the app offers `ONNX_QDQ` only.
+`tests/test_conformance_formats.py` writes and reads a model in every format.
 """
 
 from collections.abc import Callable, Mapping

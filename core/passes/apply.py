@@ -65,8 +65,8 @@ def change_model(
     records = []
     for choice in recipe.passes:
         if PASSES[choice.name].changes_model:
-            means = _PassInputs(choice=choice, samples=samples, threads=threads, progress=progress)
-            model, record = MODEL_PASSES[choice.name](model, recipe, means)
+            inputs = _PassInputs(choice=choice, samples=samples, threads=threads, progress=progress)
+            model, record = MODEL_PASSES[choice.name](model, recipe, inputs)
             records.append(record)
     return model, tuple(records)
 
@@ -91,14 +91,14 @@ def change_encodings(
     records = []
     for name in PASSES:
         if name in chosen and not PASSES[name].changes_model:
-            means = _PassInputs(choice=chosen[name], samples=samples, threads=threads, progress=progress)
-            encodings, record = ENCODING_PASSES[name](model, encodings, means)
+            inputs = _PassInputs(choice=chosen[name], samples=samples, threads=threads, progress=progress)
+            encodings, record = ENCODING_PASSES[name](model, encodings, inputs)
             records.append(record)
     return encodings, tuple(records)
 
 
-def _run_equalization(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
-    found = equalize(model, means.samples, recipe, threads=means.threads, progress=means.progress)
+def _run_equalization(model: Model, recipe: Recipe, inputs: _PassInputs) -> tuple[Model, PassRecord]:
+    found = equalize(model, inputs.samples, recipe, threads=inputs.threads, progress=inputs.progress)
     before, after = found.noise_db
     sentences = [
         f"Equalization rescaled {plural(len(found.layers), 'layer')}; the 8-bit model's predicted signal to "
@@ -109,7 +109,7 @@ def _run_equalization(model: Model, recipe: Recipe, means: _PassInputs) -> tuple
     if found.absorbed:
         sentences.append(f"Biases of {_some_names(found.absorbed)} were absorbed by the layers behind.")
     return found.model, PassRecord(
-        choice=means.choice,
+        choice=inputs.choice,
         touched=tuple(Touched(name=x.layer, before=x.before, after=x.after) for x in found.layers),
         measure="largest weight over that of the median output channel",
         sentences=(*sentences, _stayed(found.difference)),
@@ -117,8 +117,8 @@ def _run_equalization(model: Model, recipe: Recipe, means: _PassInputs) -> tuple
     )
 
 
-def _run_rotation(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
-    found = rotate(model, means.samples, threads=means.threads, progress=means.progress)
+def _run_rotation(model: Model, recipe: Recipe, inputs: _PassInputs) -> tuple[Model, PassRecord]:
+    found = rotate(model, inputs.samples, threads=inputs.threads, progress=inputs.progress)
     ratios = [x.before / x.after for x in found.tensors if x.after > 0]
     sentences = ["Rotation found no residual stream that it could turn to any use."]
     if ratios:
@@ -130,7 +130,7 @@ def _run_rotation(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Mod
         f"The stream that begins at {name} was left alone: {why}." for name, why in found.left_out.items()
     ]
     return found.model, PassRecord(
-        choice=means.choice,
+        choice=inputs.choice,
         touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
         measure="width of the range",
         sentences=(*sentences, _stayed(found.difference)),
@@ -138,16 +138,18 @@ def _run_rotation(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Mod
     )
 
 
-def _run_smoothing(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Model, PassRecord]:
-    alpha = means.choice.option("alpha")
-    found = smooth(model, means.samples, recipe, alpha=alpha, threads=means.threads, progress=means.progress)
+def _run_smoothing(model: Model, recipe: Recipe, inputs: _PassInputs) -> tuple[Model, PassRecord]:
+    alpha = inputs.choice.option("alpha")
+    found = smooth(
+        model, inputs.samples, recipe, alpha=alpha, threads=inputs.threads, progress=inputs.progress
+    )
     inserted = [x.tensor for x in found.tensors if x.inserted]
     sentences = [f"SmoothQuant (alpha {alpha:g}) evened {plural(len(found.tensors), 'activation')}."]
     if inserted:
         sentences.append(f"A division was inserted behind {_some_names(inserted)}.")
     sentences += [f"{tensor} was left alone: {why}." for tensor, why in found.left_out.items()]
     return found.model, PassRecord(
-        choice=means.choice,
+        choice=inputs.choice,
         touched=tuple(Touched(name=x.tensor, before=x.before, after=x.after) for x in found.tensors),
         measure="largest channel over the median one",
         sentences=(*sentences, _stayed(found.difference)),
@@ -155,10 +157,10 @@ def _run_smoothing(model: Model, recipe: Recipe, means: _PassInputs) -> tuple[Mo
     )
 
 
-def _run_rounding(model: Model, encodings: Encodings, means: _PassInputs) -> tuple[Encodings, PassRecord]:
-    count = int(means.choice.option("samples"))
+def _run_rounding(model: Model, encodings: Encodings, inputs: _PassInputs) -> tuple[Encodings, PassRecord]:
+    count = int(inputs.choice.option("samples"))
     found = round_to_outputs(
-        model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
+        model, encodings, inputs.samples, count=count, threads=inputs.threads, progress=inputs.progress
     )
     ratios = [x.rounded / x.nearest for x in found.layers if x.nearest > 0]
     won = f", by {-10 * np.log10(np.mean(ratios)):.1f} dB on average" if ratios else ""
@@ -168,7 +170,7 @@ def _run_rounding(model: Model, encodings: Encodings, means: _PassInputs) -> tup
     ]
     sentences += [f"{layer} is rounded to nearest: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
-        choice=means.choice,
+        choice=inputs.choice,
         touched=tuple(Touched(name=x.layer, before=x.nearest, after=x.rounded) for x in found.layers),
         measure="mean squared error of the layer's outputs, summed over them",
         sentences=tuple(sentences),
@@ -176,10 +178,12 @@ def _run_rounding(model: Model, encodings: Encodings, means: _PassInputs) -> tup
     )
 
 
-def _correct(model: Model, encodings: Encodings, means: _PassInputs) -> tuple[Encodings, PassRecord]:
-    count = int(means.choice.option("samples"))
+def _run_bias_correction(
+    model: Model, encodings: Encodings, inputs: _PassInputs
+) -> tuple[Encodings, PassRecord]:
+    count = int(inputs.choice.option("samples"))
     found = correct_biases(
-        model, encodings, means.samples, count=count, threads=means.threads, progress=means.progress
+        model, encodings, inputs.samples, count=count, threads=inputs.threads, progress=inputs.progress
     )
     sentences = [
         f"Bias correction shifted the biases of {plural(len(found.layers), 'layer')} "
@@ -187,7 +191,7 @@ def _correct(model: Model, encodings: Encodings, means: _PassInputs) -> tuple[En
     ]
     sentences += [f"{layer} was left alone: {why}." for layer, why in found.left_out.items()]
     return found.encodings, PassRecord(
-        choice=means.choice,
+        choice=inputs.choice,
         touched=tuple(
             Touched(name=x.layer, before=x.before, after=max(x.before - x.shift, 0.0)) for x in found.layers
         ),
@@ -218,4 +222,7 @@ MODEL_PASSES: Mapping[str, _ModelPass] = {
     "equalize": _run_equalization,
     "smooth": _run_smoothing,
 }
-ENCODING_PASSES: Mapping[str, _EncodingPass] = {"rounding": _run_rounding, "bias_correction": _correct}
+ENCODING_PASSES: Mapping[str, _EncodingPass] = {
+    "rounding": _run_rounding,
+    "bias_correction": _run_bias_correction,
+}

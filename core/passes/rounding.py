@@ -52,7 +52,6 @@ def round_to_outputs(
     encodings: Encodings,
     samples: Samples,
     *,
-    centered: bool = False,
     count: int = SAMPLES,
     threads: int | None = None,
     progress: ProgressFn | None = None,
@@ -67,7 +66,6 @@ def round_to_outputs(
         model: The float model.
         encodings: As `resolve` gives them; integers in them are replaced.
         samples: Calibration samples; up to `count`, chosen by content, are used.
-        centered: Leave the mean of the outputs out of account, since bias correction will see to it.
         count: Most samples to use.
         threads: Samples run at the same time; None = one a processor.
         progress: Told after each layer; may raise `Cancelled`.
@@ -81,7 +79,7 @@ def round_to_outputs(
     picked = pick(samples, count) if jobs else None
     for group in _jobs_in_memory(jobs):
         assert picked is not None
-        grams = _grams(model, {n: jobs[n] for n in group}, picked, centered, thread_count(threads))
+        grams = _grams(model, {n: jobs[n] for n in group}, picked, thread_count(threads))
         for name in group:
             integers[name], layers[name] = _rounded_weight(jobs[name], grams.pop(name))
             report(progress, len(layers), len(jobs), LABEL)
@@ -163,9 +161,7 @@ def _jobs_in_memory(jobs: Mapping[str, _Job]) -> Iterator[list[str]]:
         yield group
 
 
-def _grams(
-    model: Model, jobs: Mapping[str, _Job], picked: Picked, centered: bool, threads: int
-) -> dict[str, Float64]:
+def _grams(model: Model, jobs: Mapping[str, _Job], picked: Picked, threads: int) -> dict[str, Float64]:
     """H = Σ x xᵀ over rows x of each job's input, (groups, K, K), of an average row."""
     inputs = {v.name for v in model.ir.graph.inputs}
     tensors = list(dict.fromkeys(job.place.input for job in jobs.values() if job.place.input not in inputs))
@@ -174,31 +170,25 @@ def _grams(
         name: -(-max(ROWS * job.product.columns, MIN_ROWS) // len(picked.runs)) for name, job in jobs.items()
     }
 
-    def work(item: tuple[Sample, int]) -> dict[str, tuple[npt.NDArray[np.float32], Float64, int]]:
+    def work(item: tuple[Sample, int]) -> dict[str, tuple[npt.NDArray[np.float32], int]]:
         sample, valid = item
         values = dict(session.values(sample)) if session is not None else {}
         found = {}
         for name, job in jobs.items():
             given = values[job.place.input] if job.place.input in values else sample[job.place.input]
             rows = job.product.rows(data_rows(given, picked.batch, valid), most[name])
-            sums = rows.sum(axis=1, dtype=np.float64)
-            found[name] = rows.swapaxes(1, 2) @ rows, sums, rows.shape[1]
+            found[name] = rows.swapaxes(1, 2) @ rows, rows.shape[1]
         return found
 
     grams: dict[str, Float64] = {}
-    sums: dict[str, Float64] = {}
     counts = dict.fromkeys(jobs, 0)
     items = list(zip(picked.runs, picked.valid, strict=True))
     for found in parallel_map(work, items, total=len(items), threads=threads):
-        for name, (gram, part, rows) in found.items():
+        for name, (gram, rows) in found.items():
             grams[name] = grams[name] + gram if name in grams else gram.astype(np.float64)
-            sums[name] = sums[name] + part if name in sums else part
             counts[name] += rows
     for name, total in grams.items():
         total /= max(counts[name], 1)
-        if centered:
-            mean = sums[name] / max(counts[name], 1)
-            total -= mean[:, :, None] * mean[:, None, :]
     return grams
 
 

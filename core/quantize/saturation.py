@@ -206,15 +206,13 @@ def _summed(pair: Float32, scale: np.float32, most: np.float32) -> np.float32:
     return np.float32(first + second)
 
 
-def worst_sum(
-    integers: npt.NDArray[np.integer], node: ir.Node, operand: int, *, known_order: bool | None = None
-) -> int:
+def worst_sum(integers: npt.NDArray[np.integer], node: ir.Node, operand: int) -> int:
     """The largest |b0 + b1| of a stored weight's pairs; 0 where its kernel does not saturate.
 
-    Arguments as of `pairs_of`.
+    Pairs are those that `pairs_of` finds for the node and its operand.
     """
     axis = {"Conv": 0, "MatMul": integers.ndim - 1}.get(
         node.op_type, 1 - node.attributes.get_int("transB", 0)
     )
-    found = pairs_of(integers.astype(np.float32), node, operand, axis, known_order=known_order)
+    found = pairs_of(integers.astype(np.float32), node, operand, axis)
     return 0 if found is None else int(np.abs(found.values.sum(axis=-1)).max(initial=0))

@@ -42,7 +42,7 @@ def search_admm(histogram: Histogram, spec: QuantSpec) -> Search:
     below, above, span = grid_levels(histogram, spec)
     starts = STARTS * span / (density.width * (below if above == FREE else max(above, below * (above == 0))))
     table = alternate(density.negative.parts, density.positive.parts, starts, below, above, ROUNDS)
-    lows, highs = range_ends(table, below, spec, density.width, one_sided=below == 0)
+    lows, highs = range_ends(table, spec, density.width, one_sided=below == 0)
     best = int(np.argmin(table[:, LOSS]))
     order = np.argsort(highs - lows, kind="stable")
     ended = np.flatnonzero(np.diff(table[:, START], append=-1.0))

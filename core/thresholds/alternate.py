@@ -66,7 +66,7 @@ def grid_levels(histogram: Histogram, spec: QuantSpec) -> tuple[int, int, float]
 
 
 def range_ends(
-    table: FloatArray, below: int, spec: QuantSpec, width: float, *, one_sided: bool
+    table: FloatArray, spec: QuantSpec, width: float, *, one_sided: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Low and high ends of the range of each row."""
     steps, up = table[:, STEP] * width, table[:, ABOVE]

@@ -93,7 +93,7 @@ def _polished(table: FloatArray, density: Density, histogram: Histogram, spec: Q
         steps = rows[:, HIGH] / above if above else -rows[:, LOW] / below
     parts = density.negative.parts, density.positive.parts
     rounds = alternate.alternate(*parts, steps / density.width, below, above, _POLISH)
-    lows, highs = alternate.range_ends(rounds, below, spec, density.width, one_sided=below == 0)
+    lows, highs = alternate.range_ends(rounds, spec, density.width, one_sided=below == 0)
     table = np.concatenate([table, np.column_stack([rounds[:, alternate.LOSS], lows, highs])])
     return np.asarray(table[np.argsort(table[:, HIGH] - table[:, LOW], kind="stable")], np.float64)
 

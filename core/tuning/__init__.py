@@ -20,7 +20,6 @@ from quantscope.core.tuning.fix_trials import FixTrial, switch_pass, try_fixes, 
 from quantscope.core.tuning.held_out import Split, hold_out, judged_easyquant, judged_passes
 from quantscope.core.tuning.remedies import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.remedies_for_outputs import OutputRemedy, output_remedies
-from quantscope.core.tuning.sample_split import representative_samples
 from quantscope.core.tuning.unseen_samples import MARGIN_DB
 
 __all__ = [
@@ -52,7 +51,6 @@ __all__ = [
     "measured_default",
     "output_forecast",
     "output_remedies",
-    "representative_samples",
     "switch_pass",
     "try_fixes",
     "why_all_float",

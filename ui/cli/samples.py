@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from quantscope.core.data import Samples, check_samples, open_samples
 from quantscope.core.data.sources import (
     Labels,
+    Preprocessing,
     all_ignored,
     label_shapes,
     preprocessing,
@@ -75,7 +75,7 @@ def unused_labels(labels: Labels, model: Model) -> str:
     return f"warning: the labels are not used: they have the shape {got}; {label_shapes(model)}"
 
 
-def read_preprocessing(text: str) -> Any:
+def read_preprocessing(text: str) -> Preprocessing:
     """A preprocessing from a YAML file, a preset's name, or `name,key=value,…`."""
     path = Path(text)
     if path.suffix.lower() not in {".yaml", ".yml", ".json"}:

@@ -278,11 +278,6 @@ class Weights:
     per_channel: bool
     spread: float  # largest channel range / median channel range
 
-    @property
-    def wasted_bits(self) -> float:
-        """Bits that the median channel leaves unused."""
-        return float(np.log2(255.0 / max(1.0, float(np.median(self.steps)))))
-
 
 def weights(model: Model, encodings: Encodings, layer: Layer) -> Weights | None:
     """Range of every output channel; None where the layer has no quantized weight."""

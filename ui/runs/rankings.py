@@ -34,7 +34,6 @@ DIAGNOSED = 3  # layers, for each metric, where none is flagged
 MOST_DIAGNOSED = 12  # flagged ones
 KEPT = 20_000  # runs
 WHOLE_MODEL = (Kind.ALL, Kind.WEIGHTS, Kind.ACTIVATIONS)  # the whole model: three runs a sample
-RANKINGS = (Kind.ENABLE, Kind.DISABLE, Kind.OP_TYPE)
 LAYERS = (Kind.ENABLE, Kind.DISABLE)  # whose rows are layers
 
 

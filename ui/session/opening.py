@@ -79,18 +79,18 @@ def check_model(model: str) -> Source:
     return source
 
 
-def data_source(data: str | None, options: Mapping[str, object] | None = None) -> Source:
+def data_source(data: str | None) -> Source:
     """Where calibration data lie; None for random ones.
 
     Raises:
         DataError: nothing is there.
     """
     if data is None:
-        return Source(kind="random", options=options or {})
+        return Source(kind="random")
     path = Path(unquoted(data)).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; give an .npz, .npy, a folder or a .zip on this machine")
-    return Source(kind="path", path=str(path.resolve()), options=options or {})
+    return Source(kind="path", path=str(path.resolve()))
 
 
 def open_sources(
@@ -99,7 +99,6 @@ def open_sources(
     data: Source | tuple[str, bytes],
     *,
     options: Mapping[str, object] | None = None,
-    evaluation: Source | tuple[str, bytes] | None = None,
 ) -> Project:
     """A new project; uploaded files, given as (name, bytes), are kept inside it."""
     nothing = Source(kind="random")
@@ -108,7 +107,6 @@ def open_sources(
         project,
         model=_stored(project, "model", model, {}),
         data=_stored(project, "data", data, options or {}),
-        evaluation=None if evaluation is None else _stored(project, "evaluation", evaluation, options or {}),
     )
     projects.save(project)
     return _begin(project)

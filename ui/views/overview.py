@@ -261,7 +261,7 @@ def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
         shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=measurement.running))
     with st.container(border=True):
         st.markdown(f"**Where the loss comes from** — output SQNR with only one half quantized · {few}")
-        cards(shown, key="halves", columns=3, flat=True)
+        cards(shown, key="loss-by-part", columns=3, flat=True)
 
 
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:

@@ -1,7 +1,7 @@
 """Where samples come from: arrays, images, a reader of the user's own, or made up."""
 
 from quantscope.core.data.sources.arrays import BROKEN
-from quantscope.core.data.sources.images import PRESETS, preprocessing
+from quantscope.core.data.sources.images import PRESETS, Preprocessing, preprocessing
 from quantscope.core.data.sources.inputs import text
 from quantscope.core.data.sources.labels import (
     IGNORED,
@@ -22,6 +22,7 @@ __all__ = [
     "IGNORED",
     "PRESETS",
     "Labels",
+    "Preprocessing",
     "all_ignored",
     "class_axis",
     "label_shapes",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from quantscope.core.model import Model, TensorInfo
@@ -171,6 +172,6 @@ def _scales(model: Model) -> Iterator[StoredScale]:
         )
 
 
-def _constant(value: ir.Value | None) -> Any:
+def _constant(value: ir.Value | None) -> npt.NDArray[np.generic] | None:
     """The array behind a value, or None."""
     return None if value is None or value.const_value is None else value.const_value.numpy()

@@ -15,7 +15,7 @@ SHOWN = 20  # rows of the ranking
 
 def sensitivity(result: Sensitivity) -> str:
     """The ranking, the first bad layer, and the causes and remedies of the worst."""
-    halves = ", ".join(
+    parts = ", ".join(
         f"{name.replace('_', ' ')} {_shown(part.value, result.metric)}"
         for name, part in result.whole.items()
         if part is not None
@@ -26,7 +26,7 @@ def sensitivity(result: Sensitivity) -> str:
     head = ("", "rank", what, value, "90 % interval", "of its rank")
     lines = [
         f"{result.metric} of the outputs, {plural(result.runs, 'run')} on "
-        f"{plural(result.samples, 'sample')}: {halves}",
+        f"{plural(result.samples, 'sample')}: {parts}",
         "",
         table(head, rows, numeric=("rank", value), whole=("", "90 % interval", "of its rank")),
     ]
