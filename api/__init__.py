@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from quantscope._quantize import QuantizedModel, quantize
     from quantscope._recipe import load_recipe, recipe
     from quantscope._remedies import MeasuredRemedy
-    from quantscope._said import QuantScopeWarning
     from quantscope._sensitivity import Sensitivity, sensitivity
     from quantscope._thresholds import Threshold, Thresholds, thresholds
     from quantscope._tune import Tuning, tune
     from quantscope._version import __version__
+    from quantscope._warnings import QuantScopeWarning
     from quantscope.core.data import Samples
     from quantscope.core.errors import DataError, ExportError, ModelError, QuantScopeError, RecipeError
     from quantscope.core.model import Model
@@ -97,7 +97,7 @@ _HOMES = {
     "_quantize": ("QuantizedModel", "quantize"),
     "_recipe": ("load_recipe", "recipe"),
     "_remedies": ("MeasuredRemedy",),
-    "_said": ("QuantScopeWarning",),
+    "_warnings": ("QuantScopeWarning",),
     "_sensitivity": ("Sensitivity", "sensitivity"),
     "_thresholds": ("Threshold", "Thresholds", "thresholds"),
     "_tune": ("Tuning", "tune"),

@@ -13,8 +13,8 @@ from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
 from quantscope._paths import path_of
 from quantscope._progress import ProgressOption, shown
-from quantscope._said import warn
 from quantscope._table import Table, frame
+from quantscope._warnings import warn
 from quantscope.core.calibration import Histogram, Statistics
 from quantscope.core.calibration import calibrate as collect
 from quantscope.core.errors import DataError, ExportError

@@ -14,8 +14,8 @@ from quantscope._inspect import ModelLike, as_model
 from quantscope._paths import path_of
 from quantscope._progress import ProgressOption, shown
 from quantscope._quantize import QuantizedModel
-from quantscope._said import warn
 from quantscope._table import Table, bytes_text, frame
+from quantscope._warnings import warn
 from quantscope.core.data import Samples
 from quantscope.core.data.sources import all_ignored, label_shapes
 from quantscope.core.errors import ModelError

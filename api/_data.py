@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantscope._inspect import ModelLike, as_model
-from quantscope._said import warn
+from quantscope._warnings import warn
 from quantscope.core.data import Samples, check_samples, open_samples
 from quantscope.core.data.sources import preprocessing as read_preprocessing
 from quantscope.core.data.sources import random_samples, wrong_labels

@@ -10,7 +10,7 @@ from quantscope._inspect import ModelLike
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike
 from quantscope._table import Table, frame
-from quantscope._work import Work
+from quantscope._tuning_input import Work
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import judged_easyquant

@@ -12,7 +12,7 @@ from quantscope._inspect import ModelLike, as_model
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike
 from quantscope._table import Table, bytes_text, frame
-from quantscope._work import Work, started
+from quantscope._tuning_input import Work, started
 from quantscope.core.data import Samples
 from quantscope.core.data.sources import all_ignored
 from quantscope.core.errors import RecipeError

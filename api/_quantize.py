@@ -12,12 +12,12 @@ import onnx
 
 from quantscope._calibrate import Calibration, CalibrationLike, as_calibration
 from quantscope._data import as_samples
+from quantscope._final_check import of_quantized, why
 from quantscope._inspect import ModelLike, as_model
-from quantscope._judged import of_quantized, why
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike, as_recipe
-from quantscope._said import warn
 from quantscope._table import Table, bytes_text, frame
+from quantscope._warnings import warn
 from quantscope.core import pipeline
 from quantscope.core.calibration import calibrate as collect
 from quantscope.core.data import Samples

@@ -11,6 +11,7 @@ from typing import Any
 from quantscope._inspect import ModelLike, as_model
 from quantscope._paths import path_of
 from quantscope.core.errors import RecipeError
+from quantscope.core.methods import AUTOMATIC
 from quantscope.core.model import Model
 from quantscope.core.quant import Range
 from quantscope.core.recipe import (
@@ -25,6 +26,7 @@ from quantscope.core.recipe import (
 )
 from quantscope.core.targets import Precision
 
+METHOD_NAMES = frozenset(method.value for method in AUTOMATIC)
 RecipeLike = Recipe | str | os.PathLike[str]
 
 
@@ -120,7 +122,8 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     try:
         return recipe_from_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"{file} cannot be read: {error.strerror or error}") from None
+        hint = f"; for a method, say qs.recipe(method={str(file)!r})" if str(file) in METHOD_NAMES else ""
+        raise RecipeError(f"{file} cannot be read: {error.strerror or error}{hint}") from None
     except UnicodeDecodeError:
         raise RecipeError(f"{file} is not a text file") from None
     except RecipeError as error:

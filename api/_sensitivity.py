@@ -13,8 +13,8 @@ from quantscope._inspect import ModelLike, as_model
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike, as_recipe
 from quantscope._remedies import MeasuredRemedy, measured
-from quantscope._said import warn
 from quantscope._table import Table, frame
+from quantscope._warnings import warn
 from quantscope.core.calibration import calibrate as collect
 from quantscope.core.data import Samples
 from quantscope.core.errors import DataError, RecipeError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantscope._said import warn
 from quantscope._table import Table, frame
+from quantscope._warnings import warn
 from quantscope.core.calibration import Accumulator, Histogram
 from quantscope.core.errors import DataError, RecipeError
 from quantscope.core.quant import TYPES, QuantSpec, Range, ScaleRule, encoding_from_range, fake_quantize

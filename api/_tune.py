@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quantscope._calibrate import CalibrationLike
+from quantscope._final_check import of_tuned
 from quantscope._inspect import ModelLike, as_model
-from quantscope._judged import of_tuned
 from quantscope._mixed import (
     MixedPrecision,
     allowed_precisions,
@@ -19,9 +19,9 @@ from quantscope._mixed import (
 )
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike
-from quantscope._said import warn
 from quantscope._table import Table, frame
-from quantscope._work import Work, started
+from quantscope._tuning_input import Work, started
+from quantscope._warnings import warn
 from quantscope.core.errors import RecipeError
 from quantscope.core.recipe import Recipe
 from quantscope.core.tuning import AutotuneStep, autotune, check_tuned

@@ -455,6 +455,7 @@ ERRORS: dict[str, tuple[type[Exception], str]] = {
     "qs.load(None)": (qs.ModelError, r"the path or content of a model, .* not NoneType"),
     "qs.calibrate(onnx.load('model.onnx'), data)": (qs.ModelError, r"not ModelProto; give proto.Serialize"),
     "qs.quantize(model, data, {'method': 'kl'})": (qs.RecipeError, r"as recipe\(\) makes it, .* not dict"),
+    "qs.quantize(model, data, 'kl')": (qs.RecipeError, r"for a method, say qs\.recipe\(method='kl'\)"),
     "qs.quantize(model, data, calibration=3)": (qs.DataError, r"what calibrate\(\) gives, .* not int"),
     "qs.compare(model, model, data)": (qs.ModelError, r"what quantize\(\) gives, .* not Model"),
     "qs.thresholds([[1], [2, 3]])": (qs.DataError, "parts of different shapes"),

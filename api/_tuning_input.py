@@ -9,7 +9,7 @@ from quantscope._calibrate import CalibrationLike, as_calibration
 from quantscope._data import as_samples
 from quantscope._inspect import ModelLike, as_model
 from quantscope._recipe import RecipeLike, as_recipe
-from quantscope._said import warn
+from quantscope._warnings import warn
 from quantscope.core.calibration import Statistics
 from quantscope.core.calibration import calibrate as collect
 from quantscope.core.data import Samples
