@@ -99,7 +99,7 @@ def test_one_that_fails_does_not_keep_the_others_from_being_measured(
 
     def tried(ready: Any, recipe: Any, asked: Remedy, **more: Any) -> RemedyTrial:
         if asked is bad:
-            raise error
+            raise type(error)(*error.args)  # a new one: its traceback keeps all that was in use alive
         return plain(ready, recipe, asked, **more)
 
     monkeypatch.setattr(remedy_trials, "try_remedy", tried)
