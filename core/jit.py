@@ -33,7 +33,7 @@ def _name_files_by_signature(loop: Any) -> None:
     Numba numbers them: two processes that compile a loop for different types at the same time take the same
     number, and the index that is written last can name the code of the other, which computes nonsense.
     """
-    files: Any = getattr(loop._cache, "_cache_file", None)
+    files: Any = getattr(getattr(loop, "_cache", None), "_cache_file", None)  # none with NUMBA_DISABLE_JIT
     parts = ("_load_index", "_save_index", "_data_name", "_save_data")
     if all(hasattr(files, part) for part in parts):  # they are Numba's own, and may change
         files.save = partial(_save, files)
