@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,11 +149,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["QUANTSCOPE_CACHE"] = str(home / "cache")
     for name in ("COLUMNS", "LINES"):  # readline, which pytest loads, sets them for every process it starts
         os.environ.pop(name, None)
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        # Two processes that compile the same loop for different types at the same time may write each other's
-        # machine code into Numba's index. Numba reads the variable when it is imported.
-        assert "numba" not in sys.modules
-        os.environ["NUMBA_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "numba" / worker)
 
 
 @pytest.hookimpl(hookwrapper=True)
