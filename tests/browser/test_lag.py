@@ -7,31 +7,44 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_flows import link, visit
+from tests.browser.test_flows import drag, link, saved, saved_anew, visit
 from tests.support import ready
 
 pytestmark = pytest.mark.browser
 
 
 class Late:
-    """A page's connection whose answers can be held back, and delivered later in their order."""
+    """A page's connection whose messages can be held back, and delivered later in their order."""
 
     def __init__(self) -> None:
-        self.held: list[Any] | None = None
+        self.held: list[Any] | None = None  # answers
+        self.asked: list[Any] | None = None  # requests
         self._browser: Any = None
+        self._server: Any = None
 
     def route(self, browser: Any) -> None:
         """Take a connection that the page opens."""
-        server = browser.connect_to_server()
-        self._browser = browser
-        browser.on_message(server.send)
-        server.on_message(self._answer)
+        self._browser, self._server = browser, browser.connect_to_server()
+        browser.on_message(self._request)
+        self._server.on_message(self._answer)
 
     def deliver(self) -> None:
         """Send on what was held back, and hold nothing any more."""
         held, self.held = self.held or [], None
         for message in held:
             self._browser.send(message)
+
+    def ask(self) -> None:
+        """Send the requests that were held back, at once, and hold none any more."""
+        asked, self.asked = self.asked or [], None
+        for message in asked:
+            self._server.send(message)
+
+    def _request(self, message: Any) -> None:
+        if self.asked is None:
+            self._server.send(message)
+        else:
+            self.asked.append(message)
 
     def _answer(self, message: Any) -> None:
         if self.held is None:
@@ -59,3 +72,26 @@ def test_a_page_comes_back_whose_answer_was_late(page: Any, app_url: str) -> Non
     page.locator("#threshold[data-state=exact]").wait_for()
     ready(page)
     assert page.get_by_text("Connection error").count() == 0
+
+
+def test_a_line_let_go_while_the_network_is_still_answering_is_saved(page: Any, app_url: str) -> None:
+    """The answer to a held line comes after it was let go: what the page sends then takes nothing back."""
+    late = Late()
+    page.route_web_socket(re.compile("_stcore/stream"), late.route)
+    visit(page, app_url, "Inspector")
+    page.locator("#threshold[data-state=exact]").wait_for()
+    page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+    page.wait_for_timeout(1200)
+    before = saved(page)
+    late.held = []
+    drag(page, -150, release=False)
+    page.wait_for_timeout(1500)  # the line is held, and answered
+    late.asked = []
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    late.deliver()
+    page.wait_for_timeout(300)
+    late.ask()
+    page.locator("#threshold[data-state=exact]").wait_for()
+    saved_anew(page, before)
+    assert saved(page) == before + 1

@@ -327,7 +327,9 @@ export default function (component) {
     if (S.plotted !== plotted(data)) { S.plotted = plotted(data); drawChart(S); }
     settle(S);
   }
-  if (data.held && !S.drag) release(S);  // nobody holds it any more
+  // Nobody holds it any more. While an edit is on its way, it says so itself: a release right behind it would take
+  // its place, since Streamlit keeps the last event of those that come before a run.
+  if (data.held && !S.drag && data.seq >= S.seq) release(S);
   root.dataset.ready = "1";
   if (!S.observer) {
     S.observer = new ResizeObserver(() => {
