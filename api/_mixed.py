@@ -12,12 +12,13 @@ from quantscope._inspect import ModelLike, as_model
 from quantscope._progress import ProgressOption, shown
 from quantscope._recipe import RecipeLike
 from quantscope._table import Table, bytes_text, frame
-from quantscope._tuning_input import Work, started
+from quantscope._tuning_input import started
 from quantscope.core.data import Samples
 from quantscope.core.data.sources import all_ignored
 from quantscope.core.errors import RecipeError
 from quantscope.core.evaluate import float_reference
 from quantscope.core.model import Model
+from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.core.targets import target as find_target
@@ -150,27 +151,33 @@ def mixed_precision(
     if max_drop is not None:
         check_scores(opened, samples)
     with shown(progress, "mixed precision") as heard:
-        work = Work(opened, samples, start, None, threads, heard)
-        found = mixed(work, start, start, allowed, cost)
+        found = mixed(opened, samples, start, start, allowed, cost, threads, heard)
     if limited(max_drop, min_sqnr, budget):
         return found.pick(max_drop=max_drop, min_sqnr=min_sqnr, budget=budget)
     return found
 
 
 def mixed(
-    work: Work, start: Recipe, tuned: Recipe, allowed: Sequence[Precision], cost: str
+    model: Model,
+    samples: Samples,
+    start: Recipe,
+    tuned: Recipe,
+    allowed: Sequence[Precision],
+    cost: str,
+    threads: int | None,
+    progress: ProgressFn | None,
 ) -> MixedPrecision:
     """The front; precisions that tuning chose are open again, those of `start` stay."""
     for name in set(tuned.layers) - set(start.layers):
         tuned = tuned.with_layer(name, precision=None)
     front = find_front(
-        work.model,
+        model,
         tuned,
-        work.samples,
+        samples,
         cost=cost,
         precisions=allowed,
-        threads=work.threads,
-        progress=work.progress,
+        threads=threads,
+        progress=progress,
     )
     return MixedPrecision(front=front, taken=front.points[-1])
 

@@ -143,7 +143,7 @@ def tune(
         )
         chosen, front = found.recipe, None
         if mixing:
-            front = mixed(work, start, chosen, allowed, cost)
+            front = mixed(opened, work.samples, start, chosen, allowed, cost, threads, heard)
             front = front.pick(max_drop=max_drop, min_sqnr=min_sqnr, budget=budget)
             chosen = front.recipe
         warnings = found.warnings if front is None else ()

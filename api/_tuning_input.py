@@ -27,9 +27,7 @@ class Work:
     model: Model
     samples: Samples
     recipe: Recipe
-    known: Statistics | None
-    threads: int | None
-    progress: ProgressFn | None
+    statistics: Statistics  # of the model on the samples
 
     @staticmethod
     def of(
@@ -50,13 +48,7 @@ class Work:
         known = None if calibration is None else as_calibration(calibration, opened).statistics
         if known is None:
             known = collect(opened, samples, threads=threads, cache=cache, progress=progress)
-        return Work(opened, samples, start, known, threads, progress)
-
-    @property
-    def statistics(self) -> Statistics:
-        """Of the model on the samples."""
-        assert self.known is not None
-        return self.known
+        return Work(opened, samples, start, known)
 
 
 def started(model: Model, recipe: RecipeLike | None) -> Recipe:
