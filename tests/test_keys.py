@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from quantscope.core.recipe import Choice
+from quantscope.core.recipe import Choice, ChoiceChanges
 from quantscope.ui import app
 from quantscope.ui.session import keys
 from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import Key, Parameter
-from quantscope.ui.session.state import LayerChanges
 
 ONLY = {  # names, and the one module below ui/ that may use them
     "session_state": "session/memory.py",
@@ -65,4 +64,4 @@ def test_every_page_has_a_view() -> None:
 
 
 def test_changes_of_a_layer_are_fields_of_a_choice() -> None:
-    assert LayerChanges.__annotations__.keys() <= Choice.__dataclass_fields__.keys()
+    assert ChoiceChanges.__annotations__.keys() <= Choice.__dataclass_fields__.keys()

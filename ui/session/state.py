@@ -12,18 +12,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from quantscope.core.memo import Recent
 from quantscope.core.model import Layer, Model
 from quantscope.core.project import Project
 from quantscope.core.project import project as projects
-from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.quantize import Encodings, resolve
-from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
-from quantscope.core.targets import Granularity, Precision
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.recipe import ChoiceChanges, Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes, keys
 from quantscope.ui.session.jobs import Job, JobId
@@ -39,19 +36,6 @@ AGAIN = "What you just did was not applied: do it again if you still want it."
 _edits = threading.Lock()  # held from reading the step on disk until the next step is written
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
 _tokens_lock = threading.Lock()
-
-
-class LayerChanges(TypedDict, total=False):
-    """Fields of a layer's choice that pages set; None leaves one to the recipe's default."""
-
-    method: Method | None
-    percentile: float | None
-    range: Range | None
-    symmetric: bool | None
-    precision: Precision | None
-    weights: Granularity | None
-    weight_method: WeightMethod | None
-    scale_rule: ScaleRule | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +329,7 @@ def load_recipe(now: Session, content: bytes, name: str) -> None:
         edit(lambda _: recipe, f"recipe {name}")
 
 
-def edit_layer(name: str, label: str, **changes: Unpack[LayerChanges]) -> None:
+def edit_layer(name: str, label: str, **changes: Unpack[ChoiceChanges]) -> None:
     """Change one layer's choice."""
     edit(lambda recipe: recipe.with_layer(name, **changes), label)
 

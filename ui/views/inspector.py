@@ -4,7 +4,7 @@ import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
-from quantscope.core.recipe import Choice, Recipe
+from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.components import threshold, threshold_chart
@@ -14,7 +14,6 @@ from quantscope.ui.content.tensor_view import LABELS, RULES, Searched, TensorVie
 from quantscope.ui.runs import held_range
 from quantscope.ui.session import cached, keys, state
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common, details, effect_panel, tools
 
 METHODS = {LABELS[method]: method for method in LABELS}
@@ -213,7 +212,7 @@ def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
 
 def _method(label: str, name: str, shown: Range) -> None:
     method = METHODS[label]
-    changes = LayerChanges(method=method)
+    changes = ChoiceChanges(method=method)
     if method is Method.MANUAL:
         changes["range"] = shown
     state.edit_layer(name, f"{text.short(name)}: {label}", **changes)
@@ -272,14 +271,14 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
 def _copy(name: str, others: tuple[str, ...]) -> None:
     def change(recipe: Recipe) -> Recipe:
         choice = recipe.choice(name)
-        given = LayerChanges(
+        given = ChoiceChanges(
             symmetric=choice.symmetric,
             precision=choice.precision,
             weights=choice.weights,
             scale_rule=choice.scale_rule,
         )
         if choice.method is not Method.MANUAL:
-            given |= LayerChanges(method=choice.method, percentile=choice.percentile)
+            given |= ChoiceChanges(method=choice.method, percentile=choice.percentile)
         for other in others:
             recipe = recipe.with_layer(other, **given)
         return recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import pandas as pd
 import streamlit as st
 
-from quantscope.core.recipe import Recipe
+from quantscope.core.recipe import ChoiceChanges, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.components.refresh import wide
@@ -20,7 +20,6 @@ from quantscope.ui.runs import measured
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.session.state import LayerChanges
 from quantscope.ui.views import common
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def _bulk(now: state.Session, shown: list[Row]) -> None:
 
 
 @uninterrupted
-def _for_all(names: tuple[str, ...], label: str, **changes: Unpack[LayerChanges]) -> None:
+def _for_all(names: tuple[str, ...], label: str, **changes: Unpack[ChoiceChanges]) -> None:
     def change(recipe: Recipe) -> Recipe:
         for name in names:
             recipe = recipe.with_layer(name, **changes)
@@ -316,7 +315,7 @@ def apply_edits(edits: Mapping[int, Mapping[str, str]], names: list[str]) -> str
     """Turn edited cells into recipe changes; what cannot be had is returned as a sentence."""
     for row, cells in edits.items():
         name = names[int(row)]
-        changes: LayerChanges = {}
+        changes: ChoiceChanges = {}
         if "strategy" in cells:
             if METHODS[cells["strategy"]] is Method.MANUAL:
                 return "A manual range is set in the Inspector: drag a clip line there, or type the numbers."
