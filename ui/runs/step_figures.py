@@ -67,8 +67,8 @@ def shown(now: Session) -> StepFigures | None:
 
 def before(now: Session) -> StepFigures | None:
     """Figures of the step that the shown one was made from; None where there is none."""
-    parent = now.project.parents.get(now.project.head, projects.ROOT)
-    return of_step(now.project, parent) if parent != projects.ROOT else None
+    project = now.project
+    return of_step(project, project.parents[project.head]) if project.can_undo else None
 
 
 def digest_of_step(project: Project, number: int) -> str:
