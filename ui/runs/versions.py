@@ -269,7 +269,7 @@ def check_other(model: Model, source: str | bytes, name: str) -> QuantizedFile:
     if there < len(looked) * MATCHED:
         raise ModelError(
             f"{name}: only {there:,} of the {what} of '{model.name}' are found in it by the names of their "
-            "outputs. Inputs and outputs are the same, but it is of another model, or its tensors were renamed"
+            "outputs. Inputs and outputs agree, but it is of another model, or its tensors were renamed"
         )
     if not any(entry.type or entry.weight is not None for entry in found.values()):
         raise ModelError(f"{name}: nothing in it is quantized; give the file that the other tool made")
