@@ -114,8 +114,7 @@ def _differences(before: Choice, after: Choice, *, has_weights: bool) -> Iterato
         words = {True: "symmetric", False: "asymmetric", None: ""}
         yield "Symmetry", _Field(words[before.symmetric], words[after.symmetric])
     if before.scale_rule is not after.scale_rule:
-        rules: dict[ScaleRule | None, str] = {**RULES, ScaleRule.FREE: "any"}
-        yield "Scales", _Field(rules[before.scale_rule], rules[after.scale_rule])
+        yield "Scales", _Field(_rule(before.scale_rule), _rule(after.scale_rule))
     if not has_weights:
         return
     if before.weights is not after.weights:
@@ -136,6 +135,10 @@ def strategy(choice: Choice) -> str:
     if choice.method is Method.PERCENTILE and choice.percentile is not None:
         return f"{LABELS[choice.method]} {number(choice.percentile, 6)}"
     return "by hand" if choice.method is Method.MANUAL else LABELS[choice.method]
+
+
+def _rule(rule: ScaleRule | None) -> str:
+    return "any" if rule is None or rule is ScaleRule.FREE else RULES[rule]
 
 
 def _range(choice: Choice) -> str:

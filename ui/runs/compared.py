@@ -1,7 +1,8 @@
 """What versions do, measured in the background: layers and scales of each, and its figures."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from quantscope.core.errors import DataError, QuantScopeError
@@ -16,7 +17,7 @@ from quantscope.core.evaluate import (
 )
 from quantscope.core.memo import Recent
 from quantscope.core.progress import Progress, ProgressFn, report
-from quantscope.core.project import Figures, Scope
+from quantscope.core.project import Figures, Scope, others
 from quantscope.core.words import plural
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.runs import measurement_work, step_figures, versions
@@ -24,7 +25,7 @@ from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, ModelUnderTest, References
 from quantscope.ui.runs.versions import Kind, Version
-from quantscope.ui.session import cached
+from quantscope.ui.session import cached, opening
 from quantscope.ui.session.cached import IN_TURN
 from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
@@ -81,6 +82,47 @@ def float_figures(found: Iterable[Figures | None]) -> Figures | None:
         latency_ms=known.float_latency_ms,
         float_latency_ms=known.float_latency_ms,
     )
+
+
+def sqnr_of(names: Sequence[str], found: VersionLayers) -> list[float | None]:
+    """Cumulative SQNR in dB of layers, by name; None where there is no figure."""
+    known = {error.layer: error.cumulative.sqnr_db for error in found.layers if error.cumulative is not None}
+    return [known.get(name) for name in names]
+
+
+# --- files of other tools ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileGiven:
+    """A file that a user wants to compare with: uploaded, or by its path."""
+
+    name: str = ""
+    content: bytes = b""
+    path: str = ""
+
+
+def take_file(now: Session, given: FileGiven) -> tuple[Version | None, str]:
+    """The version that a file becomes, or why it is none, in a sentence."""
+    try:
+        if not given.path:
+            return versions.add_file(now, given.name, given.content), ""
+        path = Path(opening.unquoted(given.path)).expanduser()
+        if not path.is_file():
+            return None, f"{path} is not a file; give the path of an .onnx file on this machine."
+        return versions.add_file(now, path.name, path), ""
+    except QuantScopeError as error:
+        return None, str(error)
+
+
+def remove_file(now: Session, version: Version) -> str:
+    """Compare with a file no more; why that failed, or nothing."""
+    assert version.other is not None  # it is a file
+    try:
+        others.remove_other(now.project, version.other.id)
+    except QuantScopeError as error:
+        return str(error)
+    return ""
 
 
 # --- what is waited for ---
