@@ -2,6 +2,16 @@
 
 from quantscope.ui.components.cards import Card, Tone, cards
 from quantscope.ui.components.graph import layer_graph
+from quantscope.ui.components.steps import StepCell, StepRow, step_list
 from quantscope.ui.components.threshold import threshold_chart
 
-__all__ = ["Card", "Tone", "cards", "layer_graph", "threshold_chart"]
+__all__ = [
+    "Card",
+    "StepCell",
+    "StepRow",
+    "Tone",
+    "cards",
+    "layer_graph",
+    "step_list",
+    "threshold_chart",
+]

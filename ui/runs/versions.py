@@ -51,6 +51,7 @@ class Version:
     number: int = 0  # of the step
     name: str = ""  # that the user gave it, or of the file; "" = none
     note: str = ""
+    what: str = ""  # was changed in the step
     time: str = ""  # ISO 8601, UTC; of a step
     other: OtherFile | None = None
 
@@ -87,12 +88,9 @@ def steps(project: Project, *, hidden: bool = False) -> tuple[Version, ...]:
             continue
         entry = _step(project, number)
         if entry is not None:
-            found.append(replace(entry, name=mark.name, note=mark.note, label=_label(entry, mark)))
+            label = f"{mark.name} (step {number})" if mark.name else entry.label
+            found.append(replace(entry, name=mark.name, note=mark.note, label=label))
     return tuple(found)
-
-
-def _label(entry: Version, mark: Mark) -> str:
-    return f"{mark.name} (step {entry.number})" if mark.name else f"Step {entry.number}: {entry.label}"
 
 
 def file_version(other: OtherFile) -> Version:
