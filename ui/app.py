@@ -10,7 +10,9 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     common,
+    compare,
     export,
+    history,
     inspector,
     layers,
     overview,
@@ -27,6 +29,8 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.LAYERS: ("table_rows", layers.render),
     Page.INSPECTOR: ("tune", inspector.render),
     Page.SENSITIVITY: ("leaderboard", sensitivity.render),
+    Page.HISTORY: ("history", history.render),
+    Page.COMPARE: ("compare_arrows", compare.render),
     Page.PLAYGROUND: ("science", playground.render),
     Page.EXPORT: ("download", export.render),
 }

@@ -14,7 +14,7 @@ from quantscope.ui.content.basis import Basis, Data
 from quantscope.ui.content.costs import Cost, ranked_costs, suspected_costs
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.content.rows import RangeErrors, Row, flagged, layer_rows
-from quantscope.ui.runs import exporting, measurement_work, rankings
+from quantscope.ui.runs import exporting, measurement_work, rankings, step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
@@ -47,7 +47,13 @@ def effect(now: Session, *, patience: float = 0.0) -> Measured[Preview]:
 
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
-    return _measured(EFFECT, now, measurement_work.effect, patience)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Preview:
+        found = measurement_work.effect(tested, tell)
+        step_figures.keep_preview(now, found)
+        return found
+
+    return _measured(EFFECT, now, work, patience)
 
 
 def local(now: Session) -> Measured[dict[str, LayerError]]:
@@ -62,7 +68,9 @@ def whole(now: Session) -> Measured[Comparison]:
 
 def _whole_work(now: Session) -> Callable[[ModelUnderTest, ProgressFn], Comparison]:
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        step_figures.keep_whole(now, found)
+        return found
 
     return work
 

@@ -39,6 +39,8 @@ class Page(StrEnum):
     LAYERS = "layers"
     INSPECTOR = "inspector"
     SENSITIVITY = "sensitivity"
+    HISTORY = "history"
+    COMPARE = "compare"
     PLAYGROUND = "playground"
     EXPORT = "export"
 
@@ -111,6 +113,15 @@ class MixedChoices:
 
     cost: Cost
     allowed: list[Precision]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedVersions:
+    """What is compared, by the keys of versions."""
+
+    project: str
+    against: str
+    others: tuple[str, ...]
 
 
 class MarkedRanges(NamedTuple):
@@ -225,6 +236,26 @@ MIXED_DROP_KEPT = Key("mixed_drop_kept", 0.5)  # outlives a visit to another pag
 MIXED_POINT: Key[int | None] = Key("mixed_point", None)  # of the front, then of what it beats
 MIXED_CHART: Key[PlotlyState | None] = Key("mixed_chart", None)
 MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
+
+# --- History ---
+
+HISTORY_CHART: Key[PlotlyState | None] = Key("history_chart", None)
+HISTORY_HIDDEN = Key("history_hidden", False)  # steps out of sight are listed too
+HISTORY_STEP = Key("history_step", 0)  # step that was chosen; 0 = the shown one
+HISTORY_DELETING = Key("history_deleting", 0)  # step whose deletion is to be confirmed, with what follows
+
+# --- Compare ---
+
+COMPARED: Key[ComparedVersions | None] = Key("compared", None)
+COMPARE_LAYERS: Key[PlotlyState | None] = Key("compare_layers", None)
+COMPARE_PAIR: Key[str | None] = Key("compare_pair", None)  # version of the table of tensors
+COMPARE_DIFFERS = Key("compare_differs", False)  # only tensors that differ
+COMPARE_NAME = Key("compare_name", "")  # part of a layer's name
+COMPARE_INSPECT: Key[RowClick | None] = Key("compare_inspect", None)
+COMPARE_FILE: Key[UploadedFile | None] = Key("compare_file", None)
+COMPARE_LOADED = Key("compare_loaded", "")  # id of the file that was taken last
+COMPARE_PATH = Key("compare_path", "")
+COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
 # --- Export ---
 
