@@ -48,7 +48,7 @@ class Scoring:
 
     order: Array  # (rows, classes) of samples, the best first; (rows, *positions) first classes otherwise
     values: Array  # the scores of `order`'s first TOP; empty for positions
-    valid: Array  # (rows,) or (rows, *positions): no score is NaN
+    valid: Any  # (rows,) or (rows, *positions): no score is NaN
 
 
 def rows_of(value: Any, batch: int, valid: int) -> list[Array | None]:
