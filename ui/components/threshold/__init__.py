@@ -12,7 +12,7 @@ from quantscope.ui.session.memory import Key
 
 _FOLDER = Path(__file__).parent
 _SCRIPT = "\n".join(
-    (_FOLDER / name).read_text(encoding="utf-8") for name in ("scales.js", "draw.js", "main.js")
+    (_FOLDER / name).read_text(encoding="utf-8") for name in ("scales.js", "exact.js", "flags.js", "draw.js", "main.js")
 )
 
 _chart = st.components.v2.component(
