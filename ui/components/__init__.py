@@ -1,4 +1,4 @@
-"""Elements that Streamlit does not have: draggable clip lines, a graph of layers, cards and rows of figures."""
+"""Elements that Streamlit does not have: draggable clip lines, a graph of layers, cards, rows of figures."""
 
 from quantscope.ui.components.cards import Card, Tone, cards
 from quantscope.ui.components.figures import NetworkFigure, network_figures, tensor_figures

@@ -164,7 +164,9 @@ def _no_divergence(h: Histogram, spec: QuantSpec) -> str:
     """Why there is no KL, whatever the range; empty where there is."""
     if _divergence_bins(h, spec) is not None:
         return ""
-    return "all values are zero" if h.abs_max == 0.0 else f"{spec.type} has more levels than bins are compared"
+    if h.abs_max == 0.0:
+        return "all values are zero"
+    return f"{spec.type} has more levels than there are bins to compare"
 
 
 @lru_cache(maxsize=16)

@@ -20,13 +20,13 @@ def _script(*paths: Path) -> str:
 
 _tensor = st.components.v2.component(
     "quantscope_tensor_figures",
-    html='<div id="figures" class="tensor"></div>',
+    html='<div id="figures" class="figures tensor"></div>',
     css=_STYLE,
     js=_script(_FORMATS, _FOLDER / "items.js", _FOLDER / "tensor.js"),
 )
 _network = st.components.v2.component(
     "quantscope_network_figures",
-    html='<div id="figures" class="network"></div>',
+    html='<div id="network" class="figures network"></div>',
     css=_STYLE,
     js=_script(_FOLDER / "items.js", _FOLDER / "network.js"),
 )

@@ -5,8 +5,8 @@ const EDITED = "quantscope-edited", SETTLED = "quantscope-settled";
 
 export default function (component) {
   const { data, parentElement } = component;
-  const root = parentElement.querySelector("#figures");
-  root.className = `network${data.items.some((item) => item.waiting) ? " busy" : ""}${root.classList.contains("outdated") && root.dataset.token === data.token ? " outdated" : ""}`;
+  const root = parentElement.querySelector("#network");
+  root.className = `figures network${data.items.some((item) => item.waiting) ? " busy" : ""}${root.classList.contains("outdated") && root.dataset.token === data.token ? " outdated" : ""}`;
   root.dataset.token = data.token;
   if (!parentElement.outdate) {
     parentElement.outdate = () => root.dataset.token && root.classList.add("outdated");

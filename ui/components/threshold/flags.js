@@ -1,6 +1,7 @@
 // Flags above the histogram: which methods would cut there. Methods that agree share a flag, and all flags of an end
 // take two rows at most; a flag lists what it stands for, and each method can be chosen from it, by keys too.
 
+const SHIFTS = [12, 24, 40, 60];  // that a flag may lie beside its line
 const LETTER = 6.7, PAD = 15, APART = 5;  // pixels
 
 const endsOf = (S) => (S.data.mode === "asymmetric" ? ["low", "high"] : ["high"]);
@@ -33,7 +34,7 @@ function rowsOf(S, groups) {
   const rows = Array.from({ length: ROWS }, () => []), placed = [];
   for (const group of [...groups].sort((a, b) => a.x - b.x)) {
     const width = Math.ceil(labelOf(group).length * LETTER + PAD);
-    const starts = [group.x, group.to - width].map((start) => clamp(start, LEFT - 12, S.width - width));
+    const starts = [group.x, group.to - width, ...SHIFTS.map((by) => group.x + by), ...SHIFTS.map((by) => group.to - width - by)].map((start) => clamp(start, LEFT - 12, S.width - width));
     let found = null;
     for (const [row, taken] of rows.entries()) {
       const start = starts.find((at) => taken.every(([from, to]) => at > to + APART || at + width < from - APART));

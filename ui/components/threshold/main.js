@@ -318,6 +318,8 @@ export default function (component) {
     S.answer = () => tell(S);
     S.observer = new ResizeObserver(S.fit);
     S.observer.observe(root);
+    const page = root.getRootNode().host?.closest("[data-testid=stMainBlockContainer]");
+    if (page) S.observer.observe(page);  // what is above may grow
     window.addEventListener("resize", S.fit);
     window.addEventListener(WANTED, S.answer);
   }
