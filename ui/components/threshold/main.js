@@ -17,7 +17,7 @@ function place(S) {
     const y = S.top + S.hist * 0.5;
     grip.setAttribute("d", `M${x - 7},${y - 16}h14a4,4 0 0 1 4,4v24a4,4 0 0 1 -4,4h-14a4,4 0 0 1 -4,-4v-24a4,4 0 0 1 4,-4zM${x - 3},${y - 7}v14M${x + 3},${y - 7}v14`);
     const text = (away && side === "low" ? "← " : "") + number(value) + (away && side === "high" ? " →" : "");
-    const flip = side === "high" ? x > S.width - RIGHT - 110 : x > LEFT + 110, width = 12 + text.length * 7.6;
+    const flip = side === "high" ? x > S.width - RIGHT - 110 : x > LEFT + 110, width = 10 + text.length * 7.3;
     label.setAttribute("x", flip ? x - 15 : x + 15);
     label.setAttribute("text-anchor", flip ? "end" : "start");
     label.textContent = text;
