@@ -180,6 +180,7 @@ PROJECT: Key[Project | None] = Key("open_project", None)
 RECIPE: Key[ShownRecipe | None] = Key("recipe", None)
 FITTED: Key[FittedRecipe | None] = Key("fitted_recipe", None)  # the last one that had to be fitted
 LAYER: Key[str] = Key("shown_layer", "")  # in the Inspector
+LAYER_WRITTEN: Key[str] = Key("layer_in_address", "")  # what the address was last told
 HELD: Key[HeldRange | None] = Key("held_range", None)
 NOTICE = Key("notice", "")  # what the last action could not do; said once
 NEWS = Key("news", News("", 0.0))
