@@ -108,6 +108,23 @@ def follow() -> str:
     return words
 
 
+def step_token(opened: Project) -> str:
+    """What tells the shown step from others, also from those of a newer project of the same id."""
+    return f"{opened.identity} {opened.head}"
+
+
+def changed_elsewhere() -> str | None:
+    """What the open project shows on disk by now, where this session shows something else; cheap."""
+    known = keys.PROJECT.get()
+    if known is None:
+        return None
+    try:
+        there = projects.current_head(known)
+    except QuantScopeError:
+        return "removed"
+    return None if there == known.head else str(there)
+
+
 def _say(words: str) -> None:
     keys.NEWS.set(News(words, time.monotonic() + NEWS_SECONDS))
 
