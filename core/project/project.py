@@ -267,13 +267,13 @@ def current_head(project: Project) -> int:
 
 def undo(project: Project) -> Project:
     """Show the step before; the project itself when there is none."""
-    return _show(project, project.parents[project.head]) if project.can_undo else project
+    return show_step(project, project.parents[project.head]) if project.can_undo else project
 
 
 def redo(project: Project) -> Project:
     """Show the newest step made from the shown one; the project itself when there is none."""
     after = [number for number, parent in project.parents.items() if parent == project.head]
-    return _show(project, max(after)) if after else project
+    return show_step(project, max(after)) if after else project
 
 
 def read_step(project: Project, number: int | None = None) -> Step:
@@ -363,7 +363,14 @@ def _writing(path: Path) -> Iterator[None]:
         raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error
 
 
-def _show(project: Project, number: int) -> Project:
+def show_step(project: Project, number: int) -> Project:
+    """Show a step, wherever it stands in the history; an edit then starts a new branch from it.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+        ProjectError: There is no such step, its file is damaged, or the folder cannot be written.
+    """
+    read_step(project, number)
     with _LOCK:
         _check_there(project)
         with _writing(project.folder / "head.json"):

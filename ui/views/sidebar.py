@@ -8,8 +8,8 @@ from quantscope.core.runtime import integer_sums
 from quantscope.core.targets import target
 from quantscope.ui.components.refresh import glance, listen, signal
 from quantscope.ui.content import text
-from quantscope.ui.session import state
-from quantscope.ui.views import common
+from quantscope.ui.session import others, state
+from quantscope.ui.views import common, evaluation
 
 GLANCE = 4.0  # seconds between two looks at what others did; tabs of one browser tell each other at once
 
@@ -29,7 +29,7 @@ def _processor() -> None:
 @common.guarded
 def _others() -> None:
     """Draw the page anew where a window elsewhere, or a program, went on with the project."""
-    if (there := state.changed_elsewhere()) is not None:
+    if (there := others.changed()) is not None:
         signal("step", there)
     glance("step", GLANCE)
 
@@ -39,7 +39,7 @@ def render() -> None:
     """Draw it below the pages' links."""
     opened = state.project()
     with st.sidebar:
-        listen(opened.id, state.step_token(opened)) if opened is not None else listen()
+        listen(opened.id, others.step_token(opened)) if opened is not None else listen()
     if opened is None:
         return
     with st.sidebar:
@@ -59,6 +59,7 @@ def render() -> None:
                 f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
                 f"Target: {text.escape(target(ready.recipe.target).label)}"
             )
+            evaluation.offer(opened, ready)
             _processor()
         with st.container(horizontal=True, gap="small", wrap=False):
             st.button(
