@@ -12,14 +12,13 @@ from quantscope.core.evaluate.by_sample import (
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
+from quantscope.core.evaluate.confusions import ClassPairs, Swap, class_numbers, swaps
 from quantscope.core.evaluate.correspondence import (
     QuantizedFile,
     check_interface,
     match_tensors,
     read_quantized,
 )
-from quantscope.core.evaluate.confusions import ClassPairs, Swap, class_numbers, swaps
-from quantscope.core.evaluate.correspondence import QuantizedFile, match_tensors, read_quantized
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
 from quantscope.core.evaluate.layer_output import (
