@@ -4,12 +4,14 @@
     python -m benchmarks.bench_overview --blocks 24     fewer
     python -m benchmarks.bench_overview --reopen        also a second visit, with statistics and code warm
 
-A server is started in folders of its own, and Chromium opens its first page. Times are seconds from that on, so
+A server is started in folders of its own, and Chromium opens its first page. Times are seconds from then on:
 they hold calibration as well. "Held up" is the time in which the browser's one thread was busy for more than
 50 ms at a stretch: nothing can be clicked meanwhile.
 """
 
 import argparse
+import math
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -30,7 +32,7 @@ WATCH = """() => {
 MILESTONES = {  # what must be there, and what must not
     "first drawing": (("[data-card='Layers in int8']",), ()),
     "graph": (("#graph [data-layer]", "[data-card='Layers in int8']"), ()),
-    "cumulative errors in the graph": (("#graph .figure:text-matches(\" dB$\")",), ()),
+    "cumulative errors in the graph": (('#graph .figure:text-matches(" dB$")',), ()),
     "figures over the judged samples": (("[data-card='Output SQNR']:not(.waiting)",), ()),
     "loss by part": (("[data-card='Both']:not(.waiting)",), ()),
 }
@@ -51,13 +53,13 @@ def main() -> None:
         app = App(Path(folder) / "home", "app", str(model), "--data", str(data)).start()
         browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_ARGS))
         try:
-            address = visit(browser, app.url, "first visit", given.timeout)
+            address = visit(browser, app, app.url, "first visit", given.timeout)
             if given.reopen:
                 app.stop()
                 app.arguments = ("app",)
                 app.start()
-                visit(browser, address, "a new server, calibrated before", given.timeout)
-                visit(browser, address, "same server", given.timeout)
+                visit(browser, app, address, "a new server, calibrated before", given.timeout)
+                visit(browser, app, address, "same server", given.timeout)
         finally:
             browser.close()
             app.stop()
@@ -72,10 +74,13 @@ def write(folder: Path, blocks: int) -> tuple[Path, Path]:
     return model, data
 
 
-def visit(browser: Any, url: str, title: str, timeout: float) -> str:
+def visit(browser: Any, app: App, url: str, title: str, timeout: float) -> str:
     """Open the Overview in a new window and tell when it has what; its address is returned."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.add_init_script(f"({WATCH})()")
+    assert app.process is not None
+    server = app.process.pid
+    before = processor_time(server)
     begin, missing = time.monotonic(), dict(MILESTONES)
     page.goto(url)
     print(f"\n{title}")
@@ -89,9 +94,19 @@ def visit(browser: Any, url: str, title: str, timeout: float) -> str:
         time.sleep(0.05)
     held = page.evaluate("() => window.heldUp")
     print(f"  {time.monotonic() - begin:7.1f} s  complete\n  {held / 1000:7.1f} s  held up", flush=True)
+    print(f"  {processor_time(server) - before:7.1f} s  of processors, used by the server", flush=True)
     address = str(page.url)
     page.close()
     return address
+
+
+def processor_time(process: int) -> float:
+    """Seconds of processors that a process has used so far, where Linux tells."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def has(page: Any, selector: str) -> bool:

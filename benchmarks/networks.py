@@ -1,4 +1,4 @@
-"""MobileNetV2, ResNet-50 and encoders with random weights: the right shapes for measuring speed and memory."""
+"""MobileNetV2, ResNet-50 and encoders with random weights: the right shapes to measure speed and memory."""
 
 import math
 from typing import Any
@@ -115,7 +115,7 @@ def resnet50(seed: int = 0) -> onnx.ModelProto:
 def encoder(
     blocks: int, *, width: int = 64, heads: int = 4, inner: int = 128, seed: int = 0
 ) -> onnx.ModelProto:
-    """An encoder of token ids (N, 32), of many thin blocks: thousands of layers (29 nodes a block, 4 more)."""
+    """An encoder of token ids (N, 32) of many thin blocks: thousands of layers."""
     b = Builder(seed)
 
     def node(op: str, inputs: list[str], name: str, **attributes: Any) -> str:
