@@ -120,7 +120,7 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
 
 
 def _after_effect(now: Session, tell: ProgressFn) -> None:
-    """Wait for the figures that follow edits, where they are under way: beside others they take far longer."""
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
     while cached.pool().asked(key_of(EFFECT, now)):
         cached.pool().wait(key_of(EFFECT, now), LOOK)
         report(tell, 0, 0, "waiting for the outputs")
