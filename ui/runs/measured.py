@@ -20,6 +20,7 @@ from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
+from quantscope.ui.session.jobs import LOOK
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
@@ -228,6 +229,13 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
+def _after_effect(now: Session, tell: ProgressFn) -> None:
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
+    while cached.pool().asked(key_of(EFFECT, now)):
+        cached.pool().wait(key_of(EFFECT, now), LOOK)
+        report(tell, 0, 0, "waiting for the outputs")
+
+
 def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
@@ -268,6 +276,7 @@ def _in_background(
     def run(tell: ProgressFn) -> T:
         if kind.lane == AT_ONCE:  # follows edits; the others can wait
             return work(tested(tell), tell)
+        _after_effect(now, tell)
         with cached.measuring_alone(tell):
             return work(tested(tell), tell)
 

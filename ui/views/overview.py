@@ -43,8 +43,9 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
+    whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
-    whole, parts = measured.whole(now), measured.loss_by_part(now)
+    parts = measured.loss_by_part(now)
     common.polling(
         whole.running or parts.running or running,
         measured.EFFECT,
