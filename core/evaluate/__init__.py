@@ -41,6 +41,7 @@ from quantscope.core.evaluate.reference import (
 )
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
+    "SizeBreakdown",
     "TensorError",
     "activations_only",
     "by_tensor",
@@ -92,6 +94,7 @@ __all__ = [
     "row_spans",
     "sample_rows",
     "scores_spec",
+    "size_breakdown",
     "spec_of",
     "tensor_error",
     "tensor_output_curve",
