@@ -11,7 +11,7 @@ from quantscope.core.thresholds import RangeError
 from quantscope.ui.content import text
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.content.rows import Row, layer_rows
-from quantscope.ui.runs import exporting, measurement_work
+from quantscope.ui.runs import exporting, measurement_work, step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
@@ -43,7 +43,13 @@ def effect(now: Session, *, patience: float = 0.0) -> Measured[Preview]:
 
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
-    return _measured(EFFECT, now, measurement_work.effect, patience)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Preview:
+        found = measurement_work.effect(tested, tell)
+        step_figures.keep_preview(now, found)
+        return found
+
+    return _measured(EFFECT, now, work, patience)
 
 
 def local(now: Session) -> Measured[dict[str, LayerError]]:
@@ -55,7 +61,9 @@ def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
 
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        step_figures.keep_whole(now, found)
+        return found
 
     return _measured(WHOLE, now, work)
 
