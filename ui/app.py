@@ -15,6 +15,7 @@ from quantscope.ui.views import (
     layers,
     overview,
     playground,
+    present,
     sensitivity,
     sidebar,
     start,
@@ -28,6 +29,7 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.INSPECTOR: ("tune", inspector.render),
     Page.SENSITIVITY: ("leaderboard", sensitivity.render),
     Page.PLAYGROUND: ("science", playground.render),
+    Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
 }
 

@@ -15,16 +15,13 @@ def remaining(facts: Facts) -> Slide:
     still = sum(not item.done for item in items)
     return Slide(
         key="open",
-        title=(
-            "What remains to be checked"
-            if still
-            else "All that can be checked here was checked"
-        ),
+        title=("What remains to be checked" if still else "All that can be checked here was checked"),
         sentences=(),
         picture=Checklist(items=tuple(items[:SHOWN])),
         alt="; ".join(f"{'done' if item.done else 'open'}: {item.name}" for item in items),
         notes=(
             "Say this slide as plainly as the good news: it is what makes the rest believable.",
+            *((f"The weakest layer, for engineers: {facts.trust.worst_words}",) if facts.trust.worst else ()),
             *(f"{item.name}: {item.words}" for item in items[SHOWN:]),
         ),
     )
@@ -94,7 +91,12 @@ def _quality(facts: Facts) -> list[Check]:
             )
         )
     if trust.worst:
-        found.append(Check(name="Look at the weakest layer", words=trust.worst[0]))
+        found.append(
+            Check(
+                name="Look at the weakest layer",
+                words=f"“{text.short(trust.worst, 32)}” costs the answers more than any other.",
+            )
+        )
     if trust.float_layers and not facts.all_float:
         found.append(
             Check(

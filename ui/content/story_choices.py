@@ -81,15 +81,19 @@ def _default(before: Choice, after: Choice) -> list[tuple[str, str]]:
     if before.weights != after.weights:
         each = after.weights is Granularity.PER_CHANNEL
         found.append(
-            ("Each channel of weights has a range of its own", "Small channels get finer steps than large ones.")
+            (
+                "Each channel of weights has a range of its own",
+                "Small channels get finer steps than large ones.",
+            )
             if each
-            else ("Each layer's weights share one range", "Simpler for the device, coarser for small channels.")
+            else (
+                "Each layer's weights share one range",
+                "Simpler for the device, coarser for small channels.",
+            )
         )
     if before.weight_method != after.weight_method and after.weight_method is not None:
         label = Method(after.weight_method).facts.label
-        found.append(
-            (f"Ranges of weights are chosen by {label}", _METHODS[Method(after.weight_method)])
-        )
+        found.append((f"Ranges of weights are chosen by {label}", _METHODS[Method(after.weight_method)]))
     if before.precision != after.precision and after.precision is not None:
         found.append(("Numbers have another size", f"Every layer {_PRECISIONS[after.precision]}."))
     if before.symmetric != after.symmetric:
@@ -141,7 +145,10 @@ def _layer_words(kind: str, what: str, count: int) -> tuple[str, str]:
     if kind == "manual":
         return f"{layers} {has} a range set by hand", "Where to cut off was decided by looking at the values."
     if kind == "weights":
-        return f"{layers} {has} other steps for the weights", "Their weights are stored closer to the original."
+        return (
+            f"{layers} {has} other steps for the weights",
+            "Their weights are stored closer to the original.",
+        )
     return f"{layers} {has} a range chosen by {what}", "One way of choosing does not suit every layer."
 
 

@@ -56,7 +56,11 @@ def values(facts: Facts) -> Slide | None:
         return None
     counts = found.histogram
     low, high = quantile(counts, MIDDLE[0]), quantile(counts, MIDDLE[1])
-    where = f"goes into the network at “{short(found)}”" if found.is_input else f"leaves the layer “{short(found)}”"
+    where = (
+        f"goes into the network at “{short(found)}”"
+        if found.is_input
+        else f"leaves the layer “{short(found)}”"
+    )
     return Slide(
         key="values",
         title=f"Picture 1: what {where}",
@@ -111,7 +115,7 @@ def cut(facts: Facts) -> Slide | None:
         return None
     counts, now = found.histogram, found.now
     lost = _cut_off(counts, now)
-    sentences, brackets = _ranges(found, lost)
+    sentences, brackets = _ranges(facts, found, lost)
     return Slide(
         key="cut",
         title="Picture 3: what lies outside is cut off" if lost else "Picture 3: nothing is cut off here",
@@ -127,7 +131,9 @@ def cut(facts: Facts) -> Slide | None:
     )
 
 
-def _ranges(found: ValuesOfTensor, lost: int) -> tuple[tuple[str, ...], tuple[tuple[Encoding, Bracket], ...]]:
+def _ranges(
+    facts: Facts, found: ValuesOfTensor, lost: int
+) -> tuple[tuple[str, ...], tuple[tuple[Encoding, Bracket], ...]]:
     """What is said of the range, and the ranges that are drawn: before, if it was another, and now."""
     counts, now, before = found.histogram, found.now, found.before
     kept = f"from {text.number(float(now.low), 3)} to {text.number(float(now.high), 3)}"
@@ -149,12 +155,13 @@ def _ranges(found: ValuesOfTensor, lost: int) -> tuple[tuple[str, ...], tuple[tu
             "A wider range would make every step coarser; a narrower one would cut off more.",
         ), ((now, mark),)
     first = Bracket(
-        name="range at first", note=f"{_used(counts, before)} steps for most values", low=0, high=0
+        name=f"range {facts.at_first}", note=f"{_used(counts, before)} steps for most values", low=0, high=0
     )
+    at_first = f"{facts.at_first[0].upper()}{facts.at_first[1:]}"
     was = f"from {text.number(float(before.low), 3)} to {text.number(float(before.high), 3)}"
     why = " because of a few outliers" if _few_at_the_end(counts, before) else ""
     return (
-        f"The steps have to cover a range. At first it reached {was}{why}: a step was "
+        f"The steps have to cover a range. {at_first} it reached {was}{why}: a step was "
         f"{text.number(float(before.scale), 3)} wide, and most values had to share "
         f"{_used(counts, before):,} of the steps.",
         f"Now it reaches {kept}: a step is {step} wide, most values have {_used(counts, now):,} steps, and {cut_now}.",

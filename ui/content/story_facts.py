@@ -84,7 +84,9 @@ class Shown:
     """A sample worth looking at."""
 
     number: int  # of the sample, from 1
-    values: npt.NDArray[np.float32] | None  # of its first input, without the batch; None for text and the like
+    values: (
+        npt.NDArray[np.float32] | None
+    )  # of its first input, without the batch; None for text and the like
     channels_last: bool
     right: str  # the right answer; "" where it is not known
     floats: str  # what the float model answered; "" where outputs are no classes
@@ -103,6 +105,7 @@ class Outcomes:
     repairs: Repairs | None  # None where outputs are no classes, or there is nothing before
     shown: tuple[Shown, ...]
     before: Cost | None  # the same figures as `Facts.cost`, of the version before
+    before_encoding: Encoding | None  # of `Facts.values`; None where it is the same, or not comparable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +125,8 @@ class Trust:
     float_layers: int  # layers with computation that stay float
     layers: int  # layers with computation
     wide_layers: int  # that have 16 bits
-    worst: tuple[str, ...]  # phrases, the worst layer first
+    worst: str  # layer that stands out most among those that cost the output; "" if none does
+    worst_words: str  # what it costs, for who knows the terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +138,8 @@ class Facts:
     row_noun: Noun  # of what is answered: the same, or its positions
     parameters: int
     bits: int  # of the quantized layers
-    before_label: str  # of the version before; "" where nothing was done since
+    before_label: str  # of the version that this is held against; "" where it is the same
+    before_name: str  # that the user gave it; "" = it is the first one
     deeds: tuple[tuple[str, str], ...]  # name and words of what was done since
     weight: WeightExample | None
     values: ValuesOfTensor | None
@@ -144,6 +149,11 @@ class Facts:
     trust: Trust
     measuring: bool  # what is not there is on its way
     error: str = ""  # why it will not come
+
+    @property
+    def at_first(self) -> str:
+        """When the version was that this is held against."""
+        return f"in “{self.before_name}”" if self.before_name else "at first"
 
     @property
     def all_float(self) -> bool:

@@ -89,7 +89,9 @@ def place(value: float, low: float, high: float) -> float:
     return round(float(np.clip((value - low) / (high - low), 0, 1)), 5)
 
 
-def histogram(counts: Counts, *, label: str, brackets: tuple[tuple[Encoding, Bracket], ...] = ()) -> Histogram:
+def histogram(
+    counts: Counts, *, label: str, brackets: tuple[tuple[Encoding, Bracket], ...] = ()
+) -> Histogram:
     """The values of a tensor, with the ranges that encodings keep.
 
     Args:
@@ -109,9 +111,7 @@ def histogram(counts: Counts, *, label: str, brackets: tuple[tuple[Encoding, Bra
         )
         for encoding, mark in brackets
     )
-    return Histogram(
-        heights=heights(counts, low, high), ticks=ticks(low, high), brackets=marks, label=label
-    )
+    return Histogram(heights=heights(counts, low, high), ticks=ticks(low, high), brackets=marks, label=label)
 
 
 def with_outliers(picture: Histogram, counts: Counts) -> Histogram:

@@ -209,18 +209,7 @@ class Words:
     kind: Literal["words"] = "words"
 
 
-Picture = (
-    Figures
-    | Bits
-    | Histogram
-    | Staircase
-    | Bars
-    | Hundreds
-    | Gallery
-    | Journey
-    | Checklist
-    | Words
-)
+Picture = Figures | Bits | Histogram | Staircase | Bars | Hundreds | Gallery | Journey | Checklist | Words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

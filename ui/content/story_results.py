@@ -62,7 +62,9 @@ def saved(facts: Facts) -> Slide | None:
         return _not_yet(facts, "saved", "What was saved") if not facts.all_float else None
     words = size(facts)
     title = f"{words[0].upper()}{words[1:]}"
-    sentences = [f"It takes {text.size(found.quantized_bytes)}; the original takes {text.size(found.float_bytes)}."]
+    sentences = [
+        f"It takes {text.size(found.quantized_bytes)}; the original takes {text.size(found.float_bytes)}."
+    ]
     if found.quantized_bytes > found.float_bytes:
         sentences[0] += (
             " With so few weights, the notes on ranges and steps that go with the file weigh more than what is saved."
@@ -102,7 +104,7 @@ def cost(facts: Facts) -> Slide | None:
     name, noun = int_name(facts), facts.row_noun
     items = [_hundred("Original", found.float_right if labelled else 1.0, found.rows)]
     if first is not None:
-        items.append(_hundred(f"{name} at first", first, found.rows, against=items[0].right))
+        items.append(_hundred(f"{name} {facts.at_first}", first, found.rows, against=items[0].right))
     items.append(
         _hundred(f"{name} now" if first is not None else name, share, found.rows, against=items[0].right)
     )
@@ -137,9 +139,12 @@ def _closeness(facts: Facts, found: Cost) -> Slide:
     first = off(before.sqnr_db) if before is not None else None
     name = int_name(facts)
     if share is None:
-        title, sentence = "The outputs cannot be compared", (
-            "The quantized network gives values that are no numbers any more, or of another shape. "
-            "It cannot be used like this."
+        title, sentence = (
+            "The outputs cannot be compared",
+            (
+                "The quantized network gives values that are no numbers any more, or of another shape. "
+                "It cannot be used like this."
+            ),
         )
         figures: tuple[Figure, ...] = ()
     else:
@@ -152,14 +157,19 @@ def _closeness(facts: Facts, found: Cost) -> Slide:
         )
         items = [Figure(name="Original", value="0 %", note="off by definition")]
         if first is not None:
-            items.append(Figure(name=f"{name} at first", value=off_words(first), tone=_off_tone(first)))
+            items.append(
+                Figure(name=f"{name} {facts.at_first}", value=off_words(first), tone=_off_tone(first))
+            )
         now = f"{name} now" if first is not None else name
         items.append(Figure(name=now, value=off_words(share), tone=_off_tone(share)))
         figures = tuple(items)
     return Slide(
         key="cost",
         title=title,
-        sentences=(sentence, "Whether that is good enough depends on the use: look at, or listen to, results."),
+        sentences=(
+            sentence,
+            "Whether that is good enough depends on the use: look at, or listen to, results.",
+        ),
         picture=Figures(items=figures) if figures else None,
         alt="; ".join(f"{item.name}: {item.value}" for item in figures),
         basis=_basis(facts),
@@ -194,13 +204,19 @@ def examples(facts: Facts) -> Slide | None:
             sentences = (_story_of_repairs(facts),) if repairs is not None else ()
     else:
         title = "Where it shows most" if items else "No output changed"
-        sentences = (f"The {noun.many} whose outputs are furthest off those of the original, the worst first.",) if items else ()
+        sentences = (
+            (f"The {noun.many} whose outputs are furthest off those of the original, the worst first.",)
+            if items
+            else ()
+        )
     return Slide(
         key="examples",
         title=title,
         sentences=tuple(filter(None, sentences)),
         picture=Gallery(items=items) if items else None,
-        alt="; ".join(f"{item.name}: {', '.join(f'{s.who} {s.answer}' for s in item.said)}" for item in items),
+        alt="; ".join(
+            f"{item.name}: {', '.join(f'{s.who} {s.answer}' for s in item.said)}" for item in items
+        ),
         basis=_basis(facts),
         notes=(
             "These are real samples, chosen because their answers changed: most others look dull.",
@@ -234,7 +250,7 @@ def done(facts: Facts) -> Slide | None:
         sentences=(),
         picture=Journey(deeds=deeds, figures=figures),
         alt="; ".join(f"{deed.name}: {deed.words}" for deed in deeds),
-        basis=f"“At first” is the version “{text.plain(facts.before_label)}” · {_basis(facts)}",
+        basis=f"Before: {text.plain(facts.before_label)} · {_basis(facts)}",
         notes=(
             "Nothing was trained anew: only ranges and roundings were chosen with more care.",
             "Each of these can be undone on its own.",
@@ -279,7 +295,11 @@ def _opening_figures(facts: Facts) -> list[Figure]:
     else:
         figures.append(Figure(name="Answers", value="…", note=waiting))
     if saving is None:
-        return [*figures, Figure(name="File", value="…", note=waiting), Figure(name="Time", value="…", note=waiting)]
+        return [
+            *figures,
+            Figure(name="File", value="…", note=waiting),
+            Figure(name="Time", value="…", note=waiting),
+        ]
     smaller = saving.quantized_bytes < saving.float_bytes
     figures.append(
         Figure(
@@ -317,7 +337,7 @@ def _story_of_repairs(facts: Facts) -> str:
     )
     if not facts.before_label or not facts.deeds:
         return f"{asked}, {name} {changed} {found.lost:,}."
-    words = f"{asked}, {name} {changed} {found.lost:,} at first. {found.again:,} of them are {right} again"
+    words = f"{asked}, {name} {changed} {found.lost:,} {facts.at_first}. {found.again:,} of them are {right} again"
     if found.newly:
         words += f", and {found.newly:,} {'other is' if found.newly == 1 else 'others are'} {'wrong' if facts.outcomes.labelled else 'changed'} now"
     return f"{words}."
@@ -339,16 +359,30 @@ def _example(facts: Facts, shown: Shown) -> Example:
             said.append(Said(who="original", answer=shown.floats, tone="" if not shown.right else "bad"))
         if changed and shown.before:
             said.append(
-                Said(who=f"{quantized} at first", answer=shown.before, tone=_right_tone(shown.before, truth))
+                Said(
+                    who=f"{quantized} {facts.at_first}",
+                    answer=shown.before,
+                    tone=_right_tone(shown.before, truth),
+                )
             )
         who = f"{quantized} now" if changed else quantized
         said.append(Said(who=who, answer=shown.now, tone=_right_tone(shown.now, truth)))
     else:
         if changed and shown.before_off is not None:
-            said.append(Said(who=f"{quantized} at first", answer=f"{off_words(shown.before_off)} off"))
+            said.append(
+                Said(who=f"{quantized} {facts.at_first}", answer=f"{off_words(shown.before_off)} off")
+            )
         if shown.now_off is not None:
-            said.append(Said(who=f"{quantized} now" if changed else quantized, answer=f"{off_words(shown.now_off)} off"))
-    words = "" if image or line else f"{facts.noun.one[0].upper()}{facts.noun.one[1:]} {shown.number:,} of {facts.trust.samples:,}"
+            said.append(
+                Said(
+                    who=f"{quantized} now" if changed else quantized, answer=f"{off_words(shown.now_off)} off"
+                )
+            )
+    words = (
+        ""
+        if image or line
+        else f"{facts.noun.one[0].upper()}{facts.noun.one[1:]} {shown.number:,} of {facts.trust.samples:,}"
+    )
     return Example(name=name, image=image, line=line, words=words, said=tuple(said))
 
 
@@ -357,7 +391,11 @@ def _before_after(facts: Facts, before: Cost, now: Cost) -> tuple[Figure, ...]:
         name, first, last = "Right answers", of(before.right, before.rows), of(now.right, now.rows)
         tone = _loss_tone(before.right - now.right)
     elif now.agreement is not None and before.agreement is not None:
-        name, first, last = "Same answers as the original", of(before.agreement, before.rows), of(now.agreement, now.rows)
+        name, first, last = (
+            "Same answers as the original",
+            of(before.agreement, before.rows),
+            of(now.agreement, now.rows),
+        )
         tone = _loss_tone(before.agreement - now.agreement)
     else:
         was, is_ = off(before.sqnr_db), off(now.sqnr_db)
@@ -366,7 +404,7 @@ def _before_after(facts: Facts, before: Cost, now: Cost) -> tuple[Figure, ...]:
         name, first, last = "Outputs off the original's", off_words(was), off_words(is_)
         tone = "good" if is_ < was else "" if is_ == was else "warn"
     return (
-        Figure(name="At first", value=first, note=name.lower()),
+        Figure(name=facts.at_first[0].upper() + facts.at_first[1:], value=first, note=name.lower()),
         Figure(name="Now", value=last, note=name.lower(), tone=tone),
     )
 
@@ -463,7 +501,9 @@ def _time_words(facts: Facts) -> list[str]:
         return ["How fast it is was not measured."]
     ratio = latency.quantized_ms / latency.float_ms
     if ratio < 1 - SAME_SPEED:
-        return [f"On this computer one answer takes {_ms(latency.quantized_ms)} instead of {_ms(latency.float_ms)}."]
+        return [
+            f"On this computer one answer takes {_ms(latency.quantized_ms)} instead of {_ms(latency.float_ms)}."
+        ]
     same = ratio < 1 + SAME_SPEED
     how = "takes as long as before" if same else f"takes {ratio:.1f} times as long as before"
     if facts.trust.slow_integers:

@@ -89,7 +89,7 @@ def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
     """What became of answers that quantization changed at first; None where the figures say more."""
     name, noun = int_name(facts), facts.row_noun
     if not labelled:
-        return _alike(name, noun, found)
+        return _alike(facts, found)
     if found.lost == found.newly == 0:
         return None
     now = found.still + found.newly
@@ -100,17 +100,16 @@ def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
             verb = "is" if found.lost == 1 else "are"
             return f"{one} {_noun(noun, found.lost)} that {name} got wrong {verb} right again{others}"
         verb = "is" if found.again == 1 else "are"
-        return (
-            f"{found.again:,} of {noun.count(found.lost)} that {name} got wrong {verb} right again{others}"
-        )
+        return f"{found.again:,} of {noun.count(found.lost)} that {name} got wrong {verb} right again{others}"
     if now > found.lost:
-        return f"{name} gets {noun.count(now)} wrong that the original gets right, {found.lost:,} at first"
-    return f"{name} gets {noun.count(now)} wrong that the original gets right, as many as at first"
+        return f"{name} gets {noun.count(now)} wrong that the original gets right, {found.lost:,} {facts.at_first}"
+    return f"{name} gets {noun.count(now)} wrong that the original gets right, as many as {facts.at_first}"
 
 
-def _alike(name: str, noun: Noun, found: Repairs) -> str | None:
+def _alike(facts: Facts, found: Repairs) -> str | None:
     if found.lost == found.newly == 0:
         return None
+    name, noun = int_name(facts), facts.row_noun
     now = found.still + found.newly
     if found.again and now < found.lost:
         others = f", {found.newly:,} {_others(found.newly)} changed" if found.newly else ""
@@ -119,7 +118,7 @@ def _alike(name: str, noun: Noun, found: Repairs) -> str | None:
             f"{found.again:,} of {noun.count(found.lost)} that {name} answered otherwise {verb} "
             f"first answer again{others}"
         )
-    return f"{name} answers {noun.count(now)} otherwise than the original, {found.lost:,} at first"
+    return f"{name} answers {noun.count(now)} otherwise than the original, {found.lost:,} {facts.at_first}"
 
 
 def _others(count: int) -> str:
@@ -138,9 +137,7 @@ def _cost(facts: Facts, cost: Cost) -> str:
         before = f"{of(cost.float_right, cost.rows)}".removesuffix(f" of {cost.rows:,}").removesuffix(
             " of 100"
         )
-        return (
-            f"{of(cost.right, cost.rows)} {noun.many} are answered right, {before} before quantization"
-        )
+        return f"{of(cost.right, cost.rows)} {noun.many} are answered right, {before} before quantization"
     if cost.agreement is not None:
         if cost.agreement == 1:
             return f"all {noun.count(cost.rows)} get the same answer as before quantization"

@@ -40,9 +40,18 @@ _TERMS: tuple[tuple[str, Term], ...] = tuple(
             r"evaluation samples?",
             "Examples kept apart to judge the result by, so that nothing could be fitted to them.",
         ),
+        (
+            "position",
+            r"positions?",
+            "One place of a sample that gets an answer of its own, such as a pixel or a word.",
+        ),
         ("label", r"labels?", "The right answer that comes with an example."),
         ("output", r"outputs?", "The numbers that a network computes as its answer."),
-        ("runtime", r"runtimes?|ONNX Runtime", "The program that runs a network on a device, as ONNX Runtime."),
+        (
+            "runtime",
+            r"runtimes?|ONNX Runtime",
+            "The program that runs a network on a device, as ONNX Runtime.",
+        ),
         ("thread", r"threads?", "One worker of a processor; several can compute at the same time."),
     )
 )

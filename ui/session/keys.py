@@ -40,6 +40,7 @@ class Page(StrEnum):
     INSPECTOR = "inspector"
     SENSITIVITY = "sensitivity"
     PLAYGROUND = "playground"
+    PRESENT = "present"
     EXPORT = "export"
 
 

@@ -23,6 +23,7 @@ from quantscope.ui.views import (
     easyquant_model,
     fixes,
     lost_outputs,
+    present,
     remedies,
     saturation,
 )
@@ -48,6 +49,7 @@ def render() -> None:
         measured.WHOLE,
         measured.LOSS_BY_PART,
     )
+    present.sentence(now)
     _cards(now, whole, rows)
     with st.container():  # always there
         _suspicious(now, whole)

@@ -41,7 +41,8 @@ def standalone(deck: Deck) -> str:
     """
     data = json.dumps(asdict(deck), ensure_ascii=True).replace("<", "\\u003c")
     title = deck.title.replace("&", "&amp;").replace("<", "&lt;")
-    script = f"{_DRAWING}\nconst deck = new Deck(document.body, {{ style: DECK_STYLE }});\ndeck.show({data});\n"
+    start = f"new Deck(document.body, {{ style: DECK_STYLE }}).show({data});"
+    script = f"{_DRAWING}\n{start}\n".replace("</", "<\\/")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
@@ -50,5 +51,5 @@ def standalone(deck: Deck) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<title>{title}</title>'
         f"<style>{_text('file.css')}\n{_STYLE}</style></head>"
-        f'<body class="file"><script>{script.replace("</", "<\\/")}</script></body></html>\n'
+        f'<body class="file"><script>{script}</script></body></html>\n'
     )

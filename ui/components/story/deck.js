@@ -157,18 +157,23 @@ class Deck {
   get presenting() { return this.dialog.classList.contains("presenting"); }
 
   present() {
+    this.dialog.classList.add("presenting");
+    this.dialog.setAttribute("role", "dialog");
+    this.onTop();
+    this.full();
+  }
+
+  // Above everything else; anew once the document fills the screen, for that covers what was on top before.
+  onTop() {
     this.dialog.close();
     this.dialog.showModal();
-    this.dialog.setAttribute("role", "dialog");
-    this.dialog.classList.add("presenting");
     this.stageNode.focus();
-    this.full();
   }
 
   full() {
     if (document.fullscreenElement) return document.exitFullscreen?.();
     const wanted = document.documentElement.requestFullscreen?.();
-    return wanted?.then(() => { this.whole = true; }, () => { /* refused: the window is filled all the same */ });
+    return wanted?.then(() => { this.whole = true; if (this.presenting) this.onTop(); }, () => { /* refused: the window is filled all the same */ });
   }
 
   leave() {
