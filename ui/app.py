@@ -17,6 +17,7 @@ from quantscope.ui.views import (
     layers,
     overview,
     playground,
+    present,
     sensitivity,
     sidebar,
     start,
@@ -32,6 +33,7 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.HISTORY: ("history", history.render),
     Page.COMPARE: ("compare_arrows", compare.render),
     Page.PLAYGROUND: ("science", playground.render),
+    Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
 }
 

@@ -42,6 +42,7 @@ class Page(StrEnum):
     HISTORY = "history"
     COMPARE = "compare"
     PLAYGROUND = "playground"
+    PRESENT = "present"
     EXPORT = "export"
 
 

@@ -22,6 +22,7 @@ from quantscope.ui.views import (
     easyquant_model,
     fixes,
     lost_outputs,
+    present,
     remedies,
     saturation,
 )
@@ -53,6 +54,7 @@ def render() -> None:
         measured.WHOLE,
         measured.LOSS_BY_PART,
     )
+    present.sentence(now)
     _cards(now, whole, rows)
     with st.container():  # always there
         autotune.render(now)
