@@ -75,6 +75,14 @@ class Project:
     notes: tuple[str, ...] = ()  # what had to be repaired when it was opened
 
     @property
+    def depth(self) -> int:
+        """Steps from the first one to the shown one."""
+        count, step = 0, self.head
+        while step != ROOT and count <= len(self.parents):
+            count, step = count + 1, self.parents.get(step, ROOT)
+        return count
+
+    @property
     def can_undo(self) -> bool:
         """True when the shown step was made from another."""
         return self.parents.get(self.head, ROOT) != ROOT

@@ -94,7 +94,7 @@ def keep_whole(now: Session, found: Comparison) -> None:
 
 
 def _keep_of_step(now: Session, scope: Scope, figures: Figures) -> None:
-    if now.known is not None:  # a line in a drag, whose recipe is no step
+    if now.held:  # a line in a drag, whose recipe is no step
         return
     try:
         digest = digest_of_step(now.project, now.project.head)

@@ -131,7 +131,14 @@ def _step(project: Project, number: int) -> Version | None:
             step = projects.read_step(project, number)
         except ProjectError:
             return None
-        found = Version(key=step_key(number), label=step.label, kind=Kind.STEP, number=number, time=step.time)
+        found = Version(
+            key=step_key(number),
+            label=f"Step {number}: {step.label}",
+            kind=Kind.STEP,
+            number=number,
+            what=step.label,
+            time=step.time,
+        )
         known.put(number, found)
     return found
 

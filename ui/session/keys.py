@@ -42,6 +42,7 @@ class Page(StrEnum):
     HISTORY = "history"
     COMPARE = "compare"
     PLAYGROUND = "playground"
+    PRESENT = "present"
     EXPORT = "export"
 
 
@@ -138,6 +139,13 @@ class FollowingWidget(NamedTuple):
     first: object  # what it showed first
 
 
+class Refusal(NamedTuple):
+    """Why something could not be opened."""
+
+    place: str  # where it was asked for: "form", "samples", "recent", or nothing
+    words: str
+
+
 class ChartEvents(Protocol):
     """What the threshold chart told; each is there only while its callback runs."""
 
@@ -190,6 +198,7 @@ PROJECT: Key[Project | None] = Key("open_project", None)
 RECIPE: Key[ShownRecipe | None] = Key("recipe", None)
 FITTED: Key[FittedRecipe | None] = Key("fitted_recipe", None)  # the last one that had to be fitted
 LAYER: Key[str] = Key("shown_layer", "")  # in the Inspector
+LAYER_WRITTEN: Key[str] = Key("layer_in_address", "")  # what the address was last told
 HELD: Key[HeldRange | None] = Key("held_range", None)
 NOTICE = Key("notice", "")  # what the last action could not do; said once
 NEWS = Key("news", News("", 0.0))
@@ -207,6 +216,16 @@ WINDOW: Key[Mapping[str, bool] | None] = Key("refresh", None)  # what the browse
 ENTER = Key("enter", False)  # go to the Overview as soon as the project is ready
 REMOVAL: Key[str | None] = Key("removal", None)  # project whose removal is to be confirmed
 ALL_RECENT = Key("all_recent", False)
+MODEL_PATH = Key("model_path", "")
+DATA_PATH = Key("data_path", "")
+EVALUATION_PATH = Key("evaluation_path", "")
+ASKED_AT = Key("asked_at", "")  # place of the page at which the open project was asked for
+REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
+EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
+EVALUATION_REFUSED = Key("evaluation_refused", "")  # said in the dialog about evaluation data
+LOCATE_PATH = Key("locate_path", "")  # of a model that was moved
+LOCATE_REFUSED = Key("locate_refused", "")
+LOOKED_AT: Key[str | None] = Key("looked_at", None)  # quantizer of an already quantized model
 
 # --- Overview ---
 
