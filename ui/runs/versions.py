@@ -154,7 +154,7 @@ def recipe_of(now: Session, version: Version) -> Recipe | None:
     """
     if version.kind is not Kind.STEP:
         return None
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now.recipe
     return recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
 
@@ -183,7 +183,7 @@ def step_session(now: Session, version: Version, tell: ProgressFn) -> Session:
     Raises:
         QuantScopeError: The step is damaged, or its model fixes cannot be applied.
     """
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now
     recipe, base = recipe_of(now, version), now.opened
     assert recipe is not None  # it is a step
