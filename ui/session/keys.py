@@ -19,6 +19,8 @@ from quantscope.core.targets import Precision
 from quantscope.core.tuning import OutputForecast
 from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.content.lesson import Settings
+from quantscope.ui.content.sample_kinds import Drawing
+from quantscope.ui.content.sample_list import Filter, Order
 from quantscope.ui.content.tensor_view import Mark
 from quantscope.ui.session.memory import Key, Parameter
 
@@ -225,6 +227,18 @@ MIXED_DROP_KEPT = Key("mixed_drop_kept", 0.5)  # outlives a visit to another pag
 MIXED_POINT: Key[int | None] = Key("mixed_point", None)  # of the front, then of what it beats
 MIXED_CHART: Key[PlotlyState | None] = Key("mixed_chart", None)
 MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
+
+# --- Compare: sample by sample ---
+
+SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
+SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
+SAMPLES_PART = Key("samples_part", "")
+SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
+SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
+SAMPLES_CLASS: Key[int | None] = Key("samples_class", None)
+SAMPLES_OUTPUT: Key[str | None] = Key("samples_output", None)
+SAMPLES_PAGE = Key("samples_page", 0)
+SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id
 
 # --- Export ---
 

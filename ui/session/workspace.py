@@ -12,6 +12,7 @@ from quantscope.core.model import Model, load_model
 from quantscope.core.progress import Progress, ProgressFn
 from quantscope.core.project import Project, Source, resolve_path, write_file
 from quantscope.sample_data import SAMPLES, Sample
+from quantscope.ui.session.chosen_samples import chosen_samples
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
 READERS: set[str] = set()  # programs named on this process's command line; no others are ever run
@@ -111,7 +112,7 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
         path = resolve_path(project, source)
     how = options.get("preprocessing")
     labels = options.get("labels")
-    return open_samples(
+    found = open_samples(
         path,
         model,
         preprocessing=preprocessing(how) if how else None,
@@ -120,6 +121,7 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
         allow_reader=str(path) in READERS,
         labels_needed=False,
     )
+    return chosen_samples(project, found, options, model)
 
 
 def _evaluation(project: Project, model: Model, notes: list[str]) -> Samples | None:
