@@ -13,7 +13,12 @@ from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
 from quantscope.core.evaluate.confusions import ClassPairs, Swap, class_numbers, swaps
-from quantscope.core.evaluate.correspondence import QuantizedFile, match_tensors, read_quantized
+from quantscope.core.evaluate.correspondence import (
+    QuantizedFile,
+    check_interface,
+    match_tensors,
+    read_quantized,
+)
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
 from quantscope.core.evaluate.layer_output import (
@@ -51,7 +56,9 @@ from quantscope.core.evaluate.reference import (
 )
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
+from quantscope.core.evaluate.tensor_encodings import LayerEncodings, layer_encodings
 
 __all__ = [
     "NOBODY",
@@ -68,6 +75,7 @@ __all__ = [
     "FloatReference",
     "FusionReport",
     "Latency",
+    "LayerEncodings",
     "LayerError",
     "LostOutput",
     "OutputComparison",
@@ -83,12 +91,14 @@ __all__ = [
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
+    "SizeBreakdown",
     "Swap",
     "TensorError",
     "VersionBySample",
     "activations_only",
     "by_sample",
     "by_tensor",
+    "check_interface",
     "class_numbers",
     "class_scores",
     "closeness_db",
@@ -99,6 +109,7 @@ __all__ = [
     "float_reference",
     "fusion_report",
     "integer_layers",
+    "layer_encodings",
     "layer_errors",
     "layer_output_curve",
     "lost_outputs",
@@ -114,6 +125,7 @@ __all__ = [
     "row_spans",
     "sample_rows",
     "scores_spec",
+    "size_breakdown",
     "spec_of",
     "swaps",
     "tensor_error",
