@@ -22,7 +22,7 @@ from quantscope.ui.content.sample_kinds import (
 )
 from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.content.sample_parts import Part, Tone
-from quantscope.ui.content.sample_pictures import picture, sides_of
+from quantscope.ui.content.sample_pictures import picture, size_of
 
 Array = npt.NDArray[Any]
 FLOAT = "float"
@@ -161,10 +161,12 @@ def _input_parts(name: str, value: Array, sample: SampleRow, look: Look) -> list
         if OutputKind.TOKEN_CLASSES in look.drawing.outputs.values():
             return []  # shown with their classes
         return [parts.tokens(value, look.words.tokens, caption)]
+    if drawing.kind is InputKind.BYTES:
+        return [parts.bytes_text(value, caption)]
     if drawing.kind is InputKind.SIGNAL:
         return [parts.lines([value], [caption], caption)]
     if drawing.kind is InputKind.MAP:
-        return list(parts.heat_parts([value], [caption], f"sample {sample.row}"))
+        return list(parts.heat_parts([value], [caption], ""))
     return [parts.numbers([value], ["value"], caption, ())]
 
 
@@ -242,9 +244,7 @@ def _image(
     for one, model in zip(values[1:], look.words.models[1:], strict=True):
         axis = 0 if drawing.layout is Layout.FIRST else -1
         apart = np.asarray(one, np.float32) - np.asarray(values[0], np.float32)
-        drawn.append(
-            parts.difference_part(apart.mean(axis=axis) if apart.ndim == 3 else apart, model, caption)
-        )
+        drawn.append(parts.difference_part(apart.mean(axis=axis) if apart.ndim == 3 else apart, model, ""))
     return drawn
 
 
@@ -270,7 +270,7 @@ def _boxes(
     if head is None or image is None or name != head.boxes:
         return []
     drawing = look.drawing.inputs[image]
-    sides = sides_of(sample.inputs[image], drawing)
+    sides = size_of(sample.inputs[image], drawing)[:2]
     found = [decode(head, run, sides) for run in sample.outputs]
     shown = picture(sample.inputs[image], drawing)
     judged = found[look.shown + 1]
@@ -297,13 +297,15 @@ def _boxes(
 def _map(
     name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
 ) -> list[Part]:
-    return list(parts.heat_parts(values, look.words.models, caption))
+    of = caption if len(look.found.outputs) > 1 else ""
+    return list(parts.heat_parts(values, look.words.models, of))
 
 
 def _signal(
     name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
 ) -> list[Part]:
-    return [parts.lines(values, look.words.models, caption)]
+    away = parts.apart(values, look.words.models, caption)
+    return [parts.lines(values, look.words.models, caption), *([away] if away is not None else [])]
 
 
 def _values(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,6 +16,7 @@ SMALL = 4  # pixels; fewer on a side are no image
 LINES = 8  # channels that are drawn as lines of one signal
 LONG = 24  # values that make a signal rather than a list
 MOST_CLASSES = 256  # channels that may be classes of a map
+TEXT, FILLING = 64, 256  # numbers from which up to 256 are bytes, and what fills them up
 SMOOTH = 0.5  # correlation of a pixel with the one below it in a flat image
 TYPICAL = 99.5  # percentile up to which values count for the range of pixels
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -28,6 +29,7 @@ class InputKind(StrEnum):
     IMAGE = "image"
     SIGNAL = "signal"
     TOKENS = "tokens"
+    BYTES = "bytes as text"
     MAP = "heat map"
     VALUES = "numbers"
     HIDDEN = "not shown"
@@ -105,7 +107,12 @@ def without_row(value: Array) -> Array:
 def guess_inputs(samples: Sequence[Mapping[str, Array]]) -> dict[str, InputDrawing]:
     """How inputs are drawn, from a few rows of them, without the axis of rows."""
     names = list(samples[0]) if samples else []
-    return {name: guess_input(name, [sample[name] for sample in samples]) for name in names}
+    found = {name: guess_input(name, [sample[name] for sample in samples]) for name in names}
+    if len(names) > 1 and len(samples) > 1:  # a state that begins with zeros, a sampling rate
+        for name in names:
+            if all(np.array_equal(sample[name], samples[0][name]) for sample in samples[1:]):
+                found[name] = replace(found[name], kind=InputKind.HIDDEN)
+    return found
 
 
 def guess_input(name: str, rows: Sequence[Array]) -> InputDrawing:
@@ -118,7 +125,10 @@ def guess_input(name: str, rows: Sequence[Array]) -> InputDrawing:
     first = rows[0]
     layout = _layout(first.shape)
     if first.dtype.kind in "iu" and first.dtype != np.uint8:
-        return InputDrawing(kind=InputKind.TOKENS if first.ndim == 1 and first.size > 1 else InputKind.VALUES)
+        if first.ndim != 1 or first.size < 2:
+            return InputDrawing(kind=InputKind.VALUES)
+        bytes_ = first.size >= TEXT and all(row.min() >= 0 and row.max() <= FILLING for row in rows)
+        return InputDrawing(kind=InputKind.BYTES if bytes_ else InputKind.TOKENS)
     if layout is not None and not _spectral(name):
         return InputDrawing(kind=InputKind.IMAGE, layout=layout, range=pixel_range(rows, layout))
     if first.ndim == 1 and (flat := _flat_image(rows)):
@@ -196,7 +206,7 @@ def pixel_range(rows: Sequence[Array], layout: Layout) -> PixelRange:
 def guess_outputs(
     outputs: Mapping[str, Array],
     inputs: Mapping[str, InputDrawing],
-    sides: tuple[int, int] | None,
+    image: tuple[int, int, int] | None,
     scored: str | None,
     positions: bool,
     boxes: frozenset[str],
@@ -206,7 +216,7 @@ def guess_outputs(
     Args:
         outputs: Of the float model for one row, without the axis of rows.
         inputs: How inputs are drawn.
-        sides: Height and width of the image, where one is shown.
+        image: Height, width and channels of the image, where one is shown.
         scored: The output of class scores.
         positions: It scores positions.
         boxes: Outputs that can be decoded to boxes.
@@ -223,12 +233,13 @@ def guess_outputs(
         elif value.dtype.kind not in "fiub":
             found[name] = OutputKind.HIDDEN
         else:
-            found[name] = _output_kind(value, sides, tokens)
+            found[name] = _output_kind(value, image, tokens)
     return found
 
 
-def _output_kind(value: Array, sides: tuple[int, int] | None, tokens: bool) -> OutputKind:
+def _output_kind(value: Array, image: tuple[int, int, int] | None, tokens: bool) -> OutputKind:
     shape = value.shape
+    sides = None if image is None else image[:2]
     if value.dtype.kind in "iub":
         flat = tuple(size for size in shape if size > 1)
         return OutputKind.CLASS_MAP if len(flat) == 2 and sides is not None else OutputKind.VALUES
@@ -239,7 +250,8 @@ def _output_kind(value: Array, sides: tuple[int, int] | None, tokens: bool) -> O
         if channels == 3 and layout is not None:
             return OutputKind.IMAGE
         if channels == 1 and layout is not None:
-            return OutputKind.MAP
+            grey = image is not None and image[2] == 1 and plane[0] >= sides[0]
+            return OutputKind.IMAGE if grey else OutputKind.MAP
         if 2 <= shape[0] <= MOST_CLASSES and _alike(plane, sides):
             return OutputKind.CLASS_MAP
     if tokens and len(shape) == 2 and shape[1] > 1:
@@ -252,9 +264,3 @@ def _alike(plane: tuple[int, ...], sides: tuple[int, int]) -> bool:
     """Whether a plane has about the form of the image, and not much less detail than an eighth of it."""
     form = plane[0] * sides[1] / max(1, plane[1] * sides[0])
     return 0.8 < form < 1.25 and plane[0] >= max(SMALL, sides[0] // 8)
-
-
-def image_output(drawing: Drawing, channels: int) -> bool:
-    """Whether an output of that many channels continues an image of as many, as super-resolution does."""
-    name = drawing.image
-    return name is not None and channels in COLOURS

@@ -286,6 +286,8 @@ def _without_answers(view: View, label: str, basis: str) -> str:
         )
     errors = worst_db(view)
     known = errors[np.isfinite(errors)]
+    if np.all(errors == np.inf):
+        return f"{label} gives exactly the float model's outputs over {basis}."
     if not known.size:
         return f"{label} is compared with float over {basis}."
     which = "worst output" if len(found.outputs) > 1 else "output"

@@ -1,7 +1,7 @@
 """Parts of a sample's card as plain data: pictures with boxes, bars, tokens, lines and numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ Tone = Literal["", "good", "bad", "warn"]
 POINTS = 320  # of a line that are drawn
 NUMBERS = 12  # values that are listed
 TOKENS = 400  # that are listed
+BYTES = 1200  # that are shown
 BARS = 5  # classes of the float model that are drawn
 LEAST = 0.005  # of all, that some model must give a class for it to be drawn
 LEGEND = 6  # classes of a map that are named
@@ -106,6 +107,15 @@ class TokensPart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """Characters as they are."""
+
+    caption: str
+    text: str
+    kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """Points of one line; None where a value is not finite."""
 
@@ -136,7 +146,7 @@ class NumbersPart:
     kind: Literal["numbers"] = "numbers"
 
 
-Part = PicturePart | BarsPart | TokensPart | LinesPart | NumbersPart
+Part = PicturePart | BarsPart | TokensPart | TextPart | LinesPart | NumbersPart
 
 
 def shown_picture(
@@ -252,14 +262,21 @@ def _legend(classes: Sequence[Array], names: Sequence[str]) -> tuple[Swatch, ...
 
 
 def heat_parts(values: Sequence[Array], models: Sequence[str], of: str) -> list[PicturePart]:
-    """One plane of values for each model, all between the float model's ends, and the differences."""
+    """One plane of values for each model, all between the float model's ends, and the differences.
+
+    Args:
+        values: Of each model, the float model's first.
+        models: Their names.
+        of: Whose values they are, where a sample has several; "" otherwise.
+    """
     planes = [plane_of(one) for one in values]
     known = planes[0][np.isfinite(planes[0])]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     ends = f"dark {text.number(low, 3)} … bright {text.number(high, 3)}"
+    name = f"{of} · " if of else ""
     parts = [
         shown_picture(
-            heat_picture(plane, low, high), model, f"Values of {of} by {model}", note="" if at else ends
+            heat_picture(plane, low, high), f"{name}{model}", f"Heat map of {model}", note="" if at else ends
         )
         for at, (plane, model) in enumerate(zip(planes, models, strict=True))
     ]
@@ -279,7 +296,8 @@ def difference_part(values: Array, model: str, of: str) -> PicturePart:
         else f"blue −{text.number(largest, 3)} … red +{text.number(largest, 3)}"
     )
     picture = difference_picture(values, largest)
-    return shown_picture(picture, f"{model} − float", f"Difference of {of}: {model} minus float", note=words)
+    name = f"{of} · " if of else ""
+    return shown_picture(picture, f"{name}{model} − float", f"{model} minus float", note=words)
 
 
 def drawn_boxes(
@@ -294,17 +312,27 @@ def drawn_boxes(
         reference: They are the float model's: those that the version misses are marked.
     """
     alone: Tone = "bad" if reference else "warn"
+    lone = not names and len({box.number for box in boxes}) < 2
     return tuple(
         DrawnBox(
             x=box.x0,
             y=box.y0,
             width=max(0.0, box.x1 - box.x0),
             height=max(0.0, box.y1 - box.y0),
-            words=f"{class_name(box.number, names)} {100 * box.score:.0f} %",
+            words=_box_words(box, names, lone=lone),
             tone="good" if known else alone,
         )
         for box, known in zip(boxes, agreed, strict=True)
     )
+
+
+def _box_words(box: Box, names: Sequence[str], *, lone: bool) -> str:
+    """Class and score; the score alone where there is one class without a name."""
+    score = f"{100 * box.score:.0f} %"
+    if lone:
+        return score
+    named = box.number < len(names)
+    return f"{'' if named else 'class '}{class_name(box.number, names)} {score}"
 
 
 def tokens(numbers: Array, words: Sequence[str], caption: str) -> TokensPart:
@@ -312,6 +340,14 @@ def tokens(numbers: Array, words: Sequence[str], caption: str) -> TokensPart:
     flat = numbers.reshape(-1)
     shown = tuple(Token(word=token_word(int(n), words), title=f"{int(n):,}", tone="") for n in flat[:TOKENS])
     return TokensPart(caption=_cut(caption, flat.size), tokens=shown)
+
+
+def bytes_text(numbers: Array, caption: str) -> TextPart:
+    """Bytes as ASCII; what is no character of it becomes a dot, and what only fills up is left out."""
+    flat = [int(n) for n in numbers.reshape(-1) if 0 <= n < 256]
+    shown = "".join(chr(n) if 32 <= n < 127 or n == 10 else "\t" if n == 9 else "·" for n in flat[:BYTES])
+    more = f", first {BYTES:,} of {len(flat):,} bytes" if len(flat) > BYTES else f", {len(flat):,} bytes"
+    return TextPart(caption=caption + more, text=shown)
 
 
 def token_classes(
@@ -349,13 +385,16 @@ def _cut(caption: str, count: int) -> str:
 
 
 def lines(values: Sequence[Array], models: Sequence[str], caption: str) -> LinesPart:
-    """One signal; of several channels the one in which the models differ most."""
+    """One signal; of several channels the one in which the models differ most, by its own size."""
     signals, channel, of = _one_channel([np.asarray(one, np.float64) for one in values])
+    if of > 1:
+        most = ", where they differ most" if len(values) > 1 else ""
+        caption = f"{caption}, channel {channel + 1} of {of}{most}"
     where = _places(signals)
     known = np.concatenate([one[np.isfinite(one)] for one in signals])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     return LinesPart(
-        caption=f"{caption}, channel {channel + 1} of {of}" if of > 1 else caption,
+        caption=caption,
         alt=f"{caption} by {', '.join(models)}: {signals[0].size:,} values, from {low:.4g} to {high:.4g}",
         lines=tuple(
             Line(name=model, points=tuple(_finite(float(v)) for v in one[where[where < one.size]]))
@@ -365,6 +404,16 @@ def lines(values: Sequence[Array], models: Sequence[str], caption: str) -> Lines
         high=high,
         ends=(text.number(low, 3), text.number(high, 3)),
     )
+
+
+def apart(values: Sequence[Array], models: Sequence[str], caption: str) -> LinesPart | None:
+    """What each version's signal is away from the float model's; None where nothing is."""
+    signals, _, _ = _one_channel([np.asarray(one, np.float64) for one in values])
+    with np.errstate(invalid="ignore"):
+        gone = [one - signals[0] for one in signals]
+    if not any(np.any(np.nan_to_num(one)) for one in gone):
+        return None
+    return replace(lines(gone, models, caption), caption=f"{caption}: difference to float")
 
 
 def _finite(value: float) -> float | None:
@@ -385,6 +434,9 @@ def _one_channel(values: Sequence[Array]) -> tuple[list[Array], int, int]:
         if one.shape == channels[0].shape:
             with np.errstate(invalid="ignore"):
                 apart += np.nan_to_num(((one - channels[0]) ** 2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        own = np.nan_to_num((channels[0] ** 2).sum(axis=1))
+        apart = np.divide(apart, own, out=np.where(apart > 0, np.inf, 0.0), where=own > 0)
     at = int(apart.argmax()) if apart.any() else int(np.nan_to_num(channels[0]).var(axis=1).argmax())
     return [one[min(at, len(one) - 1)] for one in channels], at, count
 

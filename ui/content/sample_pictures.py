@@ -20,6 +20,7 @@ from quantscope.ui.content.sample_kinds import (
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
+TALL = 3  # times as high as wide: a plane is turned
 LARGEST = 360  # pixels of a side that are sent to the browser
 BEYOND = 0.5  # of the range: values that far outside of it are marked
 MARK = (232, 145, 12)
@@ -39,10 +40,10 @@ class Picture:
     beyond: int = 0  # pixels whose values lie far outside of what is shown
 
 
-def sides_of(value: Array, drawing: InputDrawing) -> tuple[int, int]:
-    """Height and width of an image."""
-    planes = _channels_last(value, drawing.layout)
-    return planes.shape[0], planes.shape[1]
+def size_of(value: Array, drawing: InputDrawing) -> tuple[int, int, int]:
+    """Height, width and channels of an image."""
+    height, width, channels = _channels_last(value, drawing.layout).shape
+    return height, width, channels
 
 
 def picture(value: Array, drawing: InputDrawing) -> Picture:
@@ -130,16 +131,22 @@ def agreement_picture(first: Array, second: Array) -> Picture:
 
 def heat_picture(values: Array, low: float, high: float) -> Picture:
     """A plane of values between two ends, from dark to bright."""
-    return encoded(_coloured(plane_of(values), low, high, HEAT), smooth=False)
+    return encoded(_coloured(plane_of(values), low, high, HEAT))
 
 
 def difference_picture(values: Array, largest: float) -> Picture:
     """A plane of differences, from blue (less than float) by white to red (more)."""
-    return encoded(_coloured(plane_of(values), -largest, largest, DIFFERENCE), smooth=False)
+    return encoded(_coloured(plane_of(values), -largest, largest, DIFFERENCE))
 
 
 def plane_of(values: Array) -> Array:
-    """Any array as one plane; of three axes, the first counts planes that stand side by side."""
+    """Any array as one plane, no narrower than a third of its height."""
+    plane = _plane(values)
+    return plane.T if plane.shape[0] > TALL * plane.shape[1] else plane
+
+
+def _plane(values: Array) -> Array:
+    """Of three axes, the first counts planes that stand side by side."""
     kept = np.asarray(values, np.float32)
     while kept.ndim > 2 and 1 in kept.shape:
         kept = kept.squeeze(kept.shape.index(1))

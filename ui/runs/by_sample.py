@@ -18,7 +18,7 @@ from quantscope.core.runtime import Session as OrtSession
 from quantscope.ui.content.sample_boxes import BoxHead, find_head
 from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
 from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs, without_row
-from quantscope.ui.content.sample_pictures import sides_of
+from quantscope.ui.content.sample_pictures import size_of
 from quantscope.ui.runs import versions as versions_of
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
@@ -173,10 +173,10 @@ def guess(model: Model, samples: Samples, found: BySample) -> Guess:
     drawing = Drawing(inputs=inputs)
     run = model_session(model).run(next(iter(few)))
     outputs = _row_of({k: v for k, v in run.items() if isinstance(v, np.ndarray)}, 0, few.batch)
-    sides = sides_of(rows[0][drawing.image], inputs[drawing.image]) if drawing.image is not None else None
-    head = find_head(outputs, sides) if sides is not None and found.scored is None else None
+    image = size_of(rows[0][drawing.image], inputs[drawing.image]) if drawing.image is not None else None
+    head = find_head(outputs, image[:2]) if image is not None and found.scored is None else None
     boxes = head.outputs if head is not None else frozenset()
-    kinds = guess_outputs(outputs, inputs, sides, found.scored, found.positions, boxes)
+    kinds = guess_outputs(outputs, inputs, image, found.scored, found.positions, boxes)
     return Guess(drawing=replace(drawing, outputs=kinds), head=head)
 
 

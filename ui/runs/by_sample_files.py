@@ -166,13 +166,19 @@ class _Names(Recent[tuple[str, ...]]):
         super().__init__(8)
 
 
-def class_names(now: Session) -> tuple[str, ...]:
-    """Names of classes: given by the user, those of the labels, or from a file beside the data."""
+def class_names(now: Session, count: int) -> tuple[str, ...]:
+    """Names of classes: given by the user, those of the labels, or from a file beside the data.
+
+    Args:
+        now: The open project.
+        count: Classes that the model has; 0 = unknown. A file with another number of names is of others.
+    """
     known = _given(now, CLASS_NAMES)
     judged = now.workspace.judged
     if not known and judged is not None and judged.label_names:
         return judged.label_names
-    return known or _beside(now, CLASSES)
+    found = () if known else _beside(now, CLASSES)
+    return known or (found if count and len(found) == count else ())
 
 
 def token_names(now: Session) -> tuple[str, ...]:

@@ -285,8 +285,8 @@ SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held aga
 SAMPLES_PART = Key("samples_part", "")
 SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
 SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
-SAMPLES_CLASS: Key[int | None] = Key("samples_class", None)
-SAMPLES_OUTPUT: Key[str | None] = Key("samples_output", None)
+SAMPLES_CLASS = Key("samples_class", -1)
+SAMPLES_OUTPUT = Key("samples_output", "")
 SAMPLES_PAGE = Key("samples_page", 0)
 SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id
 

@@ -13,7 +13,7 @@ from quantscope.ui.content.sample_cards import Words
 from quantscope.ui.content.sample_kinds import Drawing
 from quantscope.ui.content.sample_list import Filter, Order, View
 from quantscope.ui.content.sample_names import class_name
-from quantscope.ui.runs import by_sample, by_sample_files
+from quantscope.ui.runs import by_sample, by_sample_files, measured
 from quantscope.ui.runs.by_sample import Compared, Guess, Page, Wanted
 from quantscope.ui.runs.versions import Version
 from quantscope.ui.session import keys
@@ -26,7 +26,7 @@ MOST = 5  # versions
 EACH = 12  # samples on a page
 PATIENCE = 0.4  # seconds for which a page waits for samples, so that small models need no second drawing
 SAMPLES, CLASSES = "Samples", "Classes"
-NOBODY_ELSE = ""  # key of no version
+ALL_CLASSES, WORST = -1, ""  # stand for no class of its own, and for no output
 
 
 def render(now: Session, versions: Sequence[Version]) -> None:
@@ -87,11 +87,14 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     view = _chosen_versions(wanted, found)
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
-    said = (sample_list.summary(view, label, basis(wanted, found)), sample_list.against(view, label, before))
+    said = (
+        sample_list.summary(view, label, measured.judged_basis(wanted.now).words),
+        sample_list.against(view, label, before),
+    )
     st.markdown(text.escape(" ".join(filter(None, said))))
     words = Words(
         models=("float", *names),
-        classes=by_sample_files.class_names(wanted.now),
+        classes=by_sample_files.class_names(wanted.now, found.classes),
         tokens=by_sample_files.token_names(wanted.now),
     )
     part = SAMPLES
@@ -111,13 +114,6 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     rows, listed_as = _list(view, label, before, words, wanted, drawing, guess)
     _gallery(wanted, found, rows, guess, drawing, words, view.shown)
     sample_actions.render(wanted, rows, listed_as)
-
-
-def basis(wanted: Wanted, found: BySample) -> str:
-    """Over which samples, in words."""
-    held_out = wanted.now.workspace.evaluation is not None
-    kind = "evaluation sample" if held_out else "calibration sample"
-    return text.plural(found.rows, kind)
 
 
 def _chosen_versions(wanted: Wanted, found: BySample) -> View:
@@ -166,19 +162,17 @@ def _list(
     """The rows that are listed, in order, with the filter's name; and the controls that choose them."""
     choices = {choice.filter: choice for choice in sample_list.choices(view, label, before)}
     changed = choices.get(Filter.CHANGED)
-    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+    which = Filter.ALL
+    if len(choices) > 1:
         which = st.pills(
             "Show",
             list(choices),
             key=keys.SAMPLES_FILTER.name,
             default=Filter.CHANGED if changed is not None and changed.count else Filter.ALL,
             required=True,
-            format_func=lambda one: (
-                f"{choices[one].label} {choices[one].count:,}" if one in choices else str(one)
-            ),
+            format_func=lambda one: choices[one].words if one in choices else str(one),
             on_change=_first_page,
             help="  \n".join(f"**{choice.label}:** {choice.help}" for choice in choices.values()),
-            width="stretch",
         )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         orders = sample_list.orders(view)
@@ -195,27 +189,29 @@ def _class_choice(view: View, words: Words) -> int | None:
     numbers = sample_list.classes_of(view.found)
     if len(numbers) < 2:
         return None
-    return st.selectbox(
+    chosen = st.selectbox(
         "Class" if view.found.labels is not None else "Class of float",
-        [None, *numbers],
+        [ALL_CLASSES, *numbers],
         key=keys.SAMPLES_CLASS.name,
-        format_func=lambda number: "all" if number is None else class_name(number, words.classes),
+        format_func=lambda number: "all" if number == ALL_CLASSES else class_name(number, words.classes),
         on_change=_first_page,
         width=190,
     )
+    return None if chosen == ALL_CLASSES else chosen
 
 
 def _output_choice(view: View, order: Order) -> str | None:
     if len(view.found.outputs) < 2 or order in (Order.DATA, Order.CLOSE):
         return None
-    return st.selectbox(
+    chosen = st.selectbox(
         "Error of",
-        [None, *view.found.outputs],
+        [WORST, *view.found.outputs],
         key=keys.SAMPLES_OUTPUT.name,
-        format_func=lambda name: "the worst output" if name is None else text.short(name, 30),
+        format_func=lambda name: "the worst output" if name == WORST else text.short(name, 30),
         on_change=_first_page,
         width=230,
     )
+    return None if chosen == WORST else chosen
 
 
 def _drawing(wanted: Wanted, guess: Guess) -> Drawing:

@@ -1,4 +1,4 @@
-// A gallery of samples. Each card holds parts of five kinds: pictures, bars, tokens, lines and numbers.
+// A gallery of samples. Each card holds parts of six kinds: pictures, bars, tokens, text, lines, numbers.
 
 const SVG = "http://www.w3.org/2000/svg";
 const NAMED = 6; // boxes of a picture that carry words; all have them as a title
@@ -103,6 +103,17 @@ function tokens(part) {
   return figure;
 }
 
+function text(part) {
+  const figure = element("figure", "text");
+  const block = element("pre", "block", part.text);
+  block.tabIndex = 0;
+  block.setAttribute("role", "group");
+  block.setAttribute("aria-label", part.caption);
+  figure.appendChild(block);
+  caption(figure, part);
+  return figure;
+}
+
 function lines(part, models) {
   const figure = element("figure", "lines");
   const frame = element("div", "plot");
@@ -116,7 +127,7 @@ function lines(part, models) {
       path += `${pen}${(place * step).toFixed(1)} ${(97 - (94 * (value - part.low)) / span).toFixed(2)}`;
       pen = "L";
     });
-    const one = shape("path", { d: path, class: "line", stroke: part.lines.length > 1 ? models[at]?.colour : "currentColor" }, drawing);
+    const one = shape("path", { d: path, class: at ? "line" : "line first", stroke: part.lines.length > 1 ? models[at]?.colour : "currentColor" }, drawing);
     shape("title", {}, one).textContent = line.name;
   });
   frame.append(element("span", "end high", part.ends[1]), element("span", "end low", part.ends[0]));
@@ -146,7 +157,7 @@ function numbers(part) {
   return figure;
 }
 
-const DRAWN = { picture, bars, tokens, lines, numbers };
+const DRAWN = { picture, bars, tokens, text, lines, numbers };
 
 function card(entry, models) {
   const node = element("article", "card");
@@ -182,7 +193,8 @@ export default function (component) {
   const root = parentElement.querySelector("#samples");
   root.classList.toggle("waiting", data.waiting);
   const legend = element("div", "legend");
-  for (const model of data.models) {
+  const coloured = data.cards.some((entry) => entry.parts.some((part) => part.kind === "bars" || (part.lines || []).length > 1));
+  for (const model of coloured ? data.models : []) {
     const item = element("span", "model", model.name);
     item.style.setProperty("--colour", model.colour);
     legend.appendChild(item);
