@@ -3,6 +3,7 @@
 from quantscope.ui.components.cards import Card, Tone, cards
 from quantscope.ui.components.figures import NetworkFigure, network_figures, tensor_figures
 from quantscope.ui.components.graph import layer_graph
+from quantscope.ui.components.samples import gallery
 from quantscope.ui.components.steps import StepCell, StepRow, step_list
 from quantscope.ui.components.threshold import threshold_chart
 
@@ -13,6 +14,7 @@ __all__ = [
     "StepRow",
     "Tone",
     "cards",
+    "gallery",
     "layer_graph",
     "network_figures",
     "step_list",

@@ -19,6 +19,8 @@ from quantscope.core.targets import Precision
 from quantscope.core.tuning import OutputForecast
 from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.content.lesson import Settings
+from quantscope.ui.content.sample_kinds import Drawing
+from quantscope.ui.content.sample_list import Filter, Order
 from quantscope.ui.content.tensor_view import Mark
 from quantscope.ui.session.memory import Key, Parameter
 
@@ -287,6 +289,18 @@ COMPARE_FILE: Key[UploadedFile | None] = Key("compare_file", None)
 COMPARE_LOADED = Key("compare_loaded", "")  # id of the file that was taken last
 COMPARE_PATH = Key("compare_path", "")
 COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
+
+# --- Compare: sample by sample ---
+
+SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
+SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
+SAMPLES_PART = Key("samples_part", "")
+SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
+SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
+SAMPLES_CLASS = Key("samples_class", -1)
+SAMPLES_OUTPUT = Key("samples_output", "")
+SAMPLES_PAGE = Key("samples_page", 0)
+SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id
 
 # --- Export ---
 

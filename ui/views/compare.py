@@ -14,7 +14,7 @@ from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import ComparedVersions, Page
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.views import common, compare_figures, compare_files, compare_tensors
+from quantscope.ui.views import common, compare_figures, compare_files, compare_samples, compare_tensors
 
 SIDE_BY_SIDE = 2  # versions whose figures leave room for choices beside them
 MOST = 5  # versions held against another one
@@ -46,6 +46,7 @@ def render() -> None:
             changes = compare_figures.choices(now, chosen)
     _layers(now, chosen, layers)
     compare_tensors.render(now, chosen, layers)
+    compare_samples.render(now, chosen)
     compare_files.downloads(now, chosen, figures, layers, changes)
 
 
