@@ -86,13 +86,14 @@ def _charts(listed: Listed) -> None:
         return
     for column, (name, unit, values) in zip(st.columns(len(curves)), curves, strict=True):
         with column.container(border=True):
-            st.markdown(f"**{name}**")
+            st.markdown(f"**{name}** at each step — click one to choose it")
             st.plotly_chart(
                 history_figure(_points(listed, values), unit=unit),
                 key=keys.history_chart(name).name,
                 on_select=partial(_picked, name),
                 config={"displayModeBar": False},
                 selection_mode="points",
+                height=150,
             )
 
 
@@ -154,7 +155,7 @@ def _tools(listed: Listed) -> None:
     ticked = [version for version in known.steps if version.number in keys.HISTORY_TICKED.get()]
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
     job = compared.measuring(now)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         options = {Scope.WHOLE: known.words(Scope.WHOLE), Scope.PREVIEW: known.words(Scope.PREVIEW)}
         if options[Scope.WHOLE] and options[Scope.PREVIEW]:
             st.segmented_control(
@@ -162,6 +163,7 @@ def _tools(listed: Listed) -> None:
                 list(options),
                 default=listed.scope,
                 required=True,
+                label_visibility="collapsed",
                 format_func=lambda scope: options.get(scope, scope),
                 key=f"history_scope_{listed.scope}",
                 on_change=_choose_scope,
