@@ -1,6 +1,6 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -98,6 +98,13 @@ def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
 def verified(now: Session) -> Measured[Verified]:
     """The exported bytes, loaded again and compared with the preview."""
     return _measured(VERIFIED, now, exporting.verify)
+
+
+def with_detail(
+    kind: Measurement[T], now: Session, detail: Hashable, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Measured[T]:
+    """A figure of the shown recipe that depends on `detail`, too."""
+    return _measured(kind, now, work, detail=detail)
 
 
 def judged_basis(now: Session) -> Basis:
@@ -215,9 +222,10 @@ def waiting(kinds: tuple[Measurement[object], ...]) -> bool:
     return any(on_their_way)
 
 
-def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
+def key_of(kind: Measurement[T], now: Session, detail: Hashable = None) -> ResultKey[T]:
     """What a figure depends on."""
-    return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
+    token = (now.model.hash, recipe_token(now.recipe), now.known is not None, detail)
+    return ResultKey(now.project.id, kind, token)
 
 
 def _subscriber(kind: Measurement[object]) -> Subscriber:
@@ -225,12 +233,16 @@ def _subscriber(kind: Measurement[object]) -> Subscriber:
 
 
 def _measured(
-    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
+    kind: Measurement[T],
+    now: Session,
+    work: Callable[[ModelUnderTest, ProgressFn], T],
+    patience: float = 0.0,
+    detail: Hashable = None,
 ) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
     if now.workspace.preview is None:
         return Measured(error=NO_DATA)
-    pool, key = cached.pool(), key_of(kind, now)
+    pool, key = cached.pool(), key_of(kind, now, detail)
     job = pool.request(_subscriber(kind), key, kind.name, _in_background(kind, now, work))
     if job is None and patience:
         job = pool.wait(key, patience)

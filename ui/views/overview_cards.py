@@ -14,7 +14,7 @@ from quantscope.ui.content.rows import Row
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "cosine = f·q / (‖f‖‖q‖) of all float outputs taken as one vector; 1 is identical."
-NO_VNNI = "this CPU lacks VNNI: int8 is expected to be slower here"
+NO_VNNI = "expected: CPU without VNNI"
 MOST_OUTPUTS = 12  # that get a figure each
 
 
@@ -134,7 +134,10 @@ def _no_vnni(found: Latency) -> str:
     """What is to be expected of integer kernels here."""
     if not integer_sums().saturates:
         return ""
-    slow = " This CPU has no VNNI, which integer kernels need to be much faster than float."
+    slow = (
+        " This CPU lacks VNNI, which integer kernels need to be much faster than float: int8 is expected to "
+        "be slower here, or hardly faster."
+    )
     return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 

@@ -10,7 +10,6 @@ from quantscope.core.tuning import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.causes import Cause, RemedyTrial
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
-from quantscope.ui.content.diagnosis import NO_REMEDY
 from quantscope.ui.figures.sensitivity import Axis
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs import remedy_trials

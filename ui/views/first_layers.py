@@ -1,0 +1,92 @@
+"""One of the layers to look at first: what it costs, why, and the change that helps, with its button."""
+
+import math
+
+import streamlit as st
+
+from quantscope.core.tuning import Remedy
+from quantscope.ui.content import text
+from quantscope.ui.content.diagnosis import Diagnosis
+from quantscope.ui.runs import advice, measured
+from quantscope.ui.runs.advice import Advice, Tried
+from quantscope.ui.runs.measured import Measured
+from quantscope.ui.session import keys, state
+from quantscope.ui.session.keys import Page
+
+NO_REMEDY = "No change of this layer alone is known to help. Auto-tune looks at all layers together."
+NOT_WORTH = "Nothing tried for this layer alone wins half a decibel at the output. Auto-tune looks further."
+
+
+def first_layer(now: state.Session, entry: Diagnosis, tried: Measured[Advice]) -> None:
+    """Draw it into the container at hand."""
+    found = None if tried.value is None else tried.value.get(entry.name)
+    chosen = None if found is None else advice.best(found)
+    with st.container():
+        st.markdown(text.code(text.short(entry.name, 36)))
+        st.caption(f"{text.escape(entry.op)} · {text.escape(entry.cost)}")
+        st.markdown(text.escape(entry.reason))
+        st.markdown(f":material/lightbulb: {_words(now, entry, tried, found, chosen)}")
+    remedy = _offered(entry, tried, found, chosen)
+    with st.container(horizontal=True):
+        if remedy is not None:
+            st.button(
+                text.escape(remedy.label),
+                key=f"apply_{entry.name}",
+                icon=":material/healing:",
+                on_click=_apply,
+                args=(remedy,),
+                help="Use it: one step, which undo takes back.",
+            )
+        st.button(
+            "Inspect",
+            key=f"worst_{entry.name}",
+            icon=":material/tune:",
+            on_click=_inspect,
+            args=(entry.name,),
+        )
+
+
+def _words(
+    now: state.Session,
+    entry: Diagnosis,
+    tried: Measured[Advice],
+    found: tuple[Tried, ...] | None,
+    chosen: Tried | None,
+) -> str:
+    if not entry.remedies:
+        return NO_REMEDY
+    if tried.running:
+        return "Measuring what helps…"
+    if chosen is not None:
+        ends = f"{text.decibel(chosen.before_db)} → {text.decibel(chosen.after_db)}"
+        price = f" {chosen.remedy.price[:1].upper()}{chosen.remedy.price[1:]}." if chosen.remedy.price else ""
+        return (
+            f"**{text.escape(chosen.remedy.label)}**: output **{ends}**, measured on "
+            f"{measured.preview_samples(now)}.{text.escape(price)}"
+        )
+    if found:
+        return NOT_WORTH
+    remedy = entry.remedies[0]
+    gain = "nothing is lost" if math.isinf(remedy.gain_db) else text.change(remedy.gain_db)
+    name = text.escape(remedy.label)
+    return f"**{name}**: {gain} for this layer alone, predicted; not measured at the output."
+
+
+def _offered(
+    entry: Diagnosis, tried: Measured[Advice], found: tuple[Tried, ...] | None, chosen: Tried | None
+) -> Remedy | None:
+    """What the button does; nothing while it is being found out, and where nothing helps."""
+    if chosen is not None:
+        return chosen.remedy
+    return None if found or tried.running or not entry.remedies else entry.remedies[0]
+
+
+def _apply(remedy: Remedy) -> None:
+    """A callback."""
+    state.edit(remedy.applied, remedy.label if remedy.fix else f"{text.short(remedy.layer)}: {remedy.label}")
+
+
+def _inspect(name: str) -> None:
+    """A callback."""
+    state.choose_layer(name)
+    keys.GO.set(Page.INSPECTOR)
