@@ -123,7 +123,7 @@ def share(value: float) -> str:
 def size(count: float) -> str:
     """Bytes in the unit people use."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
+        if count < 999.5 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     raise AssertionError

@@ -14,12 +14,13 @@ from quantscope.ui.content.basis import Basis, Data
 from quantscope.ui.content.costs import Cost, ranked_costs, suspected_costs
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.content.rows import RangeErrors, Row, flagged, layer_rows
-from quantscope.ui.runs import exporting, measurement_work, rankings
+from quantscope.ui.runs import exporting, measurement_work, rankings, step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
+from quantscope.ui.session.jobs import LOOK
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
@@ -47,7 +48,13 @@ def effect(now: Session, *, patience: float = 0.0) -> Measured[Preview]:
 
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
-    return _measured(EFFECT, now, measurement_work.effect, patience)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Preview:
+        found = measurement_work.effect(tested, tell)
+        step_figures.keep_preview(now, found)
+        return found
+
+    return _measured(EFFECT, now, work, patience)
 
 
 def local(now: Session) -> Measured[dict[str, LayerError]]:
@@ -57,14 +64,17 @@ def local(now: Session) -> Measured[dict[str, LayerError]]:
 
 def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
-    return _measured(WHOLE, now, _whole_work(now))
 
-
-def _whole_work(now: Session) -> Callable[[ModelUnderTest, ProgressFn], Comparison]:
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = _compared(now, tested, tell)
+        step_figures.keep_whole(now, found)
+        return found
 
-    return work
+    return _measured(WHOLE, now, work)
+
+
+def _compared(now: Session, tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+    return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
 
 
 def loss_by_part(now: Session) -> Measured[LossByPart]:
@@ -83,7 +93,13 @@ def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
     Raises:
         DataError: It cannot be measured; the message says why.
     """
-    subscriber, key, work = Subscriber(who, WHOLE.name), key_of(WHOLE, now), _whole_work(now)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+        found = _compared(now, tested, tell)
+        step_figures.keep_whole_of(now, recipe_token(now.recipe), found)  # it may become a step
+        return found
+
+    subscriber, key = Subscriber(who, WHOLE.name), key_of(WHOLE, now)
     while True:
         job = cached.pool().request(subscriber, key, WHOLE.name, _in_background(WHOLE, now, work))
         if job is None:
@@ -228,6 +244,13 @@ def key_of(kind: Measurement[T], now: Session, detail: Hashable = None) -> Resul
     return ResultKey(now.project.id, kind, token)
 
 
+def _after_effect(now: Session, tell: ProgressFn) -> None:
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
+    while cached.pool().asked(key_of(EFFECT, now)):
+        cached.pool().wait(key_of(EFFECT, now), LOOK)
+        report(tell, 0, 0, "waiting for the outputs")
+
+
 def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
@@ -272,6 +295,7 @@ def _in_background(
     def run(tell: ProgressFn) -> T:
         if kind.lane == AT_ONCE:  # follows edits; the others can wait
             return work(tested(tell), tell)
+        _after_effect(now, tell)
         with cached.measuring_alone(tell):
             return work(tested(tell), tell)
 

@@ -21,6 +21,7 @@ from quantscope.ui.views import (
     easyquant_model,
     fixes,
     lost_outputs,
+    present,
     saturation,
 )
 from quantscope.ui.views.first_layers import first_layer
@@ -42,8 +43,9 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
+    whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
-    whole, parts = measured.whole(now), measured.loss_by_part(now)
+    parts = measured.loss_by_part(now)
     helps = advice.advice(now, advice.first_layers(now))
     common.polling(
         whole.running or parts.running or running or helps.running,
@@ -53,6 +55,7 @@ def render() -> None:
         measured.LOSS_BY_PART,
         advice.ADVICE,
     )
+    present.sentence(now)
     _cards(now, whole, rows)
     with st.container():  # always there
         autotune.render(now)

@@ -21,6 +21,7 @@ from quantscope.ui.views import common, job_progress
 
 MIXED = 0.05  # dB or points; less is no change
 OPEN = 4  # layers that are shown at once; the others are folded
+NO_REMEDY = "No change of this layer alone should win half a decibel."
 COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
 
 
