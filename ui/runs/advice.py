@@ -6,14 +6,16 @@ layer alone: to cut off outliers makes a layer's own error larger, and may be wh
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.evaluate import closeness_db, preview
+from quantscope.core.evaluate import FloatReference, closeness_db, preview
+from quantscope.core.model import Model
 from quantscope.core.pipeline import carry_over, changes_encodings
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import Encodings
 from quantscope.core.tuning import Remedy
+from quantscope.core.tuning.causes import Cause, diagnose
 from quantscope.ui.content import diagnosis
 from quantscope.ui.content.diagnosis import Diagnosis, KnownCauses, slower
 from quantscope.ui.runs import measured, measurement_work, rankings
@@ -45,7 +47,15 @@ class Tried:
         return self.after_db - self.before_db if self.after_db != self.before_db else 0.0
 
 
-Advice = Mapping[str, tuple[Tried, ...]]  # by layer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advised:
+    """Why a layer loses, found by running it alone, and what changes of it do to the output."""
+
+    causes: tuple[Cause, ...]
+    tried: tuple[Tried, ...]
+
+
+Advice = Mapping[str, Advised]  # by layer
 ADVICE: Measurement[Advice] = Measurement(name="advice", lane=IN_TURN)
 
 
@@ -65,18 +75,19 @@ def first_layers(now: Session) -> tuple[Diagnosis, ...]:
 
 
 def advice(now: Session, found: Sequence[Diagnosis]) -> Measured[Advice]:
-    """What the changes in question do to the output; nothing is measured of very large models."""
-    asked = {entry.name: entry.remedies for entry in found if entry.remedies}
-    if not asked or len(now.model.layers) > MOST_LAYERS:
+    """Why these layers lose, and what helps; nothing is measured of very large models."""
+    if not found or len(now.model.layers) > MOST_LAYERS:
         return Measured(value={})
     if measured.effect(now).running or measured.local(now).running:
         return Measured(running=True)  # the layers in question may change with it
-    labels = tuple((name, *(r.label for r in remedies)) for name, remedies in asked.items())
+    names = tuple(entry.name for entry in found)
+    sweep = rankings.ranked(now)
+    known = {} if sweep is None else {name: sweep.causes[name] for name in names if name in sweep.causes}
 
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Advice:
-        return _tried(now, tested, asked, tell)
+        return _advised(now, tested, names, known, tell)
 
-    return measured.with_detail(ADVICE, now, labels, work)
+    return measured.with_detail(ADVICE, now, (names, tuple(known)), work)
 
 
 def best(tried: Sequence[Tried]) -> Tried | None:
@@ -87,38 +98,70 @@ def best(tried: Sequence[Tried]) -> Tried | None:
     )
 
 
-def _tried(
-    now: Session, tested: ModelUnderTest, asked: Mapping[str, Sequence[Remedy]], tell: ProgressFn
+def _advised(
+    now: Session,
+    tested: ModelUnderTest,
+    names: Sequence[str],
+    known: Mapping[str, tuple[Cause, ...]],
+    tell: ProgressFn,
 ) -> Advice:
-    floats = measurement_work.reference(tested, tell)
-
-    def measure(session: Session, encodings: Encodings) -> float:
-        data = measurement_work.quantized_bytes(session.model, encodings)
-        return closeness_db(preview(floats, data, layers=False))
-
-    report(tell, 0, 0, "what helps")
-    before = measure(now, tested.encodings)
-    known: dict[str, float] = {}  # of fixes, which are the same for all layers
-    found: dict[str, tuple[Tried, ...]] = {}
-    for name, remedies in asked.items():
-        tried = []
-        for remedy in remedies:
-            report(tell, 0, 0, f"what helps: {remedy.label}")
-            if remedy.fix is not None and changes_encodings(now.recipe):
-                continue  # rounding and shifts would have to be found anew
-            after = known.get(remedy.fix) if remedy.fix is not None else None
-            if after is None:
-                try:
-                    session = with_recipe(now, remedy.applied(now.recipe), tell)
-                    encodings = session.encodings
-                    if changes_encodings(now.recipe):
-                        encodings = carry_over(session.model, encodings, tested.encodings)
-                    after = measure(session, encodings)
-                except QuantScopeError:  # this change is not to be had here; others may be
-                    continue
-                if remedy.fix is not None:
-                    known[remedy.fix] = after
-            if not math.isnan(after):
-                tried.append(Tried(remedy=remedy, before_db=before, after_db=after))
-        found[name] = tuple(tried)
+    rest = [name for name in names if name not in known]
+    statistics = now.workspace.statistics
+    causes = {
+        **known,
+        **diagnose(
+            tested.model, statistics, now.recipe, tested.encodings, tested.samples, rest, progress=tell
+        ),
+    }
+    bench = _Bench(now=now, tested=tested, floats=measurement_work.reference(tested, tell), tell=tell)
+    found = {}
+    for name in names:
+        remedies = diagnosis.promising(r for cause in causes[name] for r in cause.remedies)
+        tried = [entry for remedy in remedies if (entry := bench.tried(remedy)) is not None]
+        found[name] = Advised(causes=tuple(causes[name]), tried=tuple(tried))
     return found
+
+
+@dataclass(slots=True, kw_only=True)
+class _Bench:
+    """Where changes of one recipe are measured."""
+
+    now: Session
+    tested: ModelUnderTest
+    floats: FloatReference
+    tell: ProgressFn
+    before: float | None = None
+    fixes: dict[str, float | None] = field(default_factory=dict)  # which are the same for all layers
+
+    def tried(self, remedy: Remedy) -> Tried | None:
+        """The output with a change; None where it cannot be had."""
+        if self.before is None:
+            report(self.tell, 0, 0, "what helps")
+            self.before = self._closeness(self.tested.model, self.tested.encodings)
+        if remedy.fix is None:
+            after = self._after(remedy)
+        else:
+            if remedy.fix not in self.fixes:
+                self.fixes[remedy.fix] = self._after(remedy)
+            after = self.fixes[remedy.fix]
+        if after is None or math.isnan(after):
+            return None
+        return Tried(remedy=remedy, before_db=self.before, after_db=after)
+
+    def _after(self, remedy: Remedy) -> float | None:
+        finished = changes_encodings(self.now.recipe)
+        if remedy.fix is not None and finished:
+            return None  # rounding and shifts would have to be found anew
+        report(self.tell, 0, 0, f"what helps: {remedy.label}")
+        try:
+            session = with_recipe(self.now, remedy.applied(self.now.recipe), self.tell)
+            encodings = session.encodings
+            if finished:
+                encodings = carry_over(session.model, encodings, self.tested.encodings)
+            return self._closeness(session.model, encodings)
+        except QuantScopeError:  # this change is not to be had here; others may be
+            return None
+
+    def _closeness(self, model: Model, encodings: Encodings) -> float:
+        data = measurement_work.quantized_bytes(model, encodings)
+        return closeness_db(preview(self.floats, data, layers=False))

@@ -19,12 +19,14 @@ NOT_WORTH = "Nothing tried for this layer alone wins half a decibel at the outpu
 
 def first_layer(now: state.Session, entry: Diagnosis, tried: Measured[Advice]) -> None:
     """Draw it into the container at hand."""
-    found = None if tried.value is None else tried.value.get(entry.name)
+    advised = None if tried.value is None else tried.value.get(entry.name)
+    found = None if advised is None else advised.tried
     chosen = None if found is None else advice.best(found)
+    reason = advised.causes[0].sentence if advised is not None and advised.causes else entry.reason
     with st.container():
         st.markdown(text.code(text.short(entry.name, 36)))
         st.caption(f"{text.escape(entry.op)} · {text.escape(entry.cost)}")
-        st.markdown(text.escape(entry.reason))
+        st.markdown(text.escape(reason))
         st.markdown(f":material/lightbulb: {_words(now, entry, tried, found, chosen)}")
     remedy = _offered(entry, tried, found, chosen)
     with st.container(horizontal=True):
@@ -53,8 +55,6 @@ def _words(
     found: tuple[Tried, ...] | None,
     chosen: Tried | None,
 ) -> str:
-    if not entry.remedies:
-        return NO_REMEDY
     if tried.running:
         return "Measuring what helps…"
     if chosen is not None:
@@ -66,6 +66,8 @@ def _words(
         )
     if found:
         return NOT_WORTH
+    if not entry.remedies or found is not None:
+        return NO_REMEDY
     remedy = entry.remedies[0]
     gain = "nothing is lost" if math.isinf(remedy.gain_db) else text.change(remedy.gain_db)
     name = text.escape(remedy.label)
@@ -78,7 +80,8 @@ def _offered(
     """What the button does; nothing while it is being found out, and where nothing helps."""
     if chosen is not None:
         return chosen.remedy
-    return None if found or tried.running or not entry.remedies else entry.remedies[0]
+    predicted = found is None and not tried.running
+    return entry.remedies[0] if predicted and entry.remedies else None
 
 
 def _apply(remedy: Remedy) -> None:

@@ -3,14 +3,14 @@
 import streamlit as st
 
 from quantscope.core.evaluate import Comparison
-from quantscope.core.sensitivity import Kind
 from quantscope.core.targets import Precision
 from quantscope.ui.components import Card, cards, layer_graph
 from quantscope.ui.content import text
+from quantscope.ui.content.distance import since, to_baseline
 from quantscope.ui.content.rows import Row, edges
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.graph import graph_data
-from quantscope.ui.runs import advice, measured, worst
+from quantscope.ui.runs import advice, baseline, measured, step_figures, worst
 from quantscope.ui.runs.measurement_work import LossByPart, guessing
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
@@ -31,10 +31,9 @@ from quantscope.ui.views.overview_cards import (
     measured_cards,
     output_cards,
     waiting_cards,
+    why_larger,
 )
 
-SHOWN = 3  # layers to look at first
-LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
 
 
 def render() -> None:
@@ -124,12 +123,21 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
     if measurement.error:
         st.error(text.escape(measurement.error), icon=":material/error:")
     found, judged = measurement.value, now.workspace.judged
+    against, pinned = [], baseline.baseline(now.project)
+    before = step_figures.before(now)
+    if before is not None and before.whole is not None:
+        against.append(since(now.project.parents[now.project.head], before.whole))
+    if pinned is not None and pinned.figures is not None and pinned.figures.whole is not None:
+        against.append(to_baseline(pinned.version.short, pinned.figures.whole))
     if found is None:
         labelled = judged is not None and judged.labels is not None
         shown = waiting_cards(labelled=labelled, running=measurement.running)
     else:
-        shown = measured_cards(found, measured.judged_basis(now))
-    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=1)
+        shown = measured_cards(found, measured.judged_basis(now), against)
+    lines = now.project.can_undo + (pinned is not None)
+    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=max(1, lines))
+    if found is not None and (larger := why_larger(found)):
+        st.caption(f":material/info: {larger}")
     each = [] if found is None else output_cards(found.outputs)
     if each:
         with st.container(border=True):
