@@ -18,6 +18,7 @@ from quantscope.core.tuning import Remedy
 from quantscope.core.tuning.causes import Cause, diagnose
 from quantscope.ui.content import diagnosis
 from quantscope.ui.content.diagnosis import Diagnosis, KnownCauses, slower
+from quantscope.ui.content.text import decibel
 from quantscope.ui.runs import measured, measurement_work, rankings
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.measurement_work import ModelUnderTest
@@ -34,17 +35,34 @@ DEAR_DB = 6.0  # that a change which costs time must win more than one that cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputDb:
+    """SQNR of a model's output in dB, taken in two ways."""
+
+    sqnr: float  # of all values as one vector
+    alike: float  # of outputs and channels counted alike (`closeness_db`)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """A change of one layer, measured at the model's output."""
 
     remedy: Remedy
-    before_db: float  # output SQNR, outputs and channels counted alike
-    after_db: float
+    before: OutputDb
+    after: OutputDb
 
     @property
     def gain_db(self) -> float:
-        """What it wins."""
-        return self.after_db - self.before_db if self.after_db != self.before_db else 0.0
+        """What it wins, outputs and channels counted alike; what it is chosen by."""
+        before, after = self.before.alike, self.after.alike
+        return after - before if after != before else 0.0
+
+    @property
+    def words(self) -> str:
+        """Before and after, by the figure that every page gives where that tells the same."""
+        if self.after.sqnr - self.before.sqnr >= WORTH_DB:
+            return f"output {decibel(self.before.sqnr)} → {decibel(self.after.sqnr)}"
+        ends = f"{decibel(self.before.alike)} → {decibel(self.after.alike)}"
+        return f"output, its parts counted alike, {ends}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,25 +148,23 @@ class _Bench:
     tested: ModelUnderTest
     floats: FloatReference
     tell: ProgressFn
-    before: float | None = None
-    fixes: dict[str, float | None] = field(default_factory=dict)  # which are the same for all layers
+    before: OutputDb | None = None
+    fixes: dict[str, OutputDb | None] = field(default_factory=dict)  # which are the same for all layers
 
     def tried(self, remedy: Remedy) -> Tried | None:
         """The output with a change; None where it cannot be had."""
         if self.before is None:
             report(self.tell, 0, 0, "what helps")
-            self.before = self._closeness(self.tested.model, self.tested.encodings)
+            self.before = self._output(self.tested.model, self.tested.encodings)
         if remedy.fix is None:
             after = self._after(remedy)
         else:
             if remedy.fix not in self.fixes:
                 self.fixes[remedy.fix] = self._after(remedy)
             after = self.fixes[remedy.fix]
-        if after is None or math.isnan(after):
-            return None
-        return Tried(remedy=remedy, before_db=self.before, after_db=after)
+        return None if after is None else Tried(remedy=remedy, before=self.before, after=after)
 
-    def _after(self, remedy: Remedy) -> float | None:
+    def _after(self, remedy: Remedy) -> OutputDb | None:
         finished = changes_encodings(self.now.recipe)
         if remedy.fix is not None and finished:
             return None  # rounding and shifts would have to be found anew
@@ -158,10 +174,12 @@ class _Bench:
             encodings = session.encodings
             if finished:
                 encodings = carry_over(session.model, encodings, self.tested.encodings)
-            return self._closeness(session.model, encodings)
+            return self._output(session.model, encodings)
         except QuantScopeError:  # this change is not to be had here; others may be
             return None
 
-    def _closeness(self, model: Model, encodings: Encodings) -> float:
+    def _output(self, model: Model, encodings: Encodings) -> OutputDb:
         data = measurement_work.quantized_bytes(model, encodings)
-        return closeness_db(preview(self.floats, data, layers=False))
+        found = preview(self.floats, data, layers=False)
+        sqnr = found.output.overall.sqnr_db
+        return OutputDb(sqnr=math.nan if sqnr is None else sqnr, alike=closeness_db(found))

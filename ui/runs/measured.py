@@ -165,6 +165,7 @@ class Table:
     rows: list[Row]
     costs: tuple[Cost, ...]  # of layers that cost the output anything, worst first
     ranked: bool  # whether that is the order of a whole ranking
+    cliff: Cost | None  # where cumulative SQNR falls most, if it does
 
 
 class Tables(Recent[Table]):
@@ -204,18 +205,23 @@ def _table(
         masked=masked_tensors(now.workspace.statistics, now.model),
         cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
     )
-    costs = () if sweep is None else _ranked_costs(now, sweep)
-    if not costs:
-        costs = suspected_costs(
-            now.model,
-            found,
-            cumulative,
-            alone or {},
-            over=preview_basis(now).words,
-            calibrated_on=calibration_basis(now).words,
-        )
+    suspected = suspected_costs(
+        now.model,
+        found,
+        cumulative,
+        alone or {},
+        over=preview_basis(now).words,
+        calibrated_on=calibration_basis(now).words,
+    )
+    ranked = () if sweep is None else _ranked_costs(now, sweep)
+    costs = ranked or suspected
     flags = {cost.layer: cost.words for cost in costs if cost.flagged}
-    return Table(rows=flagged(found, flags, now.encodings, now.model), costs=costs, ranked=sweep is not None)
+    return Table(
+        rows=flagged(found, flags, now.encodings, now.model),
+        costs=costs,
+        ranked=bool(ranked),
+        cliff=next((cost for cost in suspected if cost.cliff), None),
+    )
 
 
 def _ranked_costs(now: Session, sweep: rankings.Sweep) -> tuple[Cost, ...]:

@@ -32,12 +32,12 @@ def first_layer(now: state.Session, entry: Diagnosis, tried: Measured[Advice]) -
     with st.container(horizontal=True):
         if remedy is not None:
             st.button(
-                text.escape(remedy.label),
+                "Use it",
                 key=f"apply_{entry.name}",
                 icon=":material/healing:",
                 on_click=_apply,
                 args=(remedy,),
-                help="Use it: one step, which undo takes back.",
+                help=f"{text.escape(remedy.label)}: one step, which undo takes back.",
             )
         st.button(
             "Inspect",
@@ -58,10 +58,9 @@ def _words(
     if tried.running:
         return "Measuring what helps…"
     if chosen is not None:
-        ends = f"{text.decibel(chosen.before_db)} → {text.decibel(chosen.after_db)}"
         price = f" {chosen.remedy.price[:1].upper()}{chosen.remedy.price[1:]}." if chosen.remedy.price else ""
         return (
-            f"**{text.escape(chosen.remedy.label)}**: output **{ends}**, measured on "
+            f"**{text.escape(chosen.remedy.label)}**: {text.escape(chosen.words)}, measured on "
             f"{measured.preview_samples(now)}.{text.escape(price)}"
         )
     if found:

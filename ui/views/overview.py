@@ -35,7 +35,6 @@ from quantscope.ui.views.overview_cards import (
 )
 
 
-
 def render() -> None:
     """Draw the page."""
     common.title("Overview", "What quantization saves, what it costs, and which layers to look at first.")

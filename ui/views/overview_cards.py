@@ -16,6 +16,7 @@ from quantscope.ui.content.rows import Row
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "cosine = f·q / (‖f‖‖q‖) of all float outputs taken as one vector; 1 is identical."
 NO_VNNI = "expected: CPU without VNNI"
+LITTLE = 0.25  # percentage points: neither good nor bad
 MOST_OUTPUTS = 12  # that get a figure each
 PARTS = {  # of SizeBreakdown
     "weights": "weights",
@@ -103,7 +104,7 @@ def _share(
         name=name,
         value=text.share(after),
         change=text.change(change, "pp"),
-        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad",
+        tone="" if abs(change) < LITTLE else "good" if change > 0 else "bad",
         note=f"float {text.share(before)}{where}",
         moved=moved,
         tip=tip,
