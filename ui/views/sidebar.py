@@ -87,4 +87,4 @@ def render() -> None:
         except QuantScopeError:
             step = None
         if step is not None:
-            st.caption(f":material/check_circle: Saved · step {opened.depth}: {text.escape(step.label)}")
+            st.caption(f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}")
