@@ -41,6 +41,14 @@ from quantscope.core.evaluate.reference import (
 )
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.stored import (
+    Role,
+    StoredQuantizer,
+    StoredQuantizers,
+    observe,
+    stored_quantizers,
+    weight_histogram,
+)
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 
 __all__ = [
@@ -63,10 +71,13 @@ __all__ = [
     "Preview",
     "QuantizedFile",
     "Reader",
+    "Role",
     "RunOutputs",
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
+    "StoredQuantizer",
+    "StoredQuantizers",
     "TensorError",
     "activations_only",
     "by_tensor",
@@ -83,6 +94,7 @@ __all__ = [
     "layer_output_curve",
     "lost_outputs",
     "match_tensors",
+    "observe",
     "output_warnings",
     "preview",
     "read_otherwise",
@@ -93,9 +105,11 @@ __all__ = [
     "sample_rows",
     "scores_spec",
     "spec_of",
+    "stored_quantizers",
     "tensor_error",
     "tensor_output_curve",
     "tensor_values",
+    "weight_histogram",
     "weights_only",
     "whole_reference",
 ]

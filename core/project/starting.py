@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from quantscope.core.project import project as projects
-from quantscope.core.project.history import ROOT
+from quantscope.core.project.history import ROOT, read_step_file
 from quantscope.core.project.project import Project
 
 
@@ -17,9 +17,9 @@ def start_over(project: Project, recipe: str, label: str) -> Project:
         ProjectError: It cannot be written.
     """
     went_on = set(project.parents.values())
-    for number, parent in reversed(project.parents.items()):
+    for number, parent in reversed(list(project.parents.items())):
         if parent == ROOT and number not in went_on:
-            step = projects.step_of(project.folder, number, parent)
+            step = read_step_file(project.folder, number, parent)
             if step is not None and step.recipe == recipe:
                 return project if number == project.head else projects.show_step(project, number)
     return projects.record(replace(project, head=ROOT), recipe, label)

@@ -21,8 +21,8 @@ def render(opened: Project, path: str) -> None:
         path: Where its model lay.
     """
     st.warning(
-        f"**The model's file is no longer where it was:** {text.code(path)}  \nPut it back, or say where it is "
-        "now. It is recognized by its content, and everything goes on where you left it.",
+        f"**The model's file is no longer where it was:** {text.code(path)}  \nPut it back, or say where "
+        "it is now. It is recognized by its content, and everything goes on where you left it.",
         icon=":material/location_searching:",
     )
     left, right = st.columns(2, gap="large")
@@ -75,7 +75,8 @@ def _kept(opened: Project) -> None:
         st.caption("All choices as text; `quantscope quantize --recipe` replays them.")
     with st.expander("Choices"):
         st.code(shown.recipe, language="yaml", height=260)
-    number, lines = opened.head, []
+    number = opened.head
+    lines: list[str] = []
     while number and len(lines) < STEPS:
         try:
             lines.append(f"- {text.escape(projects.read_step(opened, number).label)}")

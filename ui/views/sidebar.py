@@ -44,6 +44,11 @@ def render() -> None:
         return
     with st.sidebar:
         _others()
+    if state.looked_at(opened):
+        with st.sidebar:
+            st.markdown(f"**{text.escape(opened.name)}**")
+            st.caption("Quantized already: read-only")
+        return
     try:
         ready = state.session()
     except QuantScopeError:
@@ -54,12 +59,13 @@ def render() -> None:
             model, statistics = ready.model, ready.workspace.statistics
             computed = sum(layer.kind == "compute" for layer in model.layers)
             layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
+            judged = evaluation.words(ready)
             st.caption(
                 f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
-                f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
+                f"Data: {samples}, {text.escape(statistics.data_source)}  \n{judged}"
                 f"Target: {text.escape(target(ready.recipe.target).label)}"
             )
-            evaluation.offer(opened, ready)
+            evaluation.offer(opened)
             _processor()
         with st.container(horizontal=True, gap="small", wrap=False):
             st.button(
