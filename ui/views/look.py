@@ -74,9 +74,9 @@ def _found(found: Look) -> None:
         )
     else:
         left, right = st.columns(2, gap="small")
-        with left.container(border=True):
+        with left.container(border=True, height="stretch"):
             chosen = _table(found)
-        with right.container(border=True):
+        with right.container(border=True, height="stretch"):
             _quantizer(found, chosen)
     _rest(found)
 
@@ -241,6 +241,7 @@ def _facts(row: StoredRow, entry: StoredQuantizer) -> str:
         f"{text.percent(row.clipped)} clipped, {text.decibel(row.sqnr_db)}"
         if row.clipped is not None
         else "",
+        f"cuts as a {row.activation} would, which does not count as clipping" if row.activation else "",
     ]
     return " · ".join(text.escape(part) for part in said if part)
 
