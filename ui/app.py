@@ -10,12 +10,15 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     common,
+    compare,
     export,
+    history,
     inspector,
     layers,
     look,
     overview,
     playground,
+    present,
     sensitivity,
     sidebar,
     start,
@@ -28,7 +31,10 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.LAYERS: ("table_rows", layers.render),
     Page.INSPECTOR: ("tune", inspector.render),
     Page.SENSITIVITY: ("leaderboard", sensitivity.render),
+    Page.HISTORY: ("history", history.render),
+    Page.COMPARE: ("compare_arrows", compare.render),
     Page.PLAYGROUND: ("science", playground.render),
+    Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
 }
 READ_ONLY = {  # of a model that is quantized already

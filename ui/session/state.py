@@ -50,6 +50,7 @@ class Session:
     recipe: Recipe
     encodings: Encodings  # before rounding and bias correction, which are found in the background
     known: Encodings | None = None  # exported ones of the saved step, carried over while a line is held
+    held: bool = False  # a line is held in a drag: the recipe is that of no step
 
     @property
     def model(self) -> Model:
