@@ -56,6 +56,7 @@ from quantscope.core.evaluate.reference import (
 )
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.stored import (
     Role,
     StoredQuantizer,
@@ -64,7 +65,6 @@ from quantscope.core.evaluate.stored import (
     stored_quantizers,
     weight_histogram,
 )
-from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 from quantscope.core.evaluate.tensor_encodings import LayerEncodings, layer_encodings
 
@@ -94,15 +94,15 @@ __all__ = [
     "Preview",
     "QuantizedFile",
     "Reader",
-    "Role",
     "Recovery",
+    "Role",
     "RunOutputs",
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
+    "SizeBreakdown",
     "StoredQuantizer",
     "StoredQuantizers",
-    "SizeBreakdown",
     "Swap",
     "TensorError",
     "VersionBySample",
@@ -139,15 +139,12 @@ __all__ = [
     "size_breakdown",
     "spec_of",
     "stored_quantizers",
-    "tensor_error",
-    "tensor_output_curve",
-    "tensor_values",
-    "weight_histogram",
     "swaps",
     "tensor_error",
     "tensor_output_curve",
     "tensor_values",
     "together",
+    "weight_histogram",
     "weights_only",
     "whole_reference",
 ]
