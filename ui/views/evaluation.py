@@ -50,7 +50,7 @@ def _dismissed() -> None:
     keys.EVALUATION_ASKED.set(False)
 
 
-@st.dialog("Evaluation data", width="large", on_dismiss=_dismissed)
+@st.dialog("Evaluation data", width="medium", on_dismiss=_dismissed)
 def _dialog(opened: Project) -> None:
     st.markdown(
         "Samples that calibration does not see, best with labels. Accuracy, errors and every figure of "
@@ -93,7 +93,7 @@ def _dialog(opened: Project) -> None:
         args=(chosen, options),
     )
     if refused := keys.EVALUATION_REFUSED.get():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
     if not keys.EVALUATION_ASKED.get():
         st.rerun()
 

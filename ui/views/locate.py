@@ -51,7 +51,7 @@ def _where(opened: Project) -> None:
         )
         st.button("Look again", key="look_again", icon=":material/refresh:", on_click=_again, args=(opened,))
     if refused := keys.LOCATE_REFUSED.get():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
 
 
 def _kept(opened: Project) -> None:
@@ -96,7 +96,7 @@ def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
         source = opening.model_source(given) if isinstance(given, str) else given
         found = opening.locate_model(opened, source, known.model_hash if known is not None else "")
     except QuantScopeError as error:
-        keys.LOCATE_REFUSED.set(f"{error}.".replace("..", "."))
+        keys.LOCATE_REFUSED.set(str(error))
         return
     cached.forget(found.id)
     keys.PROJECT.set(found)

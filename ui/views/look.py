@@ -39,7 +39,7 @@ def render() -> None:
     elif gone := opening.missing_model(opened):
         locate.render(opened, gone)
     else:
-        st.error(text.escape(job.error or "It was cancelled."), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error or "it was cancelled")), icon=":material/error:")
         st.button(
             "Try again",
             icon=":material/refresh:",

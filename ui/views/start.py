@@ -80,7 +80,7 @@ def _became(place: str) -> None:
     """What became of the project that was asked for at a place: how far it is, or why it was refused."""
     refused = keys.REFUSED.get()
     if refused.words and refused.place == place:
-        st.error(text.escape(refused.words), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused.words)), icon=":material/error:")
     if keys.ASKED_AT.get() == place and state.job() is not None:
         common.preparing()
 
