@@ -14,6 +14,7 @@ LEAST = 3  # layers of a group; smaller ones only cost room
 MANY = 60  # layers side by side in which repeated structure is looked for
 SHOWN = 120  # boxes at first, at most: more are no longer taken in
 WHOLE = 0.6  # of its parent's layers: a group that has more says nothing, its own groups do
+ALL = 0.9  # the same for a group without groups inside
 MOST_LAYERS = 400  # of one repetition
 REPEATS = 0.2  # of the layers that must repeat, for repetitions to be groups
 CHUNK = 24  # layers of a group where nothing else tells them apart
@@ -142,7 +143,11 @@ def _unwrap(root: _Node) -> None:
     """Groups that hold nearly the whole model give way to what is in them."""
     while True:
         total = root.count()
-        whole = [(k, n) for k, n in root.inside.items() if n.count() > WHOLE * total and n.inside]
+        whole = [
+            (key, node)
+            for key, node in root.inside.items()
+            if node.count() > (WHOLE if node.inside else ALL) * total
+        ]
         if not whole:
             return
         ((key, node),) = whole
@@ -210,7 +215,8 @@ def _flat(root: _Node, names: Sequence[str], ops: Sequence[str]) -> Grouping:
 
     def walk(node: _Node, place: int) -> None:
         own = [names[at] for at in node.layers]
-        for at, label in zip(node.layers, _labels(own, [ops[i] for i in node.layers]), strict=True):
+        known = _labels(own, [ops[i] for i in node.layers], node.depth)
+        for at, label in zip(node.layers, known, strict=True):
             of[at], labels[at] = place, label
         for inner in sorted(node.inside.values(), key=lambda inner: min(_layers(inner))):
             groups.append(Group(path=inner.path, name=inner.name, label=inner.label, parent=place))
@@ -220,10 +226,14 @@ def _flat(root: _Node, names: Sequence[str], ops: Sequence[str]) -> Grouping:
     return Grouping(groups=tuple(groups), of=tuple(of), labels=tuple(labels))
 
 
-def _labels(names: Sequence[str], ops: Sequence[str]) -> list[str]:
-    """The last parts of names; one that only repeats the operator, or is a number, has one more before it."""
-    least = [
-        2 if own[-1].text.isdecimal() or own[-1].text.lower() in op.lower().split(" + ") else 1
-        for own, op in zip((parts(name) for name in names), ops, strict=True)
-    ]
+def _labels(names: Sequence[str], ops: Sequence[str], depth: int = 0) -> list[str]:
+    """The last parts of names; one that only repeats the operator, or is a number, has one more before it.
+
+    The first `depth` parts are the group's, and are not repeated without need.
+    """
+    least = []
+    for name, op in zip(names, ops, strict=True):
+        own = parts(name)
+        says_little = own[-1].text.isdecimal() or own[-1].text.lower() in op.lower().split(" + ")
+        least.append(min(2 if says_little else 1, max(1, len(own) - depth)))
     return tails(names, least)

@@ -85,10 +85,25 @@ function holder(S, box, parent, attributes) {
   const node = make("g", { tabindex: box.key === S.at ? 0 : -1, transform: `translate(${box.x},${box.y})`, "aria-label": words(S, box.key).join(", "), ...attributes }, parent);
   node.style.setProperty("--hue", entryOf(S, box.key).colour);
   node.addEventListener("click", () => { if (!S.moved) S.act(box.key); });
-  node.addEventListener("focus", () => { S.at = box.key; S.focused = true; hint(S, box.key); light(S); });
+  node.addEventListener("focus", () => {
+    S.at = box.key;
+    S.focused = true;
+    if (node.matches(":focus-visible")) hint(S, box.key);
+    light(S);
+  });
   node.addEventListener("blur", () => { S.focused = false; hint(S); light(S); });
-  node.addEventListener("pointerenter", () => { S.over = box.key; hint(S, box.key); light(S); });
-  node.addEventListener("pointerleave", () => { S.over = undefined; hint(S); light(S); });
+  node.addEventListener("pointerenter", () => {
+    S.over = box.key;
+    clearTimeout(S.hinting);
+    S.hinting = setTimeout(() => S.over === box.key && hint(S, box.key), S.tip.hidden ? 280 : 40);
+    light(S);
+  });
+  node.addEventListener("pointerleave", () => {
+    S.over = undefined;
+    clearTimeout(S.hinting);
+    hint(S);
+    light(S);
+  });
   return node;
 }
 
@@ -98,13 +113,12 @@ function boxOf(S, box) {
   const node = holder(S, box, S.nodes, layer
     ? { class: `node${found}`, role: "link", "data-layer": entry.name, "data-known": entry.colour === S.data.scale.unknown ? "" : "1" }
     : { class: `node group${found}`, role: "button", "aria-expanded": "false", "data-group": entry.path });
-  if (!layer) {
-    make("rect", { x: 5, y: 5, width: w, height: h, rx: 7, class: "behind" }, node);
-  }
+  if (!layer) make("rect", { x: 5, y: 5, width: w, height: h, rx: 7, class: "behind" }, node);
   make("rect", { width: w, height: h, rx: 6, class: "box" }, node);
   make("path", { d: `M6,0H5a5,5 0 0 0 -5,5V${h - 5}a5,5 0 0 0 5,5h1z`, class: "bar" }, node);
   const figure = textWidth(entry.figure, 600), second = layer ? entry.op : `${entry.count.toLocaleString("en")} layers`;
-  make("text", { x: 13, y: 17, class: "label" }, node, fitted(layer ? entry.label : `▸ ${entry.label}`, w - 24, 600));
+  if (!layer) make("path", { d: "M13,8.5l5,4.5l-5,4.5z", class: "fold" }, node);
+  make("text", { x: layer ? 13 : 23, y: 17, class: "label" }, node, fitted(entry.label, w - (layer ? 28 : 38), 600));
   make("text", { x: 13, y: 33, class: "second" }, node, fitted(second, w - 30 - figure));
   make("text", { x: w - 8, y: 33, class: "figure", "text-anchor": "end" }, node, entry.figure);
   if (layer ? entry.flag : entry.flagged) make("path", { d: `M${w - 15},0H${w - 6}a6,6 0 0 1 6,6V15z`, class: "flag" }, node);
@@ -118,7 +132,8 @@ function frame(S, box) {
   make("rect", { width: box.w, height: HEAD, rx: 9, class: "head" }, node);
   const said = `${entry.count.toLocaleString("en")} layers · ${entry.figure === "–" ? "not measured" : `worst ${entry.figure}`}`;
   const room = box.w - 24 - textWidth(said, 400) - 14;
-  make("text", { x: 12, y: 18, class: "label" }, node, fitted(`▾ ${entry.label}`, Math.max(room, 60), 600));
+  make("path", { d: "M12,11.5l9,0l-4.5,5z", class: "fold" }, node);
+  make("text", { x: 26, y: 18, class: "label" }, node, fitted(entry.label, Math.max(room - 14, 60), 600));
   if (room > 60) make("text", { x: box.w - 12, y: 18, class: "second", "text-anchor": "end" }, node, said);
   return node;
 }

@@ -84,10 +84,20 @@ function level(tree, group, open, width) {
   });
   const boxes = keys.map((key) => {
     if (!open.has(key)) return { key, w: NODE[0], h: NODE[1] };
-    const inner = level(tree, key, open, width - 2 * PAD);
+    const inner = level(tree, key, open, Math.min(width - 2 * PAD, roomy(tree, key, open)));
     return { key, inner, w: Math.max(inner.w + 2 * PAD, NODE[0] + 40), h: inner.h + HEAD + PAD };
   });
   return { boxes, ...rows(columns(rank, before).map((column) => column.map((i) => boxes[i])), width) };
+}
+
+// A width at which what is in a group is about twice as wide as high.
+function roomy(tree, key, open) {
+  return Math.max(3 * (NODE[0] + GAP_X), Math.sqrt(2.4 * area(tree, key, open)));
+}
+
+function area(tree, key, open) {
+  if (key >= 0 || (key < -1 && !open.has(key))) return (NODE[0] + GAP_X) * (NODE[1] + (GAP_Y + ROW_GAP) / 2);
+  return 1.25 * tree.children.get(key).reduce((sum, one) => sum + area(tree, one, open), 0);
 }
 
 // Those of a rank in the order of what they read; a rank of many takes several columns.
@@ -151,27 +161,55 @@ function shownLinks(tree, boxes) {
     const up = tree.chains[a], down = tree.chains[b], from = up[shown(up)], to = down[shown(down)];
     const id = `${from} ${to}`, at = fork(up, down);
     if (from === to || found.has(id)) continue;
-    found.set(id, { from, to, ...link(boxes.get(from), boxes.get(to), boxes.get(up[at]), boxes.get(down[at]), boxes) });
+    found.set(id, { from, to, ...link(boxes.get(from), boxes.get(to), boxes.get(up[at]), boxes.get(down[at])) });
   }
   return [...found.values()];
 }
 
 // From the right of a to the left of b. `outer` and `target` are the boxes, side by side, that hold the two.
 function link(a, b, outer, target) {
-  const x0 = a.x + a.w, y0 = a.y + a.h / 2, x1 = b.x - 6, y1 = b.y + b.h / 2, r = 6;
+  const x0 = a.x + a.w, y0 = a.y + a.h / 2, x1 = b.x - 6, y1 = b.y + b.h / 2;
   const tip = `M${x1 - 1},${y1 - 3.5}L${x1 + 5},${y1}L${x1 - 1},${y1 + 3.5}z`;
-  if (target.row > outer.row) {
-    const below = outer.rowBottom + ROW_GAP / 2, out = Math.max(x0, outer.right) + 10, back = Math.min(x1, target.left) - 9;
-    const d = `M${x0},${y0}H${out - r}q${r},0 ${r},${r}V${below - r}q0,${r} ${-r},${r}H${back + r}q${-r},0 ${-r},${r}V${y1 - r}q0,${r} ${r},${r}H${x1}`;
-    return { d, tip, area: [Math.min(back, x0), Math.min(y0, y1), Math.max(out, x1), Math.max(below, y1)] };
+  const nested = a !== outer || b !== target;
+  if (target.row > outer.row || (nested && target.row === outer.row && target.column > outer.column)) {
+    const points = [[x0, y0]], out = Math.max(x0, outer.right) + 10, back = Math.min(x1, target.left) - 9;
+    if (a !== outer) points.push([x0 + 8, y0], [x0 + 8, a.rowBottom + 8]);  // below what stands beside it
+    const way = () => points[points.length - 1][1];
+    if (target.row > outer.row) {
+      const below = outer.rowBottom + ROW_GAP / 2;
+      points.push([out, way()], [out, below], [back, below]);
+    } else {
+      points.push([back, way()]);
+    }
+    if (b !== target) points.push([back, b.rowTop - 8], [x1 - 10, b.rowTop - 8], [x1 - 10, y1]);
+    else points.push([back, y1]);
+    points.push([x1, y1]);
+    return { d: rounded(points), tip, area: around(points, 8) };
   }
   if (target.row === outer.row && target.column > outer.column + 1) {
-    const peak = Math.min(a.y, b.y, outer.y, target.y) - Math.min(13, 6 + (x1 - x0) / 90), top = (start) => start + (peak - start) / 0.75;
+    const peak = Math.min(a.y, b.y) - Math.min(13, 6 + (x1 - x0) / 90), top = (start) => start + (peak - start) / 0.75;
     const d = `M${x0 - 14},${a.y}C${x0 + 4},${top(a.y)} ${x1 - 34},${top(b.y)} ${x1 + 14},${b.y - 4}`;
     const down = `M${x1 + 9},${b.y - 6}L${x1 + 16},${b.y}L${x1 + 16},${b.y - 8}z`;
     return { d, tip: down, area: [x0 - 14, peak - 14, x1 + 20, Math.max(a.y, b.y)] };
   }
   const bend = Math.max(12, Math.abs(x1 - x0) / 2);
   const d = `M${x0},${y0}C${x0 + bend},${y0} ${x1 - bend},${y1} ${x1},${y1}`;
-  return { d, tip, area: [Math.min(x0, x1) - bend, Math.min(y0, y1), Math.max(x0, x1) + bend, Math.max(y0, y1)] };
+  return { d, tip, area: around([[x0 - bend, y0], [x1 + bend, y1]], 0) };
+}
+
+// A way along the points with round corners.
+function rounded(points) {
+  const at = points.filter(([x, y], i) => !i || x !== points[i - 1][0] || y !== points[i - 1][1]);
+  let d = `M${at[0]}`;
+  for (let i = 1; i < at.length - 1; i++) {
+    const [x, y] = at[i], [px, py] = at[i - 1], [nx, ny] = at[i + 1];
+    const into = Math.hypot(x - px, y - py), from = Math.hypot(nx - x, ny - y), r = Math.min(6, into / 2, from / 2);
+    d += `L${x - ((x - px) / into) * r},${y - ((y - py) / into) * r}Q${x},${y} ${x + ((nx - x) / from) * r},${y + ((ny - y) / from) * r}`;
+  }
+  return `${d}L${at[at.length - 1]}`;
+}
+
+function around(points, edge) {
+  const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
+  return [Math.min(...xs) - edge, Math.min(...ys) - edge, Math.max(...xs) + edge, Math.max(...ys) + edge];
 }

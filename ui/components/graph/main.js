@@ -98,7 +98,9 @@ function focus(S, key) {
 
 function plan(S) {
   S.width = S.board.clientWidth;
-  S.plan = arrange(S.tree, S.open, Math.max(680, S.width / READABLE));
+  // A graph too large to be read at once is made wider, so that it can be seen at once.
+  const board = Math.max(680, S.width / READABLE), whole = roomy(S.tree, -1, S.open) / 1.3;
+  S.plan = arrange(S.tree, S.open, whole > 2.2 * board ? whole : board);
   for (const node of S.shown.values()) node.remove();
   S.shown.clear();
   if (!S.plan.boxes.has(S.at)) S.at = S.tree.chains[S.at >= 0 ? S.at : 0].find((key) => S.plan.boxes.has(key) && !S.open.has(key)) ?? [...S.plan.boxes.keys()][0];
@@ -180,11 +182,11 @@ function jump(S, kind, places) {
 
 function tell(S) {
   const { layers, groups, worst } = S.data, flagged = layers.filter((layer) => layer.flag).length;
-  const of = (kind, count) => (S.jumped && S.jumped.kind === kind ? ` ${S.jumped.at + 1} of ${count.toLocaleString("en")}` : "");
+  const at = (kind) => (S.jumped && S.jumped.kind === kind ? S.jumped.at + 1 : 0);
   S.parts.worst.hidden = !worst.length;
-  S.parts.worst.textContent = S.jumped && S.jumped.kind === "worst" ? `Next worst ·${of("worst", worst.length)}` : "Go to the worst";
+  S.parts.worst.textContent = at("worst") ? `Next worst · ${at("worst")}` : "Go to the worst";
   S.parts.flagged.hidden = !flagged;
-  S.parts.flagged.textContent = `⚑ ${flagged} flagged${of("flagged", flagged) && ` ·${of("flagged", flagged)}`}`;
+  S.parts.flagged.textContent = `⚑ ${at("flagged") ? `${at("flagged")} of ` : ""}${flagged.toLocaleString("en")} flagged`;
   S.parts.fold.hidden = S.parts.unfold.hidden = !groups.length;
   S.parts.count.textContent = !S.query.trim() ? "" : !S.hits.length ? "no layer" : S.hit < 0 ? `${S.hits.length.toLocaleString("en")} found` : `${S.hit + 1} of ${S.hits.length.toLocaleString("en")}`;
 }
