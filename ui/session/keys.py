@@ -148,6 +148,14 @@ class Refusal(NamedTuple):
     words: str
 
 
+class Saved(NamedTuple):
+    """What became of the last attempt to save the exported file."""
+
+    words: str
+    error: str
+    sha256: str  # of the file
+
+
 class ChartEvents(Protocol):
     """What the threshold chart told; each is there only while its callback runs."""
 
@@ -305,6 +313,9 @@ SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None) 
 # --- Export ---
 
 RECIPE_FILE: Key[UploadedFile | None] = Key("recipe_file", None)
+SAVE_PATH = Key("save_path", "")
+SAVE_REPLACE = Key("save_replace", False)
+SAVED = Key("saved", Saved("", "", ""))
 RECIPE_LOADED = Key("recipe_loaded", "")  # id of the file that was loaded last
 
 # --- Playground ---
