@@ -1,9 +1,24 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
+from quantscope.core.evaluate.answers import NOBODY, Answers, Errors
+from quantscope.core.evaluate.by_sample import (
+    BySample,
+    Recovery,
+    VersionBySample,
+    by_sample,
+    recovery,
+    together,
+)
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
-from quantscope.core.evaluate.correspondence import QuantizedFile, match_tensors, read_quantized
+from quantscope.core.evaluate.confusions import ClassPairs, Swap, class_numbers, swaps
+from quantscope.core.evaluate.correspondence import (
+    QuantizedFile,
+    check_interface,
+    match_tensors,
+    read_quantized,
+)
 from quantscope.core.evaluate.fusion import FusionReport, fusion_report, integer_layers
 from quantscope.core.evaluate.latency import Latency
 from quantscope.core.evaluate.layer_output import (
@@ -43,17 +58,24 @@ from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
 from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
+from quantscope.core.evaluate.tensor_encodings import LayerEncodings, layer_encodings
 
 __all__ = [
+    "NOBODY",
     "NO_FUSION",
     "Accuracy",
+    "Answers",
+    "BySample",
+    "ClassPairs",
     "Comparison",
     "DefaultSession",
     "ErrorSums",
     "ErrorTotal",
+    "Errors",
     "FloatReference",
     "FusionReport",
     "Latency",
+    "LayerEncodings",
     "LayerError",
     "LostOutput",
     "OutputComparison",
@@ -64,14 +86,20 @@ __all__ = [
     "Preview",
     "QuantizedFile",
     "Reader",
+    "Recovery",
     "RunOutputs",
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
     "SizeBreakdown",
+    "Swap",
     "TensorError",
+    "VersionBySample",
     "activations_only",
+    "by_sample",
     "by_tensor",
+    "check_interface",
+    "class_numbers",
     "class_scores",
     "closeness_db",
     "compare",
@@ -81,6 +109,7 @@ __all__ = [
     "float_reference",
     "fusion_report",
     "integer_layers",
+    "layer_encodings",
     "layer_errors",
     "layer_output_curve",
     "lost_outputs",
@@ -90,15 +119,18 @@ __all__ = [
     "read_otherwise",
     "read_quantized",
     "readers_of",
+    "recovery",
     "row_count",
     "row_spans",
     "sample_rows",
     "scores_spec",
     "size_breakdown",
     "spec_of",
+    "swaps",
     "tensor_error",
     "tensor_output_curve",
     "tensor_values",
+    "together",
     "weights_only",
     "whole_reference",
 ]

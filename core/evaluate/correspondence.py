@@ -268,6 +268,11 @@ def encoding_of(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto])
     return _encoding(scale, zero, {a.name: a for a in node.attribute})
 
 
+def plain_encoding(scale: onnx.TensorProto | None, zero: onnx.TensorProto | None) -> Encoding | None:
+    """Scale and zero point of an integer operator; None if they are not plain constants."""
+    return _encoding(scale, zero, {})
+
+
 def _encoding(
     scale: onnx.TensorProto | None,
     zero: onnx.TensorProto | None,

@@ -179,7 +179,7 @@ def load_model(
         line = " ".join(str(error).split())  # names inside a damaged file may hold anything
         if line == str(error):
             raise
-        raise ModelError(line) from error
+        raise type(error)(line) from error
     except _DAMAGE as error:
         shown = name or (source.name if isinstance(source, Path) else "model")
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -19,6 +19,7 @@ from quantscope.core.files import patiently, read_json, to_json, write_atomic
 
 ROOT = 0  # parent of the first step
 
+_HIDDEN_FILE = re.compile(r"^(\d{6,})\.hidden$")
 _STEP_FILE = re.compile(r"^(\d{6,})-(\d{6,})\.json$")
 
 
@@ -48,6 +49,15 @@ def steps(folder: Path) -> dict[int, int]:
         raise ProjectError(f"cannot read {history}: {error.strerror or error}; check the rights") from error
     found = [match for name in names if (match := _STEP_FILE.match(name))]
     return dict(sorted((int(match[1]), int(match[2])) for match in found))
+
+
+def hidden_steps(folder: Path) -> frozenset[int]:
+    """Steps that the user put out of sight (`core.project.marks`); they stay in the history."""
+    try:
+        names = [path.name for path in (folder / "marks").iterdir()]
+    except OSError:  # none was yet, or the project is gone
+        return frozenset()
+    return frozenset(int(match[1]) for name in names if (match := _HIDDEN_FILE.match(name)))
 
 
 def step_path(folder: Path, number: int, parent: int) -> Path:

@@ -3,6 +3,8 @@
     <home>/projects/<id>/project.json           sources; the version before it stays in project.json.bak
     <home>/projects/<id>/history/000007-000006.json   step 7, made from step 6: label, time, recipe, checksum
     <home>/projects/<id>/head.json               the step that is shown (undo and redo move it)
+    <home>/projects/<id>/marks/                  names and notes of steps, see `core.project.marks`
+    <home>/projects/<id>/figures/                what was measured, see `core.project.figures`
     <home>/projects/<id>/files/                  uploaded model and data
     <home>/projects/<id>/statistics.npz          what calibration found, written by who calibrates
     <home>/projects/.new-<random>/               being made
@@ -30,7 +32,15 @@ from quantscope.core.errors import ProjectRemoved as ProjectRemoved
 from quantscope.core.files import patiently, remove_folder, write_atomic
 from quantscope.core.project.description import DESCRIPTION, read_description, write_description
 from quantscope.core.project.description import Source as Source
-from quantscope.core.project.history import ROOT, Step, add_step, read_head, step_path, write_head
+from quantscope.core.project.history import (
+    ROOT,
+    Step,
+    add_step,
+    hidden_steps,
+    read_head,
+    step_path,
+    write_head,
+)
 from quantscope.core.project.history import read_step_file as step_of
 from quantscope.core.project.history import steps as steps_of
 from quantscope.core.project.home import UNFINISHED, folder_of
@@ -61,6 +71,7 @@ class Project:
     calibrated: bool = False
     head: int = ROOT
     parents: Mapping[int, int] = field(default_factory=dict)  # step -> the step it was made from
+    hidden: frozenset[int] = frozenset()  # steps that the user put out of sight
     notes: tuple[str, ...] = ()  # what had to be repaired when it was opened
 
     @property
@@ -79,7 +90,13 @@ class Project:
     @property
     def can_redo(self) -> bool:
         """True when an undone step can come back."""
-        return any(parent == self.head for parent in self.parents.values())
+        return bool(self._after)
+
+    @property
+    def _after(self) -> list[int]:
+        """Steps made from the shown one, without those out of sight."""
+        made = (number for number, parent in self.parents.items() if parent == self.head)
+        return [number for number in made if number not in self.hidden]
 
 
 def create(
@@ -198,6 +215,7 @@ def open_project(id: str) -> Project:
             calibrated=bool(body.get("calibrated")),
             head=head,
             parents=parents,
+            hidden=hidden_steps(folder),
             notes=tuple(notes),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -267,13 +285,13 @@ def current_head(project: Project) -> int:
 
 def undo(project: Project) -> Project:
     """Show the step before; the project itself when there is none."""
-    return _show(project, project.parents[project.head]) if project.can_undo else project
+    return show_step(project, project.parents[project.head]) if project.can_undo else project
 
 
 def redo(project: Project) -> Project:
     """Show the newest step made from the shown one; the project itself when there is none."""
-    after = [number for number, parent in project.parents.items() if parent == project.head]
-    return _show(project, max(after)) if after else project
+    after = project._after
+    return show_step(project, max(after)) if after else project
 
 
 def read_step(project: Project, number: int | None = None) -> Step:
@@ -363,7 +381,14 @@ def _writing(path: Path) -> Iterator[None]:
         raise ProjectError(f"cannot write {path}: {reason}; check free space and rights") from error
 
 
-def _show(project: Project, number: int) -> Project:
+def show_step(project: Project, number: int) -> Project:
+    """Show a step, wherever it stands in the history; an edit then starts a new branch from it.
+
+    Raises:
+        ProjectRemoved: The project is no longer there.
+        ProjectError: There is no such step, its file is damaged, or the folder cannot be written.
+    """
+    read_step(project, number)
     with _LOCK:
         _check_there(project)
         with _writing(project.folder / "head.json"):

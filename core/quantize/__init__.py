@@ -2,6 +2,7 @@
 
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
 from quantscope.core.quantize.encodings import Encodings, adds_pairs
+from quantscope.core.quantize.float_tensors import masked_tensors
 from quantscope.core.quantize.naming import shortened
 from quantscope.core.quantize.qdq import dequantizer, quantize_ir, quantize_model
 from quantscope.core.quantize.resolver import resolve, unmultiplied_weight
@@ -20,6 +21,7 @@ __all__ = [
     "fitted_weight",
     "gemm_factors",
     "least_safe",
+    "masked_tensors",
     "pairs_of",
     "partners",
     "quantize_ir",

@@ -5,6 +5,7 @@ from functools import partial
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.model import Model
+from quantscope.core.quant import UINT8, QuantSpec
 from quantscope.core.quantize.representable import score_tensors, why_float
 from quantscope.core.quantize.specs import activation_spec
 from quantscope.core.recipe import Choice, Recipe
@@ -58,3 +59,26 @@ def _by_hand(recipe: Recipe, model: Model, layer: str, tensor: str) -> bool:
     """Whether the user chose how the tensor's range is found; a range in numbers is for one tensor."""
     method = recipe.layers.get(layer, Choice()).method
     return method is not None and (method is not Method.MANUAL or model.layer(layer).output == tensor)
+
+
+def masked_tensors(statistics: Statistics, model: Model) -> frozenset[str]:
+    """Tensors whose energy is that of mask values far from all others, as -1e9 is in attention scores.
+
+    The far values are nearly the same in a quantized model, so that an error over the tensor's energy says
+    nothing of the values that carry information. Infinite mask values are left out of errors, and do no harm.
+
+    Args:
+        statistics: Histograms of the model's activations.
+        model: The float model.
+    """
+    spec = QuantSpec(type=UINT8, symmetric=False)
+    scores = model.memo.get("score tensors", lambda: score_tensors(model.ir.graph))
+
+    def find() -> frozenset[str]:
+        return frozenset(
+            name
+            for name, histogram in statistics.histograms.items()
+            if not histogram.infs and why_float(histogram, spec, scores=name in scores) is not None
+        )
+
+    return statistics.memo.get("masked tensors", find)

@@ -13,9 +13,11 @@ from quantscope.core.sensitivity.rankings import (
 )
 from quantscope.core.sensitivity.runs import SAMPLES, Kind, Run, RunPlan, Subject, plan_runs, run_sensitivity
 from quantscope.core.sensitivity.simulator import Simulation, Trace, simulation
-from quantscope.core.sensitivity.turning_point import TurningPoint, find_turning_point
+from quantscope.core.sensitivity.suspects import Suspect, suspects
+from quantscope.core.sensitivity.turning_point import LIMIT_DB, TurningPoint, find_turning_point
 
 __all__ = [
+    "LIMIT_DB",
     "SAMPLES",
     "ChannelErrors",
     "Kind",
@@ -28,6 +30,7 @@ __all__ = [
     "RunPlan",
     "Simulation",
     "Subject",
+    "Suspect",
     "Trace",
     "TurningPoint",
     "WeightNoise",
@@ -44,5 +47,6 @@ __all__ = [
     "root_of",
     "run_sensitivity",
     "simulation",
+    "suspects",
     "weight_noise",
 ]

@@ -1,9 +1,8 @@
 """The layer table: what is set for every layer, what it costs, and which layers stand out."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.evaluate import LayerError, TensorError
@@ -17,7 +16,14 @@ from quantscope.ui.content.tensor_view import LABELS, clipped
 from quantscope.ui.content.text import cosine
 
 ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of a search; others are facts
-MIN_IQR = 1.5  # dB; where all layers are alike, a small difference is none
+RANGE_ERRORS = 20_000  # kept: a few for every layer and range that was tried
+
+
+class RangeErrors(Recent[RangeError]):
+    """Errors read off histograms."""
+
+    def __init__(self) -> None:
+        super().__init__(RANGE_ERRORS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class Row:
     cumulative_sqnr: float | None = None  # dB, everything before it quantized too, measured
     cumulative_cosine: float | None = None
     shared: str  # layer whose range it takes over, or ""
+    masked: bool = False  # values of a mask make up the tensor's energy, so that errors over it say nothing
     flag: str = ""  # what stands out, "" if nothing
 
     @property
@@ -62,9 +69,10 @@ def layer_rows(
     *,
     cumulative: Sequence[LayerError] = (),
     local: Mapping[str, LayerError] | None = None,
+    masked: Collection[str] = (),
     cache: Recent[RangeError] | None = None,
 ) -> list[Row]:
-    """A row for each layer, in order.
+    """A row for each layer, in order; nothing is flagged yet (`flagged`).
 
     Args:
         model: The float model.
@@ -73,20 +81,21 @@ def layer_rows(
         encodings: What they amount to.
         cumulative: Measured errors, where there are any yet.
         local: Measured errors of layers quantized alone.
+        masked: Tensors whose energy is that of a mask; their rows have no figures of errors.
         cache: Keeps errors read off histograms between calls.
     """
     measured = {error.layer: error.cumulative for error in cumulative}
     alone = {name: error.local for name, error in (local or {}).items()}
     known: Recent[RangeError] = Recent(len(model.layers)) if cache is None else cache
-    rows = [
+    weighted = {weight.layer for weight in encodings.placement.weights.values()}
+    return [
         _with_errors(
-            _row(layer, model, statistics, recipe, encodings, known),
+            _row(layer, model, statistics, recipe, encodings, known, masked, weighted),
             measured.get(layer.name),
             alone.get(layer.name),
         )
         for layer in model.layers
     ]
-    return _flagged(rows, encodings, model)
 
 
 def _row(
@@ -96,8 +105,10 @@ def _row(
     recipe: Recipe,
     encodings: Encodings,
     cache: Recent[RangeError],
+    masked: Collection[str],
+    weighted: Collection[str],
 ) -> Row:
-    """What is set for a layer, and what its histogram tells."""
+    """What is set for a layer, and what its histogram tells; `weighted` are those with quantized weights."""
     placement = encodings.placement
     source = placement.sources.get(layer.output, layer.output)
     owner = model.layer_of(source)
@@ -106,8 +117,7 @@ def _row(
     quantized = layer.output in encodings.activations
     error = _error(source, statistics, encodings, cache) if quantized else None
     shared = owner.name if owner is not None and source != layer.output else ""
-    has_weights = any(weight.layer == layer.name for weight in placement.weights.values())
-    stays = choice.precision is Precision.FLOAT or not (quantized or has_weights)
+    stays = choice.precision is Precision.FLOAT or not (quantized or layer.name in weighted)
     return Row(
         name=layer.name,
         kind=layer.kind,
@@ -122,11 +132,14 @@ def _row(
         clipped=_clipped(statistics, source, found, error),
         tensor_sqnr=error.sqnr_db if error is not None else None,
         shared=shared,
+        masked=layer.output in masked or source in masked,
     )
 
 
 def _with_errors(row: Row, cumulative: TensorError | None, local: TensorError | None) -> Row:
     """The row with what was measured."""
+    if row.masked:
+        return row
     return replace(
         row,
         local_sqnr=local.sqnr_db if local is not None else None,
@@ -159,32 +172,25 @@ def _error(
     return known
 
 
-def _flagged(rows: list[Row], encodings: Encodings, model: Model) -> list[Row]:
-    """Say what stands out: far below the other layers (median − 3 IQR), or what a search remarked."""
-    limits = {
-        "local_sqnr": _limit([row.local_sqnr for row in rows]),
-        "tensor_sqnr": _limit([row.tensor_sqnr for row in rows]),
-    }
+def flagged(rows: Sequence[Row], found: Mapping[str, str], encodings: Encodings, model: Model) -> list[Row]:
+    """The rows with flags: what stands out by its cost, and what a search remarked.
+
+    A layer whose output is exact has no flag.
+
+    Args:
+        rows: The layers.
+        found: Why layers stand out, by name.
+        encodings: With what their searches remarked.
+        model: The float model.
+    """
     out = []
     for row in rows:
-        said = []
-        if row.local_sqnr is not None and row.local_sqnr < limits["local_sqnr"]:
-            said.append("loses far more than other layers")
-        if row.tensor_sqnr is not None and row.tensor_sqnr < limits["tensor_sqnr"]:
-            said.append("range fits far worse than others")
-        found = encodings.searches.get(model.layer(row.name).output)
-        if found is not None and row.low is not None:
-            said += [FLAGS[flag].rstrip(".") for flag in ALARMING if flag in found.flags]
+        said = [found[row.name]] if row.name in found else []
+        search = encodings.searches.get(model.layer(row.name).output)
+        if search is not None and row.low is not None and row.cumulative_sqnr != math.inf:
+            said += [FLAGS[flag].rstrip(".") for flag in ALARMING if flag in search.flags]
         out.append(replace(row, flag="; ".join(said)))
     return out
-
-
-def _limit(values: Sequence[float | None]) -> float:
-    known = [value for value in values if value is not None and np.isfinite(value)]
-    if len(known) < 4:
-        return -np.inf
-    low, middle, high = np.percentile(known, [25, 50, 75])
-    return float(middle - 3 * max(high - low, MIN_IQR))
 
 
 def edges(model: Model) -> list[tuple[str, str]]:

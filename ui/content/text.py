@@ -115,6 +115,11 @@ def percent(share: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f} %" if value else "0 %"
 
 
+def share(value: float) -> str:
+    """A share of samples in percent, as accuracies are given."""
+    return f"{100 * value:.1f} %"
+
+
 def size(count: float) -> str:
     """Bytes in the unit people use."""
     for unit in ("B", "kB", "MB", "GB"):

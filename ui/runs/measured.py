@@ -1,22 +1,26 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from quantscope.core.errors import DataError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
 from quantscope.core.memo import Recent
-from quantscope.core.progress import ProgressFn
-from quantscope.core.thresholds import RangeError
-from quantscope.ui.content import text
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quantize import masked_tensors
+from quantscope.core.sensitivity import Metric, metrics_of, ranking
+from quantscope.ui.content.basis import Basis, Data
+from quantscope.ui.content.costs import Cost, ranked_costs, suspected_costs
 from quantscope.ui.content.failing_layer import explained
-from quantscope.ui.content.rows import Row, layer_rows
-from quantscope.ui.runs import exporting, measurement_work
+from quantscope.ui.content.rows import RangeErrors, Row, flagged, layer_rows
+from quantscope.ui.runs import exporting, measurement_work, rankings, step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
+from quantscope.ui.session.jobs import LOOK
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
@@ -25,7 +29,8 @@ LOCAL: Measurement[dict[str, LayerError]] = Measurement(name="local", lane=IN_TU
 WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 LOSS_BY_PART: Measurement[LossByPart] = Measurement(name="loss by part", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
-RANGE_ERRORS = 20_000  # a few for every layer and range that was tried
+TABLES = 6  # of a model that are kept, each for a recipe and what was measured of it
+NO_DATA = "there are no data to measure on; give calibration data on the Open page"
 T = TypeVar("T")
 
 
@@ -43,7 +48,13 @@ def effect(now: Session, *, patience: float = 0.0) -> Measured[Preview]:
 
     Waits for up to `patience` seconds, so that small models need no second drawing.
     """
-    return _measured(EFFECT, now, measurement_work.effect, patience)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Preview:
+        found = measurement_work.effect(tested, tell)
+        step_figures.keep_preview(now, found)
+        return found
+
+    return _measured(EFFECT, now, work, patience)
 
 
 def local(now: Session) -> Measured[dict[str, LayerError]]:
@@ -53,11 +64,16 @@ def local(now: Session) -> Measured[dict[str, LayerError]]:
 
 def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
+    return _measured(WHOLE, now, _whole_work(now))
 
+
+def _whole_work(now: Session) -> Callable[[ModelUnderTest, ProgressFn], Comparison]:
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        step_figures.keep_whole(now, found)
+        return found
 
-    return _measured(WHOLE, now, work)
+    return work
 
 
 def loss_by_part(now: Session) -> Measured[LossByPart]:
@@ -65,38 +81,133 @@ def loss_by_part(now: Session) -> Measured[LossByPart]:
     return _measured(LOSS_BY_PART, now, measurement_work.loss_by_part)
 
 
+def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
+    """As `whole`, for background work, which waits for it. Using the recipe finds it again.
+
+    Args:
+        now: The recipe, which need not be the shown one.
+        who: Who waits.
+        tell: Told that it waits; may raise `Cancelled`.
+
+    Raises:
+        DataError: It cannot be measured; the message says why.
+    """
+    subscriber, key, work = Subscriber(who, WHOLE.name), key_of(WHOLE, now), _whole_work(now)
+    while True:
+        job = cached.pool().request(subscriber, key, WHOLE.name, _in_background(WHOLE, now, work))
+        if job is None:
+            job = cached.pool().wait(key, 0.5)
+        if job is not None and job.result is not None:
+            return job.result
+        if job is not None and job.error:
+            raise DataError(job.error)
+        report(tell, 0, 0, f"measuring on {judged_basis(now).words}")
+
+
 def verified(now: Session) -> Measured[Verified]:
     """The exported bytes, loaded again and compared with the preview."""
     return _measured(VERIFIED, now, exporting.verify)
 
 
+def judged_basis(now: Session) -> Basis:
+    """What figures of quality are measured over: accuracy, outputs, size and latency of the whole model."""
+    judged = now.workspace.judged
+    total = len(judged) if judged is not None else 0
+    return Basis(samples=min(total, measurement_work.MOST_SAMPLES), total=total, data=_data(now))
+
+
+def preview_basis(now: Session) -> Basis:
+    """What the edit loop's figures are measured over: the first few of the same samples."""
+    few, judged = now.workspace.preview, now.workspace.judged
+    return Basis(
+        samples=len(few) if few is not None else 0,
+        total=len(judged) if judged is not None else 0,
+        data=_data(now),
+    )
+
+
+def calibration_basis(now: Session) -> Basis:
+    """What ranges come from."""
+    statistics = now.workspace.statistics
+    data = Data.RANDOM if statistics.synthetic else Data.CALIBRATION
+    return Basis(samples=statistics.samples, total=statistics.samples, data=data)
+
+
+def _data(now: Session) -> Data:
+    if now.workspace.evaluation is not None:
+        return Data.EVALUATION
+    return calibration_basis(now).data
+
+
 def preview_samples(now: Session) -> str:
-    """How many samples the edit loop's figures come from, in words."""
-    few = now.workspace.preview
-    return text.plural(len(few) if few is not None else 0, "sample")
+    """The edit loop's samples in words."""
+    return preview_basis(now).words
 
 
-class RangeErrors(Recent[RangeError]):
-    """Errors read off histograms."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The layer table with what has been measured so far."""
+
+    rows: list[Row]
+    costs: tuple[Cost, ...]  # of layers that cost the output anything, worst first
+    ranked: bool  # whether that is the order of a whole ranking
+
+
+class Tables(Recent[Table]):
+    """Tables of one model, by recipe and by what was measured: pages are drawn again and again."""
 
     def __init__(self) -> None:
-        super().__init__(RANGE_ERRORS)
+        super().__init__(TABLES)
 
 
 def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
-    """The layer table with what has been measured so far, and whether more is on its way."""
-    outcome = effect(now)
-    alone: Measured[dict[str, LayerError]] = local(now) if with_local else Measured()
+    """The rows of the layer table, and whether more figures are on their way."""
+    running = effect(now).running or (with_local and local(now).running)
+    return table(now, with_local=with_local).rows, running
+
+
+def table(now: Session, *, with_local: bool = True) -> Table:
+    """The layer table with what has been measured so far; the rest is asked for."""
+    whole = effect(now).value
+    alone = local(now).value if with_local else None
+    sweep = rankings.ranked(now)
+    known = cached.of_project(now.project.id, Tables, now.model.hash)
+    key = (key_of(EFFECT, now).token, whole is None, alone is None, sweep is None)
+    return known.get_or_make(key, lambda: _table(now, whole, alone, sweep))
+
+
+def _table(
+    now: Session, whole: Preview | None, alone: Mapping[str, LayerError] | None, sweep: rankings.Sweep | None
+) -> Table:
+    cumulative = whole.layers if whole is not None else ()
     found = layer_rows(
         now.model,
         now.workspace.statistics,
         now.recipe,
         now.encodings,
-        cumulative=outcome.value.layers if outcome.value is not None else (),
-        local=alone.value,
+        cumulative=cumulative,
+        local=alone,
+        masked=masked_tensors(now.workspace.statistics, now.model),
         cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
     )
-    return found, outcome.running or alone.running
+    costs = () if sweep is None else _ranked_costs(now, sweep)
+    if not costs:
+        costs = suspected_costs(
+            now.model,
+            found,
+            cumulative,
+            alone or {},
+            over=preview_basis(now).words,
+            calibrated_on=calibration_basis(now).words,
+        )
+    flags = {cost.layer: cost.words for cost in costs if cost.flagged}
+    return Table(rows=flagged(found, flags, now.encodings, now.model), costs=costs, ranked=sweep is not None)
+
+
+def _ranked_costs(now: Session, sweep: rankings.Sweep) -> tuple[Cost, ...]:
+    metric = next(iter(metrics_of(sweep.runs)), Metric.SQNR)
+    over = Basis(samples=sweep.samples, total=sweep.samples, data=_data(now)).words
+    return ranked_costs(ranking(sweep.runs, sweep.kind, metric), sweep.kind, metric, over)
 
 
 # --- what has been asked for ---
@@ -118,6 +229,13 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
+def _after_effect(now: Session, tell: ProgressFn) -> None:
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
+    while cached.pool().asked(key_of(EFFECT, now)):
+        cached.pool().wait(key_of(EFFECT, now), LOOK)
+        report(tell, 0, 0, "waiting for the outputs")
+
+
 def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
@@ -126,9 +244,25 @@ def _measured(
     kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
 ) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
+    if now.workspace.preview is None:
+        return Measured(error=NO_DATA)
+    pool, key = cached.pool(), key_of(kind, now)
+    job = pool.request(_subscriber(kind), key, kind.name, _in_background(kind, now, work))
+    if job is None and patience:
+        job = pool.wait(key, patience)
+    if job is None:
+        return Measured(running=True)
+    return Measured(value=job.result, error=explained(job.error, now.model))
+
+
+def _in_background(
+    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Callable[[ProgressFn], T]:
+    """The work of a measurement with what it works on."""
     few = now.workspace.preview
     if few is None:
-        return Measured(error="there are no data to measure on; give calibration data on the Open page")
+        raise DataError(NO_DATA)
+    samples = few
 
     def tested(tell: ProgressFn) -> ModelUnderTest:
         return ModelUnderTest(
@@ -136,19 +270,14 @@ def _measured(
             original=now.opened.model,
             model=now.model,
             encodings=exported_encodings(now, tell),
-            samples=few,
+            samples=samples,
         )
 
     def run(tell: ProgressFn) -> T:
         if kind.lane == AT_ONCE:  # follows edits; the others can wait
             return work(tested(tell), tell)
+        _after_effect(now, tell)
         with cached.measuring_alone(tell):
             return work(tested(tell), tell)
 
-    pool, key = cached.pool(), key_of(kind, now)
-    job = pool.request(_subscriber(kind), key, kind.name, run)
-    if job is None and patience:
-        job = pool.wait(key, patience)
-    if job is None:
-        return Measured(running=True)
-    return Measured(value=job.result, error=explained(job.error, now.model))
+    return run

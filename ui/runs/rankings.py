@@ -24,8 +24,8 @@ from quantscope.core.sensitivity import (
     run_sensitivity,
 )
 from quantscope.core.tuning.causes import Cause, diagnose, most_to_rank_on, split_parts
+from quantscope.ui.content.rows import RangeErrors, layer_rows
 from quantscope.ui.runs.exported_encodings import exported_encodings
-from quantscope.ui.runs.measured import rows
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
@@ -236,7 +236,13 @@ def first_bad_layer(
 
 def _likely(now: Session) -> list[str]:
     """Layers, those first whose ranges the histograms say are bad."""
-    found, _ = rows(now, with_local=False)
+    found = layer_rows(
+        now.model,
+        now.workspace.statistics,
+        now.recipe,
+        now.encodings,
+        cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
+    )
     judged = [(row.tensor_sqnr, row.name) for row in found if row.tensor_sqnr is not None]
     return [name for _, name in sorted(judged)]
 
