@@ -26,6 +26,7 @@ class MethodFacts:
     """What is known of a threshold method without running it."""
 
     label: str  # for people
+    phrase: str  # what it chooses, in a few words, for lists
     sentence: str  # what it chooses
     source: str  # the paper or tool that it follows, or why there is none
     needs: Needs = Needs.HISTOGRAM
@@ -60,6 +61,7 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
     {
         Method.MINMAX: MethodFacts(
             label="MinMax",
+            phrase="every value seen",
             sentence="Keeps every value seen, from the least to the largest.",
             source="the observed extremes; no search",
             default_trial=True,
@@ -67,6 +69,7 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
         ),
         Method.PERCENTILE: MethodFacts(
             label="Percentile",
+            phrase="a share of the values",
             sentence="Keeps a given share of the values and cuts off the rest at the far ends.",
             source="quantiles of the histogram",
             needs=Needs.SHARE,
@@ -75,6 +78,7 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
         ),
         Method.MSE: MethodFacts(
             label="MSE",
+            phrase="least squared error",
             sentence="Chooses the range with the least mean squared error.",
             source="a refined grid of candidates; the error is exact for the histogram",
             default_trial=True,
@@ -82,16 +86,19 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
         ),
         Method.COSINE: MethodFacts(
             label="Cosine",
+            phrase="direction kept best",
             sentence="Chooses the range with the largest cosine between the values and their quantized ones.",
             source="a refined grid of candidates; the cosine is exact for the histogram",
         ),
         Method.KL: MethodFacts(
             label="KL",
+            phrase="least divergence",
             sentence="Chooses the range whose quantized histogram diverges least from the histogram.",
             source='S. Migacz, "8-bit inference with TensorRT", GTC 2017',
         ),
         Method.KL_V2: MethodFacts(
             label="KL v2",
+            phrase="KL, robust to zeros",
             sentence="Works as KL, but exact zeros and outliers do not distort the divergence.",
             source="QuantScope's own; no tool publishes a method of this name",
             default_trial=True,
@@ -99,12 +106,14 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
         ),
         Method.ACIQ: MethodFacts(
             label="ACIQ",
+            phrase="best for a fitted density",
             sentence="Fits a Gauss or Laplace density and takes the range that is optimal for it.",
             source='R. Banner et al., "Post training 4-bit quantization of convolutional networks for '
             'rapid-deployment", NeurIPS 2019',
         ),
         Method.OCTAV: MethodFacts(
             label="OCTAV",
+            phrase="clipping balances rounding",
             sentence="Iterates to the range that balances the errors of clipping and of rounding.",
             source='C. Sakr et al., "Optimal Clipping and Magnitude-aware Differentiation for Improved '
             'Quantization-aware Training", ICML 2022',
@@ -112,24 +121,28 @@ METHODS: Mapping[Method, MethodFacts] = MappingProxyType(
         ),
         Method.ADMM: MethodFacts(
             label="ADMM",
+            phrase="integers and scale in turn",
             sentence="Alternates between the integers for a scale and the scale for these integers.",
             source="MNN's offline quantizer, after C. Leng et al., "
             '"Extremely Low Bit Neural Network: Squeeze the Last Bit Out with ADMM", AAAI 2018',
         ),
         Method.MOVING_AVERAGE: MethodFacts(
             label="Moving average",
+            phrase="over samples",
             sentence="Averages the extremes over the samples, so that no single sample decides.",
             source="PyTorch's MovingAverageMinMaxObserver",
             needs=Needs.SAMPLES,
         ),
         Method.ISOTONE: MethodFacts(
             label="Isotone",
+            phrase="order of classes kept",
             sentence="Keeps the highest score of each row ahead of the second; for outputs of classifiers.",
             source="PPQ's observer of this name",
             needs=Needs.SAMPLES,
         ),
         Method.MANUAL: MethodFacts(
             label="Manual",
+            phrase="the range you set",
             sentence="Keeps the range that the user set.",
             source="no search",
             needs=Needs.RANGE,

@@ -10,7 +10,9 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     common,
+    compare,
     export,
+    history,
     inspector,
     layers,
     overview,
@@ -28,6 +30,8 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.LAYERS: ("table_rows", layers.render),
     Page.INSPECTOR: ("tune", inspector.render),
     Page.SENSITIVITY: ("leaderboard", sensitivity.render),
+    Page.HISTORY: ("history", history.render),
+    Page.COMPARE: ("compare_arrows", compare.render),
     Page.PLAYGROUND: ("science", playground.render),
     Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
@@ -39,11 +43,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--model", default="")
     parser.add_argument("--data", default="")
+    parser.add_argument("--eval", default="")
     parser.add_argument("--demo", default="")
     try:
         return parser.parse_known_args(sys.argv[1:])[0]
     except (argparse.ArgumentError, SystemExit):
-        return argparse.Namespace(model="", data="", demo="")
+        return argparse.Namespace(model="", data="", eval="", demo="")
 
 
 def main() -> None:
@@ -54,7 +59,7 @@ def main() -> None:
     given = arguments()
     greeted = keys.GREETED.get()
     if state.project() is None and not greeted:
-        start.greet(model=given.model, data=given.data, demo=given.demo)
+        start.greet(model=given.model, data=given.data, evaluation=given.eval, demo=given.demo)
     keys.GREETED.set(True)
     state.follow()
     opened = state.project() is not None
@@ -76,7 +81,9 @@ def main() -> None:
     # A click on a link could lose against the redirect from the bare address: no links until that is over.
     bare = not greeted and (st.context.url or "").rstrip("/").rsplit("/", 1)[-1] not in pages
     chosen = st.navigation([home, *pages.values()], position="hidden" if bare else "sidebar")
-    if (wanted := keys.GO.pop()) is not None:
-        common.go(wanted)
+    if (wanted := keys.GO.pop()) is not None and chosen is not pages[wanted]:
+        common.go(wanted)  # not to where it is: what was typed there would be gone
+    if chosen is not pages[Page.OPEN]:
+        keys.REFUSED.pop()
     chosen.run()
     sidebar.render()  # after the page, which must follow a drag of a clip line at once

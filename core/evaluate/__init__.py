@@ -56,6 +56,7 @@ from quantscope.core.evaluate.reference import (
 )
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
+from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 from quantscope.core.evaluate.tensor_encodings import LayerEncodings, layer_encodings
 
@@ -90,6 +91,7 @@ __all__ = [
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
+    "SizeBreakdown",
     "Swap",
     "TensorError",
     "VersionBySample",
@@ -122,6 +124,7 @@ __all__ = [
     "row_spans",
     "sample_rows",
     "scores_spec",
+    "size_breakdown",
     "spec_of",
     "swaps",
     "tensor_error",

@@ -3,7 +3,13 @@
 from quantscope.core.methods import AUTOMATIC, FROM_HISTOGRAM, FROM_SAMPLES, METHODS, Method, Needs
 from quantscope.core.thresholds.by_method import search
 from quantscope.core.thresholds.error import RangeError, encoding_errors, errors_at
-from quantscope.core.thresholds.error_curves import Curves, curves
+from quantscope.core.thresholds.error_curves import (
+    Curves,
+    DivergenceBins,
+    curves,
+    divergence_bins,
+    divergence_of,
+)
 from quantscope.core.thresholds.fit import Family, Fit, fits
 from quantscope.core.thresholds.grids import (
     Codebook,
@@ -14,7 +20,7 @@ from quantscope.core.thresholds.grids import (
     linear_codebook,
     log2_codebook,
 )
-from quantscope.core.thresholds.outcome import FLAGS, Search
+from quantscope.core.thresholds.outcome import FLAGS, Search, full_range
 from quantscope.core.thresholds.weights import (
     Float32,
     WeightMethod,
@@ -31,6 +37,7 @@ __all__ = [
     "METHODS",
     "Codebook",
     "Curves",
+    "DivergenceBins",
     "Family",
     "Fit",
     "Float32",
@@ -45,9 +52,12 @@ __all__ = [
     "codebook_mse",
     "compare_grids",
     "curves",
+    "divergence_bins",
+    "divergence_of",
     "encoding_errors",
     "errors_at",
     "fits",
+    "full_range",
     "linear_codebook",
     "log2_codebook",
     "search",

@@ -1,5 +1,6 @@
 """Every error against the threshold, on one common grid, for one chart."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -137,18 +138,46 @@ def _with_jumps(
     return added(lows), added(highs), added(thresholds)
 
 
-def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:
-    """KL at the windows of bins nearest to the candidates."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DivergenceBins:
+    """Bins of a histogram whose windows KL compares with what quantizing leaves of them."""
+
+    counts: FloatArray  # (BINS,)
+    ends: Range  # of all bins: [0, max|x|], or [min, max] widened to hold 0
+    levels: int  # groups that a window is merged into, a power of two
+    by_magnitude: bool  # windows begin at 0
+
+
+def divergence_bins(histogram: Histogram, spec: QuantSpec) -> DivergenceBins | None:
+    """The bins for KL; None for types with as many levels as bins, and where all values are zero."""
     levels = kl_levels(histogram, spec)
     if levels >= BINS or histogram.abs_max == 0.0:
-        return np.full(lows.size, np.nan)
+        return None
     if spec.symmetric:
         counts, ends = magnitude_bins(histogram), Range(0.0, histogram.abs_max)
-        lows = np.zeros(lows.size)
     else:
         counts, ends = signed_bins(histogram), widened(histogram)
-    bins_per_unit = BINS / (ends.high - ends.low)
-    starts = np.clip(np.rint((lows - ends.low) * bins_per_unit), 0, BINS - 1).astype(np.int64)
-    stops = np.clip(np.rint((highs - ends.low) * bins_per_unit), 1, BINS).astype(np.int64)
-    loss = window_divergences(counts, starts, stops, levels.bit_length() - 1)
+    return DivergenceBins(counts=counts, ends=ends, levels=levels, by_magnitude=spec.symmetric)
+
+
+def divergence_of(bins: DivergenceBins | None, kept: Range) -> float:
+    """KL in nats of the window nearest to a range; NaN where it has too few bins or clips most values."""
+    if bins is None:
+        return math.nan
+    return float(_windows(bins, np.array([kept.low]), np.array([kept.high]))[0])
+
+
+def _kl(histogram: Histogram, spec: QuantSpec, lows: FloatArray, highs: FloatArray) -> FloatArray:
+    """KL at the windows of bins nearest to the candidates."""
+    bins = divergence_bins(histogram, spec)
+    return np.full(lows.size, np.nan) if bins is None else _windows(bins, lows, highs)
+
+
+def _windows(bins: DivergenceBins, lows: FloatArray, highs: FloatArray) -> FloatArray:
+    """KL of the windows nearest to ranges, NaN for those not considered."""
+    lows = np.zeros(lows.size) if bins.by_magnitude else lows
+    per_unit = BINS / (bins.ends.high - bins.ends.low)
+    starts = np.clip(np.rint((lows - bins.ends.low) * per_unit), 0, BINS - 1).astype(np.int64)
+    stops = np.clip(np.rint((highs - bins.ends.low) * per_unit), 1, BINS).astype(np.int64)
+    loss = window_divergences(bins.counts, starts, stops, bins.levels.bit_length() - 1)
     return np.where(np.isfinite(loss), loss, np.nan)

@@ -1,18 +1,26 @@
-"""What the browser needs to draw a tensor's histogram and curves, as plain numbers."""
+"""What the browser needs to draw a tensor's histogram and to compute its figures, as plain numbers."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from quantscope.core.calibration import Histogram
-from quantscope.core.quant import ScaleRule
-from quantscope.core.thresholds import Family, Method, fits
+from quantscope.core.quant import QuantSpec, ScaleRule, encoding_from_range
+from quantscope.core.thresholds import (
+    DivergenceBins,
+    Family,
+    Method,
+    divergence_bins,
+    divergence_of,
+    fits,
+    full_range,
+)
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import LABELS, Curve, Mark, RangeView, clipped, curve
+from quantscope.ui.content.tensor_view import LABELS, Mark, RangeView, clipped
 
-BINS = 2048  # of the histogram on screen, at most
+BINS = 2048  # in which fitted densities are drawn, at most
 
 NAMES = {
     "range": "Range kept",
@@ -20,7 +28,7 @@ NAMES = {
     "sqnr": "SQNR",
     "cosine": "Cosine",
     "mse": "MSE",
-    "kl": "KL divergence",
+    "kl": "KL, nats",
 }
 FORMULAS = {
     "range": "Values in [low, high] keep their place, others are clipped.\n"
@@ -33,6 +41,35 @@ FORMULAS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a range costs its tensor; None for what cannot be told, or is infinite."""
+
+    share: float  # of the values, clipped
+    sqnr: float | None  # dB
+    cosine: float
+    mse: float
+    clipping: float  # part of `mse`
+    rounding: float
+    kl: float | None  # nats
+    lossless: bool  # nothing is lost: the SQNR is infinite
+
+
+def figures_of(view: RangeView) -> Figures:
+    """The figures of the range that is set."""
+    e = view.error
+    return Figures(
+        share=clipped(view.histogram, view.range, e),
+        sqnr=_finite(e.sqnr_db),
+        cosine=e.cosine,
+        mse=e.mse,
+        clipping=e.clipping_mse,
+        rounding=e.rounding_mse,
+        kl=_finite(divergence_of(_divergence_bins(view.histogram, view.spec), view.range)),
+        lossless=e.mse == 0.0,
+    )
+
+
 def payload(
     view: RangeView,
     *,
@@ -41,18 +78,25 @@ def payload(
     readonly: bool = False,
     heading: str = "Values seen in calibration",
     more: Sequence[Mark] = (),
+    before: tuple[str, Figures] | None = None,
+    step: str = "",
 ) -> dict[str, object]:
     """The chart's data.
 
-    `seq` is the newest of the chart's own edits that is in `view`; `token` names the recipe. Ranges in
-    `more` are marked as those of the methods are.
+    Args:
+        view: The values and their range.
+        seq: The newest of the chart's own edits that is in `view`.
+        token: Names the recipe.
+        readonly: The lines cannot be moved.
+        heading: Above the histogram.
+        more: Ranges that are marked as those of the methods are.
+        before: A name for what was before ("step 3"), and the figures then.
+        step: A name for what is shown, against which a moving line is compared.
     """
     h = view.histogram
     shown = _shown(h)
-    high = curve(view, "high") if h.max > 0.0 or view.mode == "symmetric" else None
-    low = curve(view, "low") if view.mode == "asymmetric" else None
-    best = [float(np.nanmax(c.sqnr, initial=-np.inf)) for c in (high, low) if c is not None]
     floor, ceiling = _domain(view)
+    planned = encoding_from_range(view.asked, view.spec)
     return {
         "rev": f"{view.tensor}|{h.digest()[:16]}|{view.mode}|{view.spec.type}",
         "seq": seq,
@@ -60,29 +104,83 @@ def payload(
         "readonly": readonly,
         "heading": heading,
         "mode": view.mode,
-        "bins": {
-            "start": shown.first * shown.width,
-            "width": shown.width,
-            "counts": shown.counts.tolist(),
+        "spec": _spec(view.spec),
+        "histogram": {
+            "exponent": h.exponent,
+            "first": h.first,
+            "counts": _counts(h),
+            "min": h.min,
+            "max": h.max,
+            "at_min": h.at_min,
+            "at_max": h.at_max,
         },
+        "kl": _windows(h, view.spec),
+        "kl_reason": _no_divergence(h, view.spec),
+        "bins": {"start": shown.first * shown.width, "width": shown.width},
         "fits": _fits(h, shown),
         "zeros": h.zeros,
         "total": h.count,
         "range": {"low": view.asked.low, "high": view.asked.high},
         "kept": {"low": view.range.low, "high": view.range.high},
-        "ruled": view.spec.scale_rule is not ScaleRule.FREE,
-        "domain": _domain(view, *(c for c in (high, low) if c is not None)),
+        "adjusted": view.encoding != planned and view.spec.scale_rule is ScaleRule.FREE,
+        "domain": [floor, ceiling],
         "floor": floor,
         "ceiling": ceiling,
         "least": (h.abs_max or 1.0) / 1000,
-        "curves": {"high": _plain(high), "low": _plain(low)},
-        "exact": _exact(view, high),
-        "best": {"sqnr": _finite(max(best, default=np.nan))},
+        "exact": asdict(figures_of(view)),
+        "before": asdict(before[1]) if before is not None else None,
+        "step_before": before[0] if before is not None else "",
+        "step": step,
         "encoding": _encoding(view),
-        "marks": [_method_mark(view, method) for method in view.searches]
-        + [_mark(view, mark) for mark in more],
-        "names": NAMES,
+        "short": f"{view.spec.type}, scale {_scale(view)}",
+        "marks": [_method_mark(view, method) for method in view.searches] + [_mark(mark) for mark in more],
         "formulas": FORMULAS,
+    }
+
+
+def _spec(spec: QuantSpec) -> dict[str, object]:
+    """The type, as the script computes with it."""
+    return {
+        "qmin": spec.qmin,
+        "qmax": spec.qmax,
+        "bits": spec.type.bits,
+        "signed": spec.type.signed,
+        "symmetric": spec.symmetric,
+        "rule": spec.scale_rule.value,
+    }
+
+
+@lru_cache(maxsize=16)  # the same after every drag
+def _counts(h: Histogram) -> list[int]:
+    return h.counts.tolist()
+
+
+@lru_cache(maxsize=16)
+def _divergence_bins(h: Histogram, spec: QuantSpec) -> DivergenceBins | None:
+    return divergence_bins(h, spec)
+
+
+def _no_divergence(h: Histogram, spec: QuantSpec) -> str:
+    """Why there is no KL, whatever the range; empty where there is."""
+    if _divergence_bins(h, spec) is not None:
+        return ""
+    if h.abs_max == 0.0:
+        return "all values are zero"
+    return f"{spec.type} has more levels than there are bins to compare"
+
+
+@lru_cache(maxsize=16)
+def _windows(h: Histogram, spec: QuantSpec) -> dict[str, object] | None:
+    """The bins whose windows KL compares."""
+    found = _divergence_bins(h, spec)
+    if found is None:
+        return None
+    return {
+        "counts": [float(f"{v:.10g}") for v in found.counts],
+        "low": found.ends.low,
+        "high": found.ends.high,
+        "levels": found.levels,
+        "symmetric": found.by_magnitude,
     }
 
 
@@ -116,64 +214,39 @@ def _fits(h: Histogram, shown: Histogram) -> list[dict[str, object]]:
     return out
 
 
-def _domain(view: RangeView, *found: Curve) -> list[float]:
+def _domain(view: RangeView) -> tuple[float, float]:
     """Values at the left and right end of an axis: all that was seen or is kept, and a little room.
 
-    With curves, also what a rule for scales would keep at any of their points.
+    Under a rule for scales also what it would keep of all that was seen, which may be twice as much.
     """
     h = view.histogram
     low, high = min(view.asked.low, view.range.low), max(view.asked.high, view.range.high)
-    for c in found:
-        if c.kept_low is not None and c.kept_high is not None:
-            low, high = min(low, float(c.kept_low.min())), max(high, float(c.kept_high.max()))
+    if view.spec.scale_rule is not ScaleRule.FREE:
+        whole = encoding_from_range(full_range(h, view.spec), view.spec)
+        low, high = min(low, float(whole.low)), max(high, float(whole.high))
     reach = max(h.abs_max, -low, high) or 1.0
     if view.mode == "nonneg":
-        return [0.0, reach * 1.03]
+        return 0.0, reach * 1.03
     if view.mode == "symmetric":
-        return [-reach * 1.03, reach * 1.03]
-    room = 0.02 * (max(h.max, 0.0) - h.min)
-    return [min(h.min, low) - room, max(h.max, high) + room]
+        return -reach * 1.03, reach * 1.03
+    room = 0.02 * (max(h.max, high, 0.0) - min(h.min, low))
+    return min(h.min, low) - room, max(h.max, high) + room
 
 
 def _encoding(view: RangeView) -> str:
     """Scale and zero point in words."""
+    return f"scale {_scale(view, 5)}, zero point {int(view.encoding.zero_point)}, {view.spec.type}"
+
+
+def _scale(view: RangeView, digits: int = 4) -> str:
     scale = float(view.encoding.scale)
-    words = f"{scale:.5g}"
     if view.spec.scale_rule is not ScaleRule.FREE:
-        words = text.power_of_two(scale)
-    return f"scale {words}, zero point {int(view.encoding.zero_point)}, {view.spec.type}"
-
-
-def _exact(view: RangeView, high: Curve | None) -> dict[str, float | None]:
-    """Figures of the range that is set; KL, which depends on a window of bins, from its curve."""
-    e = view.error
-    kl = float(np.interp(view.asked.high, high.x, high.kl)) if high is not None else np.nan
-    figures = {
-        "share": clipped(view.histogram, view.range, e),
-        "sqnr": e.sqnr_db,
-        "cosine": e.cosine,
-        "mse": e.mse,
-        "clipping": e.clipping_mse,
-        "rounding": e.rounding_mse,
-        "kl": kl,
-    }
-    return {name: _finite(value) for name, value in figures.items()}
-
-
-def _plain(of: Curve | None) -> dict[str, list[float | None]] | None:
-    """Lists for JSON, six digits, None for what is not finite."""
-    if of is None:
-        return None
-    columns = {field.name: getattr(of, field.name) for field in fields(of)}
-    return {
-        name: [_finite(float(f"{v:.6g}")) for v in values]
-        for name, values in columns.items()
-        if values is not None
-    }
+        return text.power_of_two(scale)
+    return f"{scale:.{digits}g}"
 
 
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return float(value) if np.isfinite(value) else None
 
 
 def _method_mark(view: RangeView, method: Method) -> dict[str, object]:
@@ -181,22 +254,20 @@ def _method_mark(view: RangeView, method: Method) -> dict[str, object]:
     found = view.searches[method]
     range_, asked = found.range, found.asked or found.range
     label = f"{view.choice.percentile or 99.99:g} %" if method is Method.PERCENTILE else LABELS[method]
-    words = f"{asked.low:.4g} … {asked.high:.4g}"
+    words = f"{text.number(asked.low)} … {text.number(asked.high)}"
     if asked != range_:
-        words += f", with an allowed scale {range_.low:.4g} … {range_.high:.4g}"
-    words += f", SQNR {view.errors[method].sqnr_db:.2f} dB"
+        words += f", with an allowed scale {text.number(range_.low)} … {text.number(range_.high)}"
+    words += f", SQNR {text.decibel(view.errors[method].sqnr_db)}"
     mark = Mark(id=method.value, label=label, low=asked.low, high=asked.high, text=words)
-    return _mark(view, mark) | {"used": view.choice.method is method}
+    return _mark(mark) | {"used": view.choice.method is method}
 
 
-def _mark(view: RangeView, mark: Mark) -> dict[str, object]:
-    """A range, labelled at the end that is farther out."""
-    on_low = view.mode == "asymmetric" and -mark.low > mark.high
+def _mark(mark: Mark) -> dict[str, object]:
     return {
         "id": mark.id,
         "label": mark.label,
-        "anchor": mark.low if on_low else mark.high,
-        "mirror": None if view.mode == "nonneg" else mark.high if on_low else mark.low,
+        "low": mark.low,
+        "high": mark.high,
         "text": mark.text,
         "used": False,
     }

@@ -19,13 +19,11 @@ from quantscope.core.thresholds import (
     Method,
     RangeError,
     Search,
-    curves,
     encoding_errors,
     errors_at,
     search,
 )
 
-POINTS = 192  # of a curve over one clip line
 SEARCHED = 4096  # tensors and specs whose searches are kept
 LABELS = {method: method.facts.label for method in METHODS}
 RULES = {
@@ -36,22 +34,6 @@ RULES = {
 }
 # One clip line; two that mirror each other; two. The chart's script knows the same words.
 ClipLines = Literal["nonneg", "symmetric", "asymmetric"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
-    """Errors over the places of one clip line, the other one staying where it is; each (points,)."""
-
-    x: npt.NDArray[np.float64]  # ascending
-    sqnr: npt.NDArray[np.float64]  # dB
-    cosine: npt.NDArray[np.float64]
-    mse: npt.NDArray[np.float64]  # clipping and rounding together
-    kl: npt.NDArray[np.float64]
-    clipping: npt.NDArray[np.float64]
-    rounding: npt.NDArray[np.float64]
-    share: npt.NDArray[np.float64]  # of the values, outside of the range
-    kept_low: npt.NDArray[np.float64] | None = None  # what a rule for scales keeps; None without a rule
-    kept_high: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,25 +182,6 @@ def mode_of(histogram: Histogram, spec: QuantSpec) -> ClipLines:
     if histogram.min >= 0.0 and not (spec.symmetric and spec.type.signed):
         return "nonneg"
     return "symmetric" if spec.symmetric else "asymmetric"
-
-
-def curve(view: RangeView, side: Literal["low", "high"]) -> Curve:
-    """Errors for each place of the `low` or `high` clip line."""
-    found = curves(view.histogram, view.spec, n=POINTS, side=side, fixed=view.asked)
-    upwards = slice(None, None, -1 if side == "low" else 1)  # the low line's places descend
-    ruled = view.spec.scale_rule is not ScaleRule.FREE
-    return Curve(
-        x=(found.lows if side == "low" else found.highs)[upwards],
-        sqnr=found.sqnr_db[upwards],
-        cosine=found.cosine[upwards],
-        mse=found.mse[upwards],
-        kl=found.kl[upwards],
-        clipping=found.clipping_mse[upwards],
-        rounding=found.rounding_mse[upwards],
-        share=found.clipped_share[upwards],
-        kept_low=found.kept_lows[upwards] if ruled else None,
-        kept_high=found.kept_highs[upwards] if ruled else None,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

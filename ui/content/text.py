@@ -115,10 +115,15 @@ def percent(share: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f} %" if value else "0 %"
 
 
+def share(value: float) -> str:
+    """A share of samples in percent, as accuracies are given."""
+    return f"{100 * value:.1f} %"
+
+
 def size(count: float) -> str:
     """Bytes in the unit people use."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
+        if count < 999.5 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     raise AssertionError

@@ -31,4 +31,4 @@ def following(now: Session) -> Session:
         encodings = resolve(recipe, now.workspace.statistics, now.model, previous=now.encodings)
     except (QuantScopeError, ValueError):
         return now  # said when it is saved
-    return replace(now, recipe=recipe, encodings=encodings, known=known_exported_encodings(now))
+    return replace(now, recipe=recipe, encodings=encodings, known=known_exported_encodings(now), held=True)

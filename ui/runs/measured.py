@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from quantscope.core.errors import DataError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
 from quantscope.core.memo import Recent
-from quantscope.core.progress import ProgressFn
+from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import masked_tensors
 from quantscope.core.sensitivity import Metric, metrics_of, ranking
 from quantscope.ui.content.basis import Basis, Data
@@ -19,6 +20,7 @@ from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
+from quantscope.ui.session.jobs import LOOK
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
@@ -28,6 +30,7 @@ WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 LOSS_BY_PART: Measurement[LossByPart] = Measurement(name="loss by part", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
 TABLES = 6  # of a model that are kept, each for a recipe and what was measured of it
+NO_DATA = "there are no data to measure on; give calibration data on the Open page"
 T = TypeVar("T")
 
 
@@ -61,18 +64,44 @@ def local(now: Session) -> Measured[dict[str, LayerError]]:
 
 def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
+    return _measured(WHOLE, now, _whole_work(now))
 
+
+def _whole_work(now: Session) -> Callable[[ModelUnderTest, ProgressFn], Comparison]:
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
         found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
         step_figures.keep_whole(now, found)
         return found
 
-    return _measured(WHOLE, now, work)
+    return work
 
 
 def loss_by_part(now: Session) -> Measured[LossByPart]:
     """What weights and activations cost alone."""
     return _measured(LOSS_BY_PART, now, measurement_work.loss_by_part)
+
+
+def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
+    """As `whole`, for background work, which waits for it. Using the recipe finds it again.
+
+    Args:
+        now: The recipe, which need not be the shown one.
+        who: Who waits.
+        tell: Told that it waits; may raise `Cancelled`.
+
+    Raises:
+        DataError: It cannot be measured; the message says why.
+    """
+    subscriber, key, work = Subscriber(who, WHOLE.name), key_of(WHOLE, now), _whole_work(now)
+    while True:
+        job = cached.pool().request(subscriber, key, WHOLE.name, _in_background(WHOLE, now, work))
+        if job is None:
+            job = cached.pool().wait(key, 0.5)
+        if job is not None and job.result is not None:
+            return job.result
+        if job is not None and job.error:
+            raise DataError(job.error)
+        report(tell, 0, 0, f"measuring on {judged_basis(now).words}")
 
 
 def verified(now: Session) -> Measured[Verified]:
@@ -200,6 +229,13 @@ def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
     return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
 
 
+def _after_effect(now: Session, tell: ProgressFn) -> None:
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
+    while cached.pool().asked(key_of(EFFECT, now)):
+        cached.pool().wait(key_of(EFFECT, now), LOOK)
+        report(tell, 0, 0, "waiting for the outputs")
+
+
 def _subscriber(kind: Measurement[object]) -> Subscriber:
     return Subscriber(session_id(), kind.name)
 
@@ -208,9 +244,25 @@ def _measured(
     kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
 ) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
+    if now.workspace.preview is None:
+        return Measured(error=NO_DATA)
+    pool, key = cached.pool(), key_of(kind, now)
+    job = pool.request(_subscriber(kind), key, kind.name, _in_background(kind, now, work))
+    if job is None and patience:
+        job = pool.wait(key, patience)
+    if job is None:
+        return Measured(running=True)
+    return Measured(value=job.result, error=explained(job.error, now.model))
+
+
+def _in_background(
+    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Callable[[ProgressFn], T]:
+    """The work of a measurement with what it works on."""
     few = now.workspace.preview
     if few is None:
-        return Measured(error="there are no data to measure on; give calibration data on the Open page")
+        raise DataError(NO_DATA)
+    samples = few
 
     def tested(tell: ProgressFn) -> ModelUnderTest:
         return ModelUnderTest(
@@ -218,19 +270,14 @@ def _measured(
             original=now.opened.model,
             model=now.model,
             encodings=exported_encodings(now, tell),
-            samples=few,
+            samples=samples,
         )
 
     def run(tell: ProgressFn) -> T:
         if kind.lane == AT_ONCE:  # follows edits; the others can wait
             return work(tested(tell), tell)
+        _after_effect(now, tell)
         with cached.measuring_alone(tell):
             return work(tested(tell), tell)
 
-    pool, key = cached.pool(), key_of(kind, now)
-    job = pool.request(_subscriber(kind), key, kind.name, run)
-    if job is None and patience:
-        job = pool.wait(key, patience)
-    if job is None:
-        return Measured(running=True)
-    return Measured(value=job.result, error=explained(job.error, now.model))
+    return run

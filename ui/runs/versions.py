@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 import onnx
 
@@ -269,8 +270,18 @@ def check_other(model: Model, source: str | bytes, name: str) -> QuantizedFile:
     if there < len(looked) * MATCHED:
         raise ModelError(
             f"{name}: only {there:,} of the {what} of '{model.name}' are found in it by the names of their "
-            "outputs. Inputs and outputs are the same, but it is of another model, or its tensors were renamed"
+            "outputs. Inputs and outputs agree, but it is of another model, or its tensors were renamed"
         )
     if not any(entry.type or entry.weight is not None for entry in found.values()):
         raise ModelError(f"{name}: nothing in it is quantized; give the file that the other tool made")
     return file
+
+
+def add_file(now: Session, name: str, given: Path | bytes) -> Version:
+    """Take a quantized file of the model among the versions; an uploaded one is kept in the project.
+
+    Raises:
+        QuantScopeError: It is unreadable, of another model, or not quantized; or it cannot be kept.
+    """
+    check_other(now.opened.model, given if isinstance(given, bytes) else str(given), name)
+    return file_version(others.add_other(now.project, name, given))

@@ -39,6 +39,8 @@ class Page(StrEnum):
     LAYERS = "layers"
     INSPECTOR = "inspector"
     SENSITIVITY = "sensitivity"
+    HISTORY = "history"
+    COMPARE = "compare"
     PLAYGROUND = "playground"
     PRESENT = "present"
     EXPORT = "export"
@@ -114,6 +116,15 @@ class MixedChoices:
     allowed: list[Precision]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedVersions:
+    """What is compared, by the keys of versions."""
+
+    project: str
+    against: str
+    others: tuple[str, ...]
+
+
 class MarkedRanges(NamedTuple):
     """Ranges of other tools that are drawn on the chart."""
 
@@ -126,6 +137,13 @@ class FollowingWidget(NamedTuple):
 
     key: str  # its present key
     first: object  # what it showed first
+
+
+class Refusal(NamedTuple):
+    """Why something could not be opened."""
+
+    place: str  # where it was asked for: "form", "samples", "recent", or nothing
+    words: str
 
 
 class ChartEvents(Protocol):
@@ -170,6 +188,7 @@ PROJECT: Key[Project | None] = Key("open_project", None)
 RECIPE: Key[ShownRecipe | None] = Key("recipe", None)
 FITTED: Key[FittedRecipe | None] = Key("fitted_recipe", None)  # the last one that had to be fitted
 LAYER: Key[str] = Key("shown_layer", "")  # in the Inspector
+LAYER_WRITTEN: Key[str] = Key("layer_in_address", "")  # what the address was last told
 HELD: Key[HeldRange | None] = Key("held_range", None)
 NOTICE = Key("notice", "")  # what the last action could not do; said once
 NEWS = Key("news", News("", 0.0))
@@ -187,6 +206,16 @@ WINDOW: Key[Mapping[str, bool] | None] = Key("refresh", None)  # what the browse
 ENTER = Key("enter", False)  # go to the Overview as soon as the project is ready
 REMOVAL: Key[str | None] = Key("removal", None)  # project whose removal is to be confirmed
 ALL_RECENT = Key("all_recent", False)
+MODEL_PATH = Key("model_path", "")
+DATA_PATH = Key("data_path", "")
+EVALUATION_PATH = Key("evaluation_path", "")
+ASKED_AT = Key("asked_at", "")  # place of the page at which the open project was asked for
+REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
+EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
+EVALUATION_REFUSED = Key("evaluation_refused", "")  # said in the dialog about evaluation data
+LOCATE_PATH = Key("locate_path", "")  # of a model that was moved
+LOCATE_REFUSED = Key("locate_refused", "")
+LOOKED_AT: Key[str | None] = Key("looked_at", None)  # quantizer of an already quantized model
 
 # --- Overview ---
 
@@ -226,6 +255,26 @@ MIXED_DROP_KEPT = Key("mixed_drop_kept", 0.5)  # outlives a visit to another pag
 MIXED_POINT: Key[int | None] = Key("mixed_point", None)  # of the front, then of what it beats
 MIXED_CHART: Key[PlotlyState | None] = Key("mixed_chart", None)
 MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
+
+# --- History ---
+
+HISTORY_CHART: Key[PlotlyState | None] = Key("history_chart", None)
+HISTORY_HIDDEN = Key("history_hidden", False)  # steps out of sight are listed too
+HISTORY_STEP = Key("history_step", 0)  # step that was chosen; 0 = the shown one
+HISTORY_DELETING = Key("history_deleting", 0)  # step whose deletion is to be confirmed, with what follows
+
+# --- Compare ---
+
+COMPARED: Key[ComparedVersions | None] = Key("compared", None)
+COMPARE_LAYERS: Key[PlotlyState | None] = Key("compare_layers", None)
+COMPARE_PAIR: Key[str | None] = Key("compare_pair", None)  # version of the table of tensors
+COMPARE_DIFFERS = Key("compare_differs", False)  # only tensors that differ
+COMPARE_NAME = Key("compare_name", "")  # part of a layer's name
+COMPARE_INSPECT: Key[RowClick | None] = Key("compare_inspect", None)
+COMPARE_FILE: Key[UploadedFile | None] = Key("compare_file", None)
+COMPARE_LOADED = Key("compare_loaded", "")  # id of the file that was taken last
+COMPARE_PATH = Key("compare_path", "")
+COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
 # --- Export ---
 

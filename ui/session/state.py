@@ -23,12 +23,14 @@ from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import ChoiceChanges, Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes, keys
-from quantscope.ui.session.jobs import Job, JobId
-from quantscope.ui.session.keys import FittedRecipe, News, Page, ShownRecipe
+from quantscope.ui.session.jobs import Job, JobId, State
+from quantscope.ui.session.keys import FittedRecipe, News, Page, Refusal, ShownRecipe
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.session.workspace import Workspace, prepare
+from quantscope.ui.session.opening import QUANTIZED
+from quantscope.ui.session.workspace import Workspace, prepare_first
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
+REFUSING = 2.0  # seconds in which work that removed its project, which it cannot open, has ended
 NEWS_SECONDS = 30.0  # for which it is said what another window did
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
 ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
@@ -48,6 +50,7 @@ class Session:
     recipe: Recipe
     encodings: Encodings  # before rounding and bias correction, which are found in the background
     known: Encodings | None = None  # exported ones of the saved step, carried over while a line is held
+    held: bool = False  # a line is held in a drag: the recipe is that of no step
 
     @property
     def model(self) -> Model:
@@ -77,10 +80,25 @@ def project() -> Project | None:
 
 @uninterrupted
 def _removed() -> None:
-    """Close the open project, which is no longer there, and say so on the page that opens others."""
+    """Close the open project, which is no longer there, and say why on the page that opens others."""
+    known = keys.PROJECT.get()
+    opening = cached.registry().get(opening_id(known.id)) if known is not None else None
     keys.GO.set(Page.OPEN)
     show(None)
-    _say(f"{projects.REMOVED.capitalize()}.")
+    if opening is not None and opening.wait(REFUSING) and opening.state is State.FAILED:
+        refuse(opening.error)
+    else:
+        tell(f"{projects.REMOVED.capitalize()}.")
+
+
+def refuse(words: str) -> None:
+    """Say, where a project was asked for, why it is not opened."""
+    keys.REFUSED.set(Refusal(keys.ASKED_AT.get(), words))
+
+
+def looked_at(opened: Project) -> bool:
+    """Whether the project's model is quantized already, so that it can only be looked at."""
+    return bool(opened.model.options.get(QUANTIZED))
 
 
 @uninterrupted
@@ -103,12 +121,13 @@ def follow() -> str:
         keys.LAYER.pop()
         keys.HELD.pop()
     if words:
-        _say(words)
+        tell(words)
         redraw_editors()
     return words
 
 
-def _say(words: str) -> None:
+def tell(words: str) -> None:
+    """Say what became of the open project, until this session goes on."""
     keys.NEWS.set(News(words, time.monotonic() + NEWS_SECONDS))
 
 
@@ -162,7 +181,7 @@ def restart(opened: Project) -> Job[Workspace]:
     return cached.registry().submit(
         opening_id(opened.id),
         title,
-        lambda progress: prepare(opened, progress, projects.mark_calibrated),
+        lambda progress: prepare_first(opened, progress, projects.mark_calibrated),
         heavy=True,
     )
 
@@ -170,7 +189,7 @@ def restart(opened: Project) -> Job[Workspace]:
 def job() -> Job[object] | None:
     """The job that gets the open project ready, its recipe's model fixes included."""
     opened = project()
-    if opened is None:
+    if opened is None or looked_at(opened):
         return None
     first = start(opened)
     space = first.result
@@ -189,7 +208,7 @@ def retry(opened: Project) -> None:
 def session() -> Session | None:
     """The open project with its workspace, recipe and encodings; None until it is ready."""
     opened = project()
-    if opened is None:
+    if opened is None or looked_at(opened):
         return None
     space = start(opened).result
     if space is None:
@@ -306,7 +325,7 @@ def _move(step: Callable[[Project], Project]) -> bool:
                 keys.NOTICE.set(str(error))
                 return False
         if project() is not None:
-            _say(f"{words or ELSEWHERE} {AGAIN}")
+            tell(f"{words or ELSEWHERE} {AGAIN}")
         return False
 
 

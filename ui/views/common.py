@@ -13,11 +13,12 @@ from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import keys, state
+from quantscope.ui.session import keys, opening, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import FollowingWidget, Page
 from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.session.pool import Measurement
+from quantscope.ui.views import locate
 
 log = logging.getLogger("quantscope")
 P = ParamSpec("P")
@@ -218,6 +219,9 @@ def _progress() -> None:
 
 def _ended(job: Job[object]) -> None:
     opened = state.project()
+    if opened is not None and (gone := opening.missing_model(opened)):
+        locate.render(opened, gone)
+        return
     if job.state is State.CANCELLED:
         st.warning(f"{job.title} was cancelled.", icon=":material/cancel:")
     else:

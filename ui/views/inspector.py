@@ -1,17 +1,19 @@
 """Inspector: one layer's values, where its range is cut, what that costs, and what to do about it."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range, ScaleRule
 from quantscope.core.recipe import Choice, ChoiceChanges, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import AUTOMATIC, Method
-from quantscope.ui.components import threshold, threshold_chart
+from quantscope.ui.components import tensor_figures, threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import text
+from quantscope.ui.content.kept_float import why_no_range
 from quantscope.ui.content.tensor_view import LABELS, RULES, Searched, TensorView, view_tensor
-from quantscope.ui.runs import held_range
+from quantscope.ui.runs import first_layer, held_range, tensor_before
 from quantscope.ui.session import cached, keys, state
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, details, effect_panel, tools
@@ -23,7 +25,7 @@ SCALES_HELP = (
     "multiplying; the range gives way to what such a scale spans. *Next larger* clips nothing more, "
     "*nearest* is closest to the scale asked for, *least MSE* goes up or down as it costs the values less."
 )
-GRANULARITY = {"per channel": Granularity.PER_CHANNEL, "per tensor": Granularity.PER_TENSOR}
+GRANULARITY = {"channel": Granularity.PER_CHANNEL, "tensor": Granularity.PER_TENSOR}
 
 
 def render() -> None:
@@ -32,6 +34,7 @@ def render() -> None:
     now = common.session("then this page shows each layer's values and lets you drag its range.")
     if now is None:
         return
+    first_layer.choose(now)
     layer = _choose(now)
     view = view_tensor(
         now.model,
@@ -41,19 +44,25 @@ def render() -> None:
         layer,
         cached.of_project(now.project.id, Searched, now.model.hash),
     )
+    ranged = view is not None and view.histogram.count > 0
     _settings(now, layer, view)
-    effect = st.container()  # drawn after the chart, which must follow a drag at once
-    if view is None or view.histogram.count == 0:
-        st.info(
-            "This layer's output is not quantized for this target, so there is no range to choose. "
-            "Its weights may still be: see below.",
-            icon=":material/info:",
-        )
-    else:
+    row = _figures_row(tensor=ranged)
+    if view is not None and ranged:
         _chart(now, view)
-    with effect:
+    with row:  # filled after the chart, which must follow a drag at once
         effect_panel.render(now, layer)
     details.render(now, layer, view)
+
+
+def _figures_row(*, tensor: bool) -> DeltaGenerator:
+    """The row that stays on the screen: the tensor's figures, and a place for the network's."""
+    with st.container(key="figures_row"):
+        if not tensor:
+            return st.container()
+        own, network = st.columns([1.42, 1], gap="small")
+        with own:
+            tensor_figures(key="tensor_figures")
+        return network.container()
 
 
 def _choose(now: state.Session) -> Layer:
@@ -63,7 +72,7 @@ def _choose(now: state.Session) -> Layer:
     index = names.index(layer.name)
     key, first = common.follow("layer_box", layer.name)
     ops = {entry.name: entry.op for entry in now.model.layers}
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="inspector_head"):
         st.title("Inspector", anchor=False, width="content")
         st.selectbox(
             "Layer",
@@ -113,7 +122,10 @@ def _choose(now: state.Session) -> Layer:
 
 
 def _settings(now: state.Session, layer: Layer, view: TensorView | None) -> None:
-    """Strategy, type and weights of the layer; every change is a step of the recipe."""
+    """Strategy, type and weights of the layer; every change is a step of the recipe.
+
+    What would change nothing is not offered: a layer that stays in float whatever is set has no controls.
+    """
     name = view.owner if view is not None else layer.name
     choice = now.recipe.choice(name)
     if view is not None and view.shared:
@@ -122,41 +134,43 @@ def _settings(now: state.Session, layer: Layer, view: TensorView | None) -> None
             f"{text.code(view.owner)}. What you set here is set there.",
             icon=":material/link:",
         )
-    with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-        if view is not None:
-            _range_settings(name, choice, view.asked)
-        _grid_settings(now, layer, name)
+    why = why_no_range(layer, now.recipe, now.encodings)
+    if why:
+        st.info(why, icon=":material/info:")
+    ranged = view is not None and view.quantized
+    weighted = any(entry.layer == layer.name for entry in now.encodings.placement.weights.values())
+    chosen = now.recipe.choice(layer.name).precision is Precision.FLOAT
+    kept = view is not None and layer.output in now.encodings.kept_float
+    if not (ranged or weighted or chosen or kept):
+        return
+    with st.container(horizontal=True, vertical_alignment="top", gap="small", key="inspector_settings"):
+        if view is not None and (ranged or kept):  # a range set by hand quantizes what would stay in float
+            _range_settings(name, choice, view.asked, kept=kept)
+        if not kept:
+            _grid_settings(now, layer, name, ranged=ranged or weighted, weighted=weighted)
+        if view is not None and choice.method is Method.PERCENTILE and ranged:
+            _share_setting(name, choice)
 
 
-def _range_settings(name: str, choice: Choice, shown: Range) -> None:
+def _range_settings(name: str, choice: Choice, shown: Range, *, kept: bool) -> None:
     """How the range of the values is chosen."""
     assert choice.method is not None  # the recipe fills it in
     key, first = common.follow("method", LABELS[choice.method])
     st.selectbox(
         "Strategy",
         list(METHODS),
-        index=list(METHODS).index(first),
+        index=None if kept else list(METHODS).index(first),
+        placeholder="float: no range",
         key=key,
-        width=150,
+        width="stretch",
+        format_func=lambda label: f"{label} · {METHODS[label].facts.phrase}",
         on_change=common.changed,
         args=(key, _method, name, shown),
-        help="How the range is chosen; the marks above the histogram do the same by a click. "
+        help="How the range is chosen; the flags above the histogram do the same by a click. "
         "*Manual* keeps the present range and lets you move it; so does dragging a clip line.",
     )
-    if choice.method is Method.PERCENTILE:
-        key, share = common.follow("percentile", float(choice.percentile or 99.99))
-        st.number_input(
-            "Share kept, %",
-            90.0,
-            100.0,
-            value=share,
-            step=0.01,
-            format="%.3f",
-            key=key,
-            width=130,
-            on_change=common.changed,
-            args=(key, _percentile, name),
-        )
+    if kept:
+        return
     key, first = common.follow("symmetry", "sym" if choice.symmetric else "asym")
     st.segmented_control(
         "Range",
@@ -170,7 +184,25 @@ def _range_settings(name: str, choice: Choice, shown: Range) -> None:
     )
 
 
-def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
+def _share_setting(name: str, choice: Choice) -> None:
+    """The percentile; last in its row, so that nothing moves when it comes and goes."""
+    key, share = common.follow("percentile", float(choice.percentile or 99.99))
+    st.number_input(
+        "Keep, %",
+        90.0,
+        100.0,
+        value=share,
+        step=0.01,
+        format="%.3f",
+        key=key,
+        width=88,
+        on_change=common.changed,
+        args=(key, _percentile, name),
+        help="Share of the values that stays inside of the range.",
+    )
+
+
+def _grid_settings(now: state.Session, layer: Layer, name: str, *, ranged: bool, weighted: bool) -> None:
     """Type, scales and weights; `name` is the layer whose choice sets the range."""
     choice, own = now.recipe.choice(name), now.recipe.choice(layer.name)
     key, first = common.follow("precision", str(own.precision))
@@ -184,29 +216,30 @@ def _grid_settings(now: state.Session, layer: Layer, name: str) -> None:
         args=(key, _precision, layer.name),
         help="int16: 16-bit activations, 8-bit weights. float: this layer is not quantized.",
     )
-    key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
-    st.selectbox(
-        "Scales",
-        list(SCALES),
-        index=list(SCALES).index(first),
-        key=key,
-        width=158,
-        on_change=common.changed,
-        args=(key, _scales, name),
-        help=SCALES_HELP,
-    )
-    if layer.weight is not None:
+    if ranged:
+        key, first = common.follow("scales", RULES[choice.scale_rule or ScaleRule.FREE])
+        st.selectbox(
+            "Scales",
+            list(SCALES),
+            index=list(SCALES).index(first),
+            key=key,
+            width=138,
+            on_change=common.changed,
+            args=(key, _scales, name),
+            help=SCALES_HELP,
+        )
+    if weighted:
         shown = next(label for label, value in GRANULARITY.items() if value is own.weights)
         key, first = common.follow("granularity", shown)
         st.segmented_control(
-            "Weights",
+            "Weights per",
             list(GRANULARITY),
             default=first,
             key=key,
             required=True,
             on_change=common.changed,
             args=(key, _granularity, layer.name),
-            help="One scale for each output channel, or one for the whole weight.",
+            help="One scale for each output channel, or one for the whole weight tensor.",
         )
 
 
@@ -236,7 +269,7 @@ def _scales(label: str, name: str) -> None:
 
 
 def _granularity(label: str, name: str) -> None:
-    state.edit_layer(name, f"{text.short(name)}: weights {label}", weights=GRANULARITY[label])
+    state.edit_layer(name, f"{text.short(name)}: weights per {label}", weights=GRANULARITY[label])
 
 
 def _reset(name: str) -> None:
@@ -287,14 +320,19 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
 
 
 def _chart(now: state.Session, view: TensorView) -> None:
-    if not view.quantized:
-        st.info("This output stays float; the chart shows what int8 would do to it.", icon=":material/info:")
+    head = now.project.head
+    heading = (
+        "Values seen in calibration" if view.quantized else "Values, which stay float: what int8 would do"
+    )
     data = payload(
         view,
         seq=keys.CHART_EDIT.get(),
         token=state.recipe_token(now.recipe),
         readonly=not view.quantized,
+        heading=heading,
         more=tools.marks(view) if keys.DETAILS.get() == details.TOOLS else (),
+        before=tensor_before.figures(now, view.layer),
+        step=f"step {head}" if head else "the start",
     )
     held = held_range.following(now) is not now
     threshold_chart(data, key=keys.CHART.name, on_edit=_dragged, on_use=_use, on_hold=_held, held=held)

@@ -6,10 +6,12 @@ from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import project as projects
 from quantscope.core.runtime import integer_sums
 from quantscope.core.targets import target
-from quantscope.ui.components.refresh import listen
+from quantscope.ui.components.refresh import glance, listen, signal
 from quantscope.ui.content import text
-from quantscope.ui.session import state
-from quantscope.ui.views import common
+from quantscope.ui.session import others, state
+from quantscope.ui.views import common, evaluation
+
+GLANCE = 4.0  # seconds between two looks at what others did; tabs of one browser tell each other at once
 
 
 def _processor() -> None:
@@ -23,14 +25,25 @@ def _processor() -> None:
         )
 
 
+@st.fragment
+@common.guarded
+def _others() -> None:
+    """Draw the page anew where a window elsewhere, or a program, went on with the project."""
+    if (there := others.changed()) is not None:
+        signal("step", there)
+    glance("step", GLANCE)
+
+
 @common.guarded
 def render() -> None:
     """Draw it below the pages' links."""
-    with st.sidebar:
-        listen()
     opened = state.project()
+    with st.sidebar:
+        listen(opened.id, others.step_token(opened)) if opened is not None else listen()
     if opened is None:
         return
+    with st.sidebar:
+        _others()
     try:
         ready = state.session()
     except QuantScopeError:
@@ -46,6 +59,7 @@ def render() -> None:
                 f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
                 f"Target: {text.escape(target(ready.recipe.target).label)}"
             )
+            evaluation.offer(opened, ready)
             _processor()
         with st.container(horizontal=True, gap="small", wrap=False):
             st.button(

@@ -11,9 +11,8 @@ from quantscope.ui.session.keys import ChartEvents
 from quantscope.ui.session.memory import Key
 
 _FOLDER = Path(__file__).parent
-_SCRIPT = "\n".join(
-    (_FOLDER / name).read_text(encoding="utf-8") for name in ("scales.js", "draw.js", "main.js")
-)
+_FILES = ("scales.js", "exact.js", "flags.js", "draw.js", "main.js")
+_SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _FILES)
 
 _chart = st.components.v2.component(
     "quantscope_threshold",

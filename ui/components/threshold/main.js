@@ -1,33 +1,34 @@
 // The threshold chart: clip lines that are dragged or moved by keys, figures that follow at once.
 //
-// Numbers on screen come from curves that the server computed (interpolated while dragging) and from its exact
-// figures once the drag has ended. `seq` counts this chart's own edits: data older than the newest edit are not
-// allowed to move a line back.
+// While a line moves, its figures are computed here from the whole histogram (exact.js), so that they are those that
+// the server gives once it is let go. `seq` counts this chart's own edits: data older than the newest edit are not
+// allowed to move a line back. The figures are drawn by another element (components/figures), which is told of them.
 
 const DWELL = 250;  // ms without a movement after which a held line is measured
-const TILES = ["range", "share", "sqnr", "cosine", "mse", "kl"];
+const FIGURES = "quantscope-figures", WANTED = "quantscope-figures-wanted";
 
 function place(S) {
   const d = S.data, { low, high } = S.range;
   for (const side in S.handles) {
-    const { g, hit, line, grip, label } = S.handles[side], value = S.range[side];
+    const { g, hit, line, grip, back, label } = S.handles[side], value = S.range[side];
     const x = clamp(S.X(value), LEFT, S.width - RIGHT), away = Math.abs(x - S.X(value)) > 1;
     hit.setAttribute("x", x - 10);
-    line.setAttribute("x1", x);
-    line.setAttribute("x2", x);
-    const y = S.top + HIST / 2;
+    line.setAttribute("d", `M${x},${S.top - 4}V${S.base}M${x},${S.curveTop}V${S.bottom}`);
+    const y = S.top + S.hist * 0.5;
     grip.setAttribute("d", `M${x - 7},${y - 16}h14a4,4 0 0 1 4,4v24a4,4 0 0 1 -4,4h-14a4,4 0 0 1 -4,-4v-24a4,4 0 0 1 4,-4zM${x - 3},${y - 7}v14M${x + 3},${y - 7}v14`);
-    const text = number(value) + (away ? (side === "high" ? " →" : "") : "");
-    const flip = side === "high" ? x > S.width - RIGHT - 110 : x > LEFT + 110;
-    label.setAttribute("x", flip ? x - 14 : x + 14);
+    const text = (away && side === "low" ? "← " : "") + number(value) + (away && side === "high" ? " →" : "");
+    const flip = side === "high" ? x > S.width - RIGHT - 110 : x > LEFT + 110, width = 10 + text.length * 7.3;
+    label.setAttribute("x", flip ? x - 15 : x + 15);
     label.setAttribute("text-anchor", flip ? "end" : "start");
-    label.textContent = (away && side === "low" ? "← " : "") + text;
+    label.textContent = text;
+    back.setAttribute("x", flip ? x - 9 - width : x + 9);
+    back.setAttribute("width", width);
     if (g.getAttribute("role")) {
       const bounds = limits(S, side);
       g.setAttribute("aria-valuemin", bounds[0]);
       g.setAttribute("aria-valuemax", bounds[1]);
       g.setAttribute("aria-valuenow", value);
-      g.setAttribute("aria-valuetext", `${number(value)}, ${percent(S.now.share)} clipped, SQNR ${number(S.now.sqnr)} dB`);
+      g.setAttribute("aria-valuetext", `${number(value)}, ${percent(S.now.share)} clipped, SQNR ${decibel(S.now.sqnr, S.now.lossless)}`);
     }
   }
   const right = S.X(S.view[1]), left = S.X(S.view[0]), xh = clamp(S.X(S.kept.high), left, right), xl = clamp(S.X(S.kept.low), left, right);
@@ -37,12 +38,23 @@ function place(S) {
   S.clipLow.setAttribute("width", d.mode === "nonneg" ? 0 : xl - left);
   const value = S.now[S.active];
   for (const [dot, x, used] of [[S.dotHigh, high, true], [S.dotLow, low, d.mode !== "nonneg"]]) {
+    if (!dot) continue;
     const visible = used && S.curveY && value !== null && value !== undefined && x >= S.view[0] && x <= S.view[1];
     dot.setAttribute("visibility", visible ? "visible" : "hidden");
-    if (visible) { dot.setAttribute("cx", S.X(x)); dot.setAttribute("cy", S.curveY(value)); }
+    if (visible) { dot.setAttribute("cx", S.X(x)); dot.setAttribute("cy", clamp(S.curveY(value), S.curveTop, S.bottom)); }
   }
   placeKept(S);
-  tiles(S);
+  S.root.dataset.state = S.live ? "live" : "exact";
+  tell(S);
+}
+
+// The figures of the range, for the row that shows them; the change is against the step before, or the saved one.
+function tell(S) {
+  const { data, kept, now, live } = S;
+  window.dispatchEvent(new CustomEvent(FIGURES, { detail: {
+    live, now, kept, active: S.active, mode: data.mode, before: live ? data.exact : data.before,
+    step: live ? data.step : data.step_before, encoding: data.encoding, short: data.short, adjusted: data.adjusted, total: data.total, reason: data.kl_reason,
+  } }));
 }
 
 // Where a rule for scales moves the ends to: a line of its own beside each clip line.
@@ -62,33 +74,6 @@ function placeKept(S) {
   }
 }
 
-function tiles(S) {
-  const { low, high } = S.kept, now = S.now;
-  const texts = {
-    range: S.data.mode === "symmetric" ? `± ${number(high)}` : `${number(low)} … ${number(high)}`,
-    share: percent(now.share), sqnr: METRICS.sqnr.show(now.sqnr), cosine: cosine(now.cosine), mse: number(now.mse), kl: number(now.kl),
-  };
-  const total = now.mse || 0;
-  const notes = {
-    range: S.live ? "moving" : S.data.encoding,
-    share: `of ${count(S.data.total)} values`,
-    sqnr: delta(S, "sqnr", " dB"), cosine: "1 is identical",
-    mse: total > 0 ? `${Math.round((100 * now.clipping) / total)} % clipping` : "no error", kl: "nats",
-  };
-  for (const key of TILES) {
-    S.tile[key].value.textContent = texts[key];
-    S.tile[key].note.textContent = notes[key];
-  }
-  S.root.dataset.state = S.live ? "live" : "exact";
-}
-
-function delta(S, key, unit) {
-  const best = S.data.best[key];
-  if (best === null || best === undefined || S.now[key] === null) return "";
-  const gap = S.now[key] - best;
-  return Math.abs(gap) < 0.005 ? "best of the curve" : `${minus(gap.toFixed(2))}${unit} from best`;
-}
-
 // Smallest and largest value a clip line may take; a range always holds zero.
 function limits(S, side) {
   const { floor, ceiling } = S.data;
@@ -101,16 +86,9 @@ function moveTo(S, side, value) {
   const [least, most] = limits(S, side);
   S.range = { ...S.range, [side]: clamp(value, least, most) };
   if (symmetric) S.range.low = -S.range.high;
-  const curve = side === "high" ? S.data.curves.high : S.data.curves.low;
-  if (curve) {
-    const at = S.range[side], read = (key) => (curve[key] ? interpolate(curve.x, curve[key], at) : null);
-    S.now = { share: read("share"), sqnr: read("sqnr"), cosine: read("cosine"), mse: read("mse"), kl: read("kl"), clipping: read("clipping") };
-    S.kept = S.range;
-    if (curve.kept_high) {  // allowed ranges lie apart: the nearest one known, nothing in between
-      const i = nearest(curve.x, at);
-      S.kept = { low: curve.kept_low[i], high: curve.kept_high[i] };
-    }
-  }
+  const found = figuresOf(S, S.range.low, S.range.high);
+  S.now = found.figures;
+  S.kept = found.kept;
   if (!S.live || S.asked) window.dispatchEvent(new Event("quantscope-edited"));  // what depends on the range is outdated
   S.live = true;
   S.asked = false;
@@ -213,66 +191,58 @@ function hover(S, event) {
   if (!inside) return;
   S.cross.setAttribute("x1", px);
   S.cross.setAttribute("x2", px);
-  const x = S.V(px), bin = Math.floor((x - S.data.bins.start) / S.data.bins.width);
-  const lines = [["value", number(x)], ["count here", count(S.data.bins.counts[bin] || 0)]];
-  if (S.fits) for (const fit of S.data.fits) lines.push([`${fit.label} expects`, expectation(fit.expected[bin] || 0)]);
-  const curve = x < 0 ? S.data.curves.low || (S.data.mode === "symmetric" ? S.data.curves.high : null) : S.data.curves.high;
-  if (curve) {
-    const at = x < 0 && !S.data.curves.low ? -x : x;
-    for (const key in METRICS) if (curve[key]) lines.push([METRICS[key].label, METRICS[key].show(interpolate(curve.x, curve[key], at))]);
-    lines.push(["clipping MSE", number(interpolate(curve.x, curve.clipping, at))], ["rounding MSE", number(interpolate(curve.x, curve.rounding, at))]);
-    lines.push(["clipped", percent(interpolate(curve.x, curve.share, at))]);
+  const x = S.V(px), { mode } = S.data, found = figuresOf(S, ...(mode === "symmetric" ? [-Math.abs(x), Math.abs(x)] : x < 0 ? [x, S.range.high] : [mode === "nonneg" ? 0 : S.range.low, x])).figures;
+  const lines = [["value", number(x)], [`count, ${number(S.bars.width, 3)} wide`, count(S.bars.at(x))]];
+  if (S.fits) for (const fit of S.data.fits) {
+    const bin = Math.floor((x - S.data.bins.start) / S.data.bins.width);
+    lines.push([`${fit.label} expects`, expectation(((fit.expected[bin] || 0) * S.bars.width) / S.data.bins.width)]);
   }
+  lines.push(["clipped, if cut here", percent(found.share)]);
+  for (const key in METRICS) lines.push([METRICS[key].label, found[key] === null && key !== "sqnr" ? "–" : key === "sqnr" ? decibel(found.sqnr, found.lossless) : METRICS[key].show(found[key])]);
+  lines.push(["clipping MSE", number(found.clipping)], ["rounding MSE", number(found.rounding)]);
   S.tip.replaceChildren();
   for (const [name, value] of lines) { html("span", {}, S.tip, name); html("b", {}, S.tip, value); }
-  S.tip.style.left = (px > S.width - 230 ? px - 206 : px + 16) + "px";
-  S.tip.style.top = clamp(py - 40, 0, S.bottom - 190) + "px";
+  S.tip.style.left = (px > S.width - 240 ? px - 226 : px + 16) + "px";
+  S.tip.style.top = clamp(py - 40, 0, S.height - S.tip.offsetHeight) + "px";
 }
 
 function build(S) {
   const root = S.root, d = S.data;
   root.replaceChildren();
-  const row = html("div", { class: "tiles" }, root);
-  S.tile = {};
-  for (const key of TILES) {
-    const tile = html("div", { class: "tile", tabindex: "-1", "data-key": key }, row);
-    const head = html("span", { class: "name" }, tile, d.names[key]);
-    html("span", { class: "tip" }, tile, d.formulas[key]);
-    S.tile[key] = { head, value: html("b", { class: "value" }, tile), note: html("span", { class: "note" }, tile) };
-  }
+  S.svg = null;
   const bar = html("div", { class: "bar" }, root);
-  const chips = html("div", { class: "chips", role: "group", "aria-label": "Curve with an axis" }, bar);
-  S.chips = {};
-  for (const key in METRICS) {
-    const chip = (S.chips[key] = html("button", { type: "button", class: `chip ${key}`, "aria-pressed": String(key === S.active), title: d.formulas[key] }, chips, METRICS[key].label));
-    chip.onclick = () => {
-      S.active = key;
-      for (const other in S.chips) S.chips[other].setAttribute("aria-pressed", String(other === key));
-      drawChart(S);
-      place(S);
-    };
-  }
+  const head = html("div", { class: "head" }, bar);
+  html("b", {}, head, d.heading);
+  html("span", {}, head, `${count(d.total)} values${d.zeros ? `, ${percent(d.zeros / d.total)} exact zeros` : ""}`);
   const views = html("div", { class: "chips" }, bar);
-  const toggle = (text, hint, name) => {
-    const chip = html("button", { type: "button", class: "chip plain", title: hint, "aria-pressed": String(S[name]) }, views, text);
-    chip.onclick = () => {
-      S[name] = !S[name];
-      chip.setAttribute("aria-pressed", String(S[name]));
-      drawChart(S);
-      place(S);
-      legend(S);
-    };
+  const redraw = () => { drawChart(S); place(S); legend(S); };
+  const toggle = (parent, text, hint, name) => {
+    const chip = html("button", { type: "button", class: "chip plain", title: hint, "aria-pressed": String(S[name]) }, parent, text);
+    chip.onclick = () => { S[name] = !S[name]; chip.setAttribute("aria-pressed", String(S[name])); redraw(); };
     return chip;
   };
-  toggle("Gauss / Laplace", "The densities that ACIQ fits to the values, as counts they expect in each bin", "fits").disabled = !d.fits.length;
-  toggle("Linear", "Counts on a linear axis", "linear");
+  toggle(views, "Gauss / Laplace", "The densities that ACIQ fits to the values, as counts they expect in each bar", "fits").disabled = !d.fits.length;
+  toggle(views, "Linear", "Counts on a linear axis", "linear");
   const button = (text, hint, act) => { html("button", { type: "button", class: "chip plain", title: hint }, views, text).onclick = act; };
-  button("Fit range", "Zoom so that the kept range fills the chart", () => fitRange(S));
+  button("Fit range", "Zoom so that the kept range fills the chart; Ctrl and the wheel zoom too", () => fitRange(S));
   button("Fit all", "Show every value", () => zoom(S, ...d.domain));
   S.legend = html("div", { class: "legend" }, root);
   legend(S);
   S.plot = html("div", { class: "plot" }, root);
-  S.tip = html("div", { class: "hover", hidden: "" }, S.plot.parentNode);
+  S.chooser = html("div", { class: "chooser" }, S.plot);
+  S.title = html("b", {}, S.chooser);
+  const chips = html("div", { class: "chips", role: "group", "aria-label": "Curve with an axis" }, S.chooser);
+  S.chips = {};
+  const show = () => { for (const other in S.chips) S.chips[other].setAttribute("aria-pressed", String(other === "split" ? S.split : !S.split && other === S.active)); };
+  for (const key in METRICS) {
+    S.chips[key] = html("button", { type: "button", class: `chip ${key}`, title: d.formulas[key] }, chips, METRICS[key].label);
+    S.chips[key].onclick = () => { S.active = key; S.split = false; show(); redraw(); };
+  }
+  S.chips.split = html("button", { type: "button", class: "chip clipping", title: "The squared error's two parts: clipping grows to the left, rounding to the right" }, chips, "Error split");
+  S.chips.split.onclick = () => { S.split = !S.split; show(); redraw(); };
+  show();
+  S.flags = html("div", { class: "flags" }, S.plot);
+  S.tip = html("div", { class: "hover", hidden: "" }, S.plot);
   S.plot.onpointermove = (event) => hover(S, event);
   S.plot.onpointerleave = () => { S.tip.hidden = true; S.cross.setAttribute("visibility", "hidden"); };
   S.plot.addEventListener("wheel", (event) => {
@@ -301,27 +271,34 @@ function colours(root) {
   list.forEach((colour, i) => root.style.setProperty(`--c${i}`, colour.trim()));
 }
 
+// What the figures are computed from; again only for other values or another type.
+function prepare(S, data) {
+  const of = `${data.rev}|${JSON.stringify(data.spec)}`;
+  if (S.of === of) return;
+  Object.assign(S, { of, spec: data.spec, density: densityOf({ ...data.histogram, total: data.total }), kl: klOf(data.kl), outliers: outliersOf({ ...data.histogram, total: data.total }) });
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector("#threshold");
-  const first = !parentElement.threshold;
-  const S = parentElement.threshold || (parentElement.threshold = { root, seq: data.seq, active: "sqnr", fits: false, linear: false, drag: null, live: false });
+  const S = parentElement.threshold || (parentElement.threshold = { root, seq: data.seq, active: "sqnr", split: false, fits: false, linear: false, drag: null, live: false });
   S.send = setTriggerValue;
   S.use = (id) => setTriggerValue("use", { method: id, rev: S.rev });
   S.grab = (g, side) => grab(S, g, side);
   colours(root);
-  const changed = S.rev !== data.rev;
-  if (changed) {
+  if (S.rev !== data.rev) {
+    prepare(S, data);
     Object.assign(S, { data, rev: data.rev, seq: data.seq, drag: null, live: false, range: { ...data.range }, kept: data.kept, now: data.exact });
     clearTimeout(S.timer);
     build(S);
     S.plotted = plotted(data);
     drawChart(S);
-    if (!first || data.zoomed) root.dataset.ready = "1";
     place(S);
   } else if (!S.drag && data.seq >= S.seq) {
     const whole = String(S.view) === String(S.data.domain), wider = String(data.domain) !== String(S.data.domain);
+    prepare(S, data);
     S.data = data;
+    S.range = { ...data.range };
     if (whole && wider) S.view = [...data.domain];
     if (wider) S.plotted = "";
     if (S.plotted !== plotted(data)) { S.plotted = plotted(data); drawChart(S); }
@@ -332,15 +309,31 @@ export default function (component) {
   if (data.held && !S.drag && data.seq >= S.seq) release(S);
   root.dataset.ready = "1";
   if (!S.observer) {
-    S.observer = new ResizeObserver(() => {
-      if (root.clientWidth && Math.abs(root.clientWidth - S.width) > 2) { drawChart(S); place(S); }
-    });
+    S.fit = () => {
+      if (!root.clientWidth || S.drag) return;
+      const { width, height } = S;
+      measure(S);
+      if (Math.abs(S.width - width) > 2 || Math.abs(S.height - height) > 2) { drawChart(S); place(S); }
+    };
+    S.answer = () => tell(S);
+    S.observer = new ResizeObserver(S.fit);
     S.observer.observe(root);
+    const page = root.getRootNode().host?.closest("[data-testid=stMainBlockContainer]");
+    if (page) S.observer.observe(page);  // what is above may grow
+    window.addEventListener("resize", S.fit);
+    window.addEventListener(WANTED, S.answer);
   }
-  return () => { S.observer.disconnect(); clearTimeout(S.timer); clearTimeout(S.dwell); parentElement.threshold = undefined; };
+  return () => {
+    S.observer.disconnect();
+    window.removeEventListener("resize", S.fit);
+    window.removeEventListener(WANTED, S.answer);
+    clearTimeout(S.timer);
+    clearTimeout(S.dwell);
+    parentElement.threshold = undefined;
+  };
 }
 
-// What forces a new drawing: marks, their order, or curves that depend on the other end of the range.
+// What forces a new drawing: marks, their order, or curves that depend on the range that is set.
 function plotted(data) {
-  return JSON.stringify([data.marks, data.curves.low || data.ruled ? data.range : null, data.ruled, data.mode]);
+  return JSON.stringify([data.marks, data.mode === "asymmetric" ? data.range : null, data.spec, data.mode]);
 }

@@ -20,32 +20,6 @@ function html(tag, attributes, parent, text) {
 
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
-// Value at x of a curve given at ascending xs; null where the curve is not known.
-function interpolate(xs, ys, x) {
-  const last = xs.length - 1;
-  if (last < 0) return null;
-  if (x <= xs[0]) return ys[0];
-  if (x >= xs[last]) return ys[last];
-  let low = 0, high = last;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] <= x) low = middle; else high = middle;
-  }
-  if (ys[low] === null || ys[high] === null) return ys[low] ?? ys[high];
-  const share = (x - xs[low]) / (xs[high] - xs[low] || 1);
-  return ys[low] * (1 - share) + ys[high] * share;
-}
-
-// Index of the x that is nearest to `at`; xs ascend.
-function nearest(xs, at) {
-  let low = 0, high = xs.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (xs[middle] <= at) low = middle; else high = middle;
-  }
-  return at - xs[low] <= xs[high] - at ? low : high;
-}
-
 // About n round numbers that cover [low, high].
 function ticks(low, high, n) {
   const raw = (high - low) / Math.max(1, n);
@@ -83,3 +57,4 @@ function percent(share) {
 
 const count = (n) => Math.round(n).toLocaleString("en-US");
 const cosine = (v) => (v === null || v === undefined ? "–" : v > 0.99999 && v < 1 ? "1 − " + number(1 - v, 3) : v.toFixed(5));
+const decibel = (v, lossless) => (lossless ? "∞ dB" : v === null || v === undefined ? "–" : number(v, 4) + " dB");

@@ -1,0 +1,58 @@
+"""A tensor's figures at the step before the shown one."""
+
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.memo import Recent
+from quantscope.core.model import Layer
+from quantscope.core.project import Project
+from quantscope.core.project import project as projects
+from quantscope.core.quantize import resolve
+from quantscope.core.recipe import Recipe, recipe_from_yaml
+from quantscope.ui.components.payload import Figures, figures_of
+from quantscope.ui.content.tensor_view import Searched, view_tensor
+from quantscope.ui.session import cached
+from quantscope.ui.session.state import Resolved, Session, recipe_token
+
+MANY = 400  # layers, from which on a recipe that is not resolved yet is not resolved only for this
+
+
+def figures(now: Session, layer: Layer) -> tuple[str, Figures] | None:
+    """The step's name and the figures of the layer's output then; None where nothing is known of it.
+
+    Steps whose model fixes differ are of another float model, and are not compared.
+    """
+    project = now.project
+    if not project.can_undo:
+        return None
+    number = project.parents[project.head]
+    try:
+        known = cached.results_of_project(project.id, _Recipes, project.identity)
+        recipe = known.get_or_make(number, lambda: _recipe(project, number))
+        if recipe.passes != now.recipe.passes or recipe.target != now.recipe.target:
+            return None
+        model, statistics = now.model, now.workspace.statistics
+        resolved = cached.of_project(project.id, Resolved, model.hash)
+        encodings = resolved.get(recipe_token(recipe))
+        if encodings is None:
+            if len(model.layers) > MANY:
+                return None
+            encodings = resolve(recipe, statistics, model, previous=now.encodings)
+            resolved.put(recipe_token(recipe), encodings)
+        resolved.get(recipe_token(now.recipe))  # the one last used again
+        searched = cached.of_project(project.id, Searched, model.hash)
+        view = view_tensor(model, statistics, recipe, encodings, layer, searched)
+    except QuantScopeError:  # the step is damaged, or names layers that the model no longer has
+        return None
+    if view is None or not view.quantized:
+        return None
+    return f"step {number}", figures_of(view)
+
+
+def _recipe(project: Project, number: int) -> Recipe:
+    return recipe_from_yaml(projects.read_step(project, number).recipe)
+
+
+class _Recipes(Recent[Recipe]):
+    """Recipes of steps, by number."""
+
+    def __init__(self) -> None:
+        super().__init__(64)

@@ -1,0 +1,110 @@
+"""Compare: figures of versions side by side, and what was chosen differently."""
+
+import streamlit as st
+
+from quantscope.core.project import Figures
+from quantscope.ui.content import text
+from quantscope.ui.content.choices import ChoiceChange, choice_changes
+from quantscope.ui.content.comparison import Cell, Column, figure_rows
+from quantscope.ui.runs import compared, versions
+from quantscope.ui.runs.measured import Measured
+from quantscope.ui.runs.versions import Kind, Version
+from quantscope.ui.session import state
+
+NAMES = 3  # of layers that are written out
+CHANGES = 12  # lines of changed choices that are shown at once
+
+
+def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figures]]) -> None:
+    """Draw the table of figures."""
+    columns = []
+    known = compared.float_figures(m.value for m in measurements.values())
+    shown = chosen if chosen[0].kind is Kind.FLOAT else (versions.FLOAT_MODEL, *chosen)
+    for version in shown:
+        if version.kind is Kind.FLOAT:
+            columns.append(Column(label="Float", figures=known, floating=True, waiting=known is None))
+        else:
+            found = measurements[version.key]
+            columns.append(
+                Column(label=version.short, figures=found.value, waiting=found.running, error=found.error)
+            )
+    against = shown.index(chosen[0])
+    with st.container(border=True):
+        st.markdown(f"**Figures** — coloured: the change against {text.escape(columns[against].label)}")
+        st.markdown(_table(columns, against))
+        for column in columns:
+            if column.error:
+                st.markdown(
+                    f":red[:material/error:] **{text.escape(column.label)}** cannot be measured: "
+                    f"{text.escape(column.error)}"
+                )
+        st.caption(
+            "**Bold**: the best of the quantized versions. Time is the median of single runs on this "
+            "machine's CPU, one thread; times of different moments differ by some percent."
+        )
+
+
+def _table(columns: list[Column], against: int) -> str:
+    """The figures as Markdown."""
+    head = [text.escape(text.short(column.label, 24)) for column in columns]
+    lines = ["| | " + " | ".join(head) + " | over |", "|:--" * (len(columns) + 2) + "|"]
+    for row in figure_rows(columns, against):
+        cells = " | ".join(_cell(cell) for cell in row.cells)
+        lines.append(f"| {row.name} | {cells} | {row.over} |")
+    return "\n".join(lines)
+
+
+def _cell(cell: Cell) -> str:
+    value = text.escape(cell.value)
+    value = f"**{value}**" if cell.best else value
+    change = text.escape(cell.change)
+    colour = {"good": "green", "bad": "red", "": "gray"}[cell.tone]
+    return f"{value} :{colour}[{change}]" if change else value
+
+
+def choices(now: state.Session, chosen: tuple[Version, ...]) -> dict[str, tuple[ChoiceChange, ...]]:
+    """Draw what the versions choose otherwise than the first of them, and return it; for steps."""
+    against, *others = chosen
+    steps = [version for version in others if version.kind is Kind.STEP]
+    found: dict[str, tuple[ChoiceChange, ...]] = {}
+    with st.container(border=True):
+        st.markdown("**What was chosen differently**")
+        if against.kind is not Kind.STEP:
+            what = "The float model" if against.kind is Kind.FLOAT else "A file of another tool"
+            st.caption(f"{what} has no recipe to hold a step's choices against; tensors below show ranges.")
+            return found
+        before = versions.recipe_of(now, against)
+        for version in steps:
+            after = versions.recipe_of(now, version)
+            assert before is not None  # both are steps
+            assert after is not None
+            found[version.key] = choice_changes(before, after, now.opened.model)
+            _changes(against, version, found[version.key])
+        if len(steps) < len(others):
+            st.caption("Of files of other tools no choices are known; the tensors below show their ranges.")
+    return found
+
+
+def _changes(against: Version, version: Version, found: tuple[ChoiceChange, ...]) -> None:
+    st.markdown(f"{text.escape(against.short)} → **{text.escape(version.short)}**")
+    if not found:
+        st.markdown("- nothing: both have the same choices")
+    st.markdown("\n".join(_change(change) for change in found[:CHANGES]))
+    if len(found) > CHANGES:
+        with st.expander(f"{len(found) - CHANGES:,} more"):
+            st.markdown("\n".join(_change(change) for change in found[CHANGES:]))
+
+
+def _change(change: ChoiceChange) -> str:
+    details = f" ({text.escape('; '.join(change.details))})" if change.details else ""
+    words = f"{text.escape(change.words)}{details}"
+    if not change.layers:
+        return f"- **{text.escape(change.what)}**: {words}"
+    if change.everywhere:
+        where = f"all {text.plural(len(change.layers), 'layer')}"
+    elif len(change.layers) <= NAMES:
+        where = ", ".join(text.code(text.short(name, 40)) for name in change.layers)
+    else:
+        first = ", ".join(text.code(text.short(name, 24)) for name in change.layers[:2])
+        where = f"{text.plural(len(change.layers), 'layer')} ({first}, …)"
+    return f"- **{text.escape(change.what)}**: {words} for {where}"
