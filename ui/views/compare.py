@@ -36,12 +36,12 @@ def render() -> None:
     running = [*(m.running for m in figures.values()), *(m.running for m in layers.values())]
     _polling(now, chosen, any(running))
     if len(chosen) > SIDE_BY_SIDE:
-        compare_figures.figures(chosen, figures)
+        compare_figures.figures(now, chosen, figures)
         changes = compare_figures.choices(now, chosen)
     else:
         left, right = st.columns([3, 2])
         with left:
-            compare_figures.figures(chosen, figures)
+            compare_figures.figures(now, chosen, figures)
         with right:
             changes = compare_figures.choices(now, chosen)
     _layers(now, chosen, layers)

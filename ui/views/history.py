@@ -10,10 +10,11 @@ import streamlit as st
 from quantscope.core.project import Figures, Scope
 from quantscope.ui.components import StepCell, StepRow, step_list
 from quantscope.ui.content import text
+from quantscope.ui.content.basis import Basis
 from quantscope.ui.content.comparison import Column, figure_rows
 from quantscope.ui.content.step_tree import TreeRow, moment, step_tree
 from quantscope.ui.figures.versions import StepPoint, history_figure
-from quantscope.ui.runs import compared, history, versions
+from quantscope.ui.runs import compared, history, measured, versions
 from quantscope.ui.runs.history import Known
 from quantscope.ui.runs.versions import Version
 from quantscope.ui.session import keys, state
@@ -73,6 +74,10 @@ def _scope(known: Known) -> Scope:
     first = Scope.WHOLE if 2 * counts[Scope.WHOLE] >= counts[Scope.PREVIEW] else Scope.PREVIEW
     asked = keys.HISTORY_SCOPE.get()
     return Scope(asked) if asked in (Scope.WHOLE, Scope.PREVIEW) else first
+
+
+def _basis(now: state.Session, scope: Scope) -> Basis:
+    return measured.judged_basis(now) if scope is Scope.WHOLE else measured.preview_basis(now)
 
 
 # --- curves ---
@@ -156,8 +161,8 @@ def _tools(listed: Listed) -> None:
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
     job = compared.measuring(now)
     with st.container(horizontal=True, vertical_alignment="center"):
-        options = {Scope.WHOLE: known.words(Scope.WHOLE), Scope.PREVIEW: known.words(Scope.PREVIEW)}
-        if options[Scope.WHOLE] and options[Scope.PREVIEW]:
+        options = {scope: _basis(now, scope).words for scope in (Scope.WHOLE, Scope.PREVIEW)}
+        if known.count(Scope.WHOLE) or known.count(Scope.PREVIEW):
             st.segmented_control(
                 "Figures over",
                 list(options),
@@ -281,9 +286,9 @@ def _list(listed: Listed) -> None:
         on_choose=_choose,
         on_tick=_tick,
     )
-    basis = known.words(listed.scope)
-    if basis:
-        st.caption(f"Figures over {basis}; small: the change since the step that it was made from.")
+    if known.count(listed.scope):
+        basis = _basis(now, listed.scope)
+        st.caption(f"Figures over {basis.markdown}; small: the change since the step that it was made from.")
     else:
         st.caption(
             "Nothing is measured yet: figures come when a step is shown on *Overview*, or by *Measure*."
