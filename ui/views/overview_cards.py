@@ -119,6 +119,13 @@ def _over(card: Card, basis: Basis) -> Card:
 
 
 def _sqnr(found: Comparison, basis: Basis, against: Sequence[Reference]) -> Card:
+    equal = [output.equal_share for output in found.outputs if output.equal_share is not None]
+    if equal and not any(output.error is not None for output in found.outputs):  # class maps, say: no floats
+        tip = (
+            "Share of the elements of the outputs, which hold no floats, that are equal to the float model's."
+        )
+        value = text.share(sum(equal) / len(equal))
+        return _over(Card(name="Equal outputs", value=value, note="of values as in float", tip=tip), basis)
     tip = f"{SQNR_TIP} Higher is better. {COSINE_TIP}"
     several = [output for output in found.outputs if output.error is not None]
     note = f"cosine {text.cosine(found.output.cosine)}"
