@@ -185,11 +185,11 @@ def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
 
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
     with st.container(border=True):
-        scale = " → ".join((":red[≤ 5 dB]", ":orange[25 dB]", ":green[≥ 45 dB]"))
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
-        st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
-        layer_graph(graph_data(rows, edges(now.model)), key=keys.GRAPH.name, on_open=_opened)
+        st.markdown(f"**Graph** — cumulative SQNR on {few}; choose a layer to inspect it{waiting}")
+        data = graph_data(rows, edges(now.model), project=now.project.id)
+        layer_graph(data, key=keys.GRAPH.name, on_open=_opened)
 
 
 def _opened() -> None:
