@@ -18,7 +18,7 @@ from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.sample_kinds import InputKind, OutputKind
 from quantscope.ui.runs import by_sample as runs
-from quantscope.ui.runs import by_sample_files, versions
+from quantscope.ui.runs import by_sample_files, exporting, versions
 from quantscope.ui.runs.by_sample import Page, Wanted
 from quantscope.ui.session import jobs
 from tests.graphs import model, node, randn, value
@@ -148,21 +148,39 @@ def test_calibrating_with_samples_makes_a_project_that_does_not_judge_on_them(pr
     assert len(wanted_of(Tab(project)).samples) == ROWS  # the project that it came from is as it was
 
 
-def test_calibrating_again_goes_on_from_what_was_added(project: Project) -> None:
+def test_the_new_project_can_be_replayed_and_made_from_again(project: Project) -> None:
     tab = Tab(project)
     wanted, _ = measured(tab)
     with tab:
         made = by_sample_files.recalibrated(wanted, [0, 1])
+    assert exporting.command_words(made, Recipe(), "net")[1] == [
+        "--data",
+        str(made.folder / "files/calibration.npz"),
+    ]
     second = Tab(made)
     further, _ = measured(second)
     with second:
-        last = by_sample_files.recalibrated(further, [0])  # the third one, as the data hold them
+        last = by_sample_files.recalibrated(further, [0])  # the third one, as the first data hold them
     now = Tab(last).session()
     assert now.workspace.samples is not None
     assert now.workspace.evaluation is not None
     assert (len(now.workspace.samples), len(now.workspace.evaluation)) == (ROWS + 3, ROWS - 3)
-    assert last.evaluation is not None
-    assert last.evaluation.options["without"] == [0, 1, 2]
+    assert wanted.samples.digest(2) in now.workspace.samples.digests()
+    assert wanted.samples.digest(2) not in now.workspace.evaluation.digests()
+
+
+def test_a_project_that_cannot_be_made_leaves_nothing_behind(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {entry.id for entry in projects.list_projects()}
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(by_sample_files, "write_npz", full)
+    with pytest.raises(DataError, match="No space left"):
+        by_sample_files.recalibrated(wanted_of(Tab(project)), [1])
+    assert {entry.id for entry in projects.list_projects()} == before
 
 
 def test_calibration_data_cannot_be_added_to_themselves(project: Project) -> None:
