@@ -53,13 +53,12 @@ def _calibrate(wanted: Wanted, taken: Sequence[int], what: str, some: str) -> No
         f"{'is' if len(taken) == 1 else 'are'} added to the calibration data. This project stays as it is."
     )
     st.markdown(
-        "Samples that calibrate cannot judge any more: they are taken out of the evaluation data, where "
-        f"{text.plural(max(0, left), 'sample')} {'is' if left == 1 else 'are'} left. Without the samples that "
-        "were hard, the rest is easier: do not compare its figures with those of this project."
+        "Samples that calibrate cannot judge any more: they are taken out of the evaluation data, which keep "
+        f"{text.plural(max(0, left), 'sample')}. Without those that were hard, the rest is easier: do not "
+        "compare the new project's figures with those of this one."
     )
-    st.caption(
-        f"Both data sets are copied into the project: {text.size(by_sample_files.copied_bytes(wanted.now))}."
-    )
+    copied = text.size(by_sample_files.copied_bytes(wanted.now))
+    st.caption(f"Both data sets are copied into the new project, about {copied}.")
     st.button(
         "Make the project",
         key="samples_calibrate",
