@@ -33,7 +33,7 @@ from quantscope.core.evaluate.layer_output import (
     spec_of,
     tensor_values,
 )
-from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
+from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors, quantized_session
 from quantscope.core.evaluate.lost import LostOutput, lost_outputs, output_warnings
 from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
 from quantscope.core.evaluate.outputs import (
@@ -128,6 +128,7 @@ __all__ = [
     "observe",
     "output_warnings",
     "preview",
+    "quantized_session",
     "read_otherwise",
     "read_quantized",
     "readers_of",

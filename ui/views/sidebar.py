@@ -103,4 +103,4 @@ def _steps(opened: Project, ready: state.Session | None) -> None:
     except QuantScopeError:
         step = None
     if step is not None:
-        st.caption(f":material/check_circle: Saved · step {opened.depth}: {text.escape(step.label)}")
+        st.caption(f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}")
