@@ -229,6 +229,7 @@ ALL_RECENT = Key("all_recent", False)
 MODEL_PATH = Key("model_path", "")
 DATA_PATH = Key("data_path", "")
 EVALUATION_PATH = Key("evaluation_path", "")
+OPEN_BEFORE: Key[str | None] = Key("open_before", None)  # id of the project that the asked one replaced
 ASKED_AT = Key("asked_at", "")  # place of the page at which the open project was asked for
 REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
 EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
