@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.manners import mind_manners
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
@@ -87,3 +88,5 @@ def main() -> None:
         keys.REFUSED.pop()
     chosen.run()
     sidebar.render()  # after the page, which must follow a drag of a clip line at once
+    with st.sidebar:
+        mind_manners()
