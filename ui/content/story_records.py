@@ -65,6 +65,9 @@ class Bracket:
     note: str
     tone: Tone = ""
     steps: float = 0.0  # width of a step on the axis, 0 to 1; 0: not drawn
+    offset: float = 0.0  # from `low` to the first border of a step
+    onward: bool = False  # it goes on beyond the axis, upwards
+    backward: bool = False  # and downwards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
