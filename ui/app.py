@@ -15,6 +15,7 @@ from quantscope.ui.views import (
     history,
     inspector,
     layers,
+    look,
     overview,
     playground,
     present,
@@ -35,6 +36,13 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.PLAYGROUND: ("science", playground.render),
     Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
+}
+READ_ONLY = {  # of a model that is quantized already
+    page: (
+        icon,
+        {Page.OPEN: view, Page.OVERVIEW: look.render, Page.PLAYGROUND: view}.get(page, look.elsewhere),
+    )
+    for page, (icon, view) in VIEWS.items()
 }
 
 
@@ -64,14 +72,17 @@ def main() -> None:
     state.follow()
     opened = state.project() is not None
     first = Page.OVERVIEW if opened else Page.OPEN
+    here = state.project()
+    views = VIEWS if here is None or not state.looked_at(here) else READ_ONLY
     pages = {
         page: st.Page(
             common.guarded(view),
             title=page.value.capitalize(),
             icon=f":material/{icon}:",
             url_path=page.value,
+            visibility="hidden" if view is look.elsewhere else "visible",
         )
-        for page, (icon, view) in VIEWS.items()
+        for page, (icon, view) in views.items()
     }
     keys.PAGES.set(pages)
     # Streamlit takes the path from its default page; as a page of its own, it leaves all others theirs.

@@ -1,5 +1,6 @@
 """Calibration and evaluation samples, from whatever holds them."""
 
+from quantscope.core.data.joining import joined_samples
 from quantscope.core.data.opening import check_samples, open_samples
 from quantscope.core.data.samples import Array, Load, Sample, Samples, sample_digest
 from quantscope.core.data.selection import Picked, pick
@@ -11,6 +12,7 @@ __all__ = [
     "Sample",
     "Samples",
     "check_samples",
+    "joined_samples",
     "open_samples",
     "pick",
     "sample_digest",

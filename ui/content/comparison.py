@@ -9,7 +9,7 @@ from quantscope.core.project import Figures
 from quantscope.ui.content import text
 
 Tone = Literal["", "good", "bad"]
-SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.05  # what does not count as a change
+SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.1  # what does not count as a change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,6 @@ class FigureRow:
     """One kind of figure."""
 
     name: str
-    over: str  # which samples it comes from
     cells: tuple[Cell, ...]  # one for each column
 
 
@@ -144,9 +143,7 @@ def figure_rows(columns: Sequence[Column], against: int) -> tuple[FigureRow, ...
             _cell(kind, column, values[at], values[against] if at != against else None, at in best)
             for at, column in enumerate(columns)
         )
-        timed = kind.name in ("File size", "Time of one run")
-        basis = next((over(c.figures) for c in columns if c.figures is not None), "")
-        rows.append(FigureRow(name=kind.name, over="" if timed else basis, cells=cells))
+        rows.append(FigureRow(name=kind.name, cells=cells))
     return tuple(rows)
 
 
@@ -155,7 +152,9 @@ def _cell(kind: _Kind, column: Column, value: float | None, before: float | None
         return Cell(value="")
     if value is None:
         return Cell(value="…" if column.waiting else "–")
-    words, gain = kind.change(value, before) if before is not None else ("", 0.0)
+    words, gain = "", 0.0
+    if before is not None and not column.floating:
+        words, gain = kind.change(value, before)
     tone: Tone = "" if not words or gain == 0 else "good" if gain > 0 else "bad"
     return Cell(value=kind.words(value), change=words, tone=tone, best=best)
 

@@ -12,8 +12,9 @@ from quantscope.ui.content.names import Part, parts, tails
 FLAT = 60  # layers that are shown without groups
 LEAST = 3  # layers of a group; smaller ones only cost room
 MANY = 60  # layers side by side in which repeated structure is looked for
-SHOWN = 100  # boxes at first, at most: more are no longer taken in
+SHOWN = 120  # boxes at first, at most: more are no longer taken in
 WHOLE = 0.6  # of its parent's layers: a group that has more says nothing, its own groups do
+ALL = 0.9  # the same for a group without groups inside
 MOST_LAYERS = 400  # of one repetition
 REPEATS = 0.2  # of the layers that must repeat, for repetitions to be groups
 CHUNK = 24  # layers of a group where nothing else tells them apart
@@ -24,7 +25,8 @@ class Group:
     """Layers that stand together, and groups inside."""
 
     path: str  # tells it from all others, also when the page is drawn again
-    label: str
+    name: str  # what its layers' names begin with; its label where names do not tell
+    label: str  # what tells it from the groups beside it
     parent: int  # place of the group around it; -1 = none
 
 
@@ -42,6 +44,7 @@ class _Node:
     """A group while groups are made."""
 
     path: str
+    name: str
     label: str
     depth: int  # parts of the names that its layers share
     layers: list[int] = field(default_factory=list)  # directly in it
@@ -93,9 +96,10 @@ def opened(grouping: Grouping, shown: int = SHOWN) -> list[int]:
 
 def _tree(names: Sequence[str], ops: Sequence[str], split: Sequence[Sequence[Part]]) -> _Node:
     """Groups as the names nest; a part that is an operator, as in `Conv.12`, groups what is far apart."""
-    root = _Node("", "", 0)
-    for at, (name, op, own) in enumerate(zip(names, ops, split, strict=True)):
-        node, kinds = root, op.lower().split(" + ")
+    root = _Node("", "", "", 0)
+    kinds = {kind for op in ops for kind in op.lower().split(" + ")}
+    for at, (name, own) in enumerate(zip(names, split, strict=True)):
+        node = root
         for depth, part in enumerate(own[:-1]):
             if part.text.lower() in kinds:
                 break
@@ -103,7 +107,7 @@ def _tree(names: Sequence[str], ops: Sequence[str], split: Sequence[Sequence[Par
             inner = node.inside.get(part.text)
             if inner is None:
                 first = own[depth - 1] if depth and part.text.isdecimal() else part
-                inner = node.inside[part.text] = _Node(path, name[first.start : part.end], depth + 1)
+                inner = node.inside[part.text] = _Node(path, path, name[first.start : part.end], depth + 1)
             node = inner
         node.layers.append(at)
     return root
@@ -122,7 +126,9 @@ def _dissolve(node: _Node) -> None:
         while len(inner.inside) == 1 and not inner.layers:
             (only,) = inner.inside.values()
             label = only.label if only.label.startswith(inner.label) else f"{inner.label}/{only.label}"
-            inner = node.inside[key] = _Node(only.path, label, only.depth, only.layers, only.inside)
+            inner = node.inside[key] = _Node(
+                only.path, only.name, label, only.depth, only.layers, only.inside
+            )
         if inner.count() < LEAST:
             node.layers += _layers(inner)
             del node.inside[key]
@@ -137,7 +143,11 @@ def _unwrap(root: _Node) -> None:
     """Groups that hold nearly the whole model give way to what is in them."""
     while True:
         total = root.count()
-        whole = [(k, n) for k, n in root.inside.items() if n.count() > WHOLE * total and n.inside]
+        whole = [
+            (key, node)
+            for key, node in root.inside.items()
+            if node.count() > (WHOLE if node.inside else ALL) * total
+        ]
         if not whole:
             return
         ((key, node),) = whole
@@ -159,7 +169,7 @@ def _by_structure(node: _Node, codes: npt.NDArray[np.intp]) -> None:
         number += repeats
         label = f"block {number}" if repeats else f"layers {layers[start] + 1}–{layers[end - 1] + 1}"
         path = f"{node.path}#{start}"
-        node.inside[path] = _Node(path, label, node.depth, layers[start:end])
+        node.inside[path] = _Node(path, label, label, node.depth, layers[start:end])
 
 
 def repetitions(codes: npt.NDArray[np.intp]) -> list[tuple[int, int, bool]]:
@@ -205,20 +215,25 @@ def _flat(root: _Node, names: Sequence[str], ops: Sequence[str]) -> Grouping:
 
     def walk(node: _Node, place: int) -> None:
         own = [names[at] for at in node.layers]
-        for at, label in zip(node.layers, _labels(own, [ops[i] for i in node.layers]), strict=True):
+        known = _labels(own, [ops[i] for i in node.layers], node.depth)
+        for at, label in zip(node.layers, known, strict=True):
             of[at], labels[at] = place, label
         for inner in sorted(node.inside.values(), key=lambda inner: min(_layers(inner))):
-            groups.append(Group(path=inner.path, label=inner.label, parent=place))
+            groups.append(Group(path=inner.path, name=inner.name, label=inner.label, parent=place))
             walk(inner, len(groups) - 1)
 
     walk(root, -1)
     return Grouping(groups=tuple(groups), of=tuple(of), labels=tuple(labels))
 
 
-def _labels(names: Sequence[str], ops: Sequence[str]) -> list[str]:
-    """The last parts of names; one that only repeats the operator, or is a number, has one more before it."""
-    least = [
-        2 if own[-1].text.isdecimal() or own[-1].text.lower() in op.lower().split(" + ") else 1
-        for own, op in zip((parts(name) for name in names), ops, strict=True)
-    ]
+def _labels(names: Sequence[str], ops: Sequence[str], depth: int = 0) -> list[str]:
+    """The last parts of names; one that only repeats the operator, or is a number, has one more before it.
+
+    The first `depth` parts are the group's, and are not repeated without need.
+    """
+    least = []
+    for name, op in zip(names, ops, strict=True):
+        own = parts(name)
+        says_little = own[-1].text.isdecimal() or own[-1].text.lower() in op.lower().split(" + ")
+        least.append(min(2 if says_little else 1, max(1, len(own) - depth)))
     return tails(names, least)

@@ -72,11 +72,38 @@ def _last(name: str, own: Sequence[Part], count: int) -> str:
 def shortened(names: Sequence[str], length: int) -> list[str]:
     """Names of at most `length` characters each, cut in the middle where they are longer.
 
-    Those that would look the same are cut down to what tells them apart instead.
+    Those that would look the same are cut at both ends instead, so that what tells them apart is seen.
     """
     found = [short(name, length) for name in names]
-    seen = Counter(found)
-    alike = [i for i, cut in enumerate(found) if seen[cut] > 1]
-    for i, tail in zip(alike, tails([names[i] for i in alike]), strict=True):
-        found[i] = plain(f"…{tail}") if len(tail) < length else f"…{plain(tail)[1 - length :]}"
+    alike: dict[str, list[int]] = {}
+    for i, cut in enumerate(found):
+        alike.setdefault(cut, []).append(i)
+    for places in alike.values():
+        if len(places) > 1:
+            several = [plain(names[i]) for i in places]
+            start = _shared(several)
+            end = _shared([name[start:][::-1] for name in several])
+            for i, name in zip(places, several, strict=True):
+                found[i] = _window(name, start, len(name) - end, length)
     return found
+
+
+def _window(name: str, start: int, end: int, length: int) -> str:
+    """What stands from `start` to `end`, with as much before it as there is room."""
+    if len(name) <= length:
+        return name
+    if end - start > length - 2:
+        return f"…{short(name[start:end], length - 2)}…"
+    first = max(0, end - (length - 2))
+    start = min(max((part.start for part in parts(name) if part.start <= start), default=0), start)
+    first = max(first, start)
+    last = min(len(name), first + length - 2)
+    return f"{'…' if first else ''}{name[first:last]}{'…' if last < len(name) else ''}"
+
+
+def _shared(names: Sequence[str]) -> int:
+    """How many characters all names begin with."""
+    first, last = min(names), max(names)
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )

@@ -367,6 +367,25 @@ def redo() -> None:
         redraw_editors()
 
 
+@uninterrupted
+def go_to(number: int) -> None:
+    """Show a step, wherever it stands in the history; an edit then starts a branch. For use in callbacks."""
+    if _move(lambda opened: projects.show_step(opened, number)):
+        redraw_editors()
+
+
+@uninterrupted
+def branch(number: int, label: str) -> None:
+    """Make a new step from another, with its recipe, and show it; for use in callbacks."""
+
+    def step(opened: Project) -> Project:
+        same = projects.read_step(opened, number).recipe
+        return projects.record(replace(opened, head=number), same, label, expected_head=opened.head)
+
+    if _move(step):
+        redraw_editors()
+
+
 def layer(now: Session) -> Layer:
     """The layer that the Inspector shows; the first computed one by default."""
     names = [entry.name for entry in now.model.layers]

@@ -5,7 +5,7 @@ import streamlit as st
 from quantscope.core.project import Figures
 from quantscope.ui.content import text
 from quantscope.ui.content.choices import ChoiceChange, choice_changes
-from quantscope.ui.content.comparison import Cell, Column, figure_rows
+from quantscope.ui.content.comparison import Cell, Column, figure_rows, over
 from quantscope.ui.runs import compared, versions
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.versions import Kind, Version
@@ -30,7 +30,9 @@ def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figure
             )
     against = shown.index(chosen[0])
     with st.container(border=True):
-        st.markdown(f"**Figures** — coloured: the change against {text.escape(columns[against].label)}")
+        basis = next((f"over {over(c.figures)} · " for c in columns if c.figures is not None), "")
+        held = text.escape(text.short(columns[against].label, 40))
+        st.markdown(f"**Figures** — {basis}coloured: the change against {held}")
         st.markdown(_table(columns, against))
         for column in columns:
             if column.error:
@@ -47,10 +49,10 @@ def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figure
 def _table(columns: list[Column], against: int) -> str:
     """The figures as Markdown."""
     head = [text.escape(text.short(column.label, 24)) for column in columns]
-    lines = ["| | " + " | ".join(head) + " | over |", "|:--" * (len(columns) + 2) + "|"]
+    lines = ["| | " + " | ".join(head) + " |", "|:--" * (len(columns) + 1) + "|"]
     for row in figure_rows(columns, against):
         cells = " | ".join(_cell(cell) for cell in row.cells)
-        lines.append(f"| {row.name} | {cells} | {row.over} |")
+        lines.append(f"| {row.name} | {cells} |")
     return "\n".join(lines)
 
 
@@ -89,13 +91,14 @@ def _changes(against: Version, version: Version, found: tuple[ChoiceChange, ...]
     st.markdown(f"{text.escape(against.short)} → **{text.escape(version.short)}**")
     if not found:
         st.markdown("- nothing: both have the same choices")
-    st.markdown("\n".join(_change(change) for change in found[:CHANGES]))
+    st.markdown("\n".join(change_line(change) for change in found[:CHANGES]))
     if len(found) > CHANGES:
         with st.expander(f"{len(found) - CHANGES:,} more"):
-            st.markdown("\n".join(_change(change) for change in found[CHANGES:]))
+            st.markdown("\n".join(change_line(change) for change in found[CHANGES:]))
 
 
-def _change(change: ChoiceChange) -> str:
+def change_line(change: ChoiceChange) -> str:
+    """One change as a line of Markdown."""
     details = f" ({text.escape('; '.join(change.details))})" if change.details else ""
     words = f"{text.escape(change.words)}{details}"
     if not change.layers:

@@ -1,7 +1,7 @@
 // Flags above the histogram: which methods would cut there. Methods that agree share a flag, and all flags of an end
 // take two rows at most; a flag lists what it stands for, and each method can be chosen from it, by keys too.
 
-const SHIFTS = [12, 24, 40, 60];  // that a flag may lie beside its line
+const SHIFTS = [14, 28, 44, 62, 82, 104, 128, 152];  // that a flag may lie beside its line
 const LETTER = 6.7, PAD = 15, APART = 5;  // pixels
 
 const endsOf = (S) => (S.data.mode === "asymmetric" ? ["low", "high"] : ["high"]);

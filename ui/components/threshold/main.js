@@ -198,7 +198,7 @@ function hover(S, event) {
     lines.push([`${fit.label} expects`, expectation(((fit.expected[bin] || 0) * S.bars.width) / S.data.bins.width)]);
   }
   lines.push(["clipped, if cut here", percent(found.share)]);
-  for (const key in METRICS) lines.push([METRICS[key].label, found[key] === null && key !== "sqnr" ? "–" : key === "sqnr" ? decibel(found.sqnr, found.lossless) : METRICS[key].show(found[key])]);
+  for (const key in METRICS) lines.push([METRICS[key].label, found[key] === null && key !== "sqnr" ? (S.kl ? "too narrow" : "none") : key === "sqnr" ? decibel(found.sqnr, found.lossless) : METRICS[key].show(found[key])]);
   lines.push(["clipping MSE", number(found.clipping)], ["rounding MSE", number(found.rounding)]);
   S.tip.replaceChildren();
   for (const [name, value] of lines) { html("span", {}, S.tip, name); html("b", {}, S.tip, value); }
