@@ -1,4 +1,4 @@
-"""MobileNetV2 and ResNet-50 with random weights: the right shapes for measuring speed and memory."""
+"""MobileNetV2, ResNet-50 and encoders with random weights: the right shapes to measure speed and memory."""
 
 import math
 from typing import Any
@@ -110,6 +110,66 @@ def resnet50(seed: int = 0) -> onnx.ModelProto:
                 start = b.conv(start, (width, 4 * inner), 1, stride, gain=1.0)
             x, width = b.node("Relu", [b.node("Add", [x, start])]), 4 * inner
     return b.finish(x, width, "resnet50")
+
+
+def encoder(
+    blocks: int, *, width: int = 64, heads: int = 4, inner: int = 128, seed: int = 0
+) -> onnx.ModelProto:
+    """An encoder of token ids (N, 32) of many thin blocks: thousands of layers."""
+    b = Builder(seed)
+
+    def node(op: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        b.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def whole_numbers(name: str, values: list[int]) -> str:
+        b.weights.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
+        return name
+
+    def normal(name: str, shape: tuple[int, ...], deviation: float) -> str:
+        return b.constant(name, b.generator.standard_normal(shape) * deviation)
+
+    def linear(x: str, name: str, rows: int, columns: int) -> str:
+        x = node("MatMul", [x, normal(f"{name}.w", (rows, columns), rows**-0.5)], f"{name}.mm")
+        return node("Add", [x, normal(f"{name}.bias", (columns,), 0.02)], name)
+
+    def normalized(x: str, name: str) -> str:
+        gain = np.ones(width)
+        gain[b.generator.integers(0, width, 3)] = 12  # outlier channels, as trained encoders have them
+        scale, bias = b.constant(f"{name}.g", gain), b.constant(f"{name}.b", np.zeros(width))
+        return node("LayerNormalization", [x, scale, bias], name, axis=-1, epsilon=1e-5)
+
+    split, joined = (
+        whole_numbers("split", [0, 0, heads, width // heads]),
+        whole_numbers("joined", [0, 0, width]),
+    )
+    root = b.constant("root", 1 / math.sqrt(width // heads))
+    x = node("Gather", [normal("emb.weight", (1000, width), 0.02), "input_ids"], "emb")
+    x = normalized(node("Add", [x, normal("pos", (1, 32, width), 0.02)], "emb.pos"), "emb.ln")
+    for number in range(blocks):
+        at = f"layer.{number}"
+        q, k, v = (
+            node("Reshape", [linear(x, f"{at}.{c}", width, width), split], f"{at}.{c}.r") for c in "qkv"
+        )
+        q, v = (node("Transpose", [t], f"{t[:-2]}.t", perm=[0, 2, 1, 3]) for t in (q, v))
+        k = node("Transpose", [k], f"{at}.k.t", perm=[0, 2, 3, 1])
+        scores = node("Mul", [node("MatMul", [q, k], f"{at}.qk"), root], f"{at}.qks")
+        mixed = node("MatMul", [node("Softmax", [scores], f"{at}.att", axis=-1), v], f"{at}.av")
+        mixed = node(
+            "Reshape", [node("Transpose", [mixed], f"{at}.avt", perm=[0, 2, 1, 3]), joined], f"{at}.avr"
+        )
+        x = normalized(node("Add", [x, linear(mixed, f"{at}.o", width, width)], f"{at}.res1"), f"{at}.ln1")
+        f = node("Gelu", [linear(x, f"{at}.f1", width, inner)], f"{at}.gelu")
+        x = normalized(node("Add", [x, linear(f, f"{at}.f2", inner, width)], f"{at}.res2"), f"{at}.ln2")
+    logits = node("MatMul", [x, normal("head.w", (width, 16), 0.05)], "logits")
+    graph = helper.make_graph(
+        b.nodes,
+        "encoder",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["N", 32])],
+        [helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["N", 32, 16])],
+        b.weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
 
 NETWORKS = {"mobilenet_v2": mobilenet_v2, "resnet50": resnet50}

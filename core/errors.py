@@ -2,6 +2,7 @@
 
 QuantScopeError
 ├── ModelError    the model cannot be read, or is of a kind that cannot be quantized
+│   └── AlreadyQuantized  it holds integers already, and can only be looked at
 ├── DataError     calibration or evaluation data do not fit the model, or are unusable
 ├── RecipeError   a recipe names something that does not exist, or asks for what a target lacks
 ├── ExportError   the quantized model cannot be written as asked
@@ -17,6 +18,10 @@ class QuantScopeError(Exception):
 
 class ModelError(QuantScopeError):
     """The model cannot be read, or cannot be quantized."""
+
+
+class AlreadyQuantized(ModelError):
+    """The model is quantized already: it can be looked at, and not quantized again."""
 
 
 class DataError(QuantScopeError):

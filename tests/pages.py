@@ -27,6 +27,8 @@ PAGES = {
     "layers": "Layers",
     "inspector": "Inspector",
     "sensitivity": "Sensitivity",
+    "history": "History",
+    "compare": "Compare",
     "playground": "Playground",
     "export": "Export",
 }

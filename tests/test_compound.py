@@ -329,7 +329,7 @@ def test_a_shift_before_a_padded_convolution_is_left_to_zero_points() -> None:
     file = quantize_model(model, encodings)
     assert "Add" not in [n.op_type for n in file.graph.node if tensor in n.output]
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in file.graph.initializer}
-    q = next(n for n in file.graph.node if n.output[0] == f"{tensor}_QuantizeLinear_Output")
+    q = next(n for n in file.graph.node if n.output[0] == f"{tensor}_q")
     dq = next(n for n in file.graph.node if n.input[0] == q.output[0])
     steps = int(constants[q.input[2]]) - int(constants[dq.input[2]])
     assert steps == round(shift / float(constants[q.input[1]]))
@@ -361,7 +361,7 @@ def test_other_kinds_of_zero_points_keep_the_shift_a_step(choice: Choice) -> Non
     recipe = Recipe(default=choice.over(Recipe().default))
     file = quantize_model(model, resolve(recipe, statistics_of(model, samples), model))
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in file.graph.initializer}
-    q = next(n for n in file.graph.node if n.output[0] == f"{tensor}_QuantizeLinear_Output")
+    q = next(n for n in file.graph.node if n.output[0] == f"{tensor}_q")
     dq = next(n for n in file.graph.node if n.input[0] == q.output[0])
     assert constants[q.input[2]] == constants[dq.input[2]]
     assert sqnr(run(model.proto(), samples), run(file, samples)) > 28

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quantscope.core.calibration import Accumulator, Histogram
 from quantscope.core.model import Layer
@@ -175,55 +173,55 @@ def test_weights_figure_shows_ranges_and_limits() -> None:
 
 def test_trials_figure_marks_the_best() -> None:
     trials = [
-        DefaultTrial(choice=DEFAULT, label=label, sqnr_db=sqnr, cosine=0.9)
-        for label, sqnr in (("mse", 20.0), ("kl", -math.inf), ("minmax", 30.0))
+        DefaultTrial(choice=replace(DEFAULT, method=method), label=method, sqnr_db=sqnr, cosine=0.9)
+        for method, sqnr in ((Method.MSE, 20.0), (Method.KL_V2, -math.inf), (Method.MINMAX, 30.0))
     ]
     (bars,) = trials_figure(trials, trials[0]).data
-    assert list(bars.y) == ["kl", "mse", "minmax"]
+    axis = trials_figure(trials, trials[0]).layout.yaxis
+    assert [name.split(",")[0] for name in axis.ticktext] == ["KL v2", "MSE", "MinMax"]
+    assert list(bars.y) == list(axis.tickvals)
     assert list(bars.x) == [0.0, 20.0, 30.0]
     assert bars.marker.color[0] == bars.marker.color[2] != bars.marker.color[1]
 
 
+def test_trials_of_one_name_have_a_bar_each() -> None:
+    trials = [DefaultTrial(choice=DEFAULT, label="same", sqnr_db=38.0, cosine=0.9) for _ in range(2)]
+    (bars,) = trials_figure(trials, trials[0]).data
+    assert len(set(bars.y)) == 2
+    assert list(bars.x) == [38.0, 38.0]
+    assert len(set(bars.marker.color)) == 2
+
+
 # --- graph ---
-
-dags = st.integers(1, 60).flatmap(
-    lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=90).map(
-        lambda pairs: (n, sorted({(min(p), max(p)) for p in pairs if p[0] != p[1]}))
-    )
-)
-
-
-@settings(max_examples=80, deadline=None)
-@given(dags)
-def test_no_node_lies_on_another_and_ranks_follow_the_edges(dag: tuple[int, list[tuple[int, int]]]) -> None:
-    count, pairs = dag
-    names = [f"n{i}" for i in range(count)]
-    edges = [(names[a], names[b]) for a, b in pairs]
-    rank = graph.ranks(names, edges)
-    assert all(rank[a] < rank[b] for a, b in edges)
-    at = graph.places(names, edges)
-    assert set(at) == set(names)
-    for a, b in itertools.combinations(at.values(), 2):
-        assert abs(a.x - b.x) >= graph.NODE_W or abs(a.y - b.y) >= graph.NODE_H
-    assert all(at[a].row <= at[b].row for a, b in edges)
-
-
-def test_a_long_chain_is_folded() -> None:
-    names = [f"n{i}" for i in range(300)]
-    at = graph.places(names, list(itertools.pairwise(names)))
-    assert max(p.x for p in at.values()) < graph.PER_ROW * graph.STEP_X
-    assert {p.row for p in at.values()} == set(range(-(-300 // graph.PER_ROW)))
 
 
 def test_graph_data_is_json_and_keeps_names() -> None:
     rows = [row(HOSTILE, flag="x"), row("b", cumulative_sqnr=None, precision="float"), row("c")]
-    data = graph.graph_data(rows, [(HOSTILE, "b"), ("b", "c"), ("b", "gone")])
+    data: Any = graph.graph_data(rows, [(HOSTILE, "b"), ("b", "c"), ("b", "gone")])
     json.dumps(data, allow_nan=False)
-    assert [node["name"] for node in data["nodes"]] == [HOSTILE, "b", "c"]
+    assert [layer["name"] for layer in data["layers"]] == [HOSTILE, "b", "c"]
     assert data["links"] == [[0, 1], [1, 2]]
-    assert data["nodes"][1]["figure"] == "float"
-    assert data["nodes"][1]["colour"] == graph.UNKNOWN
-    assert data["nodes"][0]["flag"]
+    assert data["layers"][1]["figure"] == "float"
+    assert data["layers"][1]["colour"] == graph.UNKNOWN
+    assert "flag" in data["layers"][0]
+    assert "flag" not in data["layers"][1]
+    assert data["groups"] == data["open"] == []
+    assert data["in"] == [-1, -1, -1]
+
+
+def test_a_group_of_the_graph_says_what_is_in_it() -> None:
+    figures = [12.0, None, math.inf, *(50.0 for _ in range(87))]
+    rows = [row(f"part.{i // 30}.layer{i}", cumulative_sqnr=figure) for i, figure in enumerate(figures)]
+    rows[1] = row("part.0.layer1", cumulative_sqnr=None, flag="odd")
+    data: Any = graph.graph_data(rows, [], worst=["part.2.layer80", "unknown"])
+    json.dumps(data, allow_nan=False)
+    assert [group["name"] for group in data["groups"]] == ["part.0", "part.1", "part.2"]
+    assert [group["count"] for group in data["groups"]] == [30, 30, 30]
+    assert [group["figure"] for group in data["groups"]] == ["12.0 dB", "50.0 dB", "50.0 dB"]
+    assert [group["flagged"] for group in data["groups"]] == [1, 0, 0]
+    assert data["groups"][0]["colour"] == graph.colour(12.0)
+    assert data["worst"][:2] == [80, 0]  # what was named, then the lowest figure
+    assert 2 not in data["worst"]  # a layer without error is none of the worst
 
 
 def test_colour_runs_from_red_to_green() -> None:

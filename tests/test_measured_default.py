@@ -13,7 +13,7 @@ from quantscope.core.evaluate import closeness_db, float_reference, preview
 from quantscope.core.model import Model, load_model
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Choice, Recipe
-from quantscope.core.thresholds import Method
+from quantscope.core.thresholds import Method, WeightMethod
 from quantscope.core.tuning import MARGIN_DB, DefaultTrial, MeasuredDefault, measured_default
 from quantscope.core.tuning.default_trials import try_defaults
 from quantscope.core.tuning.unseen_samples import least_gain, why_refused
@@ -138,3 +138,16 @@ def test_a_trial_that_makes_channels_constant_does_not_win() -> None:
     assert best(plain, trial("a", 30.0, refused="no"), trial("b", 25.0)) == "b"
     assert best(plain, trial("a", 30.0, refused="no")) == "minmax"
     assert best(trial("minmax", -math.inf), trial("a", 3.0)) == "a"
+
+
+@pytest.mark.parametrize("weights", WeightMethod)
+def test_plain_minmax_is_tried_whatever_the_recipe_says_and_nothing_twice(weights: WeightMethod) -> None:
+    model, samples = network("shapes_cnn"), heavy("shapes_cnn", 4, 0)
+    recipe = Recipe().with_default(method=Method.MSE, weight_method=weights)
+    found = measured_default(model, calibrate(model, samples, cache=False), samples, recipe)
+    first = found.trials[0].choice
+    assert (first.method, first.weight_method) == (Method.MINMAX, WeightMethod.MINMAX)
+    choices = [trial.choice for trial in found.trials]
+    assert len(set(choices)) == len(choices)
+    assert len({trial.label for trial in found.trials}) == len(choices)
+    assert sum(choice.weight_method is not WeightMethod.MINMAX for choice in choices) == 1

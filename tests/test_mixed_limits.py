@@ -136,7 +136,7 @@ def test_tune_shows_the_front_and_what_it_took(tmp_path: Path, quantscope: Run) 
     assert done.code == 0, done.err
     assert done.out.count("\n*") == 1
     assert "not int8" in done.out
-    assert "Taken: 98." in done.out
+    assert "Taken: 95." in done.out
     assert "10 samples kept for judging" in done.out
     assert "16-bit" in done.out
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantscope.core.evaluate import size_breakdown
 from quantscope.core.model import load_model
 from quantscope.core.quant import INT8, UINT8, QuantSpec, Range, encoding_from_range, fake_quantize
 from quantscope.core.quantize import quantize_model, resolve
@@ -50,7 +51,7 @@ def test_as_close_to_float_as_onnxruntimes_minmax(name: str, tmp_path: Path) -> 
 def test_activations_are_rounded_as_quantize_linear_rounds() -> None:
     model, samples = network("mobile_cnn"), feeds("mobile_cnn", 2)
     proto, encodings = quantized(model, samples)
-    proto.graph.output.insert(0, onnx.ValueInfoProto(name="image_DequantizeLinear_Output"))
+    proto.graph.output.insert(0, onnx.ValueInfoProto(name="image_dq"))
     assert len(samples) == 2
     for sample, seen in zip(samples, run(proto, samples, plain=True), strict=True):
         np.testing.assert_array_equal(seen, fake_quantize(sample["image"], encodings.activations["image"]))
@@ -192,7 +193,7 @@ def test_one_weight_read_by_two_nodes_is_stored_for_each() -> None:
 
 def test_names_that_are_taken_are_not_overwritten() -> None:
     n = Net()
-    x = n.add("Mul", ["x", n.const("x_scale", [2.0, 3.0])], "x_QuantizeLinear_Output")
+    x = n.add("Mul", ["x", n.const("x_scale", [2.0, 3.0])], "x_q")
     n.add("Gemm", [x, n.random("x_zero_point", 2, 2)], "y")
     model = load_model(n.model({"x": ["N", 2]}, {"y": ["N", 2]}).SerializeToString())
     samples = [{"x": np.random.default_rng(i).standard_normal((1, 2)).astype(np.float32)} for i in range(8)]
@@ -309,3 +310,88 @@ def test_an_average_of_nearly_nothing_still_runs() -> None:
     ]
     proto, _ = quantized(model, samples)
     assert all(np.isfinite(y).all() for y in run(proto, samples))
+
+
+def annotated() -> onnx.ModelProto:
+    """A network with all that a file may say beside its graph."""
+    model = NETWORKS["residual_cnn"][0]()
+    model.producer_name, model.producer_version, model.domain = "pytorch", "2.9", "ai.example"
+    model.doc_string, model.graph.doc_string = "about the model", "about the graph"
+    model.model_version = 7
+    for key, value in (("names", "{0: 'cat', 1: 'dog'}"), ("stride", "32")):
+        model.metadata_props.add(key=key, value=value)
+    model.graph.input[0].doc_string = "RGB, 0 to 1"
+    model.graph.value_info.append(
+        onnx.helper.make_tensor_value_info("pool", onnx.TensorProto.FLOAT, ["N", 8, 8, 8])
+    )
+    return model
+
+
+def test_a_file_says_what_its_source_said_beside_the_graph_and_no_more() -> None:
+    source = annotated()
+    model, samples = load_model(source.SerializeToString()), feeds("residual_cnn", 2)
+    proto, _ = quantized(model, samples)
+    assert [v.name for v in proto.graph.value_info] == ["pool"]
+    assert {e.key: e.value for e in proto.metadata_props} == {
+        "names": "{0: 'cat', 1: 'dog'}",
+        "stride": "32",
+    }
+    assert (proto.doc_string, proto.graph.doc_string) == ("about the model", "about the graph")
+    assert (proto.producer_name, proto.producer_version) == ("QuantScope", "")  # not another tool's version
+    assert (proto.domain, proto.model_version) == ("ai.example", 7)
+    assert [v.doc_string for v in proto.graph.input] == ["RGB, 0 to 1"]
+    plain, _ = quantized(network("residual_cnn"), samples)
+    assert not plain.graph.value_info
+    assert not plain.metadata_props
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_files_are_no_larger_than_those_of_onnxruntime(name: str, tmp_path: Path) -> None:
+    model, samples = network(name), feeds(name, 4)
+    ours = size_breakdown(quantized(model, samples, MINMAX)[0])
+    theirs = size_breakdown(onnxruntime_quantized(model, samples, tmp_path))
+    assert ours.total < 0.75 * theirs.total  # of small networks, most bytes are names
+    assert ours.names < 0.7 * theirs.names
+    assert ours.scales <= theirs.scales
+    assert ours.remarks < 50
+
+
+def long_names() -> onnx.ModelProto:
+    """Names as exporters write them: whole paths, which end alike."""
+    n = Net()
+    x = "StatefulPartitionedCall/model/image_of_the_camera"
+    for block in range(8):
+        path = f"StatefulPartitionedCall/model/backbone/features/block_{block:02}/branch"
+        x = n.add("Relu", [n.conv(x, f"{path}/conv/Conv_output_0", 4, 4)], f"{path}/act/Relu_output_0")
+    return n.model({"StatefulPartitionedCall/model/image_of_the_camera": ["N", 4, 8, 8]}, {x: ["N", 4, 8, 8]})
+
+
+def test_long_names_are_not_repeated() -> None:
+    source = long_names()
+    model = load_model(source.SerializeToString())
+    shape = {"StatefulPartitionedCall/model/image_of_the_camera": (1, 4, 8, 8)}
+    rng = np.random.default_rng(0)
+    samples = [{k: rng.standard_normal(s).astype(np.float32) for k, s in shape.items()} for _ in range(4)]
+    proto, _ = quantized(model, samples)
+    tensors = [o for node in proto.graph.node for o in node.output] + [
+        t.name for t in proto.graph.initializer
+    ]
+    nodes = [node.name for node in proto.graph.node]
+    assert len(set(tensors)) == len(tensors)
+    assert len(set(nodes)) == len(nodes)
+    known = {i.name for i in source.graph.input} | {o for node in source.graph.node for o in node.output}
+    added = set(tensors) - known
+    assert len(added) > 50
+    assert max(map(len, added)) < 48
+    assert size_breakdown(proto).names < 2.5 * size_breakdown(source).names
+    assert sqnr(run(model.proto(), samples), run(proto, samples)) > 20
+    assert proto == quantized(load_model(source.SerializeToString()), samples)[0]
+
+
+def test_zero_points_of_activations_and_biases_are_stored_once() -> None:
+    proto, encodings = quantized(network("mobile_cnn"), feeds("mobile_cnn", 2))
+    stored = [t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.UINT8]
+    values = {int(e.zero_point) for e in encodings.activations.values()}
+    assert len(stored) == len(values)
+    weights = [t.name for t in proto.graph.initializer if t.name.endswith("w_zero_point")]
+    assert len(weights) == len(encodings.weights)  # ONNX Runtime may change them

@@ -83,3 +83,16 @@ def test_numbers_for_people(shown: str, wanted: str) -> None:
 @given(st.floats(0.9, 1.0, exclude_max=True))
 def test_a_cosine_below_1_never_reads_as_1(value: float) -> None:
     assert value > 1 - 1e-9 or float(text.cosine(value)) < 1.0
+
+
+def test_sizes_keep_to_their_unit() -> None:
+    assert [text.size(count) for count in (0, 999, 999.7, 1000, 57_660, 999_499, 999_999, 2_500_000_000)] == [
+        "0 B",
+        "999 B",
+        "1 kB",
+        "1 kB",
+        "57.7 kB",
+        "999 kB",
+        "1 MB",
+        "2.5 GB",
+    ]

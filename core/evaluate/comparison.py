@@ -19,6 +19,7 @@ from quantscope.core.evaluate.comparison_json import (
     layers_json,
     outputs_json,
     saturated_json,
+    size_parts_json,
 )
 from quantscope.core.evaluate.correspondence import (
     QuantizedFile,
@@ -41,6 +42,7 @@ from quantscope.core.evaluate.qlinear import has_integer_operators
 from quantscope.core.evaluate.reference import row_spans
 from quantscope.core.evaluate.saturating import SaturatedLayer, may_saturate, saturated_layers
 from quantscope.core.evaluate.scores import Accuracy
+from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
 from quantscope.core.evaluate.sums import TensorError
 from quantscope.core.model import Model, model_session
 from quantscope.core.progress import ProgressFn
@@ -87,6 +89,7 @@ class Comparison:
     latency: Latency | None  # None if not asked for
     float_bytes: int  # files with their external data
     quantized_bytes: int
+    parts: SizeBreakdown  # of the quantized file
     samples: int
     layer_samples: int  # samples that the layers' errors come from
     warnings: tuple[str, ...]
@@ -101,6 +104,7 @@ class Comparison:
             "outputs": outputs_json(self.outputs),
             "accuracy": accuracy_json(self.accuracy),
             "size_bytes": {"float": self.float_bytes, "quantized": self.quantized_bytes},
+            "size_parts": size_parts_json(self.parts),
             "latency_ms": latency_json(self.latency),
             "layers": layers_json(self.layers),
             "samples": self.samples,
@@ -184,6 +188,7 @@ def compare(
         latency=time,
         float_bytes=model.size_bytes,
         quantized_bytes=file.size_bytes,
+        parts=size_breakdown(file.proto),
         samples=len(samples),
         layer_samples=len(few) if layers else 0,
         warnings=(
@@ -239,7 +244,7 @@ def _compare_outputs(
     """The outputs of each session against the float model's, and whether all sessions give the same ones."""
     names = list(float_session.outputs)
     first = next(iter(samples))
-    spec = scores_spec(float_session.run(first, names), samples)
+    spec = scores_spec(float_session.run(first, names), samples, maps=True)
     spans = row_spans(samples)
     totals = [OutputTotals(names=names, spec=spec) for _ in sessions]
     equal = True

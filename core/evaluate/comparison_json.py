@@ -12,6 +12,7 @@ from quantscope.core.evaluate.layers import LayerError
 from quantscope.core.evaluate.outputs import OutputError
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy
+from quantscope.core.evaluate.size import SizeBreakdown
 from quantscope.core.evaluate.sums import TensorError
 
 
@@ -114,6 +115,18 @@ class SizesJson(TypedDict):
     quantized: int
 
 
+class SizePartsJson(TypedDict):
+    """Bytes of the quantized file by what they hold, as `SizeBreakdown`."""
+
+    weights: int
+    biases: int
+    scales: int
+    constants: int
+    names: int
+    remarks: int
+    graph: int
+
+
 class LatencyJson(TypedDict):
     """Milliseconds a sample."""
 
@@ -131,6 +144,7 @@ class ComparisonJson(TypedDict):
     outputs: list[OutputJson]
     accuracy: AccuracyJson | None
     size_bytes: SizesJson
+    size_parts: SizePartsJson
     latency_ms: LatencyJson | None
     layers: list[LayerJson]
     samples: int
@@ -138,6 +152,19 @@ class ComparisonJson(TypedDict):
     warnings: list[str]
     default_session: DefaultSessionJson | None
     may_saturate: list[str]
+
+
+def size_parts_json(found: SizeBreakdown) -> SizePartsJson:
+    """Bytes by what they hold; together the size of the file."""
+    return {
+        "weights": found.weights,
+        "biases": found.biases,
+        "scales": found.scales,
+        "constants": found.constants,
+        "names": found.names,
+        "remarks": found.remarks,
+        "graph": found.graph,
+    }
 
 
 def error_dict(error: TensorError | None) -> ErrorJson | None:

@@ -109,7 +109,8 @@ def _is_risky(
     if weight is None:
         return True
     stored = next((entry.value for entry in weight.external_data if entry.key == "location"), "")
-    folder = next((str(f) for f in folders if f is not None and (f / stored).is_file()), "")
+    places = [f for f in folders if f is not None] if stored else []
+    folder = next((str(f) for f in places if (f / stored).is_file()), "")
     attributes = {a.name: a.i for a in node.attribute if a.name in ("group", "transB")}
     twin = ir.node(kernel.op, [], attributes=attributes)
     return worst_sum(numpy_helper.to_array(weight, folder), twin, 1) > LIMIT

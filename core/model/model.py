@@ -16,6 +16,7 @@ from quantscope.core.model.loading.cleaning import clean
 from quantscope.core.model.loading.graphhash import graph_hash
 from quantscope.core.model.loading.modelfile import read_model_file
 from quantscope.core.model.loading.ortgraph import external_values, serialize, weight_bytes
+from quantscope.core.model.origin import Origin, origin_of
 
 __all__ = ["Layer", "Model", "TensorInfo", "load_model"]
 
@@ -40,6 +41,7 @@ class Model:
     notes: tuple[str, ...]  # what was changed, and what stays float and why
     size_bytes: int  # of the file, external data included
     quantized: bool = False  # already quantized: to look at only
+    origin: Origin = field(default=Origin(), repr=False)  # what the user's file says beside its graph
     memo: Memo = field(default_factory=Memo, init=False, repr=False)  # what other modules found out about it
 
     def __repr__(self) -> str:
@@ -170,13 +172,14 @@ def load_model(
     """
     try:
         file = read_model_file(source, name)
+        origin = origin_of(file.proto)  # before it is mended
         cleaned = clean(file, allow_quantized=allow_quantized)
         inputs, outputs = _interface(file.proto, cleaned.model)
     except ModelError as error:
         line = " ".join(str(error).split())  # names inside a damaged file may hold anything
         if line == str(error):
             raise
-        raise ModelError(line) from error
+        raise type(error)(line) from error
     except _DAMAGE as error:
         shown = name or (source.name if isinstance(source, Path) else "model")
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -200,6 +203,7 @@ def load_model(
         notes=cleaned.notes,
         size_bytes=file.size_bytes,
         quantized=cleaned.quantized,
+        origin=origin,
     )
 
 

@@ -7,6 +7,7 @@ from quantscope.core.project.home import ProjectEntry
 from quantscope.core.project.marks import Mark
 from quantscope.core.project.others import OtherFile
 from quantscope.core.project.project import Project, resolve_path, write_file
+from quantscope.core.project.starting import go_on, left_at, start_over
 
 __all__ = [
     "Figures",
@@ -18,10 +19,13 @@ __all__ = [
     "Source",
     "figures_content",
     "figures_file",
+    "go_on",
+    "left_at",
     "marks",
     "others",
     "project",
     "read_figures",
     "resolve_path",
+    "start_over",
     "write_file",
 ]

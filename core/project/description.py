@@ -16,16 +16,19 @@ class Source:
     """Where a model or a data set comes from.
 
     `path` is absolute, except for `stored` (inside the project) and `sample` (name of the sample).
-    `options` are what else is needed to open it again: preprocessing, labels, limit, seed.
+    `options` are what else is needed to open it again: preprocessing, labels, limit, seed; of a model that is
+    quantized already, they say so. `content` tells a file from others of its name; it may be unknown.
     """
 
     kind: Literal["path", "stored", "sample", "random"]
     path: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    content: str = field(default="", compare=False)  # SHA-256 of the file
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the file."""
-        return {"kind": self.kind, "path": self.path, "options": dict(self.options)}
+        body = {"kind": self.kind, "path": self.path, "options": dict(self.options)}
+        return {**body, "content": self.content} if self.content else body
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> "Source":
@@ -33,7 +36,15 @@ class Source:
         if body["kind"] not in ("path", "stored", "sample", "random"):
             raise ValueError(f"kind {body['kind']!r}")
         path, options = str(body.get("path", "")), dict(body.get("options") or {})
-        return Source(kind=body["kind"], path=path, options=options)
+        return Source(kind=body["kind"], path=path, options=options, content=str(body.get("content", "")))
+
+    def same(self, other: "Source") -> bool:
+        """Whether both are the same file, read in the same way, wherever it lies."""
+        if self.options != other.options:
+            return False
+        if self.content and other.content:
+            return self.content == other.content
+        return (self.kind, self.path) == (other.kind, other.path) and self.kind != "stored"
 
 
 def write_description(folder: Path, body: Mapping[str, Any]) -> None:

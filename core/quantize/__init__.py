@@ -3,6 +3,7 @@
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, fitted_weight, gemm_factors
 from quantscope.core.quantize.encodings import Encodings, adds_pairs
 from quantscope.core.quantize.float_tensors import masked_tensors
+from quantscope.core.quantize.naming import shortened
 from quantscope.core.quantize.qdq import dequantizer, quantize_ir, quantize_model
 from quantscope.core.quantize.resolver import resolve, unmultiplied_weight
 from quantscope.core.quantize.saturation import LIMIT, Pairs, least_safe, pairs_of, partners, worst_sum
@@ -26,6 +27,7 @@ __all__ = [
     "quantize_ir",
     "quantize_model",
     "resolve",
+    "shortened",
     "unmultiplied_weight",
     "worst_sum",
 ]

@@ -31,6 +31,8 @@ class Encodings:
     ]  # what each search depended on, to find those that an edit leaves alone
     specs: Mapping[str, QuantSpec]  # activation (or constant) with parameters of its own → what they obey
     weight_specs: Mapping[str, QuantSpec]  # node name → what its weight's scales obey
+    # Activation or constant → its encoding as its range alone has it, for `previous`.
+    of_ranges: Mapping[str, Encoding] = field(default_factory=dict)
     # What passes found for these very encodings (core.passes); never taken over from `previous`.
     bias_shifts: Mapping[str, Float32] = field(default_factory=dict)  # node → added to its bias, by channel
     integers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)  # node → its weight's, as stored

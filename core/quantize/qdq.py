@@ -9,18 +9,14 @@ import onnx
 import onnx_ir as ir
 
 from quantscope.core.model import Model
-from quantscope.core.model.loading import unique_name
 from quantscope.core.quant import Encoding, quantize_values
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
 from quantscope.core.quantize.encodings import Encodings, has_8_bits, whole_steps
+from quantscope.core.quantize.naming import Names
+from quantscope.core.quantize.remarks import say_no_more_than
 from quantscope.core.targets import REMOVABLE, Role, WeightPlacement
 
-# Names follow onnxruntime's quantizer, so that tools which read its files read ours.
-QUANTIZED, DEQUANTIZED, Q_INPUT = (
-    "_QuantizeLinear_Output",
-    "_DequantizeLinear_Output",
-    "_QuantizeLinear_Input",
-)
+QUANTIZED, DEQUANTIZED = "_q", "_dq"  # end the names of what QuantizeLinear and DequantizeLinear make
 _LOWEST = float(np.finfo(np.float32).min)  # what guards compare with; they keep integer kernels away
 MS_DOMAIN = "com.microsoft"  # home of 16-bit QuantizeLinear before opset 21
 
@@ -36,12 +32,12 @@ def quantize_model(model: Model, encodings: Encodings) -> onnx.ModelProto:
     that compute on integers, and by all nodes if its producer does. Weights and constants are stored as
     integers behind a DequantizeLinear, biases as int32 with scale input × weight. A Relu or Clip whose
     work the quantizer behind it does already is left out, unless what it reads has a quantizer too: the
-    result is the same to the bit.
+    result is the same to the bit. Beside the graph, it says what the user's file says, and no more.
 
     Raises:
         onnx and onnx_ir errors only for models that `load_model` would not have returned.
     """
-    return ir.to_proto(quantize_ir(model, encodings))
+    return say_no_more_than(model.origin, ir.to_proto(quantize_ir(model, encodings)))
 
 
 def quantize_ir(model: Model, encodings: Encodings) -> ir.Model:
@@ -66,8 +62,9 @@ class _Builder:
     integers: Integers
     needs_ms_domain: bool = False
     operands: dict[str, set[str]] = field(default_factory=dict)  # node → float tensors that it reads
-    taken: set[str] = field(default_factory=set)  # names of tensors in use
-    taken_by_nodes: set[str] = field(default_factory=set)  # names of nodes in use
+    names: Names = field(default_factory=lambda: Names(tensors=set(), nodes=set()))
+    stored: set[str] = field(default_factory=set)  # weights and biases that have integers already
+    zeros: dict[str, ir.Value] = field(default_factory=dict)  # zero points, by type, value and number
     guards: dict[str, ir.Value] = field(default_factory=dict)  # activation → its value for float layers
     lowest: ir.Value | None = None  # a constant that all guards share
 
@@ -80,7 +77,7 @@ class _Builder:
             name: {str(v.name) for v in node.inputs if v is not None and v.dtype == ir.DataType.FLOAT}
             for name, node in nodes.items()
         }
-        self.taken, self.taken_by_nodes = {*values, *self.graph.initializers}, set(nodes)
+        self.names = Names(tensors={*values, *self.graph.initializers}, nodes=set(nodes))
         for tensor in placement.tensors:
             self._drop_redundant_activation(values, tensor)
         for tensor in placement.tensors:
@@ -136,16 +133,8 @@ class _Builder:
         everywhere = producer is not None and str(producer.name) in integer_nodes
         scale, zero = self._parameters(name, encoding)
         source, own_zero = self._before_shift(value, encoding)
-        q = self._node(
-            "QuantizeLinear",
-            [source, scale, own_zero or zero],
-            f"{name}_QuantizeLinear",
-            name + QUANTIZED,
-            encoding,
-        )
-        dq = self._node(
-            "DequantizeLinear", [q, scale, zero], f"{name}_DequantizeLinear", name + DEQUANTIZED, encoding
-        )
+        q = self._node("QuantizeLinear", [source, scale, own_zero or zero], name, encoding)
+        dq = self._node("DequantizeLinear", [q, scale, zero], name, encoding)
         q.shape = dq.shape = value.shape
         for node, index in list(value.uses()):
             if node is q.producer():
@@ -155,9 +144,9 @@ class _Builder:
             elif everywhere:
                 node.replace_input_with(index, self._kept_float(dq, name) if self._would_fuse(node) else dq)
         if producer is not None and self._wraps(producer, encoding):
-            q.producer().replace_input_with(0, self._guard(value, name + "_Unfused"))  # type: ignore[union-attr]
+            q.producer().replace_input_with(0, self._guard(value, name, "_unfused"))  # type: ignore[union-attr]
         if everywhere and value.is_graph_output():
-            value.name = unique_name(name + Q_INPUT, self.taken)
+            value.name = self.names.of(name, "_float")
             dq.name = name
             for i, output in enumerate(self.graph.outputs):
                 if output is value:
@@ -176,19 +165,19 @@ class _Builder:
             return value, None
         source = next(v for v in add.inputs if v is not None and v.const_value is None)
         zero = np.asarray(encoding.zero_point + steps, encoding.type.dtype)
-        return source, self._initializer(f"{name}_unshifted_zero_point", zero)
+        return source, self._zero_point(name, zero)
 
     def _kept_float(self, dq: ir.Value, name: str) -> ir.Value:
         """`dq` for layers that shall run in float: guarded, since ONNX Runtime would put them in integers."""
         if name not in self.guards:
-            self.guards[name] = self._guard(dq, f"{name}_Float")
+            self.guards[name] = self._guard(dq, name, "_unfused")
         return self.guards[name]
 
-    def _guard(self, value: ir.Value, name: str) -> ir.Value:
+    def _guard(self, value: ir.Value, name: str, suffix: str) -> ir.Value:
         """`value` behind a Max with the lowest float: the same values, and no integer kernel."""
         if self.lowest is None:
-            self.lowest = self._initializer("lowest_float", np.array(_LOWEST, np.float32))
-        guarded = self._append("Max", [value, self.lowest], {}, f"{name}_guard", name)
+            self.lowest = self._initializer(self.names.free("lowest_float"), np.array(_LOWEST, np.float32))
+        guarded = self._append("Max", [value, self.lowest], {}, self.names.of(name, suffix))
         guarded.dtype, guarded.shape = ir.DataType.FLOAT, value.shape
         return guarded
 
@@ -224,13 +213,14 @@ class _Builder:
 
     def _weight(self, node: ir.Node, weight: WeightPlacement, encoding: Encoding) -> None:
         value = self.graph.initializers[weight.initializer]
+        # Stored for each node: ONNX Runtime refuses shared int8 weights where it turns them into uint8.
         name = self._free(weight.initializer, f"{weight.node}.weight")
         dq = self._stored(name, self._weight_integers(value, weight, encoding), encoding)
         dq.shape = value.shape
         input_encoding = self.encodings.activations.get(weight.input)
         if node.op_type in ("Gemm", "MatMul") and not has_8_bits(input_encoding):
             # ONNX Runtime would round the float activations to 8 bits itself, as the processor allows.
-            dq = self._guard(dq, f"{name}_Float")
+            dq = self._guard(dq, name, "_unfused")
         node.replace_input_with(weight.operand, dq)
         if input_encoding is not None:
             self._bias(node, weight, encoding, input_encoding)
@@ -256,17 +246,12 @@ class _Builder:
             return
         scale = bias_scale(encoding, input_, weight.groups, alpha)
         name = self._free(weight.bias or f"{weight.node}.bias", f"{weight.node}.bias")
-        integers = self._initializer(f"{name}_quantized", quantize_bias(values, scale))
-        scale_value = self._initializer(f"{name}_quantized_scale", scale)
-        zero = self._initializer(f"{name}_quantized_zero_point", np.zeros(scale.shape, np.int32))
+        integers = self._initializer(self.names.of(name, "_quantized"), quantize_bias(values, scale))
+        scale_value = self._initializer(self.names.of(name, "_quantized_scale"), scale)
+        zero = self._zero_point(name, np.zeros(scale.shape, np.int32))
         axis = {"axis": 0} if scale.ndim else {}
-        dq = self._append(
-            "DequantizeLinear",
-            [integers, scale_value, zero],
-            axis,
-            f"{name}_DequantizeLinear",
-            name + DEQUANTIZED,
-        )
+        inputs = [integers, scale_value, zero]
+        dq = self._append("DequantizeLinear", inputs, axis, self.names.of(name, DEQUANTIZED))
         dq.dtype, dq.shape = ir.DataType.FLOAT, ir.Shape(values.shape)
         node.resize_inputs(max(3, len(node.inputs)))
         node.replace_input_with(2, dq)
@@ -275,23 +260,28 @@ class _Builder:
 
     def _stored(self, name: str, integers: npt.NDArray[Any], encoding: Encoding) -> ir.Value:
         """An integer initializer behind a DequantizeLinear; the dequantized value."""
-        stored = self._initializer(f"{name}_quantized", integers)
+        stored = self._initializer(self.names.of(name, "_quantized"), integers)
         scale, zero = self._parameters(name, encoding)
-        return self._node(
-            "DequantizeLinear",
-            [stored, scale, zero],
-            f"{name}_DequantizeLinear",
-            name + DEQUANTIZED,
-            encoding,
-        )
+        return self._node("DequantizeLinear", [stored, scale, zero], name, encoding)
 
     def _parameters(self, name: str, encoding: Encoding) -> tuple[ir.Value, ir.Value]:
-        scale = self._initializer(f"{name}_scale", encoding.scale)
-        zero = self._initializer(f"{name}_zero_point", encoding.zero_point.astype(encoding.type.dtype))
-        return scale, zero
+        scale = self._initializer(self.names.of(name, "_scale"), encoding.scale)
+        return scale, self._zero_point(name, encoding.zero_point.astype(encoding.type.dtype))
+
+    def _zero_point(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
+        """A zero point; those that are one number, or the same number for as many channels, are stored once.
+
+        Not int8 ones, which belong to weights: ONNX Runtime changes them with their weight.
+        """
+        if array.dtype == np.int8 or np.unique(array).size != 1:
+            return self._initializer(self.names.of(name, "_zero_point"), array)
+        key = f"{array.dtype.name}_{array.flat[0]}" + (f"_x{array.size}" if array.ndim else "")
+        if key not in self.zeros:
+            self.zeros[key] = self._initializer(self.names.free(key), array)
+        return self.zeros[key]
 
     def _initializer(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        name = unique_name(name, self.taken)
+        """Store an array under a name that is free."""
         tensor = ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
         value = ir.Value(
             name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
@@ -299,35 +289,32 @@ class _Builder:
         self.graph.register_initializer(value)
         return value
 
-    def _node(self, op: str, inputs: list[ir.Value], name: str, output: str, encoding: Encoding) -> ir.Value:
-        """Append a QuantizeLinear or DequantizeLinear with the channel axis, where there is one."""
+    def _node(self, op: str, inputs: list[ir.Value], tensor: str, encoding: Encoding) -> ir.Value:
+        """Append a QuantizeLinear or DequantizeLinear of a tensor, by channels where it has many scales."""
         ms = encoding.type.bits > 8 and self.graph.opset_imports[""] < 21
         self.needs_ms_domain |= ms
         axis = {} if encoding.axis is None else {"axis": encoding.axis}
-        value = self._append(op, inputs, axis, name, output, MS_DOMAIN if ms else "")
+        name = self.names.of(tensor, QUANTIZED if op == "QuantizeLinear" else DEQUANTIZED)
+        value = self._append(op, inputs, axis, name, MS_DOMAIN if ms else "")
         dtype = inputs[2].dtype if op == "QuantizeLinear" else ir.DataType.FLOAT
         assert dtype is not None
         value.dtype = dtype
         return value
 
     def _append(
-        self,
-        op: str,
-        inputs: list[ir.Value],
-        attributes: dict[str, int],
-        name: str,
-        output: str,
-        domain: str = "",
+        self, op: str, inputs: list[ir.Value], attributes: dict[str, int], name: str, domain: str = ""
     ) -> ir.Value:
-        name = unique_name(name, self.taken_by_nodes)
-        value = ir.node(op, inputs, attributes, domain=domain, name=name).outputs[0]
-        value.name = unique_name(output, self.taken)
+        """Append a node; it is called as its output, whose name must be free."""
+        value = ir.node(op, inputs, attributes, domain=domain, name=self.names.node(name)).outputs[0]
+        value.name = name
         self.graph.append(value.producer())  # type: ignore[arg-type]
         return value
 
     def _free(self, wanted: str, otherwise: str) -> str:
         """`wanted`, unless another node has stored its own version of that initializer already."""
-        return wanted if f"{wanted}_quantized" not in self.graph.initializers else otherwise
+        name = wanted if wanted not in self.stored else otherwise
+        self.stored.add(name)
+        return name
 
 
 def dequantizer(value: ir.Value | None) -> ir.Node | None:

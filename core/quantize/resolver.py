@@ -91,6 +91,7 @@ def resolve(
         specs=work.specs,
         weight_specs=work.weight_specs,
         kept_float=kept_float,
+        of_ranges=work.of_ranges,
     )
 
 
@@ -117,6 +118,7 @@ class _Resolver:
         self.keys: dict[str, tuple[object, ...]] = {}
         self.specs: dict[str, QuantSpec] = {}
         self.weight_specs: dict[str, QuantSpec] = {}
+        self.of_ranges: dict[str, Encoding] = {}
 
     def activation(self, tensor: str, layer: str) -> None:
         choice = self.recipe.choice(layer)
@@ -212,8 +214,11 @@ class _Resolver:
                 manual=choice.range,
                 by_sample=self.statistics.by_sample.get(name),
             )
-        self.searches[name], self.keys[name] = found, key
-        return with_finite_ends(encoding_from_range(found.range, spec), spec.scale_rule)
+        known = None if self.previous is None else self.previous.of_ranges.get(name)
+        if self.previous is None or known is None or self.previous.searches.get(name) is not found:
+            known = with_finite_ends(encoding_from_range(found.range, spec), spec.scale_rule)
+        self.searches[name], self.keys[name], self.of_ranges[name] = found, key, known
+        return known
 
     def _histogram(self, tensor: str) -> Histogram:
         histogram = self.statistics.histograms.get(tensor)

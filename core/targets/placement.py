@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from quantscope.core.memo import Recent
 from quantscope.core.model import Model
 from quantscope.core.model.loading import number_of
 from quantscope.core.targets.table import Role, Target, target
 
+PLACEMENTS = 8  # kept of a model: those of the recipe that is edited, and of what is tried beside it
 REMOVABLE = frozenset({"Relu", "Clip"})  # a quantizer behind them can do their work
 
 
@@ -62,7 +64,7 @@ def activation_tensors(model: Model, target_name: str = "onnxruntime-cpu") -> tu
 def find_placement(
     model: Model, target_: Target, float_layers: Iterable[str] = (), float_tensors: Iterable[str] = ()
 ) -> Placement:
-    """Decide, in one pass over the nodes, what is quantized.
+    """Decide, in one pass over the nodes, what is quantized; the last few answers are remembered.
 
     Args:
         model: The float model.
@@ -70,9 +72,18 @@ def find_placement(
         float_layers: Names of layers that stay float; an input named here is never quantized.
         float_tensors: Names of activations that are never quantized; nodes that touch them stay float.
     """
+    layers, tensors = frozenset(float_layers), frozenset(float_tensors)
+    kept: Recent[Placement] = model.memo.get("placements", lambda: Recent(PLACEMENTS))
+    # A placement holds its target, so that no other can get the same id while it is kept.
+    return kept.get_or_make((id(target_), layers, tensors), lambda: _find(model, target_, layers, tensors))
+
+
+def _find(
+    model: Model, target_: Target, float_layers: frozenset[str], float_tensors: frozenset[str]
+) -> Placement:
     inputs = {v.name for v in model.ir.graph.inputs}
     kept = {*float_tensors, *(name for name in float_layers if name in inputs)}
-    marking = _Marking(model, target_, frozenset(float_layers), frozenset(kept))
+    marking = _Marking(model, target_, float_layers, frozenset(kept))
     for node in model.ir.graph:
         marking.visit(node)
     return Placement(

@@ -90,7 +90,8 @@ def measured_default(
         progress: Called after each trial; may raise `Cancelled`.
         threads: Samples run side by side.
     """
-    start = recipe or Recipe()
+    # From plain weights, whatever the recipe has: plain MinMax is among the trials, and none is made twice.
+    start = (recipe or Recipe()).with_default(weight_method=WeightMethod.MINMAX)
     total = len(ACTIVATIONS) + len(WEIGHTS)
     found = try_defaults(
         model, statistics, samples, start, progress=progress, threads=threads, total=total + FOLDS

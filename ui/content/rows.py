@@ -87,9 +87,10 @@ def layer_rows(
     measured = {error.layer: error.cumulative for error in cumulative}
     alone = {name: error.local for name, error in (local or {}).items()}
     known: Recent[RangeError] = Recent(len(model.layers)) if cache is None else cache
+    weighted = {weight.layer for weight in encodings.placement.weights.values()}
     return [
         _with_errors(
-            _row(layer, model, statistics, recipe, encodings, known, masked),
+            _row(layer, model, statistics, recipe, encodings, known, masked, weighted),
             measured.get(layer.name),
             alone.get(layer.name),
         )
@@ -105,8 +106,9 @@ def _row(
     encodings: Encodings,
     cache: Recent[RangeError],
     masked: Collection[str],
+    weighted: Collection[str],
 ) -> Row:
-    """What is set for a layer, and what its histogram tells."""
+    """What is set for a layer, and what its histogram tells; `weighted` are those with quantized weights."""
     placement = encodings.placement
     source = placement.sources.get(layer.output, layer.output)
     owner = model.layer_of(source)
@@ -115,8 +117,7 @@ def _row(
     quantized = layer.output in encodings.activations
     error = _error(source, statistics, encodings, cache) if quantized else None
     shared = owner.name if owner is not None and source != layer.output else ""
-    has_weights = any(weight.layer == layer.name for weight in placement.weights.values())
-    stays = choice.precision is Precision.FLOAT or not (quantized or has_weights)
+    stays = choice.precision is Precision.FLOAT or not (quantized or layer.name in weighted)
     return Row(
         name=layer.name,
         kind=layer.kind,

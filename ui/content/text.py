@@ -34,6 +34,12 @@ def escape(text: str) -> str:
     return "  \n".join(lines)
 
 
+def sentence(words: str) -> str:
+    """An error's words as a sentence of the page: with a capital letter, and a full stop."""
+    words = words.strip()
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "…", ")", ":")) else ".")
+
+
 def code(name: str) -> str:
     """A name as an inline code span, whatever backticks it holds."""
     name = plain(name) or " "
@@ -115,10 +121,15 @@ def percent(share: float | None, digits: int = 2) -> str:
     return f"{value:.{digits}f} %" if value else "0 %"
 
 
+def share(value: float) -> str:
+    """A share of samples in percent, as accuracies are given."""
+    return f"{100 * value:.1f} %"
+
+
 def size(count: float) -> str:
     """Bytes in the unit people use."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
+        if count < 999.5 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     raise AssertionError

@@ -111,18 +111,37 @@ def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]
     except those of the recipe and of the file to write.
     """
     groups = [["quantscope", "quantize", _path(project, project.model, part="model")]]
-    data, options = project.data, project.data.options
-    if data.kind == "random":
-        groups.append(["--random", str(options.get("limit") or DEFAULT_COUNT)])
-        groups.append(["--seed", str(options.get("seed", 0))])
-    else:
-        part = "evaluation" if options.get("part") == "evaluation" else "calibration"
-        groups.append(["--data", _path(project, data, part=part)])
-        if options.get("limit"):
-            groups.append(["--limit", str(options["limit"])])
-        if options.get("preprocessing"):
-            groups.append(["--preprocess", preprocessing(options["preprocessing"]).to_text()])
+    groups += _samples(project, project.data)
     return [*groups, ["--recipe", recipe_name(name)], ["-o", file_name(name, recipe)]]
+
+
+def _samples(project: Project, data: Source) -> list[list[str]]:
+    """The options that name samples, without their labels."""
+    options = data.options
+    if data.kind == "random":
+        return [
+            ["--random", str(options.get("limit") or DEFAULT_COUNT)],
+            ["--seed", str(options.get("seed", 0))],
+        ]
+    part = "evaluation" if options.get("part") == "evaluation" else "calibration"
+    groups = [["--data", _path(project, data, part=part)]]
+    if options.get("limit"):
+        groups.append(["--limit", str(options["limit"])])
+    if options.get("preprocessing"):
+        groups.append(["--preprocess", preprocessing(options["preprocessing"]).to_text()])
+    return groups
+
+
+def judging_command(project: Project, recipe: Recipe, name: str, shell: Shell = POSIX) -> str:
+    """The command that measures the written file on the evaluation data; nothing where there are none."""
+    data = project.evaluation
+    if data is None:
+        return ""
+    groups = [["quantscope", "compare", _path(project, project.model, part="model"), file_name(name, recipe)]]
+    groups += _samples(project, data)
+    if data.options.get("labels"):
+        groups.append(["--labels", str(data.options["labels"])])
+    return shell.command(groups)
 
 
 def command(project: Project, recipe: Recipe, name: str, shell: Shell = POSIX) -> str:

@@ -1,12 +1,13 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from quantscope.core.errors import DataError
 from quantscope.core.evaluate import Comparison, LayerError, Preview
 from quantscope.core.memo import Recent
-from quantscope.core.progress import ProgressFn
+from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quantize import masked_tensors
 from quantscope.core.sensitivity import Metric, metrics_of, ranking
 from quantscope.ui.content.basis import Basis, Data
@@ -19,6 +20,7 @@ from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.runs.measurement_work import LossByPart, ModelUnderTest, References
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import AT_ONCE, IN_TURN
+from quantscope.ui.session.jobs import LOOK
 from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, recipe_token, session_id
 
@@ -28,6 +30,7 @@ WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 LOSS_BY_PART: Measurement[LossByPart] = Measurement(name="loss by part", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
 TABLES = 6  # of a model that are kept, each for a recipe and what was measured of it
+NO_DATA = "there are no data to measure on; give calibration data on the Open page"
 T = TypeVar("T")
 
 
@@ -63,11 +66,15 @@ def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
 
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = _compared(now, tested, tell)
         step_figures.keep_whole(now, found)
         return found
 
     return _measured(WHOLE, now, work)
+
+
+def _compared(now: Session, tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+    return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
 
 
 def loss_by_part(now: Session) -> Measured[LossByPart]:
@@ -75,9 +82,45 @@ def loss_by_part(now: Session) -> Measured[LossByPart]:
     return _measured(LOSS_BY_PART, now, measurement_work.loss_by_part)
 
 
+def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
+    """As `whole`, for background work, which waits for it. Using the recipe finds it again.
+
+    Args:
+        now: The recipe, which need not be the shown one.
+        who: Who waits.
+        tell: Told that it waits; may raise `Cancelled`.
+
+    Raises:
+        DataError: It cannot be measured; the message says why.
+    """
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+        found = _compared(now, tested, tell)
+        step_figures.keep_whole_of(now, recipe_token(now.recipe), found)  # it may become a step
+        return found
+
+    subscriber, key = Subscriber(who, WHOLE.name), key_of(WHOLE, now)
+    while True:
+        job = cached.pool().request(subscriber, key, WHOLE.name, _in_background(WHOLE, now, work))
+        if job is None:
+            job = cached.pool().wait(key, 0.5)
+        if job is not None and job.result is not None:
+            return job.result
+        if job is not None and job.error:
+            raise DataError(job.error)
+        report(tell, 0, 0, f"measuring on {judged_basis(now).words}")
+
+
 def verified(now: Session) -> Measured[Verified]:
     """The exported bytes, loaded again and compared with the preview."""
     return _measured(VERIFIED, now, exporting.verify)
+
+
+def with_detail(
+    kind: Measurement[T], now: Session, detail: Hashable, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Measured[T]:
+    """A figure of the shown recipe that depends on `detail`, too."""
+    return _measured(kind, now, work, detail=detail)
 
 
 def judged_basis(now: Session) -> Basis:
@@ -122,6 +165,7 @@ class Table:
     rows: list[Row]
     costs: tuple[Cost, ...]  # of layers that cost the output anything, worst first
     ranked: bool  # whether that is the order of a whole ranking
+    cliff: Cost | None  # where cumulative SQNR falls most, if it does
 
 
 class Tables(Recent[Table]):
@@ -161,18 +205,23 @@ def _table(
         masked=masked_tensors(now.workspace.statistics, now.model),
         cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
     )
-    costs = () if sweep is None else _ranked_costs(now, sweep)
-    if not costs:
-        costs = suspected_costs(
-            now.model,
-            found,
-            cumulative,
-            alone or {},
-            over=preview_basis(now).words,
-            calibrated_on=calibration_basis(now).words,
-        )
+    suspected = suspected_costs(
+        now.model,
+        found,
+        cumulative,
+        alone or {},
+        over=preview_basis(now).words,
+        calibrated_on=calibration_basis(now).words,
+    )
+    ranked = () if sweep is None else _ranked_costs(now, sweep)
+    costs = ranked or suspected
     flags = {cost.layer: cost.words for cost in costs if cost.flagged}
-    return Table(rows=flagged(found, flags, now.encodings, now.model), costs=costs, ranked=sweep is not None)
+    return Table(
+        rows=flagged(found, flags, now.encodings, now.model),
+        costs=costs,
+        ranked=bool(ranked),
+        cliff=next((cost for cost in suspected if cost.cliff), None),
+    )
 
 
 def _ranked_costs(now: Session, sweep: rankings.Sweep) -> tuple[Cost, ...]:
@@ -195,9 +244,17 @@ def waiting(kinds: tuple[Measurement[object], ...]) -> bool:
     return any(on_their_way)
 
 
-def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
+def key_of(kind: Measurement[T], now: Session, detail: Hashable = None) -> ResultKey[T]:
     """What a figure depends on."""
-    return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
+    token = (now.model.hash, recipe_token(now.recipe), now.known is not None, detail)
+    return ResultKey(now.project.id, kind, token)
+
+
+def _after_effect(now: Session, tell: ProgressFn) -> None:
+    """Wait for the figures that follow edits, where they are under way: beside others they take longer."""
+    while cached.pool().asked(key_of(EFFECT, now)):
+        cached.pool().wait(key_of(EFFECT, now), LOOK)
+        report(tell, 0, 0, "waiting for the outputs")
 
 
 def _subscriber(kind: Measurement[object]) -> Subscriber:
@@ -205,12 +262,32 @@ def _subscriber(kind: Measurement[object]) -> Subscriber:
 
 
 def _measured(
-    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
+    kind: Measurement[T],
+    now: Session,
+    work: Callable[[ModelUnderTest, ProgressFn], T],
+    patience: float = 0.0,
+    detail: Hashable = None,
 ) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
+    if now.workspace.preview is None:
+        return Measured(error=NO_DATA)
+    pool, key = cached.pool(), key_of(kind, now, detail)
+    job = pool.request(_subscriber(kind), key, kind.name, _in_background(kind, now, work))
+    if job is None and patience:
+        job = pool.wait(key, patience)
+    if job is None:
+        return Measured(running=True)
+    return Measured(value=job.result, error=explained(job.error, now.model))
+
+
+def _in_background(
+    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Callable[[ProgressFn], T]:
+    """The work of a measurement with what it works on."""
     few = now.workspace.preview
     if few is None:
-        return Measured(error="there are no data to measure on; give calibration data on the Open page")
+        raise DataError(NO_DATA)
+    samples = few
 
     def tested(tell: ProgressFn) -> ModelUnderTest:
         return ModelUnderTest(
@@ -218,19 +295,14 @@ def _measured(
             original=now.opened.model,
             model=now.model,
             encodings=exported_encodings(now, tell),
-            samples=few,
+            samples=samples,
         )
 
     def run(tell: ProgressFn) -> T:
         if kind.lane == AT_ONCE:  # follows edits; the others can wait
             return work(tested(tell), tell)
+        _after_effect(now, tell)
         with cached.measuring_alone(tell):
             return work(tested(tell), tell)
 
-    pool, key = cached.pool(), key_of(kind, now)
-    job = pool.request(_subscriber(kind), key, kind.name, run)
-    if job is None and patience:
-        job = pool.wait(key, patience)
-    if job is None:
-        return Measured(running=True)
-    return Measured(value=job.result, error=explained(job.error, now.model))
+    return run

@@ -34,6 +34,7 @@ REFERENCES = 2  # of a project in memory, up to 1 GiB each: one more than is sho
 FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
 CLASS_ROWS = 2000  # that are looked at for the classes there are
 GUESSED = 1.5  # times what chance gives: still no better than a guess
+MOST_KEPT = 1 << 28  # bytes of a quantized file that is kept for the next measurement
 MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
 
 
@@ -56,11 +57,16 @@ def guessing(found: Accuracy | None, labels: npt.ArrayLike) -> bool:
 
 
 class References:
-    """What float models of a project compute; each is run once, by the first thread that asks."""
+    """What float models of a project compute, each run once, and the quantized file that is measured now.
+
+    The first thread that asks makes them.
+    """
 
     def __init__(self) -> None:
         self.making = threading.Lock()  # two at a time would need the memory of both
         self.by_model: Recent[FloatReference] = Recent(REFERENCES)  # by its hash
+        self.quantizing = threading.Lock()
+        self.file: tuple[Encodings, bytes] | None = None  # what became of encodings; all measurements read it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,19 @@ def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
     return bytes(quantize_model(model, encodings).SerializeToString())
 
 
+def _file(tested: ModelUnderTest, progress: ProgressFn) -> bytes:
+    """The file that is measured; made once for all measurements of the same encodings."""
+    kept = tested.references
+    with acquired(kept.quantizing, progress, "quantizing"):
+        if kept.file is None or kept.file[0] is not tested.encodings:
+            report(progress, 0, 0, "quantizing")
+            data = quantized_bytes(tested.model, tested.encodings)
+            if len(data) > MOST_KEPT:
+                return data
+            kept.file = tested.encodings, data
+        return kept.file[1]
+
+
 def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
     """What the float model computes on the preview's samples; made once and kept.
 
@@ -92,7 +111,7 @@ def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
         if known is not None:
             return known
         samples, count = tested.samples, len(tested.samples)
-        found = float_reference(tested.model, samples, count=count, progress=progress)
+        found = float_reference(tested.model, samples, count=count, maps=True, progress=progress)
         if tested.model is not tested.original:
             first = float_reference(
                 tested.original, samples, count=len(found), layers=False, progress=progress
@@ -105,23 +124,21 @@ def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
 def effect(tested: ModelUnderTest, progress: ProgressFn) -> Preview:
     """Outputs and cumulative layer errors of the exported model, on a few samples."""
     floats = reference(tested, progress)
-    report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(tested.model, tested.encodings)
+    data = _file(tested, progress)
     report(progress, 0, 0, "running the quantized model")
     return preview(floats, data)
 
 
 def local_errors(tested: ModelUnderTest, progress: ProgressFn) -> dict[str, LayerError]:
     """Every layer quantized alone, its inputs float."""
-    file = read_quantized(quantized_bytes(tested.model, tested.encodings))
+    file = read_quantized(_file(tested, progress))
     errors = layer_errors(tested.model, file, tested.samples, local=True, threads=2, progress=progress)
     return {error.layer: error for error in errors}
 
 
 def whole(tested: ModelUnderTest, samples: Samples, progress: ProgressFn) -> Comparison:
     """Outputs, accuracy, size and latency over the evaluation data."""
-    report(progress, 0, 0, "quantizing")
-    data = quantized_bytes(tested.model, tested.encodings)
+    data = _file(tested, progress)
     some = samples.take(MOST_SAMPLES)
     return compare(tested.original, data, some, layers=False, latency=True, progress=progress)
 
@@ -130,13 +147,13 @@ def loss_by_part(tested: ModelUnderTest, progress: ProgressFn) -> LossByPart:
     """The loss of weights and of activations alone."""
     floats = reference(tested, progress)
 
-    def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
+    def outputs(proto: onnx.ModelProto | bytes, label: str, *, simulate: bool = True) -> OutputComparison:
         report(progress, 0, 0, label)
         # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
-        return preview(floats, proto, layers=False, simulate=True).output
+        return preview(floats, proto, layers=False, simulate=simulate).output
 
     return LossByPart(
         weights=outputs(weights_only(tested.model, tested.encodings), "only weights quantized"),
         activations=outputs(activations_only(tested.model, tested.encodings), "only activations quantized"),
-        both=outputs(quantized_bytes(tested.model, tested.encodings), "both quantized"),
+        both=outputs(_file(tested, progress), "both quantized", simulate=False),
     )

@@ -3,6 +3,8 @@
 import threading
 from dataclasses import dataclass, field, fields
 
+from quantscope.core.errors import QuantScopeError
+from quantscope.core.evaluate import Comparison
 from quantscope.core.progress import ProgressFn
 from quantscope.core.recipe import Choice, Recipe
 from quantscope.core.tuning import (
@@ -14,6 +16,8 @@ from quantscope.core.tuning import (
     measured_default,
     try_fixes,
 )
+from quantscope.ui.runs import measured
+from quantscope.ui.runs.recipe_session import with_recipe
 from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session, recipe_token
@@ -26,6 +30,9 @@ class AutotuneRun:
     token: str  # of the recipe that it began with
     steps: list[AutotuneStep] = field(default_factory=list)
     result: AutotuneResult | None = None
+    before: Comparison | None = None  # the recipe that it began with, measured as a whole
+    after: Comparison | None = None  # the result, on the same samples
+    unmeasured: str = ""  # why there is no `after`
 
 
 @dataclass(slots=True)
@@ -93,7 +100,7 @@ def start_tune(now: Session) -> None:
     growing = AutotuneRun(token=recipe_token(recipe))
 
     def work(tell: ProgressFn) -> AutotuneResult:
-        growing.result = autotune(
+        found = autotune(
             space.model,
             samples,
             recipe,
@@ -102,7 +109,9 @@ def start_tune(now: Session) -> None:
             watch=growing.steps.append,
             progress=tell,
         )
-        return growing.result
+        growing.result = found
+        _measure_as_whole(now, growing, found, tell)
+        return found
 
     id, runs = _autotune_id(now.project.id), cached.results_of_project(now.project.id, AutotuneRuns)
     with runs.lock:
@@ -111,6 +120,16 @@ def start_tune(now: Session) -> None:
             return  # another window started it just before
         runs.newest = growing
         cached.registry().restart(id, "Auto-tune", work)
+
+
+def _measure_as_whole(now: Session, growing: AutotuneRun, found: AutotuneResult, tell: ProgressFn) -> None:
+    """What the result does to all that the cards show, on the samples that they are measured on."""
+    try:
+        growing.before = measured.await_whole(now, f"{now.project.id}:tune", tell)
+        tuned = with_recipe(now, found.recipe, tell)
+        growing.after = measured.await_whole(tuned, f"{now.project.id}:tune", tell)
+    except QuantScopeError as error:
+        growing.unmeasured = str(error)
 
 
 def fix_trials(id: str) -> Job[FixTrials] | None:

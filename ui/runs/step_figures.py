@@ -93,6 +93,11 @@ def keep_whole(now: Session, found: Comparison) -> None:
     _keep_of_step(now, Scope.WHOLE, whole_figures(now.opened, found))
 
 
+def keep_whole_of(now: Session, digest: str, found: Comparison) -> None:
+    """As `keep_whole`, of the recipe with that digest, which need not be a step yet; for background work."""
+    keep(now.project, now.opened, digest, Scope.WHOLE, whole_figures(now.opened, found))
+
+
 def _keep_of_step(now: Session, scope: Scope, figures: Figures) -> None:
     if now.held:  # a line in a drag, whose recipe is no step
         return
@@ -107,7 +112,7 @@ def keep(project: Project, space: Workspace, digest: str, scope: Scope, figures:
     """Write figures into the project; where that fails, they are shown all the same, and the log says it."""
     try:
         write_file(
-            project, figures_file(digest, scope), figures_content(figures, _subject(project, space, scope))
+            project, figures_file(digest, scope), figures_content(figures, subject(project, space, scope))
         )
     except ProjectError as error:
         log.warning("figures were not kept: %s", error)
@@ -186,11 +191,11 @@ def _read(project: Project, digest: str, scope: Scope, space: Workspace) -> Figu
         written = path.stat().st_mtime_ns
     except OSError:
         return None
-    subject = _subject(project, space, scope)
+    of = subject(project, space, scope)
     known = cached.results_of_project(project.id, _Read, project.identity)
     last = known.get((digest, scope))
-    if last is None or last[:2] != (written, subject):
-        last = (written, subject, read_figures(path, subject))
+    if last is None or last[:2] != (written, of):
+        last = (written, of, read_figures(path, of))
         known.put((digest, scope), last)
     return last[2]
 
@@ -205,7 +210,7 @@ class _Subjects(Recent[tuple[Workspace, str]]):
         super().__init__(len(Scope))
 
 
-def _subject(project: Project, space: Workspace, scope: Scope) -> str:
+def subject(project: Project, space: Workspace, scope: Scope) -> str:
     """Stands for the model, what it was calibrated on, and the samples that figures are over.
 
     Of the samples, the first ones are read, and of the others their number and labels; the file's size and

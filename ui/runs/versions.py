@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 import onnx
 
@@ -50,6 +51,7 @@ class Version:
     number: int = 0  # of the step
     name: str = ""  # that the user gave it, or of the file; "" = none
     note: str = ""
+    what: str = ""  # was changed in the step
     time: str = ""  # ISO 8601, UTC; of a step
     other: OtherFile | None = None
 
@@ -86,12 +88,9 @@ def steps(project: Project, *, hidden: bool = False) -> tuple[Version, ...]:
             continue
         entry = _step(project, number)
         if entry is not None:
-            found.append(replace(entry, name=mark.name, note=mark.note, label=_label(entry, mark)))
+            label = f"{mark.name} (step {number})" if mark.name else entry.label
+            found.append(replace(entry, name=mark.name, note=mark.note, label=label))
     return tuple(found)
-
-
-def _label(entry: Version, mark: Mark) -> str:
-    return f"{mark.name} (step {entry.number})" if mark.name else f"Step {entry.number}: {entry.label}"
 
 
 def file_version(other: OtherFile) -> Version:
@@ -132,7 +131,14 @@ def _step(project: Project, number: int) -> Version | None:
             step = projects.read_step(project, number)
         except ProjectError:
             return None
-        found = Version(key=step_key(number), label=step.label, kind=Kind.STEP, number=number, time=step.time)
+        found = Version(
+            key=step_key(number),
+            label=f"Step {number}: {step.label}",
+            kind=Kind.STEP,
+            number=number,
+            what=step.label,
+            time=step.time,
+        )
         known.put(number, found)
     return found
 
@@ -148,7 +154,7 @@ def recipe_of(now: Session, version: Version) -> Recipe | None:
     """
     if version.kind is not Kind.STEP:
         return None
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now.recipe
     return recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
 
@@ -177,7 +183,7 @@ def step_session(now: Session, version: Version, tell: ProgressFn) -> Session:
     Raises:
         QuantScopeError: The step is damaged, or its model fixes cannot be applied.
     """
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now
     recipe, base = recipe_of(now, version), now.opened
     assert recipe is not None  # it is a step
@@ -269,8 +275,18 @@ def check_other(model: Model, source: str | bytes, name: str) -> QuantizedFile:
     if there < len(looked) * MATCHED:
         raise ModelError(
             f"{name}: only {there:,} of the {what} of '{model.name}' are found in it by the names of their "
-            "outputs. Inputs and outputs are the same, but it is of another model, or its tensors were renamed"
+            "outputs. Inputs and outputs agree, but it is of another model, or its tensors were renamed"
         )
     if not any(entry.type or entry.weight is not None for entry in found.values()):
         raise ModelError(f"{name}: nothing in it is quantized; give the file that the other tool made")
     return file
+
+
+def add_file(now: Session, name: str, given: Path | bytes) -> Version:
+    """Take a quantized file of the model among the versions; an uploaded one is kept in the project.
+
+    Raises:
+        QuantScopeError: It is unreadable, of another model, or not quantized; or it cannot be kept.
+    """
+    check_other(now.opened.model, given if isinstance(given, bytes) else str(given), name)
+    return file_version(others.add_other(now.project, name, given))

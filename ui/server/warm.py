@@ -4,6 +4,9 @@ import gc
 import logging
 import threading
 
+# Graphs are made of objects by the hundred thousand that all stay: looking through them after every 700 takes
+# as long as making them.
+COLLECTIONS = (20_000, 20, 20)
 log = logging.getLogger("quantscope")
 
 
@@ -40,6 +43,7 @@ def _warm() -> None:
             search(method, histogram, spec)
         gc.collect()
         gc.freeze()  # what is imported stays: a full collection need not look at it again
+        gc.set_threshold(*COLLECTIONS)
         project.remove_project_leftovers()
     except Exception:  # the page will say what is wrong
         log.debug("warming up failed", exc_info=True)

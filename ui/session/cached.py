@@ -28,6 +28,7 @@ FORGETTING = 2.0  # seconds that the work of a removed project is given to stop
 AT_ONCE, IN_TURN = "at once", "in turn"  # lanes: what follows an edit at once; what must not disturb another
 LANES = {AT_ONCE: 4, IN_TURN: 1}
 T = TypeVar("T")
+_asked_lock = threading.Lock()
 
 
 class ProjectStore:
@@ -134,6 +135,19 @@ def forget(project: str) -> None:
         job.wait(max(0.0, end - time.monotonic()))
     _store().drop(project)
     _results().drop(project)
+
+
+def first_time(what: str) -> bool:
+    """Whether nobody has asked this of the running server before."""
+    with _asked_lock:
+        new = what not in _asked()
+        _asked().add(what)
+        return new
+
+
+@st.cache_resource(show_spinner=False)
+def _asked() -> set[str]:
+    return set()
 
 
 @st.cache_resource(show_spinner=False)

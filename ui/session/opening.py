@@ -1,16 +1,27 @@
-"""Make a project from what a user picked: a sample, uploaded files, or local paths."""
+"""Make a project from what a user picked: a sample, uploaded files, or local paths.
 
+The same model with the same data is one project, however often it is opened and wherever the files lie.
+"""
+
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from quantscope.core.errors import DataError, ModelError
+from quantscope.core.errors import DataError, ModelError, QuantScopeError
+from quantscope.core.model import load_model
 from quantscope.core.model.loading import foreign_format
-from quantscope.core.project import Project, Source
+from quantscope.core.project import Project, Source, go_on, start_over
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.sample_data import SAMPLES
+
+Given = Source | tuple[str, bytes]  # where it lies, or an uploaded file: its name and content
+HASHED = 1 << 28  # bytes of a file that is read to be known again; larger ones are known by their place
+QUANTIZED = "quantized"  # the option of a model's source that says so
+_EXTERNAL = b"location"  # in every model whose weights lie in files of their own
 
 
 def open_sample(name: str) -> Project:
@@ -19,29 +30,59 @@ def open_sample(name: str) -> Project:
     Raises:
         DataError: there is no such sample.
     """
-    if name not in SAMPLES:
-        raise DataError(f"there is no sample called '{name}'; the samples are: {', '.join(SAMPLES)}")
-    id = "sample-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
-    try:
-        known = projects.open_project(id)
-    except projects.ProjectError:
+    known = known_sample(name)
+    if known is None:
         source = Source(kind="sample", path=name)
         evaluation = Source(kind="sample", path=name, options={"part": "evaluation"})
-        known = projects.create(SAMPLES[name].title, source, source, evaluation, id=id)
+        known = projects.create(SAMPLES[name].title, source, source, evaluation, id=_sample_id(name))
     return known if known.head else _begin(known)
 
 
-def open_paths(model: str, data: str | None) -> Project:
+def known_sample(name: str) -> Project | None:
+    """The project of a sample, if there is one.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    if name not in SAMPLES:
+        raise DataError(f"there is no sample called '{name}'; the samples are: {', '.join(SAMPLES)}")
+    try:
+        return projects.open_project(_sample_id(name))
+    except projects.ProjectError:
+        return None
+
+
+def _sample_id(name: str) -> str:
+    return "sample-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def fresh_sample(name: str) -> Project:
+    """The project of a sample with its defaults shown; what was done with it before stays in its history.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    return start_over(open_sample(name), recipe_to_yaml(Recipe()), "Defaults")
+
+
+def continued_sample(name: str) -> Project:
+    """The project of a sample where it was left.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    return go_on(open_sample(name))
+
+
+def open_paths(model: str, data: str | None, evaluation: str | None = None) -> Project:
     """The project of local files: as it was left, or a new one; without data, of random ones.
 
     Raises:
         ModelError, DataError: nothing is there.
     """
-    ours, theirs = model_source(model), data_source(data)
-    for entry in projects.list_projects(limit=1000):
-        if entry.model == ours and entry.data == theirs:
-            return projects.open_project(entry.id)
-    return open_sources(Path(ours.path).name, ours, theirs)
+    ours = model_source(model)
+    judged = data_source(evaluation) if evaluation is not None else None
+    return open_sources(Path(ours.path).name, ours, data_source(data), evaluation=judged)
 
 
 def model_source(model: str) -> Source:
@@ -95,34 +136,211 @@ def data_source(data: str | None) -> Source:
 
 def open_sources(
     name: str,
-    model: Source | tuple[str, bytes],
-    data: Source | tuple[str, bytes],
+    model: Given,
+    data: Given,
     *,
     options: Mapping[str, object] | None = None,
+    evaluation: Given | None = None,
+    evaluation_options: Mapping[str, object] | None = None,
 ) -> Project:
-    """A new project; uploaded files, given as (name, bytes), are kept inside it."""
+    """The project of a model and data: as it was left, or a new one; uploaded files are kept inside it.
+
+    Args:
+        name: Of a new project.
+        model: The float model.
+        data: To calibrate with.
+        options: How the data are read.
+        evaluation: What quality is judged on; None leaves that as it is, or to the calibration data.
+        evaluation_options: How these are read.
+
+    Raises:
+        DataError: A file is empty, or the evaluation data are the calibration data.
+    """
+    ours, theirs = _described(model, {}, external=True), _described(data, options or {})
+    judged = _described(evaluation, evaluation_options or {}) if evaluation is not None else None
+    _check_unseen(theirs, judged)
+    known = _known(ours, theirs)
+    if known is not None:
+        if evaluation is not None and judged is not None and not _same(known.evaluation, judged):
+            known = give_evaluation(known, evaluation, evaluation_options or {})
+        return known
     nothing = Source(kind="random")
     project = projects.create(name, nothing, nothing)
-    project = replace(
-        project,
-        model=_stored(project, "model", model, {}),
-        data=_stored(project, "data", data, options or {}),
-    )
-    projects.save(project)
-    return _begin(project)
+    try:
+        project = replace(
+            project,
+            model=_stored(project, "model", model, ours),
+            data=_stored(project, "data", data, theirs),
+            evaluation=_stored(project, "evaluation", evaluation, judged) if evaluation and judged else None,
+        )
+        projects.save(project)
+        return _begin(project)
+    except QuantScopeError:
+        with suppress(QuantScopeError):
+            projects.delete(project.id)
+        raise
 
 
-def _stored(
-    project: Project, role: str, given: Source | tuple[str, bytes], options: Mapping[str, object]
-) -> Source:
+def give_evaluation(
+    project: Project,
+    given: Given,
+    options: Mapping[str, object],
+    check: Callable[[Project, Source], object] = lambda *_: None,
+) -> Project:
+    """Let the quality of a project be judged on these data; saved.
+
+    Args:
+        project: Whose quality.
+        given: The data.
+        options: How they are read.
+        check: Raises a `QuantScopeError` where they are of no use; nothing is changed then.
+
+    Raises:
+        DataError: The file is empty, or these are the calibration data.
+    """
+    judged = _described(given, options)
+    _check_unseen(project.data, judged)
+    stored = _stored(project, "evaluation", given, judged)
+    try:
+        check(project, stored)
+    except QuantScopeError:
+        if stored.kind == "stored" and not _same(project.evaluation, stored):
+            _unlink(project, stored)
+        raise
+    return _with_evaluation(project, stored)
+
+
+def drop_evaluation(project: Project) -> Project:
+    """Let the quality of a project be judged on its calibration data; saved."""
+    return _with_evaluation(project, None)
+
+
+def _with_evaluation(project: Project, source: Source | None) -> Project:
+    changed = replace(project, evaluation=source)
+    projects.save(changed)
+    before = project.evaluation
+    if before is not None and before.kind == "stored" and (source is None or source.path != before.path):
+        _unlink(project, before)
+    return changed
+
+
+def _unlink(project: Project, source: Source) -> None:
+    with suppress(OSError):  # in use; it goes with the project
+        (project.folder / source.path).unlink()
+
+
+def _check_unseen(data: Source, evaluation: Source | None) -> None:
+    if evaluation is not None and replace(data, options={}).same(replace(evaluation, options={})):
+        raise DataError("the evaluation data are the calibration data: give other samples, or none")
+
+
+def _known(model: Source, data: Source) -> Project | None:
+    """The project of that model and these data; where its files were moved, it learns where they are now."""
+    for entry in projects.list_projects(limit=100_000):
+        if not _same(entry.model, model) or not _same(entry.data, data):
+            continue
+        try:
+            known = projects.open_project(entry.id)
+            if not known.head:
+                known = _begin(known)
+            moved = {
+                role: replace(source, options={**there.options, **source.options})
+                for role, source, there in (("model", model, known.model), ("data", data, known.data))
+                if source.kind == "path" and there.kind == "path" and not Path(there.path).exists()
+            }
+            if moved:
+                known = replace(
+                    known, model=moved.get("model", known.model), data=moved.get("data", known.data)
+                )
+                projects.save(known)
+        except projects.ProjectError:
+            continue  # removed at this moment, or damaged
+        return known
+    return None
+
+
+def _same(there: Source | None, source: Source) -> bool:
+    return there is not None and replace(there, options=_reading(there)).same(source)
+
+
+def _reading(source: Source) -> dict[str, object]:
+    return {key: value for key, value in source.options.items() if key != QUANTIZED}
+
+
+def _described(given: Given, options: Mapping[str, object], *, external: bool = False) -> Source:
+    """Where something lies and what it holds; that of an uploaded file has no place yet.
+
+    Raises:
+        DataError: The uploaded file is empty.
+    """
     if isinstance(given, Source):
-        return replace(given, options={**given.options, **options})
-    name, content = given
-    if not content:
+        return replace(
+            given, options={**given.options, **options}, content=content_of(given, external=external)
+        )
+    name, uploaded = given
+    if not uploaded:
         raise DataError(f"the uploaded file {name} is empty")
-    return Source(
-        kind="stored", path=projects.store_file(project, f"{role}-{name}", content), options=options
-    )
+    return Source(kind="stored", options=options, content=hashlib.sha256(uploaded).hexdigest())
+
+
+def content_of(source: Source, *, external: bool = False) -> str:
+    """SHA-256 of a local file; nothing for folders, large files, and models with weights in other files."""
+    if source.kind != "path":
+        return ""
+    path = Path(source.path)
+    try:
+        if not path.is_file() or path.stat().st_size > HASHED:
+            return ""
+        content = path.read_bytes()
+    except OSError:
+        return ""  # said when it is read
+    return "" if external and _EXTERNAL in content else hashlib.sha256(content).hexdigest()
+
+
+def _stored(project: Project, role: str, given: Given, described: Source) -> Source:
+    if isinstance(given, Source):
+        return described
+    name, content = given
+    path = projects.store_file(project, f"{role}-{described.content[:8]}-{name}", content)
+    return replace(described, path=path)
+
+
+# --- a model that was moved ---
+
+
+def missing_model(project: Project) -> str:
+    """Where the project's model lay, if it is no longer there."""
+    if project.model.kind == "path" and not Path(project.model.path).exists():
+        return project.model.path
+    return ""
+
+
+def locate_model(project: Project, given: Given, known_hash: str) -> Project:
+    """The project with its model at a new place; saved.
+
+    Args:
+        project: Whose model was moved.
+        given: Where it is now.
+        known_hash: Of the cleaned model that the project was calibrated with; nothing takes any model.
+
+    Raises:
+        ModelError: It is another model, or none.
+    """
+    source = _described(given, project.model.options, external=True)
+    name = given[0] if isinstance(given, tuple) else Path(given.path).name
+    if not source.content or source.content != project.model.content:
+        looked_at = bool(project.model.options.get(QUANTIZED))
+        content = given[1] if isinstance(given, tuple) else given.path
+        found = load_model(content, name=name, allow_quantized=looked_at)
+        other = found.hash != known_hash if known_hash else bool(project.model.content and source.content)
+        if other:
+            raise ModelError(
+                f"{name} is another model than the one this project was made from; nothing was changed. "
+                "Give the same file from its new place, or open this one as a project of its own on Open"
+            )
+    changed = replace(project, model=_stored(project, "model", given, source))
+    projects.save(changed)
+    return changed
 
 
 def _begin(project: Project) -> Project:

@@ -136,6 +136,11 @@ class Pool:
             self._changed.wait_for(lambda: key not in self._requests, seconds)
             return self._result(key)
 
+    def asked(self, key: ResultKey[object]) -> bool:
+        """Whether a result is waited for, or in work."""
+        with self._changed:
+            return key in self._requests
+
     def wanted(self) -> set[str]:
         """Projects that somebody waits for."""
         with self._changed:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Unpack
 
@@ -23,12 +24,14 @@ from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import ChoiceChanges, Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
 from quantscope.ui.session import cached, fixes, keys
-from quantscope.ui.session.jobs import Job, JobId
-from quantscope.ui.session.keys import FittedRecipe, News, Page, ShownRecipe
+from quantscope.ui.session.jobs import Job, JobId, State
+from quantscope.ui.session.keys import FittedRecipe, News, Page, Refusal, ShownRecipe
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.session.workspace import Workspace, prepare
+from quantscope.ui.session.opening import QUANTIZED
+from quantscope.ui.session.workspace import Workspace, prepare_first
 
 RESOLVED = 4  # encodings of a model that are kept: several windows may show different steps
+REFUSING = 2.0  # seconds in which work that removed its project, which it cannot open, has ended
 NEWS_SECONDS = 30.0  # for which it is said what another window did
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
 ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
@@ -78,10 +81,35 @@ def project() -> Project | None:
 
 @uninterrupted
 def _removed() -> None:
-    """Close the open project, which is no longer there, and say so on the page that opens others."""
+    """Close the open project, which is no longer there, and say why on the page that opens others."""
+    known = keys.PROJECT.get()
+    opening = cached.registry().get(opening_id(known.id)) if known is not None else None
     keys.GO.set(Page.OPEN)
     show(None)
-    _say(f"{projects.REMOVED.capitalize()}.")
+    if opening is not None and opening.wait(REFUSING) and opening.state is State.FAILED:
+        refuse(opening.error)
+        _back()
+    else:
+        tell(f"{projects.REMOVED.capitalize()}.")
+
+
+def _back() -> None:
+    """Show what was open before the project that was refused."""
+    before = keys.OPEN_BEFORE.pop()
+    if before is not None:
+        with suppress(QuantScopeError):  # removed meanwhile
+            show(projects.open_project(before))
+
+
+def refuse(words: str) -> None:
+    """Say, where a project was asked for, why it is not opened."""
+    keys.ENTER.set(False)
+    keys.REFUSED.set(Refusal(keys.ASKED_AT.get(), words))
+
+
+def looked_at(opened: Project) -> bool:
+    """Whether the project's model is quantized already, so that it can only be looked at."""
+    return bool(opened.model.options.get(QUANTIZED))
 
 
 @uninterrupted
@@ -104,12 +132,13 @@ def follow() -> str:
         keys.LAYER.pop()
         keys.HELD.pop()
     if words:
-        _say(words)
+        tell(words)
         redraw_editors()
     return words
 
 
-def _say(words: str) -> None:
+def tell(words: str) -> None:
+    """Say what became of the open project, until this session goes on."""
     keys.NEWS.set(News(words, time.monotonic() + NEWS_SECONDS))
 
 
@@ -163,7 +192,7 @@ def restart(opened: Project) -> Job[Workspace]:
     return cached.registry().submit(
         opening_id(opened.id),
         title,
-        lambda progress: prepare(opened, progress, projects.mark_calibrated),
+        lambda progress: prepare_first(opened, progress, projects.mark_calibrated),
         heavy=True,
     )
 
@@ -171,7 +200,7 @@ def restart(opened: Project) -> Job[Workspace]:
 def job() -> Job[object] | None:
     """The job that gets the open project ready, its recipe's model fixes included."""
     opened = project()
-    if opened is None:
+    if opened is None or looked_at(opened):
         return None
     first = start(opened)
     space = first.result
@@ -190,7 +219,7 @@ def retry(opened: Project) -> None:
 def session() -> Session | None:
     """The open project with its workspace, recipe and encodings; None until it is ready."""
     opened = project()
-    if opened is None:
+    if opened is None or looked_at(opened):
         return None
     space = start(opened).result
     if space is None:
@@ -307,7 +336,7 @@ def _move(step: Callable[[Project], Project]) -> bool:
                 keys.NOTICE.set(str(error))
                 return False
         if project() is not None:
-            _say(f"{words or ELSEWHERE} {AGAIN}")
+            tell(f"{words or ELSEWHERE} {AGAIN}")
         return False
 
 
@@ -346,6 +375,25 @@ def undo() -> None:
 def redo() -> None:
     """Show the recipe after; for use in callbacks."""
     if _move(projects.redo):
+        redraw_editors()
+
+
+@uninterrupted
+def go_to(number: int) -> None:
+    """Show a step, wherever it stands in the history; an edit then starts a branch. For use in callbacks."""
+    if _move(lambda opened: projects.show_step(opened, number)):
+        redraw_editors()
+
+
+@uninterrupted
+def branch(number: int, label: str) -> None:
+    """Make a new step from another, with its recipe, and show it; for use in callbacks."""
+
+    def step(opened: Project) -> Project:
+        same = projects.read_step(opened, number).recipe
+        return projects.record(replace(opened, head=number), same, label, expected_head=opened.head)
+
+    if _move(step):
         redraw_editors()
 
 

@@ -1,17 +1,20 @@
 """What a project needs in memory: its model, data and statistics, made in the background by `prepare`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quantscope.core.calibration import Statistics, calibrate
 from quantscope.core.data import Samples, check_samples, open_samples
 from quantscope.core.data.sources import DEFAULT_COUNT, preprocessing, random_samples
-from quantscope.core.errors import DataError, QuantScopeError
+from quantscope.core.errors import AlreadyQuantized, DataError, QuantScopeError
 from quantscope.core.model import Model, load_model
-from quantscope.core.progress import Progress, ProgressFn
+from quantscope.core.progress import Cancelled, Progress, ProgressFn
 from quantscope.core.project import Project, Source, resolve_path, write_file
+from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
+from quantscope.ui.session.opening import QUANTIZED
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
 READERS: set[str] = set()  # programs named on this process's command line; no others are ever run
@@ -55,8 +58,8 @@ def prepare(
     progress(Progress(done=0, total=0, label="reading the model"))
     model = open_model(project)
     path = project.folder / STATISTICS
-    statistics = _known_statistics(path, model)
     notes = [*project.notes, *model.notes]
+    statistics = _known_statistics(path, model, notes)
     samples: Samples | None = None
     try:
         progress(Progress(done=0, total=0, label="opening the data"))
@@ -71,12 +74,12 @@ def prepare(
         notes.append(
             f"The calibration data cannot be opened ({error}); nothing can be measured without them."
         )
+    evaluation = _evaluation(project, model, notes, first=statistics is None)
     if statistics is None:
         assert samples is not None
         statistics = calibrate(model, samples, progress=progress)
         write_file(project, STATISTICS, statistics.to_bytes())
         calibrated(project)
-    evaluation = _evaluation(project, model, notes)
     return Workspace(
         model=model,
         statistics=statistics,
@@ -84,6 +87,32 @@ def prepare(
         evaluation=evaluation,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def prepare_first(
+    project: Project, progress: ProgressFn, calibrated: Callable[[Project], object] = lambda _: None
+) -> Workspace:
+    """As `prepare`; a project whose model or data turn out to be of no use leaves nothing behind on disk.
+
+    One whose model is quantized already stays, and says so from then on.
+
+    Raises:
+        QuantScopeError: As `prepare`.
+    """
+    try:
+        return prepare(project, progress, calibrated)
+    except AlreadyQuantized:
+        marked = replace(project.model, options={**project.model.options, QUANTIZED: True})
+        projects.save(replace(project, model=marked))
+        raise
+    except Cancelled:
+        raise
+    except Exception:
+        with suppress(QuantScopeError):
+            there = projects.open_project(project.id)
+            if not there.calibrated and len(there.parents) <= 1:
+                projects.delete(project.id)
+        raise
 
 
 def open_model(project: Project) -> Model:
@@ -122,26 +151,51 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
     )
 
 
-def _evaluation(project: Project, model: Model, notes: list[str]) -> Samples | None:
-    """Evaluation data, if they were given and can be opened; what fails is noted."""
+def _evaluation(project: Project, model: Model, notes: list[str], *, first: bool) -> Samples | None:
+    """Evaluation data, if they were given and can be opened; what fails is noted, or refused at `first`."""
     if project.evaluation is None:
         return None
     try:
-        return open_data(project, project.evaluation, model)
+        found = open_evaluation(project, project.evaluation, model, check=first)
     except QuantScopeError as error:
-        notes.append(f"The evaluation data cannot be used: {error}")
+        if first:
+            raise
+        notes.append(str(error))
         return None
+    notes += (f"Evaluation data: {said}" for said in found.warnings)
+    return found
 
 
-def _known_statistics(path: Path, model: Model) -> Statistics | None:
-    """Statistics saved with the project, if they can be read and belong to this model."""
-    if not path.exists():
-        return None
+def open_evaluation(project: Project, source: Source, model: Model, *, check: bool = True) -> Samples:
+    """Evaluation samples; with `check`, a few of them are looked at.
+
+    Raises:
+        DataError: They are unusable or do not fit the model.
+    """
     try:
-        statistics = Statistics.load(path)
+        found = open_data(project, source, model)
+        if check:
+            check_samples(found, model)
+    except QuantScopeError as error:
+        raise DataError(f"The evaluation data cannot be used: {error}") from error
+    return found
+
+
+def _known_statistics(path: Path, model: Model, notes: list[str]) -> Statistics | None:
+    """Statistics saved with the project, if they can be read and belong to this model."""
+    statistics = saved_statistics(path.parent)
+    if statistics is None or statistics.model_hash == model.hash:
+        return statistics
+    notes.append("The model's file has changed since it was calibrated, so it was calibrated anew.")
+    return None
+
+
+def saved_statistics(folder: Path) -> Statistics | None:
+    """Statistics in a project's folder, whatever its model is by now; None if they cannot be read."""
+    try:
+        return Statistics.load(folder / STATISTICS) if (folder / STATISTICS).exists() else None
     except QuantScopeError:
         return None  # calibrated again
-    return statistics if statistics.model_hash == model.hash else None
 
 
 def _sample(name: str) -> Sample:

@@ -3,38 +3,48 @@
 import pandas as pd
 import streamlit as st
 
+from quantscope.core.evaluate import Comparison
 from quantscope.core.tuning import AutotuneResult
 from quantscope.ui.content import text
+from quantscope.ui.content.outcome import outcome
 from quantscope.ui.figures.steps import steps_figure
-from quantscope.ui.runs import recipe_search
+from quantscope.ui.runs import measured, recipe_search
 from quantscope.ui.runs.recipe_search import AutotuneRun
 from quantscope.ui.session import state
 from quantscope.ui.session.jobs import Job
 from quantscope.ui.views import common, job_progress
 
 PLAIN = {"displayModeBar": False}
+WHAT = (
+    "Looks for the recipe that measures best: methods, model fixes, single layers. What you have set stays, "
+    "and nothing changes before you use the result."
+)
+HOW = (
+    "Builds and runs complete int8 models: every method as the default, each model fix, other methods "
+    "for the worst layers. A step is kept only where the output comes closer to float; the result is "
+    "judged on samples that no threshold has seen, and is never worse there than plain MinMax. "
+    "Layers that you have set keep their choice."
+)
 
 
 def render(now: state.Session) -> None:
     """Draw it."""
-    st.caption(
-        "Builds and runs complete int8 models: every method as the default, each model fix, other methods "
-        "for the worst layers. A step is kept only where the output comes closer to float; the result is "
-        "judged on samples that no threshold has seen, and is never worse there than plain MinMax. "
-        "Layers that you have set keep their choice, and nothing changes before you use the result."
-    )
     if now.opened.samples is None:
-        st.info("The calibration data are not there any more, so that nothing can be measured.")
+        st.info("The calibration data are not there any more, so that nothing can be tuned.")
         return
     found = recipe_search.autotune_run(now.project.id)
     if found is None and not now.encodings.placement.nodes:
         st.info("No layer is quantized, so there is nothing to tune.")
     elif found is None:
-        _start("Auto-tune", primary=True)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _start("Auto-tune", primary=True)
+            st.caption(WHAT, help=HOW, width="stretch")
     elif found[0].active:
-        common.poll("tune", 0.5, _progress, now.project.id)
+        with st.container(border=True):
+            common.poll("tune", 0.5, _progress, now.project.id)
     else:
-        _ended(now, *found)
+        with st.container(border=True):
+            _ended(now, *found)
 
 
 def _start(label: str, *, primary: bool = False) -> None:
@@ -58,9 +68,14 @@ def _progress(id: str) -> None:
     job = common.running("tune", found[0] if found is not None else None)
     if found is None or job is None:
         return
-    growing, total = found[1], max(job.progress.total, 1)
-    words = f"Step {min(job.progress.done + 1, total)} of about {total} · {text.duration(job.elapsed)}"
-    job_progress.line(job, "tune", f"{words} · {text.escape(job.progress.label or 'starting')}", keeps=True)
+    growing, label = found[1], job.progress.label or "starting"
+    if growing.result is None:
+        total = max(job.progress.total, 1)
+        words = f"Auto-tune: step {min(job.progress.done + 1, total)} of about {total}"
+    else:
+        words = "Auto-tune: before and after"
+    words += f" · {text.duration(job.elapsed)} · {text.escape(label)}"
+    job_progress.line(job, "tune", words, keeps=True)
     st.caption("You may leave this page: the work goes on.")
     if growing.steps:
         st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
@@ -75,7 +90,7 @@ def _ended(now: state.Session, job: Job[object], growing: AutotuneRun) -> None:
         _start("Try again")
         return
     found = growing.result
-    _verdict(found)
+    _verdict(now, found, growing)
     with st.container(horizontal=True, vertical_alignment="center"):
         in_use = recipe_search.used(now.recipe, found)
         st.button(
@@ -92,43 +107,59 @@ def _ended(now: state.Session, job: Job[object], growing: AutotuneRun) -> None:
         if not in_use and growing.token != state.recipe_token(now.recipe):
             said += f"; {text.EARLIER}"
         st.caption(said)
-    st.plotly_chart(steps_figure(found.steps), key="steps", config=PLAIN)
     with st.expander("What was tried, and why it was kept"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "step": range(1, len(found.steps) + 1),
-                    "kept": [step.kept for step in found.steps],
-                    "output SQNR, dB": [round(step.sqnr_db, 2) for step in found.steps],
-                    "what": [step.what for step in found.steps],
-                    "why": [step.why for step in found.steps],
-                }
-            ),
-            hide_index=True,
-            width="stretch",
-            column_config={"step": st.column_config.NumberColumn(width="small")},
-        )
+        _steps(found)
 
 
-def _verdict(found: AutotuneResult) -> None:
+def _steps(found: AutotuneResult) -> None:
+    st.caption(
+        f"Output SQNR against float on the {text.plural(found.choosing, 'calibration sample')} that choices "
+        "are made on; where there are several outputs, or channels of very different size, all count alike. "
+        + HOW
+    )
+    st.plotly_chart(steps_figure(found.steps), key="steps", config=PLAIN)
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "step": range(1, len(found.steps) + 1),
+                "kept": [step.kept for step in found.steps],
+                "output SQNR, dB": [round(step.sqnr_db, 2) for step in found.steps],
+                "what": [step.what for step in found.steps],
+                "why": [step.why for step in found.steps],
+            }
+        ),
+        hide_index=True,
+        width="stretch",
+        column_config={"step": st.column_config.NumberColumn(width="small")},
+    )
+
+
+def _verdict(now: state.Session, found: AutotuneResult, growing: AutotuneRun) -> None:
     where = (
-        f"on {text.plural(found.held_out, 'sample')} kept for judging"
+        f"on {text.plural(found.held_out, 'calibration sample')} kept for judging"
         if found.held_out
         else "on the samples that it was chosen on: with 16 or more, a third would be held out"
     )
-    gain = found.tuned_db - found.minmax_db
-    words = (
-        f"Output SQNR **{text.decibel(found.minmax_db)}** with plain MinMax → "
+    judged = (
+        f"What decided: output SQNR **{text.decibel(found.minmax_db)}** with plain MinMax → "
         f"**{text.decibel(found.tuned_db)}** tuned, {where}."
     )
+    words = judged if growing.after is None else f"{_figures(now, growing.before, growing.after)}  \n{judged}"
     if not found.complete:
         words += " It was stopped early: more might be found."
+    if growing.unmeasured:
+        words += f" It could not be measured as a whole: {text.escape(growing.unmeasured)}."
     for warning in found.warnings:
         st.warning(text.escape(warning), icon=":material/warning:")
-    if gain > 0:
+    if found.tuned_db > found.minmax_db:
         st.success(words, icon=":material/trending_up:")
     else:
         st.info(f"Nothing measures better than plain MinMax here. {words}", icon=":material/info:")
+
+
+def _figures(now: state.Session, before: Comparison | None, after: Comparison) -> str:
+    """What counts, before → after, over the samples that the cards are over."""
+    return f"{outcome(before or after, after)}, over {measured.judged_basis(now).markdown}."
 
 
 def _use(found: AutotuneResult) -> None:

@@ -11,7 +11,7 @@ from quantscope.ui.runs import exporting, measured
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import Key, uninterrupted
-from quantscope.ui.views import common, saturation
+from quantscope.ui.views import common, saturation, save_to
 
 
 def render() -> None:
@@ -67,6 +67,7 @@ def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
                 on_click="ignore",
                 key="get_table",
             )
+        save_to.render(now, stem, ready)
         st.caption(
             f"{ONNX_QDQ.label} for {text.escape(exporting.target_label(now.recipe))}; "
             "the model's inputs and outputs are as in your file."
@@ -81,6 +82,9 @@ def _repeat(now: state.Session, stem: str) -> None:
         for tab, shell in zip(st.tabs([shell.name for shell in shells]), shells, strict=True):
             line = exporting.command(now.project, now.recipe, stem, shell)
             tab.code(line, language=shell.language, wrap_lines=True)
+            if judging := exporting.judging_command(now.project, now.recipe, stem, shell):
+                tab.caption("Then measure the file beside the float model, on the evaluation data:")
+                tab.code(judging, language=shell.language, wrap_lines=True)
         st.caption(f"Run it in the folder where {text.code(exporting.recipe_name(stem))} was saved.")
         st.file_uploader(
             "Use a recipe file",

@@ -1,4 +1,4 @@
-"""What the outputs have lost, where it must not be missed: a banner, a card, and the change that helps."""
+"""What the outputs have lost, where it must not be missed: a banner, and the change that helps."""
 
 import streamlit as st
 
@@ -6,7 +6,6 @@ from quantscope.core.evaluate import Comparison, LostOutput, output_warnings
 from quantscope.core.model import quoted_names
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
-from quantscope.ui.components import Card
 from quantscope.ui.content import text
 from quantscope.ui.session import state
 
@@ -28,7 +27,7 @@ def overview(found: Comparison | None) -> None:
                     on_click=_spare,
                     args=(lost,),
                 )
-        st.caption("Auto-tune below looks for the least change that brings them back.")
+        st.caption("Auto-tune looks for the least change that brings them back.")
 
 
 def _spare(lost: LostOutput) -> None:
@@ -38,22 +37,3 @@ def _spare(lost: LostOutput) -> None:
         return recipe
 
     state.edit(changed, f"{quoted_names(lost.spared)} in float")
-
-
-def card(found: Comparison) -> Card | None:
-    """The worst part of the outputs, where they have several; None where one figure says all."""
-    parts = [(o, part) for o in found.outputs if o.channels is not None for part in o.channels.parts]
-    if len(parts) < 2:
-        return None
-    output, worst = min(parts, key=lambda entry: entry[1].sqnr_db)
-    several = output.channels is not None and len(output.channels.parts) > 1
-    where = f"{text.plural(len(worst.channels), 'channel')} of {output.name}" if several else output.name
-    return Card(
-        name="Worst output",
-        value=text.decibel(worst.sqnr_db),
-        change=f"{len(worst.lost)} constant" if worst.lost else "",
-        tone="bad" if worst.lost else "",
-        note=text.short(where, 28),
-        tip="SQNR of the worst output, or of the channels of one whose values are about as large. "
-        "The SQNR of all outputs together is that of the largest values.",
-    )

@@ -2,19 +2,17 @@
 
 import streamlit as st
 
-from quantscope.core.evaluate import Accuracy, Comparison, Latency
-from quantscope.core.runtime import integer_sums
-from quantscope.core.sensitivity import Kind, Metric, ranking
+from quantscope.core.evaluate import Comparison
 from quantscope.core.targets import Precision
 from quantscope.ui.components import Card, cards, layer_graph
-from quantscope.ui.content import diagnosis, text
+from quantscope.ui.content import text
+from quantscope.ui.content.distance import since, to_baseline
 from quantscope.ui.content.rows import Row, edges
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.graph import graph_data
-from quantscope.ui.figures.sensitivity import axis
-from quantscope.ui.runs import measured, rankings
-from quantscope.ui.runs.measurement_work import MOST_SAMPLES, LossByPart, guessing
-from quantscope.ui.session import cached, keys, state
+from quantscope.ui.runs import advice, baseline, measured, step_figures, worst
+from quantscope.ui.runs.measurement_work import LossByPart, guessing
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     autotune,
@@ -23,14 +21,18 @@ from quantscope.ui.views import (
     easyquant_model,
     fixes,
     lost_outputs,
-    remedies,
+    present,
     saturation,
 )
-
-SHOWN = 3  # layers to look at first
-LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
-SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
-COSINE_TIP = "f·q / (‖f‖‖q‖) of all float outputs taken as one vector; no unit."
+from quantscope.ui.views.first_layers import first_layer
+from quantscope.ui.views.overview_cards import (
+    SQNR_TIP,
+    layers_card,
+    measured_cards,
+    output_cards,
+    waiting_cards,
+    why_larger,
+)
 
 
 def render() -> None:
@@ -39,16 +41,22 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
+    whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
-    whole, parts = measured.whole(now), measured.loss_by_part(now)
+    parts = measured.loss_by_part(now)
+    helps = advice.advice(now, advice.first_layers(now))
     common.polling(
-        whole.running or parts.running or running,
+        whole.running or parts.running or running or helps.running,
         measured.EFFECT,
         measured.LOCAL,
         measured.WHOLE,
         measured.LOSS_BY_PART,
+        advice.ADVICE,
     )
+    present.sentence(now)
     _cards(now, whole, rows)
+    with st.container():  # always there
+        autotune.render(now)
     with st.container():  # always there
         _suspicious(now, whole)
         lost_outputs.overview(whole.value)
@@ -63,7 +71,7 @@ def render() -> None:
     few = measured.preview_samples(now)
     _loss_by_part(parts, few)
     _graph(now, rows, running)
-    _worst(now, rows)
+    _worst(now)
     _improve(now)
     with st.container(border=True):
         st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
@@ -79,13 +87,12 @@ def render() -> None:
 
 def _improve(now: state.Session) -> None:
     views = {
-        "Auto-tune": autotune.render,
         "Model fixes": fixes.render,
         "Best default": best_default.render,
         "EasyQuant": easyquant_model.render,
     }
     with st.container(border=True):
-        st.markdown("**Make it better**")
+        st.markdown("**Other ways to make it better**")
         if not keys.IMPROVE_TAB.there() and (last := keys.IMPROVE_TAB_KEPT.get()) in views:
             keys.IMPROVE_TAB.set(last)  # lost while another page, or a job's progress, is shown
         tabs = st.tabs(list(views), key=keys.IMPROVE_TAB.name, on_change=_keep_tab)
@@ -114,46 +121,30 @@ def _notes(now: state.Session) -> None:
 def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows: list[Row]) -> None:
     if measurement.error:
         st.error(text.escape(measurement.error), icon=":material/error:")
-    found = measurement.value
-    computed = [row for row in rows if row.kind == "compute"]
-    flagged = sum(bool(row.flag) for row in rows)
-    layers = Card(
-        name="Layers in int8",
-        value=f"{sum(row.precision == 'int8' for row in computed)} of {len(computed)}",
-        change=f"{flagged} flagged" if flagged else "",
-        tone="bad",
-        note="" if flagged else "none flagged",
-        tip="Layers whose output is quantized to 8 bits. A flag marks a layer far below the others "
-        "(median − 3 IQR), or values that no range can hold.",
-    )
+    found, judged = measurement.value, now.workspace.judged
+    against, pinned = [], baseline.baseline(now.project)
+    before = step_figures.before(now)
+    if before is not None and before.whole is not None:
+        against.append(since(now.project.parents[now.project.head], before.whole))
+    if pinned is not None and pinned.figures is not None and pinned.figures.whole is not None:
+        against.append(to_baseline(pinned.version.short, pinned.figures.whole))
     if found is None:
-        names = ("Top-1", "Output SQNR", "Output cosine", "Size", "Latency")
-        note = "measuring…" if measurement.running else "not measured"
-        shown = [Card(name=name, value="–", note=note, waiting=measurement.running) for name in names]
+        labelled = judged is not None and judged.labels is not None
+        shown = waiting_cards(labelled=labelled, running=measurement.running)
     else:
-        output = found.output
-        judged = now.workspace.judged
-        samples = text.plural(min(len(judged), MOST_SAMPLES) if judged is not None else 0, "sample")
-        shown = _accuracy(found.accuracy) if found.accuracy is not None else []
-        shown += [
-            Card(
-                name="Output SQNR",
-                value=text.decibel(output.sqnr_db),
-                note=f"over {samples}",
-                tip=f"{SQNR_TIP} Higher is better.",
-            ),
-            Card(
-                name="Output cosine",
-                value=text.cosine(output.cosine),
-                note=f"over {samples}",
-                tip=f"{COSINE_TIP} 1 is identical.",
-            ),
-            _size(found),
-            _latency(found.latency),
-        ]
-        worst = lost_outputs.card(found)
-        shown[-2:-2] = [] if worst is None else [worst]
-    cards([*shown, layers], key="overview_cards", least=140)
+        shown = measured_cards(found, measured.judged_basis(now), against)
+    lines = now.project.can_undo + (pinned is not None)
+    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=max(1, lines))
+    if found is not None and (larger := why_larger(found)):
+        st.caption(f":material/info: {larger}")
+    each = [] if found is None else output_cards(found.outputs)
+    if each:
+        with st.container(border=True):
+            basis = measured.judged_basis(now).markdown
+            st.markdown(
+                f"**Each output** — against float, over {basis}; all of them as one hide the small ones"
+            )
+            cards(each, key="each_output", least=150, flat=True)
 
 
 def _suspicious(now: state.Session, measurement: measured.Measured[Comparison]) -> None:
@@ -171,78 +162,6 @@ def _suspicious(now: state.Session, measurement: measured.Measured[Comparison]) 
             "data is in the notes at the end of this page; open the model again with data that fit.",
             icon=":material/report:",
         )
-
-
-def _accuracy(found: Accuracy) -> list[Card]:
-    """Top-1, or agreement without labels; and the mean IoU of label maps."""
-    what, over = ("positions", ", over positions") if found.positions else ("samples", "")
-    if found.float_top1 is None or found.quantized_top1 is None:
-        tip = (
-            f"Share of {found.rows:,} {what} for which both models put the same class first. "
-            "Give labels to see top-1."
-        )
-        value = f"{100 * found.agreement:.1f} %"
-        return [Card(name="Agreement", value=value, note=f"with float{over}", tip=tip)]
-    tip = f"Share of {found.rows:,} labelled {what} whose highest score is the right class."
-    cards = [_share("Top-1", found.float_top1, found.quantized_top1, over, tip)]
-    if found.float_miou is not None and found.quantized_miou is not None:
-        tip = "Mean over classes of intersection over union, |A ∩ B| / |A ∪ B|, of labels and predictions."
-        cards.append(_share("Mean IoU", found.float_miou, found.quantized_miou, "", tip))
-    return cards
-
-
-def _share(name: str, before: float, after: float, over: str, tip: str) -> Card:
-    change = 100 * (after - before)
-    return Card(
-        name=name,
-        value=f"{100 * after:.1f} %",
-        change=f"{change:+.1f} pp".replace("-", "−"),
-        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad",
-        note=f"float {100 * before:.1f} %{over}",
-        tip=tip,
-    )
-
-
-def _size(found: Comparison) -> Card:
-    change = 100 * (found.quantized_bytes / found.float_bytes - 1)
-    return Card(
-        name="Size",
-        value=text.size(found.quantized_bytes),
-        change=f"{change:+.0f} %".replace("-", "−"),
-        tone="good" if change < 0 else "bad",
-        note=f"float {text.size(found.float_bytes)}",
-        tip="The .onnx files, external data included.",
-    )
-
-
-def _latency(found: Latency | None) -> Card:
-    if found is None:
-        return Card(name="Latency", value="–", note="not measured")
-    ratio = found.float_ms / found.quantized_ms
-    change = (
-        "same speed"
-        if 0.95 < ratio < 1.05
-        else f"{ratio:.1f}× faster"
-        if ratio > 1
-        else f"{1 / ratio:.1f}× slower"
-    )
-    return Card(
-        name="Latency",
-        value=f"{found.quantized_ms:#.3g} ms".replace(". ", " "),
-        change=change,
-        tone="" if change == "same speed" else "good" if ratio > 1 else "bad",
-        note=f"float\u00a0{found.float_ms:#.3g}\u00a0ms".replace(".\u00a0", "\u00a0"),
-        tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
-        f"{text.plural(found.threads, 'thread')}, ONNX Runtime; both models in turn.{_no_vnni(found)}",
-    )
-
-
-def _no_vnni(found: Latency) -> str:
-    """What is to be expected of integer kernels here."""
-    if not integer_sums().saturates:
-        return ""
-    slow = " This CPU has no VNNI, which integer kernels need to be much faster than float."
-    return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 
 def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
@@ -266,11 +185,11 @@ def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
 
 def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
     with st.container(border=True):
-        scale = " → ".join((":red[≤ 5 dB]", ":orange[25 dB]", ":green[≥ 45 dB]"))
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
-        st.markdown(f"**Graph** — cumulative SQNR on {few}, {scale}; choose a layer to inspect it{waiting}")
-        layer_graph(graph_data(rows, edges(now.model)), key=keys.GRAPH.name, on_open=_opened)
+        st.markdown(f"**Graph** — cumulative SQNR on {few}; choose a layer to inspect it{waiting}")
+        data = graph_data(rows, edges(now.model), project=now.project.id)
+        layer_graph(data, key=keys.GRAPH.name, on_open=_opened)
 
 
 def _opened() -> None:
@@ -279,33 +198,18 @@ def _opened() -> None:
         _inspect(events.open["name"])
 
 
-def _worst(now: state.Session, rows: list[Row]) -> None:
-    ranked = rankings.ranked(now)
-    if ranked is not None:
-        scores = ranking(ranked.runs, ranked.kind, Metric.SQNR)
-        said = "What costs the model's output most, as ranked on *Sensitivity*."
-        found = diagnosis.costliest(
-            now.model,
-            rankings.top(scores)[:SHOWN] if scores else [],
-            ranked.causes,
-            lambda score: f"{remedies.cost(score, axis(ranked.kind, Metric.SQNR))} {LEFT[ranked.kind]}",
-        )
-    else:
-        said = (
-            "The largest errors that layers make by themselves. "
-            "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
-        )
-        found = diagnosis.worst(
-            now.model,
-            now.workspace.statistics,
-            now.recipe,
-            now.encodings,
-            rows,
-            cached.of_project(now.project.id, diagnosis.FirstCauses, now.model.hash),
-            count=SHOWN,
-        )
+def _worst(now: state.Session) -> None:
+    found = advice.first_layers(now)
     if not found:
         return
+    said = (
+        "What costs the model's output most, as ranked on *Sensitivity*."
+        if worst.ranked(now)
+        else "Where the error gets into the model's output, as far as one run tells. *Sensitivity* measures "
+        "what each layer costs."
+    )
+    if not any(entry.flagged for entry in found):
+        said = f"No layer stands out; these lose more than others. {said}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(gap=None):
             st.subheader("Look at these first", anchor=False)
@@ -316,20 +220,10 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
             icon=":material/leaderboard:",
             on_click=_to_sensitivity,
         )
-    for column, entry in zip(st.columns(SHOWN), found, strict=False):
+    tried = advice.advice(now, found)
+    for column, entry in zip(st.columns(advice.SHOWN), found, strict=False):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
-            with st.container():
-                st.markdown(f"{text.code(text.short(entry.name, 36))}")
-                st.caption(f"{text.escape(entry.op)} · {text.escape(entry.cost)}")
-                st.markdown(text.escape(entry.reason))
-                st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
-            st.button(
-                "Inspect",
-                key=f"worst_{entry.name}",
-                on_click=_inspect,
-                args=(entry.name,),
-                icon=":material/tune:",
-            )
+            first_layer(now, entry, tried)
 
 
 def _to_sensitivity() -> None:

@@ -3,13 +3,16 @@
 import streamlit as st
 
 from quantscope.core.errors import QuantScopeError
+from quantscope.core.project import Project
 from quantscope.core.project import project as projects
 from quantscope.core.runtime import integer_sums
 from quantscope.core.targets import target
-from quantscope.ui.components.refresh import listen
+from quantscope.ui.components.refresh import glance, listen, signal
 from quantscope.ui.content import text
-from quantscope.ui.session import state
-from quantscope.ui.views import common
+from quantscope.ui.session import others, state
+from quantscope.ui.views import common, evaluation
+
+GLANCE = 4.0  # seconds between two looks at what others did; tabs of one browser tell each other at once
 
 
 def _processor() -> None:
@@ -23,13 +26,29 @@ def _processor() -> None:
         )
 
 
+@st.fragment
+@common.guarded
+def _others() -> None:
+    """Draw the page anew where a window elsewhere, or a program, went on with the project."""
+    if (there := others.changed()) is not None:
+        signal("step", there)
+    glance("step", GLANCE)
+
+
 @common.guarded
 def render() -> None:
     """Draw it below the pages' links."""
-    with st.sidebar:
-        listen()
     opened = state.project()
+    with st.sidebar:
+        listen(opened.id, others.step_token(opened)) if opened is not None else listen()
     if opened is None:
+        return
+    with st.sidebar:
+        _others()
+    if state.looked_at(opened):
+        with st.sidebar:
+            st.markdown(f"**{text.escape(opened.name)}**")
+            st.caption("Quantized already: read-only")
         return
     try:
         ready = state.session()
@@ -37,40 +56,51 @@ def render() -> None:
         ready = None  # said on the page; undo must stay within reach
     with st.sidebar:
         st.markdown(f"**{text.escape(opened.name)}**")
+        _steps(opened, ready)
         if ready is not None:
-            model, statistics = ready.model, ready.workspace.statistics
-            computed = sum(layer.kind == "compute" for layer in model.layers)
-            layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
-            st.caption(
-                f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
-                f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
-                f"Target: {text.escape(target(ready.recipe.target).label)}"
-            )
+            _facts(ready)
+            evaluation.offer(opened)
             _processor()
-        with st.container(horizontal=True, gap="small", wrap=False):
-            st.button(
-                "",
-                icon=":material/undo:",
-                on_click=state.undo,
-                disabled=not opened.can_undo,
-                key="undo",
-                shortcut="mod+z",
-                width="stretch",
-                help="Undo",
-            )
-            st.button(
-                "",
-                icon=":material/redo:",
-                on_click=state.redo,
-                disabled=not opened.can_redo,
-                key="redo",
-                shortcut="mod+y",
-                width="stretch",
-                help="Redo",
-            )
-        try:
-            step = projects.read_step(opened) if opened.head and ready is not None else None
-        except QuantScopeError:
-            step = None
-        if step is not None:
-            st.caption(f":material/check_circle: Saved · step {opened.depth}: {text.escape(step.label)}")
+
+
+def _facts(ready: state.Session) -> None:
+    """What is open, in a few lines."""
+    model, statistics = ready.model, ready.workspace.statistics
+    computed = sum(layer.kind == "compute" for layer in model.layers)
+    layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
+    st.caption(
+        f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
+        f"Data: {samples}, {text.escape(statistics.data_source)}  \n{evaluation.words(ready)}"
+        f"Target: {text.escape(target(ready.recipe.target).label)}"
+    )
+
+
+def _steps(opened: Project, ready: state.Session | None) -> None:
+    """Undo and redo, and that the shown step is saved: within reach on small screens too."""
+    with st.container(horizontal=True, gap="small", wrap=False):
+        st.button(
+            "",
+            icon=":material/undo:",
+            on_click=state.undo,
+            disabled=not opened.can_undo,
+            key="undo",
+            shortcut="mod+z",
+            width="stretch",
+            help="Undo",
+        )
+        st.button(
+            "",
+            icon=":material/redo:",
+            on_click=state.redo,
+            disabled=not opened.can_redo,
+            key="redo",
+            shortcut="mod+y",
+            width="stretch",
+            help="Redo",
+        )
+    try:
+        step = projects.read_step(opened) if opened.head and ready is not None else None
+    except QuantScopeError:
+        step = None
+    if step is not None:
+        st.caption(f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}")

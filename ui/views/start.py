@@ -4,45 +4,51 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ParamSpec
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from quantscope.core.data.sources import PRESETS
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.project import Project, ProjectEntry, Source
+from quantscope.core.project import Project, ProjectEntry, Source, left_at
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
 from quantscope.ui.session import cached, keys, opening, state, workspace
 from quantscope.ui.session.jobs import State
-from quantscope.ui.session.keys import Page
-from quantscope.ui.views import common
+from quantscope.ui.session.keys import Page, Refusal
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.views import common, own_model
 
-P = ParamSpec("P")
 RECENT = 12  # projects listed before all are asked for
-GUESS = "As the model suggests"
-PRESET_NAMES = {
-    GUESS: "guessed from the model's input, and said in the notes",
-    "imagenet-torch": "ImageNet, PyTorch: scale 1/255, then mean and standard deviation of ImageNet, RGB",
-    "imagenet-tf": "ImageNet, TensorFlow: −1 … 1, RGB",
-    "0-1": "0 … 1",
-    "0-255": "0 … 255, as stored",
-}
+AT_FORM, AT_SAMPLES, AT_RECENT = "form", "samples", "recent"  # where a project is asked for
+FRESH = "The sample starts fresh. What was done with it before is kept: “Continue where you left” is on Open."
 
 
-def greet(*, model: str, data: str, demo: str) -> None:
+def greet(*, model: str, data: str, evaluation: str, demo: str) -> None:
     """Open what the command line named, once a session."""
+    keys.ASKED_AT.set("")
     try:
         if model:
             if data.endswith(".py"):
                 workspace.READERS.add(data)
-            state.show(opening.open_paths(model, data or None))
+            if evaluation.endswith(".py"):
+                workspace.READERS.add(evaluation)
+            for key, path in (
+                (keys.MODEL_PATH, model),
+                (keys.DATA_PATH, data),
+                (keys.EVALUATION_PATH, evaluation),
+            ):
+                key.set(path)  # in the form, should any of them turn out to be wrong
+            state.show(opening.open_paths(model, data or None, evaluation or None))
         elif demo:
-            state.show(opening.open_sample(demo))
+            before = opening.known_sample(demo)
+            first = cached.first_time(
+                f"demo {demo}"
+            )  # of this server: another tab goes on with what is there
+            state.show(opening.fresh_sample(demo) if first else opening.open_sample(demo))
+            if first and before is not None and left_at(before):
+                state.tell(FRESH)
     except QuantScopeError as error:
-        keys.NOTICE.set(str(error))
+        state.refuse(str(error))
 
 
 def render() -> None:
@@ -50,33 +56,44 @@ def render() -> None:
     common.title(
         "Open a model", "A float ONNX model and some calibration data go in; a tuned int8 model comes out."
     )
-    _running()
+    if keys.ENTER.get() and _ready():
+        keys.ENTER.pop()
+        common.go(Page.OVERVIEW)
+    _became("")
     st.subheader("Try a sample", anchor=False)
     for column, sample in zip(st.columns(len(SAMPLES)), SAMPLES.values(), strict=True):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
             _sample_card(sample)
+    _became(AT_SAMPLES)
     st.subheader("Your model", anchor=False)
-    _own()
+    own_model.render(lambda make: _attempt(make, AT_FORM), lambda: _became(AT_FORM))
     _recent()
 
 
-def _running() -> None:
-    """The job of the open project, where it is not ready."""
-    job = state.job()
-    if job is None:
-        return
-    if job.state is State.DONE:
-        if keys.ENTER.pop():
-            common.go(Page.OVERVIEW)
-        return
-    common.preparing()
+def _ready() -> bool:
+    """Whether there is something to look at."""
+    opened, job = state.project(), state.job()
+    return opened is not None and (state.looked_at(opened) or (job is not None and job.state is State.DONE))
+
+
+def _became(place: str) -> None:
+    """What became of the project that was asked for at a place: how far it is, or why it was refused."""
+    refused = keys.REFUSED.get()
+    if refused.words and refused.place == place:
+        st.error(text.escape(text.sentence(refused.words)), icon=":material/error:")
+    if keys.ASKED_AT.get() == place and not (refused.words and refused.place == place):
+        common.preparing()
 
 
 def _enter(opened: Project) -> None:
     """Open a project and go to its Overview as soon as it is ready."""
+    before = state.project()
+    if before is not None and before.id != opened.id:
+        keys.OPEN_BEFORE.set(before.id)
     state.show(opened)
-    state.restart(opened) if _ended_badly(opened) else state.start(opened)
     keys.ENTER.set(True)
+    if not state.looked_at(opened):
+        state.restart(opened) if _ended_badly(opened) else state.start(opened)
 
 
 def _ended_badly(opened: Project) -> bool:
@@ -84,170 +101,62 @@ def _ended_badly(opened: Project) -> bool:
     return job.state in (State.FAILED, State.CANCELLED)
 
 
-def _attempt(make: Callable[P, Project], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Make a project and enter it; what is wrong is said on the page."""
+@uninterrupted
+def _attempt(make: Callable[[], Project], place: str, said: str = "") -> None:
+    """Make a project and enter it; what is wrong is said where it was asked for."""
+    keys.REFUSED.set(Refusal("", ""))
+    keys.ASKED_AT.set(place)
+    known = {entry.id for entry in projects.list_projects(limit=100_000)} if place == AT_FORM else set()
     try:
-        _enter(make(*args, **kwargs))
+        opened = make()
+        _enter(opened)
     except QuantScopeError as error:
-        keys.NOTICE.set(str(error))
+        state.refuse(str(error))
+        return
+    if place == AT_FORM and opened.id in known and opened.depth > 1:
+        said = f"This model was opened with these data before: it goes on where it was left, {_left(opened)}."
+    if said:
+        state.tell(said)
 
 
 def _sample_card(sample: Sample) -> None:
     with st.container():
         st.markdown(f"**{text.escape(sample.title)}**")
         st.caption(text.escape(sample.description))
+    known = opening.known_sample(sample.name)
+    left = left_at(known) if known is not None else 0
+    with st.container():
+        st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
+        _sample_buttons(sample, known, left)
+
+
+def _sample_buttons(sample: Sample, known: Project | None, left: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Open", key=f"sample_{sample.name}", on_click=_attempt, args=(opening.open_sample, sample.name)
+            "Start fresh" if left else "Open",
+            key=f"sample_{sample.name}",
+            on_click=_attempt,
+            args=(lambda: opening.fresh_sample(sample.name), AT_SAMPLES),
+            help="From the defaults; what was done before stays in the history." if left else None,
         )
-        st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
-
-
-def _own() -> None:
-    with st.container(border=True):
-        left, right = st.columns(2, gap="large")
-        with left:
-            model, model_fine = _model_input()
-        with right:
-            kind, data, data_fine = _data_input()
-        options = _options(kind)
-        ready = model_fine and data_fine and bool(model) and (kind == "Random" or bool(data))
-        st.button(
-            "Calibrate",
-            type="primary",
-            icon=":material/play_arrow:",
-            key="calibrate",
-            disabled=not ready,
-            on_click=_submit,
-            args=(model, kind, data, options),
-            help=None if ready else "Choose a model and calibration data first.",
-        )
-
-
-def _model_input() -> tuple[str | UploadedFile | None, bool]:
-    """The model's path or file, and whether a path that was typed is fine."""
-    by = st.segmented_control(
-        "Model",
-        ["Local path", "Upload"],
-        default="Local path",
-        required=True,
-        key="model_by",
-        help="A path is read in place: use it for large models and those with external data.",
-    )
-    if by == "Upload":
-        return st.file_uploader("Model file", type=["onnx"], key="model_file"), True
-    path = st.text_input("Path of the model", key="model_path", placeholder="/models/net.onnx") or ""
-    return path, _checked(opening.check_model, path)
-
-
-def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
-    """The kind of data, their path or file, and whether a path that was typed is fine."""
-    kind = st.segmented_control(
-        "Calibration data",
-        ["Local path", "Upload", "Random"],
-        default="Local path",
-        required=True,
-        key="data_by",
-        help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
-        "a folder of those, or images in a folder or .zip.",
-    )
-    if kind == "Local path":
-        path = st.text_input("Path of the data", key="data_path", placeholder="/data/calibration") or ""
-        return kind, path, _checked(opening.data_source, path)
-    if kind == "Upload":
-        return kind, st.file_uploader("Data file", type=["npz", "npy", "zip"], key="data_file"), True
-    st.warning(
-        "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
-        icon=":material/casino:",
-    )
-    return "Random", None, True
-
-
-def _checked(look: Callable[[str], object], path: str) -> bool:
-    """Whether a path that was typed leads somewhere; what is wrong is said below it."""
-    if not path:
-        return True
-    try:
-        look(path)
-    except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
-        return False
-    return True
-
-
-def _options(kind: str) -> dict[str, object]:
-    """Preprocessing of images, number of samples, seed."""
-    chosen: dict[str, object] = {}
-    with st.expander("Images, labels and number of samples"):
-        first, second, third = st.columns(3)
-        limit = first.number_input(
-            "Samples to use",
-            min_value=1,
-            value=None,
-            step=1,
-            placeholder="all (random: 32)",
-            key="limit",
-            help="The first so many. 100 to 500 typical inputs are usually enough.",
-        )
-        if limit:
-            chosen["limit"] = int(limit)
-        if kind == "Random":
-            chosen["seed"] = int(second.number_input("Seed", min_value=0, value=0, step=1, key="seed"))
-            return chosen
-        preset = second.selectbox(
-            "Image preprocessing",
-            list(PRESET_NAMES),
-            key="preset",
-            help="For image files, and for images stored as one uint8 array. "
-            + "; ".join(f"*{name}*: {what}" for name, what in PRESET_NAMES.items()),
-        )
-        labels = third.text_input(
-            "Labels file",
-            key="labels",
-            placeholder="optional: .npy, .npz or .csv",
-            help="Class numbers, to measure top-1. Not needed where the data hold `labels`, or sub-folders "
-            "name classes.",
-        )
-        if labels:
-            chosen["labels"] = opening.unquoted(labels)
-        if preset != GUESS:
-            base = PRESETS[preset].to_dict()
-            resize = first.selectbox(
-                "Resize",
-                ["crop", "stretch", "pad", "none"],
-                key="resize",
-                help="*crop*: shorter side, then the centre; *stretch*: changes the aspect ratio; "
-                "*pad*: longer side, the rest grey; *none*: images already fit.",
+        if known is not None and left:
+            st.button(
+                "Continue where you left",
+                key=f"continue_{sample.name}",
+                on_click=_attempt,
+                args=(lambda: opening.continued_sample(sample.name), AT_SAMPLES),
+                type="tertiary",
+                icon=":material/history:",
+                help=text.escape(f"Goes on {_left(known, left)}."),
             )
-            order = second.selectbox("Channels", ["RGB", "BGR", "grey"], key="order")
-            layout = third.selectbox("Layout", ["the model's", "NCHW", "NHWC"], key="layout")
-            if order == "grey":
-                base |= {"mean": base["mean"][:1], "std": base["std"][:1]}
-            base |= {"resize": resize, "order": order, "layout": None if layout == "the model's" else layout}
-            chosen["preprocessing"] = base
-    return chosen
 
 
-def _submit(
-    model: str | UploadedFile,
-    kind: str,
-    data: str | UploadedFile | None,
-    options: dict[str, object],
-) -> None:
-    """Make the project of the form; a callback."""
-
-    def make() -> Project:
-        given: Source | tuple[str, bytes]
-        if data is None or isinstance(data, str):
-            given = opening.data_source(data if kind == "Local path" else None)
-        else:
-            given = (data.name, data.getvalue())
-        if isinstance(model, str):
-            source = opening.model_source(model)
-            return opening.open_sources(Path(source.path).name, source, given, options=options)
-        return opening.open_sources(model.name, (model.name, model.getvalue()), given, options=options)
-
-    _attempt(make)
+def _left(known: Project, number: int | None = None) -> str:
+    """The step that work goes on from, in words."""
+    try:
+        return f"at “{projects.read_step(known, number).label}”"
+    except QuantScopeError:
+        return "at the newest step"
 
 
 def _recent() -> None:
@@ -256,6 +165,7 @@ def _recent() -> None:
     if not entries:
         return
     st.subheader("Recent projects", anchor=False)
+    _became(AT_RECENT)
     opened = state.project()
     alike = Counter(_looks(entry) for entry in entries)
     with st.container(border=True, gap=None):
@@ -293,7 +203,7 @@ def _recent_entry(entry: ProjectEntry, is_open: bool, alike: bool) -> None:
             "Open",
             key=f"open_{entry.id}",
             on_click=_attempt,
-            args=(projects.open_project, entry.id),
+            args=(lambda: projects.open_project(entry.id), AT_RECENT),
             type="tertiary",
         )
         st.button(

@@ -7,7 +7,7 @@ from collections import Counter
 import onnx
 import onnx_ir as ir
 
-from quantscope.core.errors import ModelError
+from quantscope.core.errors import AlreadyQuantized, ModelError
 from quantscope.core.model.layers import STANDARD_DOMAINS
 from quantscope.core.model.loading.oldops import constant_tensor
 
@@ -79,12 +79,12 @@ def check_not_quantized(model: ir.Model, shown: str) -> None:
     """Refuse an already quantized model.
 
     Raises:
-        ModelError: names the operators that show it.
+        AlreadyQuantized: names the operators that show it.
     """
     found = quantized_operators(model)
     if found:
         listed = ", ".join(f"{count} {op}" for op, count in found.most_common(3))
-        raise ModelError(
+        raise AlreadyQuantized(
             f"'{shown}' is already quantized ({listed}). Open the float model it was made from; this one "
             "can only be looked at (read-only)."
         )

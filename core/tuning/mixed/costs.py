@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from quantscope.core.calibration import Statistics
 from quantscope.core.model import Model
-from quantscope.core.targets import Placement, Role, WeightPlacement
+from quantscope.core.quantize import shortened
+from quantscope.core.targets import REMOVABLE, Placement, Role, WeightPlacement
 
 
 class Cost(StrEnum):
@@ -39,10 +40,12 @@ _GUARDED = 0.1  # ns for each value of a weight that is compared with the lowest
 _NO_KERNEL = frozenset({Role.NORM, Role.SELECT})  # between integers, but computed in float
 _FREE = frozenset({Role.SHARE, Role.SPLIT, Role.GATHER, Role.PAD})  # move values, whatever their type
 
-# Bytes that a quantizer adds to the file: two nodes and their constants, most of them names.
-_PAIR, _STORED, _BIAS = (390, 15), (310, 12), (360, 12)  # fixed, and for each letter of the tensor's name
-_GUARD = (100, 3)  # the node behind a weight that shall not become an integer kernel's
-_WIDE, _WIDE_BEFORE_21 = 4, 32  # more where it has 16 bits; opsets before 21 name another domain
+# Bytes that a quantizer adds to the file (what `core/quantize/qdq.py` writes of nodes and constants): fixed,
+# and for each letter of the part of the tensor's name that the new names repeat.
+_PAIR, _STORED, _BIAS = (131, 9), (130, 9), (125, 7)
+_GUARD = (54, 3)  # the node behind a weight that shall not become an integer kernel's
+_WIDE, _WIDE_BEFORE_21 = 8, 40  # more where it has 16 bits; opsets before 21 name another domain
+_SCALE, _ZERO = 4, 1  # bytes for each channel
 
 
 class CostModel:
@@ -50,10 +53,15 @@ class CostModel:
 
     def __init__(self, model: Model, statistics: Statistics) -> None:
         self.model = model
-        self.float_bytes = model.proto().ByteSize()
+        proto = model.proto()
+        self._bare_bytes = proto.ByteSize() - sum(
+            v.ByteSize() + 3 for v in proto.graph.value_info if v.name not in model.origin.described
+        )
+        self._node_bytes = {node.name: node.ByteSize() + 3 for node in proto.graph.node}
         self._nodes = list(model.ir.graph)
         self._ops = {str(node.name): node.op_type for node in self._nodes}
         self._elements = _Elements(model, statistics)
+        self._makers = {str(v.name): node for node in self._nodes for v in node.outputs}
         self._macs = {str(node.name): self._macs_of(node) for node in self._nodes}
         self._outputs = {str(v.name) for v in model.ir.graph.outputs}
 
@@ -64,20 +72,32 @@ class CostModel:
             placement: What is quantized.
             wide: Activations of more than 8 bits.
         """
-        total = float(self.float_bytes)
+        total = float(self._bare_bytes)
         total += len(wide) * (_WIDE if self.model.opset >= 21 else _WIDE_BEFORE_21)
-        total += sum(_node_name(_PAIR, tensor) for tensor in placement.tensors)
+        total += sum(_named(_PAIR, tensor) for tensor in placement.tensors)
+        total -= sum(self._left_out(tensor, placement) for tensor in placement.tensors)
         for name in placement.constants:
-            total += _node_name(_STORED, name) - 3 * self._elements.constant(name)
+            total += _named(_STORED, name, 2) - 3 * self._elements.constant(name)
         for weight in placement.weights.values():
             channels = self._channels(weight.initializer, weight.axis)
-            total += _node_name(_STORED, weight.initializer) + 5 * channels
+            total += _named(_STORED, weight.initializer, 2) + (_SCALE + _ZERO) * channels
             total += self._elements.constant(weight.initializer)
-            if weight.bias is not None:
-                total += _node_name(_BIAS, weight.bias) + 12 * channels
+            if weight.bias is not None and weight.input in placement.tensors:
+                total += _named(_BIAS, weight.bias, 2) + _SCALE * channels
+                total += 4 * self._elements.constant(weight.bias)
             if self._is_guarded(weight, placement, wide):
-                total += _node_name(_GUARD, weight.initializer)
+                total += _named(_GUARD, weight.initializer)
         return total - 4.0 * self._replaced(placement)
+
+    def _left_out(self, tensor: str, placement: Placement) -> int:
+        """Bytes of the Relu or Clip before a quantizer that does its work."""
+        node = self._makers.get(tensor)
+        before = node.inputs[0] if node is not None and node.op_type in REMOVABLE else None
+        if node is None or before is None or len(before.uses()) != 1 or str(before.name) in placement.tensors:
+            return 0
+        made = before.producer()
+        inside = made is not None and {str(made.name), str(node.name)} <= placement.nodes
+        return self._node_bytes[str(node.name)] if inside else 0
 
     def _is_guarded(self, weight: WeightPlacement, placement: Placement, wide: Set[str]) -> bool:
         """Whether the weight meets activations that an integer kernel would round first."""
@@ -87,7 +107,8 @@ class CostModel:
     def _replaced(self, placement: Placement) -> int:
         """Float values that the file lacks: every node has integers of its own, also of one initializer."""
         used = Counter(weight.initializer for weight in placement.weights.values())
-        used.update(weight.bias for weight in placement.weights.values() if weight.bias is not None)
+        biased = (w for w in placement.weights.values() if w.input in placement.tensors)
+        used.update(weight.bias for weight in biased if weight.bias is not None)
         stored = self.model.ir.graph.initializers
         gone = (name for name, count in used.items() if count >= len(stored[name].uses()))
         return sum(self._elements.constant(name) for name in gone)
@@ -172,8 +193,15 @@ class CostModel:
         return 1 if axis is None or axis >= len(shape) else shape[axis]
 
 
-def _node_name(bytes_: tuple[int, int], name: str) -> int:
-    return bytes_[0] + bytes_[1] * len(name)
+def _named(bytes_: tuple[int, int], name: str, dropped: int = 0) -> int:
+    """Bytes of what belongs to a tensor, less those of its own name where that is not written any more.
+
+    Args:
+        bytes_: Without letters, and for each letter of the name that new names repeat.
+        name: The tensor's.
+        dropped: In how many places its own name is missing.
+    """
+    return bytes_[0] + bytes_[1] * len(shortened(name)) - dropped * len(name)
 
 
 class _Elements:

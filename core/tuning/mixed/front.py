@@ -38,7 +38,7 @@ class Front:
     points: tuple[Point, ...]
     lowest: Precision  # what layers have that a point does not list
     layers: int  # that could be given more than one precision
-    float_bytes: int  # of the model with nothing quantized, as it would be exported
+    float_bytes: int  # of the user's file
     float_top1: float | None
     labelled: bool  # False: `drop` counts rows in which the first class changes, which top-1 cannot exceed
     rows: int  # of class scores that `drop` counts; 0 without them

@@ -94,7 +94,7 @@ def mixed_precision(
         scores,
         space=space,
         kind=kind,
-        float_bytes=model.proto().ByteSize(),
+        float_bytes=model.size_bytes,
         samples=len(judge),
         held_out=held is not None,
         searched=len(search.found),

@@ -29,6 +29,9 @@ class Card:
     note: str = ""
     change: str = ""  # against float
     tone: Tone = ""  # of the change
+    over: str = ""  # what it was measured over
+    doubt: bool = False  # figures over that cannot be trusted: said in amber
+    moved: tuple[str, ...] = ()  # quiet lines: the change since the step before, the distance to a baseline
     tip: str = ""  # formula, unit, where it was measured
     waiting: bool = False  # the figure is being measured; an old one is never shown
 
@@ -40,12 +43,15 @@ def cards(
     least: int = 150,
     columns: int = 0,
     flat: bool = False,
+    lines: int = 0,
     token: str = "",
 ) -> None:
     """Draw cards side by side; with `columns` 0 as many as fit with `least` pixels each.
 
+    `lines` is how many quiet lines below the figures keep their place while there is nothing in them.
     `token` names the recipe that the figures belong to: the browser marks them as outdated as soon as a
     clip line moves, until they are drawn with another token.
     """
     shown = [asdict(item) for item in items]
-    _cards(key=key, data={"items": shown, "least": least, "columns": columns, "flat": flat, "token": token})
+    data = {"items": shown, "least": least, "columns": columns, "flat": flat, "lines": lines, "token": token}
+    _cards(key=key, data=data)

@@ -20,7 +20,7 @@ export default function (component) {
   root.replaceChildren(...data.items.map((item, place) => {
     const card = document.createElement("div");
     const end = place >= data.items.length - 2;
-    card.className = `card${data.flat ? " flat" : ""}${item.waiting ? " waiting" : ""}${end ? " end" : ""}`;
+    card.className = `card${data.lines ? " lined" : ""}${data.flat ? " flat" : ""}${item.waiting ? " waiting" : ""}${end ? " end" : ""}`;
     card.dataset.card = item.name;
     const add = (cls, text, parent = card) => {
       const node = document.createElement("span");
@@ -29,15 +29,21 @@ export default function (component) {
       parent.appendChild(node);
       return node;
     };
-    add("name", item.name);
+    const head = add("head", "");
+    add("name", item.name, head);
+    if (item.change) add(`tone ${item.tone || "plain"}`, item.change, head);
     add("value", item.value);
     const note = add("note", "");
-    if (item.change) add(`tone ${item.tone || "plain"}`, item.change, note);
-    note.append(item.note || "");
+    note.append(item.note || (item.over || data.lines ? "\u00a0" : ""));
+    const spoken = [item.note || "", item.over || "", ...(item.moved || [])].filter(Boolean);
+    if (item.over || data.lines) add(item.doubt ? "over doubt" : "over", item.over || "\u00a0");
+    for (let line = 0; line < Math.max(data.lines || 0, (item.moved || []).length); line++) {
+      add("moved", (item.moved || [])[line] || "\u00a0");
+    }
     if (item.tip) {
       card.dataset.tip = "1";
       card.tabIndex = 0;
-      card.setAttribute("aria-label", `${item.name}: ${item.value}. ${item.change || ""} ${item.note || ""}. ${item.tip}`);
+      card.setAttribute("aria-label", `${item.name}: ${item.value}. ${item.change || ""} ${spoken.join(", ")}. ${item.tip}`);
       add("tip", item.tip);
     }
     return card;

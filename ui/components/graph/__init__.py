@@ -1,4 +1,4 @@
-"""The model as a graph of layers, coloured by error; a click or Enter opens a layer."""
+"""The model as a graph of layers in groups, coloured by error; a click or Enter opens a layer."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,11 +7,15 @@ import streamlit as st
 
 _FOLDER = Path(__file__).parent
 
+_SCRIPT = "\n".join(
+    (_FOLDER / name).read_text(encoding="utf-8") for name in ("layout.js", "draw.js", "main.js")
+)
+
 _graph = st.components.v2.component(
     "quantscope_graph",
     html='<div id="graph"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+    js=_SCRIPT,
 )
 
 

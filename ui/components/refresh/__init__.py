@@ -16,11 +16,18 @@ _refresh = st.components.v2.component(
 )
 
 
-def listen() -> None:
-    """Take part in the page, once, outside of fragments: runs the page again when `signal` was drawn."""
+def listen(project: str = "", step: str = "") -> None:
+    """Take part in the page, once, outside of fragments: runs the page again when `signal` was drawn.
+
+    Also where another tab of the same browser shows another step of the same project.
+
+    Args:
+        project: Which one is open, or nothing.
+        step: What tells its shown step from others.
+    """
     _refresh(
         key=keys.WINDOW.name,
-        data={"signal": False, "wide": wide()},
+        data={"signal": False, "wide": wide(), "project": project, "step": step},
         height=1,
         on_ready_change=lambda: None,
         on_wide_change=lambda: None,
@@ -47,6 +54,16 @@ def tick(key: str, every: float) -> None:
     _refresh(
         key=f"tick_{key}",
         data={"every": round(every * 1000), "count": time.monotonic_ns()},
+        height=1,
+        on_tick_change=lambda: None,
+    )
+
+
+def glance(key: str, every: float) -> None:
+    """As `tick`, for a look now and then that goes on for as long as the page is seen."""
+    _refresh(
+        key=f"glance_{key}",
+        data={"every": round(every * 1000), "seen": True, "count": time.monotonic_ns()},
         height=1,
         on_tick_change=lambda: None,
     )

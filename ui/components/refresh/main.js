@@ -51,9 +51,9 @@ function send(ask) {
   }
 }
 
-function tick(S, every, ask) {
+function tick(S, every, seen, ask) {
   const look = () => {
-    const now = free(SENT);
+    const now = free(SENT) && !(seen && document.hidden);
     if (now) send(ask);
     S.timer = setTimeout(look, now ? AGAIN : 40);  // again, should the request come to nothing
   };
@@ -61,11 +61,35 @@ function tick(S, every, ask) {
   S.timer = setTimeout(look, every);
 }
 
+// Undo belongs to a text field while one has the focus: what the browser then takes back is the typing. A box to choose
+// from in which nothing is typed has nothing to take back.
+const TYPED = "textarea, input:not([type]), input:is([type=text], [type=number], [type=search], [type=password])";
+window.quantscopeUndo ||= (() => {
+  window.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || !["z", "y"].includes(event.key.toLowerCase())) return;
+    const field = event.composedPath()[0];
+    if (!(field instanceof Element) || !(field.matches(TYPED) || field.isContentEditable)) return;
+    if (field.role !== "combobox" || field.value) event.stopImmediatePropagation();
+  }, true);
+  return true;
+})();
+
+// Tells the other tabs of this browser which step is shown; who shows another one of the same project looks at the disk.
+function tell(S, data, look) {
+  if (!S.tabs) {
+    S.tabs = new BroadcastChannel("quantscope");
+    S.tabs.onmessage = ({ data: said }) => { if (said.project === S.project && said.step !== S.step) look(); };
+  }
+  const anew = S.step !== data.step;
+  [S.project, S.step] = [data.project, data.step];
+  if (anew && data.project) S.tabs.postMessage({ project: data.project, step: data.step });
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const S = parentElement.refresh || (parentElement.refresh = { fired: null });
   if (data.every) {
-    if (S.count !== data.count) tick(S, data.every, () => setTriggerValue("tick", data.count));
+    if (S.count !== data.count) tick(S, data.every, data.seen, () => setTriggerValue("tick", data.count));
     S.count = data.count;
     return () => { clearTimeout(S.timer); parentElement.refresh = undefined; };
   }
@@ -83,11 +107,13 @@ export default function (component) {
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
   window.addEventListener(READY, S.listener);
+  tell(S, data, () => S.listener());
   const wide = window.innerWidth >= WIDE;
   if (wide !== data.wide && S.wide !== wide) S.run(() => component.setStateValue("wide", (S.wide = wide)));
   return () => {
     clearTimeout(S.timer);
     window.removeEventListener(READY, S.listener);
+    S.tabs.close();
     parentElement.refresh = undefined;
   };
 }

@@ -18,13 +18,21 @@ def app(
     model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="Float ONNX model.")] = None,
     *,
     feed: Annotated[Feed, Only("data")],
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            "--eval", metavar="PATH", help="Samples to judge quality on, which calibration does not see."
+        ),
+    ] = None,
     serving: Serving,
 ) -> None:
     """Open the app, on your model if one is named."""
     if feed.data is not None and model is None:
         raise BadInput("--data needs a model to go with: quantscope app MODEL.onnx --data PATH")
+    if evaluation is not None and model is None:
+        raise BadInput("--eval needs a model to go with: quantscope app MODEL.onnx --data PATH --eval PATH")
     arguments: list[str] = []
-    for flag, path in (("--model", model), ("--data", feed.data)):
+    for flag, path in (("--model", model), ("--data", feed.data), ("--eval", evaluation)):
         if path is not None:
             if not path.exists():
                 raise BadInput(f"there is no file or folder '{path}'; check the path")

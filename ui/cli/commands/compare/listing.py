@@ -18,6 +18,15 @@ from quantscope.ui.cli.commands.compare.work import Compared, right
 from quantscope.ui.terminal.console import number, percent, size, table
 
 WORST = 5  # layers that a comparison marks in each column
+PART_LABELS = {  # of SizeBreakdown
+    "weights": "weights",
+    "biases": "biases",
+    "scales": "scales and zero points",
+    "constants": "other constants",
+    "names": "names",
+    "remarks": "types, documentation and metadata",
+    "graph": "operators",
+}
 LOSING = 8  # layers that saturate, shown at the most
 
 
@@ -29,7 +38,11 @@ def comparison(result: Compared) -> str:
     text = table(head, _rows(found, other), numeric=head[1:])
     count = f"over {plural(found.samples, 'sample')}"
     layers = _worst(found.layers, found.layer_samples)
-    return "\n".join(filter(None, [text, count, _outputs(found.outputs), _saturation(found), layers]))
+    return "\n".join(
+        filter(
+            None, [text, count, _what_bytes_are(found), _outputs(found.outputs), _saturation(found), layers]
+        )
+    )
 
 
 def _rows(found: Comparison, other: DefaultSession | None) -> list[tuple[object, ...]]:
@@ -68,6 +81,15 @@ def _accuracy(found: Sequence[Accuracy | None]) -> list[tuple[object, ...]]:
     if first.float_miou is not None:
         rows.append(("mean IoU", percent(first.float_miou), *(percent(a.quantized_miou) for a in known)))
     return rows
+
+
+def _what_bytes_are(found: Comparison) -> str:
+    """What the bytes of a quantized file are that saves less than half, the most first; else nothing."""
+    if 2 * found.quantized_bytes < found.float_bytes:
+        return ""
+    parts = sorted(found.parts.as_dict().items(), key=lambda part: -part[1])
+    listed = ", ".join(f"{PART_LABELS[name]} {size(count)}" for name, count in parts if count)
+    return f"of the quantized file: {listed}"
 
 
 def _over(found: Comparison) -> str:

@@ -1,0 +1,21 @@
+"""Choices of methods as people read them: the same spelling on every page."""
+
+from quantscope.core.recipe import Choice
+from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.ui.content.tensor_view import LABELS
+
+WEIGHT_LABELS = {
+    WeightMethod.MINMAX: "MinMax",
+    WeightMethod.MSE: "MSE",
+    WeightMethod.PERCENTILE: "Percentile",
+}
+
+
+def default_words(choice: Choice) -> str:
+    """A default for the whole network, e.g. `Percentile 99.99 %, weights MSE`."""
+    words = LABELS[choice.method] if choice.method is not None else ""
+    if choice.method is Method.PERCENTILE and choice.percentile is not None:
+        words += f" {choice.percentile:g} %"
+    if choice.weight_method is not None:
+        words += f", weights {WEIGHT_LABELS[choice.weight_method]}"
+    return words

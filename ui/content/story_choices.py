@@ -1,0 +1,162 @@
+"""What was done between two recipes, for people who do not know quantization."""
+
+from collections import Counter
+
+from quantscope.core.recipe import PASSES, Choice, Recipe
+from quantscope.core.targets import Granularity, Precision, target
+from quantscope.core.thresholds import Method
+from quantscope.core.words import plural
+
+_PASSES = {
+    "rotate": (
+        "Large and small numbers were mixed",
+        "A few channels carried far larger numbers than all others; they now share the load.",
+    ),
+    "equalize": (
+        "Neighbouring layers were balanced",
+        "Where one part of a layer was much larger than the rest, the next layer took over the difference.",
+    ),
+    "smooth": (
+        "Peaks were moved into the weights",
+        "A few channels with far larger values were scaled down, and the weights behind them scaled up.",
+    ),
+    "rounding": (
+        "Weights were rounded with care",
+        "Each weight goes up or down so that the layer's result stays close, not the weight itself.",
+    ),
+    "bias_correction": (
+        "The average error was taken out",
+        "Each layer's result was a little off to one side; that much was added back.",
+    ),
+}
+_METHODS = {
+    Method.MINMAX: "The range holds every value that was seen, from the smallest to the largest.",
+    Method.PERCENTILE: "The rarest values at the far ends are cut off, so that all others get finer steps.",
+    Method.MSE: "The range with the smallest error over all values together is searched for.",
+    Method.COSINE: "The range that changes the direction of the values least is searched for.",
+    Method.KL: "The range that keeps the shape of the histogram best is searched for.",
+    Method.KL_V2: "The range that keeps the shape of the histogram best is searched for, outliers aside.",
+    Method.ACIQ: "The range is computed from a bell curve that fits the values.",
+    Method.OCTAV: "The range balances what is cut off against what is rounded.",
+    Method.ADMM: "Range and whole numbers are fitted to each other in turns.",
+    Method.MOVING_AVERAGE: "The range follows what samples reach on average, so that no single one decides.",
+    Method.ISOTONE: "The range keeps the winning answer ahead of the second.",
+    Method.MANUAL: "The range was set by hand.",
+}
+_PRECISIONS = {
+    Precision.INT8: "computes in 8 bits",
+    Precision.INT16: "keeps 16 bits for its values",
+    Precision.FLOAT: "stays as in the original network",
+}
+
+
+def deeds(before: Recipe, after: Recipe) -> tuple[tuple[str, str], ...]:
+    """Name and one sentence of each thing that `after` does and `before` does not."""
+    found = [*_passes(before, after), *_default(before.default, after.default)]
+    found += _layers(before, after)
+    if before.target != after.target:
+        found.append(("Another device is aimed at", f"The file is made for {target(after.target).label}."))
+    return tuple(found)
+
+
+def _passes(before: Recipe, after: Recipe) -> list[tuple[str, str]]:
+    had = {choice.name: choice for choice in before.passes}
+    has = {choice.name: choice for choice in after.passes}
+    found = []
+    for name, entry in PASSES.items():
+        words = _PASSES.get(name, (entry.label, f"{entry.phrase[0].upper()}{entry.phrase[1:]}."))
+        if name in has and name not in had:
+            found.append(words)
+        elif name in had and name not in has:
+            found.append((f"{entry.label} was taken back", f"No longer done: {entry.phrase}."))
+        elif name in has and has[name] != had[name]:
+            found.append((words[0], f"{words[1]} Its strength was changed."))
+    return found
+
+
+def _default(before: Choice, after: Choice) -> list[tuple[str, str]]:
+    found = []
+    if (before.method, _share(before)) != (after.method, _share(after)) and after.method is not None:
+        found.append((f"Ranges are chosen by {_method(after)}", _METHODS[after.method]))
+    if before.weights != after.weights:
+        each = after.weights is Granularity.PER_CHANNEL
+        found.append(
+            (
+                "Each channel of weights has a range of its own",
+                "Small channels get finer steps than large ones.",
+            )
+            if each
+            else (
+                "Each layer's weights share one range",
+                "Simpler for the device, coarser for small channels.",
+            )
+        )
+    if before.weight_method != after.weight_method and after.weight_method is not None:
+        label = Method(after.weight_method).facts.label
+        found.append((f"Ranges of weights are chosen by {label}", _METHODS[Method(after.weight_method)]))
+    if before.precision != after.precision and after.precision is not None:
+        found.append(("Numbers have another size", f"Every layer {_PRECISIONS[after.precision]}."))
+    if before.symmetric != after.symmetric:
+        where = "lie evenly around zero" if after.symmetric else "may begin and end anywhere"
+        found.append(("Ranges were laid out anew", f"They {where}."))
+    if before.scale_rule != after.scale_rule:
+        found.append(
+            ("Steps follow the device's rule", "Chips that shift instead of multiplying need powers of two.")
+        )
+    return found
+
+
+def _layers(before: Recipe, after: Recipe) -> list[tuple[str, str]]:
+    """Choices of single layers, those of a kind together."""
+    kinds: Counter[tuple[str, str]] = Counter()
+    names = dict.fromkeys([*after.layers, *before.layers])
+    for name in names:
+        old, new = before.choice(name), after.choice(name)
+        own, default = after.layers.get(name, Choice()), after.default
+        if before.layers.get(name, Choice()) == own:
+            continue
+        if new.precision != old.precision and new.precision not in (None, default.precision):
+            kinds["precision", new.precision] += 1
+        if (new.method, _share(new), new.range) != (old.method, _share(old), old.range) and own.method:
+            manual = new.method is Method.MANUAL
+            kinds["manual" if manual else "method", "" if manual else _method(new)] += 1
+        if (new.weights, new.weight_method, new.weight_factors) != (
+            old.weights,
+            old.weight_method,
+            old.weight_factors,
+        ) and own != Choice(method=own.method, percentile=own.percentile, range=own.range):
+            kinds["weights", ""] += 1
+    return [_layer_words(kind, what, count) for (kind, what), count in kinds.items()]
+
+
+def _layer_words(kind: str, what: str, count: int) -> tuple[str, str]:
+    layers = plural(count, "layer")
+    has = "has" if count == 1 else "have"
+    if kind == "precision":
+        words = {"int16": f"{has} more room", "float": "were left out", "int8": "joined"}
+        if count == 1:
+            words["float"] = "was left out"
+        why = {
+            "int16": "Values that 256 steps are too few for are stored in 16 bits.",
+            "float": "Where quantization costs too much, the original numbers stay.",
+            "int8": "They are computed in 8 bits as well.",
+        }
+        return f"{layers} {words[what]}", why[what]
+    if kind == "manual":
+        return f"{layers} {has} a range set by hand", "Where to cut off was decided by looking at the values."
+    if kind == "weights":
+        return (
+            f"{layers} {has} other steps for the weights",
+            "Their weights are stored closer to the original.",
+        )
+    return f"{layers} {has} a range chosen by {what}", "One way of choosing does not suit every layer."
+
+
+def _method(choice: Choice) -> str:
+    assert choice.method is not None
+    label = choice.method.facts.label
+    return f"{label} {choice.percentile:g}" if choice.method is Method.PERCENTILE else label
+
+
+def _share(choice: Choice) -> float | None:
+    return choice.percentile if choice.method is Method.PERCENTILE else None

@@ -1,0 +1,67 @@
+"""Samples as pictures for a slide: small PNG files as data URIs, and signals as lines."""
+
+import base64
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+LEAST = 8  # pixels of an image, at least, each way
+MOST = 320  # more are left out: a slide shows several images
+POINTS = 240  # of a line
+CUT = (0.5, 99.5)  # percent: what is black and white; single broken pixels must not darken the rest
+
+
+def png_of(values: npt.NDArray[np.float32], *, channels_last: bool) -> str:
+    """A sample as an image; "" where it is none.
+
+    Args:
+        values: Without the batch: (channels, height, width), (height, width, channels) or (height, width),
+            of any range.
+        channels_last: Which of the first two it is.
+    """
+    image = _pixels(values, channels_last=channels_last)
+    if image is None:
+        return ""
+    stride = max(1, -(-max(image.shape[:2]) // MOST))
+    image = image[::stride, ::stride]
+    low, high = np.percentile(image, CUT)
+    if not high > low:
+        low, high = float(image.min()), float(image.max())
+    scaled = np.clip((image - low) / (high - low if high > low else 1.0), 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray((255 * scaled).round().astype(np.uint8)).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def line_of(values: npt.NDArray[np.float32]) -> tuple[float, ...]:
+    """A sample as a line, 0 to 1; empty where it is no signal.
+
+    Args:
+        values: Without the batch; one axis of more than one value.
+    """
+    signal = np.squeeze(values)
+    if signal.ndim != 1 or signal.size < LEAST or not np.all(np.isfinite(signal)):
+        return ()
+    stride = max(1, -(-signal.size // POINTS))
+    signal = signal[::stride].astype(np.float64)
+    span = float(signal.max() - signal.min())
+    return tuple(((signal - signal.min()) / span if span else np.full(signal.shape, 0.5)).round(3).tolist())
+
+
+def _pixels(values: npt.NDArray[np.float32], *, channels_last: bool) -> npt.NDArray[np.float64] | None:
+    """(height, width) or (height, width, 3)."""
+    image = np.asarray(values, np.float64)
+    if image.ndim == 3 and not channels_last:
+        image = np.moveaxis(image, 0, -1)
+    if image.ndim == 3:
+        if image.shape[2] == 4:
+            image = image[:, :, :3]
+        if image.shape[2] == 1:
+            image = image[:, :, 0]
+        elif image.shape[2] != 3:
+            return None
+    if image.ndim not in (2, 3) or min(image.shape[:2]) < LEAST or not np.all(np.isfinite(image)):
+        return None
+    return image

@@ -1,0 +1,256 @@
+"""The slides with this project's results: all in one sentence, on which samples it shows, what was done."""
+
+import math
+
+from quantscope.ui.content import text
+from quantscope.ui.content.story_facts import Cost, Facts, Saving, Shown
+from quantscope.ui.content.story_images import line_of, png_of
+from quantscope.ui.content.story_records import (
+    Deed,
+    Example,
+    Figure,
+    Figures,
+    Gallery,
+    Journey,
+    Said,
+    Slide,
+    Tone,
+)
+from quantscope.ui.content.story_saved import SAME_SPEED, milliseconds
+from quantscope.ui.content.story_sentence import headline, int_name, of, off, off_words
+from quantscope.ui.content.story_shared import (
+    MEASURING,
+    basis,
+    loss_tone,
+    not_yet,
+    off_tone,
+    sentence_case,
+)
+
+EXAMPLES = 6  # samples shown
+
+
+def opening(facts: Facts) -> Slide:
+    """The whole story on one slide."""
+    said = headline(facts)
+    return Slide(
+        key="opening",
+        title=text.plain(facts.name),
+        sentences=(said or (MEASURING if facts.measuring else facts.error),),
+        picture=Figures(items=(_quality(facts), *_economy(facts, facts.saving))),
+        basis=basis(facts),
+        notes=(
+            "Say the sentence, then go on: every figure here is explained on the next slides.",
+            "“Original” is the network before quantization, which computes with 32 bits (float).",
+        ),
+        waiting=facts.measuring and not said,
+    )
+
+
+def examples(facts: Facts) -> Slide | None:
+    """Real samples on which it shows."""
+    if facts.all_float or facts.cost is None:
+        return None
+    found = facts.outcomes
+    if found is None:
+        return not_yet(facts, "examples", "Where it shows")
+    items = tuple(_example(facts, shown) for shown in found.shown[:EXAMPLES])
+    noun, repairs = facts.row_noun, found.repairs
+    if repairs is not None:
+        title, sentence = "Where it shows", _told(facts)
+        if not repairs.lost and not repairs.newly:
+            title = "No right answer was lost" if found.labelled else "No answer changed"
+            alike = " that the original gets right" if found.labelled else ""
+            sentence = f"{int_name(facts)} answers all {noun.many}{alike} as the original does."
+            items = ()
+    elif items:
+        title = "Where it shows most"
+        sentence = f"The {facts.noun.many} that are furthest off the original, the worst first."
+    else:
+        title, sentence = "Nothing changed", f"On all {facts.noun.many} both networks give the same."
+    return Slide(
+        key="examples",
+        title=title,
+        sentences=(sentence,),
+        picture=Gallery(items=items) if items else None,
+        alt="; ".join(_in_words(item) for item in items),
+        basis=basis(facts),
+        notes=(
+            "These are real samples, chosen because they changed most: nearly all others look dull.",
+            "Ask the audience what they would have answered.",
+        ),
+    )
+
+
+def done(facts: Facts) -> Slide | None:
+    """What was done about it, before and after."""
+    if facts.all_float:
+        return None
+    if not facts.deeds:
+        return _nothing_done(facts)
+    before = facts.outcomes.before if facts.outcomes is not None else None
+    figures = () if before is None or facts.cost is None else _before_after(facts, before, facts.cost)
+    return Slide(
+        key="done",
+        title="What was done about it",
+        sentences=(),
+        picture=Journey(
+            deeds=tuple(Deed(name=name, words=words) for name, words in facts.deeds), figures=figures
+        ),
+        alt="; ".join(f"{name}: {words}" for name, words in facts.deeds),
+        basis=f"Before: {text.plain(facts.before_label)} · {basis(facts)}",
+        notes=(
+            "Nothing was trained anew: only ranges and roundings were chosen with more care.",
+            "Each of these can be undone on its own.",
+        ),
+        waiting=facts.measuring and not figures,
+    )
+
+
+def _nothing_done(facts: Facts) -> Slide:
+    perfect = facts.cost is not None and facts.cost.sqnr_db == math.inf
+    return Slide(
+        key="done",
+        title="Nothing had to be done" if perfect else "Nothing was done about it so far",
+        sentences=(
+            "The usual settings were used: every range holds all values that were seen, outliers included."
+            if facts.untouched
+            else "The settings are those that everything is held against.",
+            *(
+                ()
+                if perfect
+                else ("What can be done: choose ranges with care, balance layers, round better.",)
+            ),
+        ),
+        notes=("Auto-tune, on the Overview, looks for better settings by itself.",),
+    )
+
+
+def _quality(facts: Facts) -> Figure:
+    """What it costs, in one figure."""
+    found = facts.cost
+    if found is None:
+        return Figure(name="Answers", value="…", note="measuring" if facts.measuring else "not measured")
+    if facts.trust.synthetic:
+        return Figure(name="Answers", value="unknown", note="no real samples were given", tone="warn")
+    if found.right is not None and found.float_right is not None:
+        return Figure(
+            name="Right answers",
+            value=of(found.right, found.rows),
+            note=f"original {of(found.float_right, found.rows)}",
+            tone=loss_tone(found.float_right - found.right),
+        )
+    if found.agreement is not None:
+        return Figure(
+            name="Same answers",
+            value=of(found.agreement, found.rows),
+            note="as the original gives",
+            tone=loss_tone(1 - found.agreement),
+        )
+    share = off(found.sqnr_db)
+    return Figure(
+        name="Outputs",
+        value="broken" if share is None else "the same" if share == 0 else f"{off_words(share)} off",
+        note="against the original's",
+        tone="bad" if share is None else off_tone(share),
+    )
+
+
+def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
+    """What it saves, in two figures."""
+    if saving is None:
+        note = "measuring" if facts.measuring else "not measured"
+        return [Figure(name=name, value="…", note=note) for name in ("File", "Time for one answer")]
+    tone: Tone = "good" if saving.quantized_bytes < saving.float_bytes else "warn"
+    size, before = text.size(saving.quantized_bytes), text.size(saving.float_bytes)
+    figures = [Figure(name="File", value=size, note=f"original {before}", tone=tone)]
+    if saving.latency is not None:
+        ratio = saving.latency.float_ms / saving.latency.quantized_ms
+        tone = "good" if ratio > 1 + SAME_SPEED else "" if ratio > 1 - SAME_SPEED else "warn"
+        figures.append(
+            Figure(
+                name="Time for one answer, here",
+                value=milliseconds(saving.latency.quantized_ms),
+                note=f"original {milliseconds(saving.latency.float_ms)}",
+                tone=tone,
+            )
+        )
+    return figures
+
+
+def _told(facts: Facts) -> str:
+    """What became of answers that quantization changed."""
+    outcomes = facts.outcomes
+    if outcomes is None or outcomes.repairs is None:
+        return ""
+    found, name, noun = outcomes.repairs, int_name(facts), facts.row_noun
+    labelled = outcomes.labelled
+    if labelled:
+        asked, changed, right = f"Of the {noun.many} that the original gets right", "got wrong", "right"
+    else:
+        asked, changed, right = f"Of {noun.count(outcomes.rows)}", "answered otherwise", "as before"
+    if not facts.deeds:
+        return f"{asked}, {name} {changed} {found.lost:,}."
+    again = f"{found.again:,} of them are {right} again"
+    words = f"{asked}, {name} {changed} {found.lost:,} {facts.at_first}; {again}"
+    if found.newly:
+        others = "other is" if found.newly == 1 else "others are"
+        words += f", and {found.newly:,} {others} {'wrong' if labelled else 'changed'} now"
+    return f"{words}."
+
+
+def _example(facts: Facts, shown: Shown) -> Example:
+    """One sample with what each network said of it."""
+    name = f"{facts.noun.one} {shown.number:,}"
+    image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
+    line = () if shown.values is None or image else line_of(shown.values)
+    words = "" if image or line else f"{sentence_case(name)} of {facts.trust.samples:,}"
+    return Example(name=name, image=image, line=line, words=words, said=tuple(_said(facts, shown)))
+
+
+def _said(facts: Facts, shown: Shown) -> list[Said]:
+    quantized, changed = int_name(facts), bool(facts.deeds)
+    first, now = f"{quantized} {facts.at_first}", f"{quantized} now" if changed else quantized
+    if not shown.floats:
+        said = []
+        if changed and shown.before_off is not None:
+            said.append(Said(who=first, answer=f"{off_words(shown.before_off)} off"))
+        if shown.now_off is not None:
+            said.append(Said(who=now, answer=f"{off_words(shown.now_off)} off"))
+        return said
+    truth = shown.right or shown.floats
+    said = [Said(who="right answer", answer=shown.right)] if shown.right else []
+    if shown.floats != shown.right:
+        said.append(Said(who="original", answer=shown.floats, tone="bad" if shown.right else ""))
+    if changed:
+        said.append(Said(who=first, answer=shown.before, tone=_right_tone(shown.before, truth)))
+    return [*said, Said(who=now, answer=shown.now, tone=_right_tone(shown.now, truth))]
+
+
+def _in_words(item: Example) -> str:
+    return f"{item.name}: {', '.join(f'{said.who} {said.answer}' for said in item.said)}"
+
+
+def _before_after(facts: Facts, before: Cost, now: Cost) -> tuple[Figure, ...]:
+    if now.right is not None and before.right is not None:
+        name, first, last = "right answers", of(before.right, before.rows), of(now.right, now.rows)
+        tone: Tone = "good" if now.right > before.right else "" if now.right == before.right else "warn"
+    elif now.agreement is not None and before.agreement is not None:
+        name = "same answers as the original"
+        first, last = of(before.agreement, before.rows), of(now.agreement, now.rows)
+        gain = now.agreement - before.agreement
+        tone = "good" if gain > 0 else "" if gain == 0 else "warn"
+    else:
+        was, is_ = off(before.sqnr_db), off(now.sqnr_db)
+        if was is None or is_ is None:
+            return ()
+        name, first, last = "off the original's outputs", off_words(was), off_words(is_)
+        tone = "good" if is_ < was else "" if is_ == was else "warn"
+    return (
+        Figure(name=sentence_case(facts.at_first), value=first, note=name),
+        Figure(name="Now", value=last, note=name, tone=tone),
+    )
+
+
+def _right_tone(answer: str, truth: str) -> Tone:
+    return "good" if answer == truth else "bad"
