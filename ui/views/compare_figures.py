@@ -45,8 +45,9 @@ def figures(
                     f"{text.escape(column.error)}"
                 )
         st.caption(
-            "**Bold**: the best of the quantized versions. Time is the median of single runs on this "
-            "machine's CPU, one thread; times of different moments differ by some percent."
+            "**Bold**: the best of the quantized versions. Times are medians of single runs on this CPU, one "
+            "thread. Each version ran in turn with float: its share of float's time can be compared, "
+            "milliseconds of different moments only roughly."
         )
 
 
