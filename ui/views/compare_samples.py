@@ -1,6 +1,7 @@
 """Compare, sample by sample: whose answers changed, drawn as what they are; and which classes lose."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -10,8 +11,8 @@ from quantscope.ui.components import gallery
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import sample_list, text
 from quantscope.ui.content.sample_cards import Words
-from quantscope.ui.content.sample_kinds import Drawing
-from quantscope.ui.content.sample_list import Filter, Order, View
+from quantscope.ui.content.sample_kinds import Drawing, OutputKind
+from quantscope.ui.content.sample_list import Answers, Filter, Order, View
 from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.runs import by_sample, by_sample_files, measured
 from quantscope.ui.runs.by_sample import Compared, Guess, Page, Wanted
@@ -84,7 +85,8 @@ def _again(wanted: Wanted) -> None:
 
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
     names = [version.short for version in wanted.versions]
-    view = _chosen_versions(wanted, found)
+    drawing = _drawing(wanted, guess)
+    view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
     said = (
@@ -110,7 +112,6 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     if part == CLASSES:
         compare_classes.render(view, label, words.classes)
         return
-    drawing = _drawing(wanted, guess)
     rows, listed_as = _list(view, label, before, words, wanted, drawing, guess)
     _gallery(wanted, found, rows, guess, drawing, words, view.shown)
     sample_actions.render(wanted, rows, listed_as)
@@ -144,6 +145,16 @@ def _chosen_versions(wanted: Wanted, found: BySample) -> View:
             width=260,
         )
     return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(before))
+
+
+def _answers(found: BySample, drawing: Drawing) -> Answers:
+    """What differs where whole samples have no class."""
+    kinds = drawing.outputs.values()
+    if found.scored is None and OutputKind.BOXES in kinds:
+        return "boxes"
+    if OutputKind.CLASS_MAP in kinds:
+        return "pixels"
+    return "tokens" if OutputKind.TOKEN_CLASSES in kinds else "positions"
 
 
 def _first_page() -> None:
