@@ -12,7 +12,7 @@ import pytest
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate import Answers, BySample, ClassPairs, Errors, VersionBySample
 from quantscope.core.evaluate.confusions import pairs_of
-from quantscope.ui.content import sample_list, sample_parts
+from quantscope.ui.content import sample_lines, sample_list, sample_parts
 from quantscope.ui.content.sample_boxes import BoxFormat, BoxHead
 from quantscope.ui.content.sample_cards import Look, SampleRow, Words, card
 from quantscope.ui.content.sample_classes import class_figures
@@ -213,20 +213,20 @@ def test_tokens_are_marked_where_the_class_differs() -> None:
 def test_signals_show_the_channel_that_lost_most_of_itself() -> None:
     loud, quiet = np.sin(np.arange(200) / 9) * 100, np.sin(np.arange(200) / 5)
     values = [np.stack([loud, quiet]), np.stack([loud + 1, np.zeros(200)])]
-    part = sample_parts.lines(values, ("float", "A"), "output")
+    part = sample_lines.lines(values, ("float", "A"), "output")
     assert part.caption == "output, channel 2 of 2, where they differ most"
     np.testing.assert_allclose(part.lines[0].points, quiet)
-    away = sample_parts.apart(values, ("float", "A"), "output")
+    away = sample_lines.apart(values, ("float", "A"), "output")
     assert away is not None
     assert away.caption == "output: difference to float"
-    assert sample_parts.apart([loud, loud], ("float", "A"), "output") is None
+    assert sample_lines.apart([loud, loud], ("float", "A"), "output") is None
 
 
 def test_long_signals_keep_their_peaks() -> None:
     signal = np.zeros(100_000)
     signal[777], signal[88_888] = 5.0, -7.0
-    (line,) = sample_parts.lines([signal], ("x",), "x").lines
-    assert len(line.points) <= sample_parts.POINTS + 2
+    (line,) = sample_lines.lines([signal], ("x",), "x").lines
+    assert len(line.points) <= sample_lines.POINTS + 2
     assert max(p for p in line.points if p is not None) == 5.0
     assert min(p for p in line.points if p is not None) == -7.0
 
