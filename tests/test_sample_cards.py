@@ -299,7 +299,10 @@ def test_classes_that_lose_come_first() -> None:
     assert figure.layout.xaxis.title.text == "right, %"
     assert [trace.name for trace in figure.data[-2:]] == ["float", "A"]
     assert list(figure.data[-1].y)[-1] == "zero"  # drawn from below
-    assert matrix_figure(found.matrix, "A", labelled=True).data[0].z[0] == [None, 1, 0]
+    right, wrong, cells = matrix_figure(found.matrix, "A", labelled=True).data
+    assert (right.z[0], wrong.z[0]) == ([1, None, None], [None, 1, None])
+    assert [point[:2] for point in cells.customdata] == [[0, 0], [0, 1], [1, 1], [2, 0], [2, 2]]
+    assert list(cells.text) == ["1", "1", "2", "1", "1"]
 
 
 def test_classes_without_labels_are_those_of_float() -> None:

@@ -13,7 +13,7 @@ from quantscope.ui.content import sample_lines as signals
 from quantscope.ui.content import sample_parts as parts
 from quantscope.ui.content import sample_picture_parts as pictures
 from quantscope.ui.content import text
-from quantscope.ui.content.sample_boxes import BoxHead, decode, matched
+from quantscope.ui.content.sample_boxes import LEAST_SCORE, BoxHead, decode, matched
 from quantscope.ui.content.sample_kinds import (
     Drawing,
     InputDrawing,
@@ -292,6 +292,7 @@ def _boxes(
                 shown,
                 words,
                 f"Sample {sample.row}: boxes of {model}",
+                note="" if at else f"boxes of {100 * LEAST_SCORE:.0f} % and more",
                 boxes=pictures.drawn_boxes(boxes, agreed, look.words.classes, reference=not at),
             )
         )

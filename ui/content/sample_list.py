@@ -173,7 +173,13 @@ def orders(view: View) -> tuple[Order, ...]:
 
 
 def listed(
-    view: View, which: Filter, order: Order, *, number: int | None = None, output: str | None = None
+    view: View,
+    which: Filter,
+    order: Order,
+    *,
+    number: int | None = None,
+    answer: int | None = None,
+    output: str | None = None,
 ) -> Array:
     """Rows in the order in which they are shown.
 
@@ -182,9 +188,13 @@ def listed(
         which: The filter.
         order: What comes first; ties as in the data.
         number: Only samples of this class: by label, or by the float model's answer without labels.
+        answer: Only samples to which the version gives this class.
         output: The output whose error counts; None = the worst one.
     """
-    rows = np.flatnonzero(mask(view, which) & of_class(view.found, number))
+    chosen = mask(view, which) & of_class(view.found, number)
+    if answer is not None:
+        chosen &= view.version.answers.first == answer
+    rows = np.flatnonzero(chosen)
     if order is Order.DATA or not rows.size:
         return rows
     errors = worst_db(view, output)[rows]
@@ -214,6 +224,12 @@ def classes_of(found: BySample) -> tuple[int, ...]:
     if found.scored is None or found.positions:
         return ()
     numbers = np.unique(found.floats.first if found.labels is None else found.labels)
+    return tuple(int(number) for number in numbers if number > NOBODY)
+
+
+def answers_of(view: View) -> tuple[int, ...]:
+    """Classes that the version gives samples, for a choice of one."""
+    numbers = np.unique(view.version.answers.first) if view.classifies else ()
     return tuple(int(number) for number in numbers if number > NOBODY)
 
 

@@ -216,9 +216,17 @@ class Page:
 
 
 def cards(
-    wanted: Wanted, found: BySample, page: Page, *, patience: float = 0.0
+    wanted: Wanted, found: BySample, page: Page, *, patience: float = 0.0, ahead: bool = False
 ) -> Job[tuple[SampleCard, ...]] | None:
-    """The job that has drawn some samples; None while they are on their way."""
+    """The job that has drawn some samples; None while they are on their way.
+
+    Args:
+        wanted: What is compared.
+        found: Figures of all samples.
+        page: What is drawn.
+        patience: Seconds to wait for it.
+        ahead: They are not shown yet.
+    """
     key = _cards_key(wanted, page)
 
     def work(tell: ProgressFn) -> tuple[SampleCard, ...]:
@@ -226,7 +234,7 @@ def cards(
         return tuple(card(sample, look) for sample in read_rows(wanted, page.rows, tell))
 
     pool = cached.pool()
-    return pool.request(_subscriber(), key, "drawing samples", work) or (
+    return pool.request(_subscriber(ahead=ahead), key, "drawing samples", work) or (
         pool.wait(key, patience) if patience else None
     )
 
@@ -243,8 +251,8 @@ def _cards_key(wanted: Wanted, page: Page) -> ResultKey[tuple[SampleCard, ...]]:
     return ResultKey(wanted.now.project.id, CARDS, token)
 
 
-def _subscriber() -> Subscriber:
-    return Subscriber(session_id(), CARDS.name)
+def _subscriber(*, ahead: bool = False) -> Subscriber:
+    return Subscriber(session_id(), f"{CARDS.name}{' ahead' if ahead else ''}")
 
 
 def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[SampleRow]:
