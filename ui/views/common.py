@@ -254,7 +254,8 @@ def polling(active: bool, *kinds: Measurement[object]) -> None:
         kinds: Those on the page; polling shows that they are still wanted.
     """
     now = state.session()
-    with st.container():  # always there, so that nothing below changes its place
+    # Takes no place (page.css), so that nothing below moves when it comes and goes.
+    with st.container(key=f"polling_{'_'.join(kind.name.replace(' ', '_') for kind in kinds)}"):
         if active and now is not None:
             poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
 

@@ -208,6 +208,8 @@ def _worst(now: state.Session) -> None:
         else "Where the error gets into the model's output, as far as one run tells. *Sensitivity* measures "
         "what each layer costs."
     )
+    if not any(entry.flagged for entry in found):
+        said = f"No layer stands out; these lose more than others. {said}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(gap=None):
             st.subheader("Look at these first", anchor=False)
