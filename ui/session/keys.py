@@ -248,10 +248,14 @@ SAFE_BEFORE: Key[DefaultSessionBefore | None] = Key("default_session_before", No
 
 # --- Layers ---
 
-BULK_METHOD = Key("bulk_method", "")
-BULK_PRECISION = Key("bulk_precision", "")
-BULK_WEIGHTS = Key("bulk_weights", "")
-BULK_SCALES = Key("bulk_scales", "")
+FILTER_NAME = Key("filter_name", "")
+FILTER_OP: Key[list[str]] = Key("filter_op", [])
+FILTER_FLAG = Key("filter_flag", "")
+LAYER_ORDER = Key("layer_order", "")
+BULK_METHOD: Key[str | None] = Key("bulk_method", None)  # for the rows that are shown; None = as it is
+BULK_PRECISION: Key[str | None] = Key("bulk_precision", None)
+BULK_WEIGHTS: Key[str | None] = Key("bulk_weights", None)
+BULK_SCALES: Key[str | None] = Key("bulk_scales", None)
 INSPECT_ROW: Key[RowClick | None] = Key("inspect_row", None)
 
 # --- Inspector ---

@@ -188,7 +188,8 @@ def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}; choose a layer to inspect it{waiting}")
-        data = graph_data(rows, edges(now.model), project=now.project.id)
+        worst = [cost.layer for cost in measured.table(now).costs]
+        data = graph_data(rows, edges(now.model), worst=worst, project=now.project.id)
         layer_graph(data, key=keys.GRAPH.name, on_open=_opened)
 
 
