@@ -44,9 +44,7 @@ def project(folder: Path) -> Project:
 def layers(tmp_path: Path) -> AppTest:
     """The page with all figures."""
     app = go(start(project(tmp_path)), "layers")
-    until(
-        app, lambda a: bool(a.dataframe) and not any("measuring" in c.value for c in a.caption)
-    )
+    until(app, lambda a: bool(a.dataframe) and not any("measuring" in c.value for c in a.caption))
     healthy(app)
     return app
 
@@ -113,8 +111,14 @@ def test_the_worst_come_first_where_that_is_asked_for(layers: AppTest) -> None:
     healthy(app)
     after = table(app)
     assert sorted(map(str, after["name"])) == sorted(map(str, before["name"]))
-    without = [figure is None or not math.isfinite(float(str(figure))) for figure in after["local"]]
-    assert without == sorted(without)
+    assert after["flag"][0] == "⚑"  # what stands out is the worst
+    assert list(before["name"]) == table_in_order(app)
+
+
+def table_in_order(app: AppTest) -> list[object]:
+    """Names as they are executed."""
+    app.selectbox(key="layer_order").set_value("As executed").run()
+    return table(app)["name"]
 
 
 @pytest.mark.parametrize(
