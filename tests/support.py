@@ -68,7 +68,7 @@ def watch_figures(page: Any) -> None:
     page.evaluate(
         """() => {
           const find = (root) => [
-            ...root.querySelectorAll("#cards.outdated"),
+            ...root.querySelectorAll("#network.outdated"),
             ...[...root.querySelectorAll("*")].flatMap((e) => (e.shadowRoot ? find(e.shadowRoot) : [])),
           ];
           const look = () => { window.outdatedSeen ||= find(document).length > 0; };

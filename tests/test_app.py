@@ -164,7 +164,7 @@ def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
     healthy(app)
     assert recipe(app).choice(name).method is Method.MSE
     shown(app, "segmented_control", "precision").set_value("int16").run()
-    shown(app, "segmented_control", "granularity").set_value("per tensor").run()
+    shown(app, "segmented_control", "granularity").set_value("tensor").run()
     assert recipe(app).choice(name).precision is Precision.INT16
     app.button(key="undo").click().run()
     app.button(key="undo").click().run()

@@ -14,8 +14,8 @@ from quantscope.core.quant import INT8, QuantSpec
 from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import Method
 from quantscope.ui.components import Tone
-from quantscope.ui.components.payload import FORMULAS, NAMES, payload
-from quantscope.ui.content.tensor_view import ClipLines, Curve, view_range
+from quantscope.ui.components.payload import FORMULAS, NAMES, Figures, payload
+from quantscope.ui.content.tensor_view import ClipLines, view_range
 
 # Drawn in the colour of plain text: what they keep follows from the values without a search.
 WITHOUT_COLOUR = {Method.MINMAX, Method.PERCENTILE, Method.MOVING_AVERAGE, Method.ISOTONE, Method.MANUAL}
@@ -44,7 +44,7 @@ def test_every_metric_has_a_name_a_formula_and_a_colour(chart: Path) -> None:
     assert len(metrics) > 3
     for name in metrics:
         assert name in NAMES
-        assert name in Curve.__dataclass_fields__
+        assert name in Figures.__dataclass_fields__
         assert re.search(rf"(^|\s)\.{name} \{{ --hue", style)
     assert NAMES.keys() == FORMULAS.keys()
 

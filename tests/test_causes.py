@@ -263,7 +263,7 @@ def test_stuck_values_of_an_input_may_be_given_up() -> None:
     layer = planted.layer_of(name)
     cause = planted.causes(layer)[Reason.STRETCHED]
     assert "only measuring tells" in cause.sentence
-    cut = next(remedy for remedy in cause.remedies if remedy.label == "Range by percentile 99.9")
+    cut = next(remedy for remedy in cause.remedies if remedy.label == "Range by Percentile 99.9 %")
     assert cut.price == "gives up 0.1 % of the values"
     assert cut.gain_db < 1.0
     choice = cut.applied(planted.recipe).choice(layer)

@@ -29,7 +29,10 @@ def shown(values: np.ndarray) -> dict[str, object]:
 def test_fits_expect_what_is_there(kind: str, best: Family) -> None:
     values = family(kind)
     data = shown(values)
-    counts = np.array(data["bins"]["counts"])
+    whole = data["histogram"]
+    width = int(data["bins"]["width"] / 2.0 ** whole["exponent"])  # in the histogram's bins
+    places = (whole["first"] + np.arange(len(whole["counts"]))) // width
+    counts = np.bincount(places - int(data["bins"]["start"] / data["bins"]["width"]), whole["counts"])
     assert counts.size <= BINS
     first, second = data["fits"]
     assert first["family"] is best
@@ -50,6 +53,6 @@ def test_any_tensor_can_be_drawn(name: str) -> None:
     data = shown(DEGENERATE[name])
     for fit in data["fits"]:
         assert np.isfinite([fit["center"], fit["spread"], fit["distance"], *fit["expected"]]).all()
-        assert len(fit["expected"]) == len(data["bins"]["counts"])
+        assert 0 < len(fit["expected"]) <= BINS
     if not np.any(np.isfinite(DEGENERATE[name]) & (DEGENERATE[name] != 0.0)):
         assert data["fits"] == []

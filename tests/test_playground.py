@@ -258,7 +258,7 @@ def test_it_works_without_a_model_and_shows_the_lesson() -> None:
     app = opened()
     assert settings(app) == Settings()
     headings = [entry.value for entry in app.subheader]
-    assert {"Where to cut", "The staircase", "What a bit is worth", "Grids of other kinds"} <= set(headings)
+    assert {"The staircase", "What a bit is worth", "Grids of other kinds"} <= set(headings)
     table = app.dataframe[-1].value
     assert list(table["algorithm"]) == [LABELS[method] for method in PLAYED]
     assert "★" in set(table["best"])

@@ -116,7 +116,7 @@ def test_a_line_in_a_drag_leaves_no_figures(tmp_path: Path) -> None:
     wait_for(tab, now)
     with tab:
         found = measured.effect(now).value
-        held = replace(now, known=now.encodings, project=replace(now.project))
+        held = replace(now, held=True)
         digest = step_figures.digest_of_step(now.project, 1)
         path = now.project.folder / figures_file(digest, Scope.PREVIEW)
         before = path.stat().st_mtime_ns

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.manners import mind_manners
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
@@ -15,6 +16,7 @@ from quantscope.ui.views import (
     history,
     inspector,
     layers,
+    look,
     overview,
     playground,
     present,
@@ -36,6 +38,13 @@ VIEWS = {  # icon and view of each page, in the order of the sidebar's links
     Page.PRESENT: ("co_present", present.render),
     Page.EXPORT: ("download", export.render),
 }
+READ_ONLY = {  # of a model that is quantized already
+    page: (
+        icon,
+        {Page.OPEN: view, Page.OVERVIEW: look.render, Page.PLAYGROUND: view}.get(page, look.elsewhere),
+    )
+    for page, (icon, view) in VIEWS.items()
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -55,6 +64,7 @@ def main() -> None:
     """Draw the app."""
     st.set_page_config(page_title="QuantScope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     st.html(ASSETS / "page.css")
+    st.html(ASSETS / "reading.css")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
     given = arguments()
     greeted = keys.GREETED.get()
@@ -64,14 +74,17 @@ def main() -> None:
     state.follow()
     opened = state.project() is not None
     first = Page.OVERVIEW if opened else Page.OPEN
+    here = state.project()
+    views = VIEWS if here is None or not state.looked_at(here) else READ_ONLY
     pages = {
         page: st.Page(
             common.guarded(view),
             title=page.value.capitalize(),
             icon=f":material/{icon}:",
             url_path=page.value,
+            visibility="hidden" if view is look.elsewhere else "visible",
         )
-        for page, (icon, view) in VIEWS.items()
+        for page, (icon, view) in views.items()
     }
     keys.PAGES.set(pages)
     # Streamlit takes the path from its default page; as a page of its own, it leaves all others theirs.
@@ -87,3 +100,5 @@ def main() -> None:
         keys.REFUSED.pop()
     chosen.run()
     sidebar.render()  # after the page, which must follow a drag of a clip line at once
+    with st.sidebar:
+        mind_manners()

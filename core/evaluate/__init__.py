@@ -33,7 +33,7 @@ from quantscope.core.evaluate.layer_output import (
     spec_of,
     tensor_values,
 )
-from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors
+from quantscope.core.evaluate.layers import NO_FUSION, LayerError, layer_errors, quantized_session
 from quantscope.core.evaluate.lost import LostOutput, lost_outputs, output_warnings
 from quantscope.core.evaluate.output_curve import OutputCurve, layer_output_curve, tensor_output_curve
 from quantscope.core.evaluate.outputs import (
@@ -57,6 +57,14 @@ from quantscope.core.evaluate.reference import (
 from quantscope.core.evaluate.saturating import SaturatedLayer
 from quantscope.core.evaluate.scores import Accuracy, class_scores
 from quantscope.core.evaluate.size import SizeBreakdown, size_breakdown
+from quantscope.core.evaluate.stored import (
+    Role,
+    StoredQuantizer,
+    StoredQuantizers,
+    observe,
+    stored_quantizers,
+    weight_histogram,
+)
 from quantscope.core.evaluate.sums import ErrorSums, ErrorTotal, TensorError, error_sums, tensor_error
 from quantscope.core.evaluate.tensor_encodings import LayerEncodings, layer_encodings
 
@@ -87,11 +95,14 @@ __all__ = [
     "QuantizedFile",
     "Reader",
     "Recovery",
+    "Role",
     "RunOutputs",
     "Sampled",
     "SaturatedLayer",
     "ScoresSpec",
     "SizeBreakdown",
+    "StoredQuantizer",
+    "StoredQuantizers",
     "Swap",
     "TensorError",
     "VersionBySample",
@@ -114,8 +125,10 @@ __all__ = [
     "layer_output_curve",
     "lost_outputs",
     "match_tensors",
+    "observe",
     "output_warnings",
     "preview",
+    "quantized_session",
     "read_otherwise",
     "read_quantized",
     "readers_of",
@@ -126,11 +139,13 @@ __all__ = [
     "scores_spec",
     "size_breakdown",
     "spec_of",
+    "stored_quantizers",
     "swaps",
     "tensor_error",
     "tensor_output_curve",
     "tensor_values",
     "together",
+    "weight_histogram",
     "weights_only",
     "whole_reference",
 ]

@@ -29,12 +29,24 @@ _MOVES = frozenset(
         *("Slice", "Split", "Gather", "Resize", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "Pad"),
     }
 )
+# Where the constant operand of an operator stands; its scale and zero point come next.
+_WEIGHT = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3}
 _SUFFIX = re.compile(r"_?quantized$")  # what onnxruntime's quantizer adds to a float tensor's name
 
 
 def has_integer_operators(nodes: Iterable[onnx.NodeProto]) -> bool:
     """Whether any node takes and gives integers with scales of their own."""
     return any(node.op_type in _SCALE for node in nodes)
+
+
+def output_scales_at(op: str) -> int | None:
+    """Where the scale of an integer operator's output stands among its inputs; None for other operators."""
+    return _SCALE.get(op)
+
+
+def weight_at(op: str) -> int | None:
+    """Where the second operand of an integer operator stands; None for other operators."""
+    return _WEIGHT.get(op)
 
 
 def output_scales(nodes: Iterable[onnx.NodeProto]) -> dict[str, tuple[str, str]]:

@@ -76,7 +76,7 @@ class Project:
 
     @property
     def depth(self) -> int:
-        """Steps from the first one to the shown one; unlike numbers, they have no gaps after an undo."""
+        """Steps from the first one to the shown one."""
         count, step = 0, self.head
         while step != ROOT and count <= len(self.parents):
             count, step = count + 1, self.parents.get(step, ROOT)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from quantscope.core.project import project as projects
-from quantscope.core.project.history import ROOT
+from quantscope.core.project.history import ROOT, read_step_file
 from quantscope.core.project.project import Project
 
 
@@ -17,9 +17,9 @@ def start_over(project: Project, recipe: str, label: str) -> Project:
         ProjectError: It cannot be written.
     """
     went_on = set(project.parents.values())
-    for number, parent in reversed(project.parents.items()):
-        if parent == ROOT and number not in went_on:
-            step = projects.step_of(project.folder, number, parent)
+    for number, parent in reversed(list(project.parents.items())):
+        if parent == ROOT and number not in went_on and number not in project.hidden:
+            step = read_step_file(project.folder, number, parent)
             if step is not None and step.recipe == recipe:
                 return project if number == project.head else projects.show_step(project, number)
     return projects.record(replace(project, head=ROOT), recipe, label)
@@ -29,7 +29,8 @@ def left_at(project: Project) -> int:
     """The step to go on from: the shown one, or the newest edit where a first step is shown; ROOT if none."""
     if project.parents.get(project.head, ROOT) != ROOT:
         return project.head
-    return max((number for number, parent in project.parents.items() if parent != ROOT), default=ROOT)
+    edits = (number for number, parent in project.parents.items() if parent != ROOT)
+    return max((number for number in edits if number not in project.hidden), default=ROOT)
 
 
 def go_on(project: Project) -> Project:

@@ -42,8 +42,8 @@ _RANGES: tuple[tuple[str, ChoiceChanges], ...] = (
     ("Range by MinMax", {"method": Method.MINMAX}),
     ("Range by MSE", {"method": Method.MSE}),
     ("Range by KL", {"method": Method.KL}),
-    ("Range by percentile 99.99", {"method": Method.PERCENTILE, "percentile": 99.99}),
-    ("Range by percentile 99.9", {"method": Method.PERCENTILE, "percentile": 99.9}),
+    ("Range by Percentile 99.99 %", {"method": Method.PERCENTILE, "percentile": 99.99}),
+    ("Range by Percentile 99.9 %", {"method": Method.PERCENTILE, "percentile": 99.9}),
 )
 
 
@@ -137,7 +137,7 @@ class Forecast:
         """
         keep = round(100.0 * (1.0 - share), 6)
         changes: ChoiceChanges = {"method": Method.PERCENTILE, "percentile": keep}
-        found = self.remedy(f"Range by percentile {keep:g}", changes, least=-math.inf)
+        found = self.remedy(f"Range by Percentile {keep:g} %", changes, least=-math.inf)
         return (
             () if found is None else (replace(found, price=f"gives up {100.0 * share:.2g} % of the values"),)
         )

@@ -50,7 +50,7 @@ def inspector(page: Any, url: str) -> Any:
 
 
 def tile(page: Any, key: str) -> str:
-    return str(page.locator(f"#threshold .tile[data-key={key}] .value").inner_text())
+    return str(page.locator(f"#figures .tile[data-key={key}] .value").inner_text())
 
 
 def drag(page: Any, dx: float, *, side: str = "high", release: bool = True) -> None:
@@ -63,6 +63,15 @@ def drag(page: Any, dx: float, *, side: str = "high", release: bool = True) -> N
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     if release:
         page.mouse.up()
+
+
+def use_mark(page: Any, method: str) -> None:
+    """Choose a method by its flag, alone or among those that agree with it."""
+    flag = page.locator(f"#threshold .flag[data-methods~={method}]").first
+    flag.hover()
+    entry = flag.locator(f".menu [data-method={method}]")
+    entry.wait_for()  # first: a click that has to wait scrolls the page, and the list would close
+    entry.click()
 
 
 def card(page: Any, name: str) -> str:
@@ -106,7 +115,7 @@ def test_drag_changes_everything_and_undo_brings_it_back(page: Any, demo: App) -
     live = tile(page, "range")
     page.mouse.up()
     page.locator("#threshold[data-state=exact]").wait_for()
-    page.locator("#cards[data-token]:not(.outdated)").wait_for()
+    page.locator("#network[data-token]:not(.outdated)").wait_for()
     page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
     assert tile(page, "range") == live  # the line stays where it was left
     assert tile(page, "sqnr") != before[1]
@@ -128,7 +137,7 @@ def test_escape_takes_a_drag_back(page: Any, demo: App) -> None:
     page.mouse.up()
     page.wait_for_timeout(400)
     assert (tile(page, "range"), saved(page)) == before
-    assert page.locator("#cards.outdated").count() == 0
+    assert page.locator("#network.outdated").count() == 0
 
 
 def test_a_held_line_shows_what_the_network_makes_of_it(page: Any, demo: App) -> None:
@@ -138,7 +147,7 @@ def test_a_held_line_shows_what_the_network_makes_of_it(page: Any, demo: App) ->
     drag(page, -420, release=False)
     page.locator("#threshold[data-state=live]").wait_for()
     outdated(page)
-    page.locator("#cards[data-token]:not(.outdated)").wait_for()
+    page.locator("#network[data-token]:not(.outdated)").wait_for()
     page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
     held, shown = card(page, "Output SQNR"), tile(page, "range")
     assert held != before[0]
@@ -157,7 +166,7 @@ def test_a_held_line_shows_what_the_network_makes_of_it(page: Any, demo: App) ->
     )
     page.mouse.up()
     assert (tile(page, "range"), saved(page)) == (before[2], before[1])
-    assert page.locator("#cards.outdated").count() == 0
+    assert page.locator("#network.outdated").count() == 0
 
 
 def test_keys_move_the_line(page: Any, demo: App) -> None:
@@ -184,8 +193,8 @@ def test_keys_move_the_line(page: Any, demo: App) -> None:
 
 def test_a_mark_uses_its_method(page: Any, demo: App) -> None:
     inspector(page, demo.url)
-    page.locator("g.mark[data-method=mse][role=button]").click()
-    page.locator("g.mark.used[data-method=mse]").wait_for()
+    use_mark(page, "mse")
+    page.locator("g.mark.used[data-method=mse]").wait_for(state="attached")
     ready(page)
     assert page.get_by_test_id("stSidebar").get_by_text("MSE").count() == 1
 

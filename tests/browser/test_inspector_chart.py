@@ -42,7 +42,7 @@ def test_a_drag_shows_the_threshold_and_the_range_that_it_becomes(page: Any, dem
     assert not chart.locator("text.snaplabel").is_visible()
     page.locator("[class*=st-key-scales] input").first.click()
     page.get_by_role("option", name="2ᵏ, next larger").click()
-    page.locator("#threshold .tile[data-key=range] .note", has_text="scale 2").wait_for()
+    page.locator("#figures .tile[data-key=range] .note", has_text="scale 2").wait_for()
     ready(page)
     drag(page, -150, release=False)
     live = tile(page, "range")

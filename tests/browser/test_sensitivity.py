@@ -24,7 +24,7 @@ def test_a_run_ends_in_a_ranking_and_a_bar_opens_its_layer(page: Any, ranked: Ap
     visit(page, ranked.url, "Sensitivity")
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Why, and what helps").wait_for()  # no click needed in between
-    page.get_by_text("First layer that turns bad:").wait_for()  # nothing is measured any more
+    page.get_by_text("Where the error gets in:").wait_for()  # nothing is measured any more
     ready(page)
     first = page.locator(".barlayer .point path").first
     first.scroll_into_view_if_needed()
@@ -45,7 +45,7 @@ def test_a_remedy_is_measured_and_taken_back(page: Any, ranked: App) -> None:
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Why, and what helps").wait_for()
     ready(page)
-    page.get_by_text("First layer that turns bad:").wait_for()
+    page.get_by_text("Where the error gets in:").wait_for()
     ready(page)
     page.locator("[class*=st-key-sens_remedy] button:enabled").first.click()
     measured = page.get_by_text(re.compile(r"output SQNR measured [\d.]+ dB → [\d.]+ dB, predicted"))

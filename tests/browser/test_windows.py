@@ -39,7 +39,7 @@ def measured(tab: Any) -> None:
     """Wait until the run that was seen to begin is over, and the figures are those of its step."""
     ready(tab)
     tab.locator("#threshold[data-state=exact]").wait_for()
-    tab.locator("#cards[data-token]:not(.outdated)").wait_for()
+    tab.locator("#network[data-token]:not(.outdated)").wait_for()
     tab.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
     ready(tab)
 
@@ -118,7 +118,7 @@ def test_a_tab_that_holds_a_line_does_not_keep_the_other_from_its_figures(
     second.locator("[data-card='Top-1']:not(.waiting)").wait_for()
     second.locator("[data-card='Both']:not(.waiting)").wait_for()
     second.get_by_text("measuring…").first.wait_for(state="hidden")
-    page.locator("#cards[data-token]:not(.outdated)").wait_for()
+    page.locator("#network[data-token]:not(.outdated)").wait_for()
     page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
     assert page.locator("#threshold[data-state=live]").count() == 1  # still in the hand
     page.keyboard.press("Escape")

@@ -34,7 +34,8 @@ FORMULAS = {
     "range": "Values in [low, high] keep their place, others are clipped.\n"
     "q = clip(round(x / s) + z),  x\u2032 = (q − z) · s",
     "share": "Values outside the range / all finite values of the tensor, in percent.",
-    "sqnr": "10 · log₁₀( Σ f² / Σ (f − q)² ), in dB. Higher is better; 6 dB are one bit.",
+    "sqnr": "10 · log₁₀( Σ f² / Σ (f − q)² ) of these values, in dB; 6 dB are one bit. A range that "
+    "loses here may still be the right one: what counts is the whole network.",
     "cosine": "f · q / (‖f‖ ‖q‖), no unit. 1 is the same direction.",
     "mse": "mean (f − q)², in squared units of the tensor. The sum of a clipping and a rounding part.",
     "kl": "Σ P · ln(P / Q) over histogram bins, in nats: P the values, Q what quantizing leaves of them.",

@@ -9,7 +9,7 @@ from quantscope.core.project import Figures
 from quantscope.ui.content import text
 
 Tone = Literal["", "good", "bad"]
-SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.05  # what does not count as a change
+SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.1  # what does not count as a change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,6 @@ class FigureRow:
     """One kind of figure."""
 
     name: str
-    over: str  # which samples it comes from
     cells: tuple[Cell, ...]  # one for each column
 
 
@@ -122,11 +121,6 @@ _KINDS = (
 )
 
 
-def over(figures: Figures) -> str:
-    """Which samples figures come from."""
-    return f"{figures.samples:,} {'evaluation' if figures.evaluation else 'calibration'} samples"
-
-
 def figure_rows(columns: Sequence[Column], against: int) -> tuple[FigureRow, ...]:
     """A row for each kind of figure that any version has.
 
@@ -144,10 +138,34 @@ def figure_rows(columns: Sequence[Column], against: int) -> tuple[FigureRow, ...
             _cell(kind, column, values[at], values[against] if at != against else None, at in best)
             for at, column in enumerate(columns)
         )
-        timed = kind.name in ("File size", "Time of one run")
-        basis = next((over(c.figures) for c in columns if c.figures is not None), "")
-        rows.append(FigureRow(name=kind.name, over="" if timed else basis, cells=cells))
+        rows.append(FigureRow(name=kind.name, cells=cells))
     return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """In what a version is better and worse than another, in words."""
+
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+
+def verdict(figures: Figures, against: Figures) -> Verdict:
+    """One version held against another: what counts as a change of each figure, and the answers behind it."""
+    better: list[str] = []
+    worse: list[str] = []
+    for kind in _KINDS:
+        value, before = kind.value(figures), kind.value(against)
+        if value is None or before is None:
+            continue
+        words, gain = kind.change(value, before)
+        if not words or gain == 0:
+            continue
+        if kind.name == "Top-1" and figures.rows:
+            answers = round(abs(value - before) * figures.rows)
+            words += f", {answers:,} of {figures.rows:,} answers"
+        (better if gain > 0 else worse).append(f"{kind.name[0].lower()}{kind.name[1:]} ({words})")
+    return Verdict(better=tuple(better), worse=tuple(worse))
 
 
 def _cell(kind: _Kind, column: Column, value: float | None, before: float | None, best: bool) -> Cell:
@@ -155,7 +173,9 @@ def _cell(kind: _Kind, column: Column, value: float | None, before: float | None
         return Cell(value="")
     if value is None:
         return Cell(value="…" if column.waiting else "–")
-    words, gain = kind.change(value, before) if before is not None else ("", 0.0)
+    words, gain = "", 0.0
+    if before is not None and not column.floating:
+        words, gain = kind.change(value, before)
     tone: Tone = "" if not words or gain == 0 else "good" if gain > 0 else "bad"
     return Cell(value=kind.words(value), change=words, tone=tone, best=best)
 

@@ -32,6 +32,7 @@ class Cost:
     over: str  # the samples
     flagged: bool
     seen: str = ""  # the layer where it shows, if that is another one
+    cliff: bool = False  # whether it is a fall of cumulative SQNR
     score: RankingRow | None = None  # where a ranking was made
 
     @property
@@ -152,7 +153,15 @@ def _suspected(found: Suspect, over: str, calibrated_on: str) -> Cost:
         words = f"{figure} alone, its inputs float" if found.alone else f"{figure} of its output in its range"
         if not found.alone:
             over = calibrated_on
-    return Cost(layer=found.layer, figure=figure, words=words, over=over, flagged=found.flagged, seen=seen)
+    return Cost(
+        layer=found.layer,
+        figure=figure,
+        words=words,
+        over=over,
+        flagged=found.flagged,
+        seen=seen,
+        cliff=bool(found.cliff),
+    )
 
 
 def _short(sqnr_db: float) -> str:

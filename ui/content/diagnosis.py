@@ -1,7 +1,7 @@
-"""The layers to look at first, each with its first cause and what to do about it."""
+"""The layers to look at first: what each costs, why, and the changes that may help."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quantscope.core.calibration import Statistics
@@ -9,21 +9,19 @@ from quantscope.core.memo import Recent
 from quantscope.core.model import Model
 from quantscope.core.quantize import Encodings
 from quantscope.core.recipe import Recipe, recipe_to_yaml
-from quantscope.core.sensitivity import RankingRow
 from quantscope.core.targets import Precision
 from quantscope.core.tuning import Remedy
 from quantscope.core.tuning.causes import Cause, causes
+from quantscope.ui.content.costs import Cost
 from quantscope.ui.content.rows import Row
-from quantscope.ui.content.text import change, decibel
 
 KEPT = 24  # layers whose causes are kept between drawings of a page
+MOST_REMEDIES = 4  # that are looked at for a layer
 NOTHING = "Its own rounding loses nothing that its histogram or its weights would show."
-NO_REMEDY = "No change of this layer alone should win half a decibel."
-LOOK = "Run a ranking on the Sensitivity page: it looks at this layer's channels, too."
 
 
-class FirstCauses(Recent[tuple[Cause, ...]]):
-    """What matters most to layers of one model, or nothing: pages are drawn again and again."""
+class KnownCauses(Recent[tuple[Cause, ...]]):
+    """Causes of layers of one model: pages are drawn again and again."""
 
     def __init__(self) -> None:
         super().__init__(KEPT)
@@ -31,100 +29,87 @@ class FirstCauses(Recent[tuple[Cause, ...]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """A layer that hurts."""
+    """A layer that costs the output much."""
 
     name: str
     op: str
     cost: str  # measured, in words
+    flagged: bool  # whether it stands out; others cost little
     reason: str
-    remedy: str
+    remedies: tuple[Remedy, ...]  # that may help, what costs nothing first
 
 
-def costliest(
-    model: Model,
-    scores: Sequence[RankingRow],
-    found: Mapping[str, Sequence[Cause]],
-    cost: Callable[[RankingRow], str],
-) -> list[Diagnosis]:
-    """Layers as a ranking by the network's output has them.
-
-    Args:
-        model: Whose layers they are.
-        scores: The worst first.
-        found: Their causes, the first first.
-        cost: A score in words.
-    """
-    return [
-        _diagnosis(score.name, model.layer(score.name).op, cost(score), found.get(score.name, ()), NO_REMEDY)
-        for score in scores
-    ]
-
-
-def worst(
+def diagnoses(
     model: Model,
     statistics: Statistics,
     recipe: Recipe,
     encodings: Encodings,
     rows: Sequence[Row],
-    cache: FirstCauses,
-    *,
-    count: int = 3,
-) -> list[Diagnosis]:
-    """The layers that lose most on their own, worst first.
+    costs: Sequence[Cost],
+    known: Mapping[str, Sequence[Cause]],
+    cache: KnownCauses,
+) -> tuple[Diagnosis, ...]:
+    """Why layers cost what they do.
 
-    A layer is judged alone (its inputs float) where that was measured, else by its output's range:
-    what it inherits from the layers before it is not its fault. `cache` belongs to model and statistics.
+    Args:
+        model: Whose layers they are.
+        statistics: Its histograms.
+        recipe: The choices shown.
+        encodings: What they amount to.
+        rows: The layers, with what was measured of each alone.
+        costs: The layers in question.
+        known: Causes that a ranking has found, by layer; better than what is found here, without a run.
+        cache: Belongs to model and statistics.
     """
-    judged = [(row, _own_loss(row)) for row in rows if row.precision != Precision.FLOAT and not row.shared]
-    known = sorted(((row, loss) for row, loss in judged if loss is not None), key=lambda pair: pair[1])
+    by_name = {row.name: row for row in rows}
     found = []
-    for row, _ in known[:count]:
-        causes_ = _first(model, statistics, recipe, encodings, row.name, cache)
-        figure, alone = (
-            (row.tensor_sqnr, "output range") if row.local_sqnr is None else (row.local_sqnr, "alone")
+    for cost in costs:
+        row = by_name[cost.layer]
+        why = known.get(cost.layer) or _causes(model, statistics, recipe, encodings, row, cache)
+        reason = why[0].sentence if why else NOTHING
+        found.append(
+            Diagnosis(
+                name=cost.layer,
+                op=row.op,
+                cost=cost.sentence,
+                flagged=cost.flagged,
+                reason=reason,
+                remedies=promising(remedy for cause in why for remedy in cause.remedies),
+            )
         )
-        found.append(_diagnosis(row.name, row.op, f"{decibel(figure)} {alone}", causes_, LOOK))
-    return found
+    return tuple(found)
 
 
-def _diagnosis(layer: str, op: str, cost: str, found: Sequence[Cause], otherwise: str) -> Diagnosis:
-    """A layer with its first cause; `otherwise` stands where no remedy is known."""
-    return Diagnosis(
-        name=layer,
-        op=op,
-        cost=cost,
-        reason=found[0].sentence if found else NOTHING,
-        remedy=_best(found, otherwise),
+def promising(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Each once: those that cost no time first, then what is predicted to win most."""
+    known = {remedy.label: remedy for remedy in remedies}
+    free = sorted((r for r in known.values() if not slower(r)), key=lambda remedy: -remedy.gain_db)
+    dear = sorted((r for r in known.values() if slower(r)), key=lambda remedy: -remedy.gain_db)
+    return (
+        (*free, *dear)[:MOST_REMEDIES]
+        if len(free) < MOST_REMEDIES
+        else (*free[: MOST_REMEDIES - 1], *dear[:1])
     )
 
 
-def _best(found: Sequence[Cause], otherwise: str) -> str:
-    """What the remedy that promises most should do, in words."""
-    remedies: list[Remedy] = [remedy for cause in found for remedy in cause.remedies]
-    if not remedies:
-        return otherwise
-    remedy = max(remedies, key=lambda remedy: remedy.gain_db)
-    if math.isinf(remedy.gain_db):
-        return f"{remedy.label}: this layer alone then loses nothing."
-    return f"{remedy.label}: {change(remedy.gain_db)} for this layer alone, predicted."
+def slower(remedy: Remedy) -> bool:
+    """Whether a remedy takes the layer out of 8 bits, which costs time and size."""
+    return remedy.changes.get("precision") in (Precision.INT16, Precision.FLOAT)
 
 
-def _own_loss(row: Row) -> float | None:
-    return row.local_sqnr if row.local_sqnr is not None else row.tensor_sqnr
-
-
-def _first(
+def _causes(
     model: Model,
     statistics: Statistics,
     recipe: Recipe,
     encodings: Encodings,
-    layer: str,
-    cache: FirstCauses,
+    row: Row,
+    cache: KnownCauses,
 ) -> tuple[Cause, ...]:
-    """What matters most, from histograms and weights alone; empty where nothing does."""
-    key = (recipe_to_yaml(recipe), layer)
+    """From histograms and weights alone, held against what was measured of the layer alone."""
+    alone = row.local_sqnr if row.local_sqnr is not None and math.isfinite(row.local_sqnr) else None
+    key = (recipe_to_yaml(recipe), row.name, alone)
     known = cache.get(key)
     if known is None:
-        known = tuple(causes(model, statistics, recipe, encodings, layer)[:1])
+        known = tuple(causes(model, statistics, recipe, encodings, row.name, alone_db=alone))
         cache.put(key, known)
     return known

@@ -51,4 +51,5 @@ def _error(before: Comparison, after: Comparison) -> str:
 
 
 def _ends(first: str, last: str) -> str:
+    first, last = first.replace(" ", "\u00a0"), last.replace(" ", "\u00a0")  # a figure keeps its unit
     return f"**{last}** as before" if first == last else f"**{first} → {last}**"

@@ -7,7 +7,14 @@ checked. Everything follows from `Facts`; nothing is claimed that was not measur
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 
-from quantscope.ui.content import story_checks, story_explained, story_results, story_terms
+from quantscope.ui.content import (
+    story_checks,
+    story_cost,
+    story_explained,
+    story_results,
+    story_saved,
+    story_terms,
+)
 from quantscope.ui.content.story_facts import Facts
 from quantscope.ui.content.story_records import Deck, Slide, Term, Words
 from quantscope.ui.content.story_sentence import headline
@@ -19,8 +26,8 @@ _PARTS: tuple[Callable[[Facts], Slide | None], ...] = (
     story_explained.values,
     story_explained.steps,
     story_explained.cut,
-    story_results.saved,
-    story_results.cost,
+    story_saved.saved,
+    story_cost.cost,
     story_results.examples,
     story_results.done,
     story_checks.remaining,

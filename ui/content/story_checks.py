@@ -41,14 +41,14 @@ def _data(facts: Facts) -> list[Check]:
         found.append(
             Check(
                 name="Check the data",
-                words="The original network is right no more often than a guess: data and network do not fit.",
+                words="The original network is right no more often than a guess: they do not fit.",
             )
         )
     if trust.samples and trust.evaluation:
         found.append(
             Check(
                 name="Judged on samples kept apart",
-                words=f"{trust.samples:,} evaluation samples; ranges were set on {trust.calibration:,} others.",
+                words=f"{trust.samples:,} evaluation samples; ranges come from {trust.calibration:,} others.",
                 done=True,
             )
         )

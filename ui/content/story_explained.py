@@ -1,21 +1,26 @@
 """The slides that explain quantization in pictures, on a tensor of the project itself."""
 
+from dataclasses import replace
+
 from quantscope.core.calibration import Histogram as Counts
 from quantscope.core.quant import Encoding
+from quantscope.core.words import plural
 from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Facts, ValuesOfTensor
 from quantscope.ui.content.story_pictures import (
-    axis,
     histogram,
     outside,
     quantile,
     staircase,
     with_outliers,
+    zoomed,
 )
-from quantscope.ui.content.story_records import Bits, Bracket, Slide
+from quantscope.ui.content.story_records import Bits, Bracket, Histogram, Slide, Tick
 from quantscope.ui.content.story_sentence import int_name
+from quantscope.ui.content.story_shared import sentence_case
 
 MIDDLE = (0.025, 0.975)  # "most values"
+Ranges = tuple[tuple[Encoding, Bracket], ...]
 
 
 def idea(facts: Facts) -> Slide:
@@ -39,12 +44,14 @@ def idea(facts: Facts) -> Slide:
             f"{share} of the room, and many processors compute faster with them.",
         ),
         picture=picture,
-        alt="" if weight is None else f"The weight {weight.value:.6f} in 32 bits, and {weight.stored} in 8.",
+        alt=""
+        if weight is None
+        else f"The weight {weight.value:.6f} in 32 bits, and {weight.stored} in {weight.bits}.",
         basis="" if weight is None else "The number shown is a weight of this very network.",
         notes=(
             "A photo saved with fewer colours is a good comparison: smaller, and hardly different if the "
             "colours are chosen well.",
-            "The whole numbers alone would mean nothing: with each group of them, the length of a step is kept.",
+            "The whole numbers alone would mean nothing: with each group of them goes the width of a step.",
         ),
     )
 
@@ -56,23 +63,20 @@ def values(facts: Facts) -> Slide | None:
         return None
     counts = found.histogram
     low, high = quantile(counts, MIDDLE[0]), quantile(counts, MIDDLE[1])
-    where = (
-        f"goes into the network at “{short(found)}”"
-        if found.is_input
-        else f"leaves the layer “{short(found)}”"
-    )
+    place = f"“{text.short(found.layer, 32)}”"
+    where = f"goes into the network at {place}" if found.is_input else f"leaves the layer {place}"
     return Slide(
         key="values",
         title=f"Picture 1: what {where}",
         sentences=(
-            f"While the network looked at {facts.noun.count(facts.trust.calibration)}, {counts.count:,} values "
-            "passed here. The histogram counts them.",
+            f"{counts.count:,} values passed here while the network looked at "
+            f"{facts.noun.count(facts.trust.calibration)}. The histogram counts them.",
             f"Most lie between {text.number(low, 3)} and {text.number(high, 3)}; "
             f"the smallest is {text.number(counts.min, 3)}, the largest {text.number(counts.max, 3)}.",
         ),
         picture=with_outliers(histogram(counts, label="value"), counts),
-        alt=f"Histogram of {counts.count:,} values from {text.number(counts.min)} to {text.number(counts.max)}.",
-        basis=f"{facts.noun.count(facts.trust.calibration)} · heights on a logarithmic scale, so that rare values are seen",
+        alt=f"Histogram from {text.number(counts.min)} to {text.number(counts.max)}.",
+        basis=_over(facts),
         notes=(
             f"The full name of this place in the network is {text.plain(found.layer)}.",
             "Every layer has such a histogram; this one was chosen because the choice of its range matters.",
@@ -93,14 +97,14 @@ def steps(facts: Facts) -> Slide | None:
         key="steps",
         title=f"Picture 2: only {levels:,} steps are left",
         sentences=(
-            f"{encoding.type.bits} bits can tell {levels:,} values apart, no more. Every value moves to the nearest one, "
-            "as on a staircase.",
-            f"A step is {text.number(float(encoding.scale), 3)} wide here: {picture.example_words}. "
+            f"{encoding.type.bits} bits tell {levels:,} values apart. Every other value moves to the nearest "
+            "of them, as on a staircase.",
+            f"A step is {_step(encoding)} wide here: {picture.example_words}. "
             "Such small errors add up from layer to layer.",
         ),
         picture=picture,
         alt=f"A staircase over {picture.caption}; {picture.example_words}.",
-        basis=f"{picture.caption} · bars: how many values lie there",
+        basis=picture.caption + (" · bars: how many values lie there" if picture.heights else ""),
         notes=(
             "Moving to the nearest step is called rounding; nothing can be off by more than half a step.",
             "The original has billions of steps: its staircase looks like a straight line.",
@@ -116,56 +120,81 @@ def cut(facts: Facts) -> Slide | None:
     counts, now = found.histogram, found.now
     lost = _cut_off(counts, now)
     sentences, brackets = _ranges(facts, found, lost)
+    window = zoomed(counts, now)
+    picture = histogram(counts, label="value", brackets=brackets, window=window)
     return Slide(
         key="cut",
         title="Picture 3: what lies outside is cut off" if lost else "Picture 3: nothing is cut off here",
         sentences=sentences,
-        picture=with_outliers(histogram(counts, label="value", brackets=brackets), counts),
+        picture=_called_out(picture, counts, lost, whole=window is None),
         alt=" ".join(sentences),
-        basis=f"{facts.noun.count(facts.trust.calibration)} · heights on a logarithmic scale, so that rare values are seen",
+        basis=_over(facts) if window is None else f"{_over(facts)} · only the part around the range is shown",
         notes=(
-            "This is the choice that the tool is for. A wide range loses nothing at the ends, but its steps are "
-            "coarse for everybody; a narrow one is fine for most, and wrong for a few.",
-            "A value that is cut off becomes the end of the range.",
+            "This is the choice that the tool is for. A wide range loses nothing at the ends, but its steps "
+            "are coarse for everybody; a narrow one is fine for most, and wrong for a few.",
+            "A value that is cut off becomes the end of the range. “Most” means 95 of 100 values.",
+            *_widths(found),
         ),
     )
 
 
-def _ranges(
-    facts: Facts, found: ValuesOfTensor, lost: int
-) -> tuple[tuple[str, ...], tuple[tuple[Encoding, Bracket], ...]]:
+def _widths(found: ValuesOfTensor) -> tuple[str, ...]:
+    if found.before is None:
+        return ()
+    return (f"A step was {_step(found.before)} wide, and is {_step(found.now)} wide now.",)
+
+
+def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -> Histogram:
+    """The picture with a mark where outliers are, or where they would be if the axis went on."""
+    if whole:
+        return with_outliers(picture, counts)
+    upward = counts.max >= -counts.min
+    if not lost:
+        return picture
+    words = (
+        f"{plural(lost, 'value')} further out, up to {text.number(counts.max if upward else counts.min, 3)}"
+    )
+    return replace(picture, callout=Tick(at=1.0 if upward else 0.0, label=words))
+
+
+def _over(facts: Facts) -> str:
+    count = facts.noun.count(facts.trust.calibration)
+    return f"{count} · heights are logarithmic, so that rare values are seen"
+
+
+def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, ...], Ranges]:
     """What is said of the range, and the ranges that are drawn: before, if it was another, and now."""
     counts, now, before = found.histogram, found.now, found.before
-    kept = f"from {text.number(float(now.low), 3)} to {text.number(float(now.high), 3)}"
-    step = text.number(float(now.scale), 3)
-    if lost:
-        cut_now = f"{lost:,} of {counts.count:,} values lie outside and become the nearest end"
-    else:
-        cut_now = f"all {counts.count:,} values lie inside"
-    mark = Bracket(
-        name="range now" if before is not None else "range",
-        note=f"{_used(counts, now)} steps for most values",
-        low=0,
-        high=0,
-        tone="good" if before is not None and _used(counts, now) > _used(counts, before) else "",
+    used = _used(counts, now)
+    cut_now = (
+        f"{lost:,} of {counts.count:,} values are cut off" if lost else f"all {counts.count:,} values fit"
     )
+    note = f"{plural(used, 'step')} for most values"
     if before is None:
+        mark = Bracket(name="range", note=note, low=0, high=0)
         return (
-            f"The steps have to cover a range. It reaches {kept}: a step is {step} wide, and {cut_now}.",
-            "A wider range would make every step coarser; a narrower one would cut off more.",
+            f"The steps cover a range, here {_ends(now)}: {cut_now}.",
+            f"A wider range would make steps wider than {_step(now)}; a narrower one would cut off more.",
         ), ((now, mark),)
+    had = _used(counts, before)
+    mark = Bracket(name="range now", note=note, low=0, high=0, tone="good" if used > had else "")
     first = Bracket(
-        name=f"range {facts.at_first}", note=f"{_used(counts, before)} steps for most values", low=0, high=0
+        name=f"range {facts.at_first}", note=f"{plural(had, 'step')} for most values", low=0, high=0
     )
-    at_first = f"{facts.at_first[0].upper()}{facts.at_first[1:]}"
-    was = f"from {text.number(float(before.low), 3)} to {text.number(float(before.high), 3)}"
-    why = " because of a few outliers" if _few_at_the_end(counts, before) else ""
+    why = ", for a few outliers" if _few_at_the_end(counts, before) else ""
+    at_first = sentence_case(facts.at_first)
     return (
-        f"The steps have to cover a range. {at_first} it reached {was}{why}: a step was "
-        f"{text.number(float(before.scale), 3)} wide, and most values had to share "
-        f"{_used(counts, before):,} of the steps.",
-        f"Now it reaches {kept}: a step is {step} wide, most values have {_used(counts, now):,} steps, and {cut_now}.",
+        f"{at_first} the range of the steps was {_ends(before)}{why}: most values shared {had:,} of them.",
+        f"Now it is {_ends(now)}: most values have {used:,} steps, and {cut_now}.",
     ), ((before, first), (now, mark))
+
+
+def _ends(encoding: Encoding) -> str:
+    return f"{text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
+
+
+def _step(encoding: Encoding) -> str:
+    return text.number(float(encoding.scale), 3)
 
 
 def _used(counts: Counts, encoding: Encoding) -> int:
@@ -185,9 +214,4 @@ def _few_at_the_end(counts: Counts, encoding: Encoding) -> bool:
     """Whether less than one value in a hundred fills more than half of the range."""
     low, high = quantile(counts, 0.005), quantile(counts, 0.995)
     width = float(encoding.high) - float(encoding.low)
-    return width > 0 and (max(high, 0.0) - min(low, 0.0)) < 0.5 * width and axis(counts) is not None
-
-
-def short(found: ValuesOfTensor) -> str:
-    """The layer's name, cut where it is long."""
-    return text.short(found.layer, 32)
+    return width > 0 and (max(high, 0.0) - min(low, 0.0)) < 0.5 * width

@@ -72,6 +72,7 @@ class Repairs:
     lost: int  # changed by quantization at first
     again: int  # of these as in float now
     newly: int  # as in float at first, changed now
+    gained: int = 0  # right now, wrong in float; 0 without labels
 
     @property
     def still(self) -> int:
@@ -141,6 +142,7 @@ class Facts:
     before_label: str  # of the version that this is held against; "" where it is the same
     before_name: str  # that the user gave it; "" = it is the first one
     deeds: tuple[tuple[str, str], ...]  # name and words of what was done since
+    untouched: bool  # the recipe is the one that every project begins with
     weight: WeightExample | None
     values: ValuesOfTensor | None
     cost: Cost | None

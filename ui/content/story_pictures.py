@@ -1,6 +1,7 @@
 """Pictures of a tensor's values as data: how often they occur, the steps on them, and what is cut off."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from quantscope.ui.content.story_records import Bracket, Histogram, Staircase, T
 BARS = 72  # of a histogram
 STEPS = 12  # of a staircase, of all there are
 LEAST = 0.045  # height of a bar with any value in it, so that a single one is seen
+RARE = 1e-3  # share of the values that outliers are, at most
 FLOORS = 5  # labels on an axis, about
 
 
@@ -90,7 +92,11 @@ def place(value: float, low: float, high: float) -> float:
 
 
 def histogram(
-    counts: Counts, *, label: str, brackets: tuple[tuple[Encoding, Bracket], ...] = ()
+    counts: Counts,
+    *,
+    label: str,
+    brackets: tuple[tuple[Encoding, Bracket], ...] = (),
+    window: tuple[float, float] | None = None,
 ) -> Histogram:
     """The values of a tensor, with the ranges that encodings keep.
 
@@ -98,38 +104,56 @@ def histogram(
         counts: Histogram of the tensor.
         label: Of the axis.
         brackets: Encodings, each with the name, note and tone of its range; places are filled in here.
+        window: Part of the axis that is shown; None = all of it.
     """
-    low, high = axis(counts)
-    marks = tuple(
-        Bracket(
-            name=mark.name,
-            note=mark.note,
-            tone=mark.tone,
-            low=place(float(encoding.low), low, high),
-            high=place(float(encoding.high), low, high),
-            steps=float(encoding.scale) / (high - low),
-        )
-        for encoding, mark in brackets
+    low, high = window or axis(counts)
+    return Histogram(
+        heights=heights(counts, low, high),
+        ticks=ticks(low, high),
+        brackets=tuple(_placed(mark, encoding, low, high) for encoding, mark in brackets),
+        label=label,
     )
-    return Histogram(heights=heights(counts, low, high), ticks=ticks(low, high), brackets=marks, label=label)
+
+
+def _placed(mark: Bracket, encoding: Encoding, low: float, high: float) -> Bracket:
+    """The mark where the encoding's range is on an axis; borders of steps lie halfway between them."""
+    step = float(encoding.scale)
+    start, end = float(encoding.low) - step / 2, float(encoding.high) + step / 2
+    first = start if start >= low else start + math.ceil((low - start) / step) * step
+    return replace(
+        mark,
+        low=place(start, low, high),
+        high=place(end, low, high),
+        steps=step / (high - low),
+        offset=max(0.0, (first - max(start, low)) / (high - low)),
+        onward=end > high + step,
+        backward=start < low - step,
+    )
+
+
+def zoomed(counts: Counts, encoding: Encoding) -> tuple[float, float] | None:
+    """The part of the axis around a range that is small beside all values; None where it is not."""
+    low, high = axis(counts)
+    start, end = float(encoding.low), float(encoding.high)
+    if end - start > 0.5 * (high - low):
+        return None
+    room = 0.06 * (end - start)
+    return start - (room if start < 0 else room / 6), end + room
 
 
 def with_outliers(picture: Histogram, counts: Counts) -> Histogram:
-    """The picture with a mark at the far end, where few values stand alone."""
+    """The picture of all values with a mark at the far end, where few values stand alone."""
     low, high = axis(counts)
-    far = high if counts.max >= -counts.min else low
-    inner = quantile(counts, 0.999) if far == high else quantile(counts, 0.001)
-    alone = outside(counts, -math.inf, inner) if far == high else outside(counts, inner, math.inf)
-    if abs(inner) > 0.5 * abs(far) or not alone:
+    upward = counts.max >= -counts.min
+    far, inner = (high, quantile(counts, 1 - RARE)) if upward else (low, quantile(counts, RARE))
+    alone = outside(counts, -math.inf, inner) if upward else outside(counts, inner, math.inf)
+    start = place(inner, low, high)
+    between = picture.heights[int(start * BARS) + 1 :] if upward else picture.heights[: int(start * BARS)]
+    lonely = sum(height == 0 for height in between) > len(between) / 2
+    if abs(inner) > 0.5 * abs(far) or not alone or not lonely:
         return picture
     words = f"{alone:,} of {counts.count:,} values lie beyond {text.number(inner, 3)}"
-    return Histogram(
-        heights=picture.heights,
-        ticks=picture.ticks,
-        brackets=picture.brackets,
-        label=picture.label,
-        callout=Tick(at=place(far, low, high), label=words),
-    )
+    return replace(picture, callout=Tick(at=place(far, low, high), label=words))
 
 
 def staircase(counts: Counts, encoding: Encoding, *, levels: int) -> Staircase:
@@ -149,8 +173,9 @@ def staircase(counts: Counts, encoding: Encoding, *, levels: int) -> Staircase:
     chosen = float(values[len(values) // 2])
     given = chosen + 0.36 * step
     digits = max(3, math.ceil(-math.log10(step / max(abs(given), step))) + 2)
+    fine = counts.width < step / 3  # else the bars would show the histogram's own bins
     return Staircase(
-        heights=heights(counts, start, end, 3 * len(values)),
+        heights=heights(counts, start, end, 3 * len(values)) if fine else (),
         levels=tuple(place(float(value), start, end) for value in values),
         ticks=tuple(
             Tick(at=place(float(value), start, end), label=text.number(float(value), digits))

@@ -65,6 +65,9 @@ class Bracket:
     note: str
     tone: Tone = ""
     steps: float = 0.0  # width of a step on the axis, 0 to 1; 0: not drawn
+    offset: float = 0.0  # from `low` to the first border of a step
+    onward: bool = False  # it goes on beyond the axis, upwards
+    backward: bool = False  # and downwards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +225,7 @@ class Slide:
     picture: Picture | None = None
     alt: str = ""  # the picture in words, for who cannot see it
     basis: str = ""  # over which samples, against what
+    caution: bool = False  # the basis is one that figures cannot be trusted on
     notes: tuple[str, ...] = ()  # what the speaker may add
     terms: tuple[Term, ...] = ()  # explained here, where they are first used
     waiting: bool = False  # its figures are being measured

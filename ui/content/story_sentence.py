@@ -102,7 +102,8 @@ def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
         verb = "is" if found.again == 1 else "are"
         return f"{found.again:,} of {noun.count(found.lost)} that {name} got wrong {verb} right again{others}"
     if now > found.lost:
-        return f"{name} gets {noun.count(now)} wrong that the original gets right, {found.lost:,} {facts.at_first}"
+        at_first = f"{found.lost:,} {facts.at_first}"
+        return f"{name} gets {noun.count(now)} wrong that the original gets right, {at_first}"
     return f"{name} gets {noun.count(now)} wrong that the original gets right, as many as {facts.at_first}"
 
 

@@ -34,6 +34,12 @@ def escape(text: str) -> str:
     return "  \n".join(lines)
 
 
+def sentence(words: str) -> str:
+    """An error's words as a sentence of the page: with a capital letter, and a full stop."""
+    words = words.strip()
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "…", ")", ":")) else ".")
+
+
 def code(name: str) -> str:
     """A name as an inline code span, whatever backticks it holds."""
     name = plain(name) or " "

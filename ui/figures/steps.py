@@ -39,6 +39,6 @@ def steps_figure(steps: Sequence[AutotuneStep]) -> go.Figure:
             hovertemplate="%{customdata[0]}<br>output %{y:.2f} dB<br>%{customdata[1]}<br>"
             f"<i>{SQNR_FORMULA}</i><extra></extra>",
         )
-    layout(figure, x="step", y="output SQNR, dB", height=260)
+    layout(figure, x="step", y="output SQNR against float, dB", height=260)
     figure.update_xaxes(dtick=1 if len(steps) <= 16 else None, range=[0.5, max(len(steps), 8) + 0.5])
     return figure

@@ -45,6 +45,11 @@ class BeforeAndAfter:
         return self.gain_db >= CLEARLY_DB
 
     @property
+    def mixed(self) -> bool:
+        """Whether more samples are right though the output is farther from float's."""
+        return (self.gain_top1 or 0.0) > 0.0 and self.gain_db <= -CLEARLY_DB
+
+    @property
     def loses(self) -> bool:
         """Whether it is worse in anything that was measured."""
         return self.gain_db <= -CLEARLY_DB or (self.gain_top1 or 0.0) < 0.0

@@ -1,6 +1,6 @@
 """Figures of the shown recipe: those that are there, and the rest measured in the background."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -64,16 +64,17 @@ def local(now: Session) -> Measured[dict[str, LayerError]]:
 
 def whole(now: Session) -> Measured[Comparison]:
     """Accuracy, size and latency over the evaluation data."""
-    return _measured(WHOLE, now, _whole_work(now))
 
-
-def _whole_work(now: Session) -> Callable[[ModelUnderTest, ProgressFn], Comparison]:
     def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
-        found = measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
+        found = _compared(now, tested, tell)
         step_figures.keep_whole(now, found)
         return found
 
-    return work
+    return _measured(WHOLE, now, work)
+
+
+def _compared(now: Session, tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+    return measurement_work.whole(tested, now.workspace.judged or tested.samples, tell)
 
 
 def loss_by_part(now: Session) -> Measured[LossByPart]:
@@ -92,7 +93,13 @@ def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
     Raises:
         DataError: It cannot be measured; the message says why.
     """
-    subscriber, key, work = Subscriber(who, WHOLE.name), key_of(WHOLE, now), _whole_work(now)
+
+    def work(tested: ModelUnderTest, tell: ProgressFn) -> Comparison:
+        found = _compared(now, tested, tell)
+        step_figures.keep_whole_of(now, recipe_token(now.recipe), found)  # it may become a step
+        return found
+
+    subscriber, key = Subscriber(who, WHOLE.name), key_of(WHOLE, now)
     while True:
         job = cached.pool().request(subscriber, key, WHOLE.name, _in_background(WHOLE, now, work))
         if job is None:
@@ -107,6 +114,13 @@ def await_whole(now: Session, who: str, tell: ProgressFn) -> Comparison:
 def verified(now: Session) -> Measured[Verified]:
     """The exported bytes, loaded again and compared with the preview."""
     return _measured(VERIFIED, now, exporting.verify)
+
+
+def with_detail(
+    kind: Measurement[T], now: Session, detail: Hashable, work: Callable[[ModelUnderTest, ProgressFn], T]
+) -> Measured[T]:
+    """A figure of the shown recipe that depends on `detail`, too."""
+    return _measured(kind, now, work, detail=detail)
 
 
 def judged_basis(now: Session) -> Basis:
@@ -151,6 +165,7 @@ class Table:
     rows: list[Row]
     costs: tuple[Cost, ...]  # of layers that cost the output anything, worst first
     ranked: bool  # whether that is the order of a whole ranking
+    cliff: Cost | None  # where cumulative SQNR falls most, if it does
 
 
 class Tables(Recent[Table]):
@@ -190,18 +205,23 @@ def _table(
         masked=masked_tensors(now.workspace.statistics, now.model),
         cache=cached.of_project(now.project.id, RangeErrors, now.model.hash),
     )
-    costs = () if sweep is None else _ranked_costs(now, sweep)
-    if not costs:
-        costs = suspected_costs(
-            now.model,
-            found,
-            cumulative,
-            alone or {},
-            over=preview_basis(now).words,
-            calibrated_on=calibration_basis(now).words,
-        )
+    suspected = suspected_costs(
+        now.model,
+        found,
+        cumulative,
+        alone or {},
+        over=preview_basis(now).words,
+        calibrated_on=calibration_basis(now).words,
+    )
+    ranked = () if sweep is None else _ranked_costs(now, sweep)
+    costs = ranked or suspected
     flags = {cost.layer: cost.words for cost in costs if cost.flagged}
-    return Table(rows=flagged(found, flags, now.encodings, now.model), costs=costs, ranked=sweep is not None)
+    return Table(
+        rows=flagged(found, flags, now.encodings, now.model),
+        costs=costs,
+        ranked=bool(ranked),
+        cliff=next((cost for cost in suspected if cost.cliff), None),
+    )
 
 
 def _ranked_costs(now: Session, sweep: rankings.Sweep) -> tuple[Cost, ...]:
@@ -224,9 +244,10 @@ def waiting(kinds: tuple[Measurement[object], ...]) -> bool:
     return any(on_their_way)
 
 
-def key_of(kind: Measurement[T], now: Session) -> ResultKey[T]:
+def key_of(kind: Measurement[T], now: Session, detail: Hashable = None) -> ResultKey[T]:
     """What a figure depends on."""
-    return ResultKey(now.project.id, kind, (now.model.hash, recipe_token(now.recipe), now.known is not None))
+    token = (now.model.hash, recipe_token(now.recipe), now.known is not None, detail)
+    return ResultKey(now.project.id, kind, token)
 
 
 def _after_effect(now: Session, tell: ProgressFn) -> None:
@@ -241,12 +262,16 @@ def _subscriber(kind: Measurement[object]) -> Subscriber:
 
 
 def _measured(
-    kind: Measurement[T], now: Session, work: Callable[[ModelUnderTest, ProgressFn], T], patience: float = 0.0
+    kind: Measurement[T],
+    now: Session,
+    work: Callable[[ModelUnderTest, ProgressFn], T],
+    patience: float = 0.0,
+    detail: Hashable = None,
 ) -> Measured[T]:
     """A figure of the shown recipe; it is measured in the background where it is not there."""
     if now.workspace.preview is None:
         return Measured(error=NO_DATA)
-    pool, key = cached.pool(), key_of(kind, now)
+    pool, key = cached.pool(), key_of(kind, now, detail)
     job = pool.request(_subscriber(kind), key, kind.name, _in_background(kind, now, work))
     if job is None and patience:
         job = pool.wait(key, patience)

@@ -111,7 +111,7 @@ def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
         if known is not None:
             return known
         samples, count = tested.samples, len(tested.samples)
-        found = float_reference(tested.model, samples, count=count, progress=progress)
+        found = float_reference(tested.model, samples, count=count, maps=True, progress=progress)
         if tested.model is not tested.original:
             first = float_reference(
                 tested.original, samples, count=len(found), layers=False, progress=progress
@@ -147,13 +147,13 @@ def loss_by_part(tested: ModelUnderTest, progress: ProgressFn) -> LossByPart:
     """The loss of weights and of activations alone."""
     floats = reference(tested, progress)
 
-    def outputs(proto: onnx.ModelProto | bytes, label: str) -> OutputComparison:
+    def outputs(proto: onnx.ModelProto | bytes, label: str, *, simulate: bool = True) -> OutputComparison:
         report(progress, 0, 0, label)
         # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
-        return preview(floats, proto, layers=False, simulate=True).output
+        return preview(floats, proto, layers=False, simulate=simulate).output
 
     return LossByPart(
         weights=outputs(weights_only(tested.model, tested.encodings), "only weights quantized"),
         activations=outputs(activations_only(tested.model, tested.encodings), "only activations quantized"),
-        both=outputs(_file(tested, progress), "both quantized"),
+        both=outputs(_file(tested, progress), "both quantized", simulate=False),
     )

@@ -2,12 +2,10 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from quantscope.core.data import Samples
-from quantscope.core.evaluate import LayerError
-from quantscope.core.model import Model
 from quantscope.core.progress import Cancelled, Progress, ProgressFn
 from quantscope.core.quantize import Encodings
 from quantscope.core.sensitivity import (
@@ -16,8 +14,6 @@ from quantscope.core.sensitivity import (
     Metric,
     RankingRow,
     Run,
-    TurningPoint,
-    find_turning_point,
     metrics_of,
     plan_runs,
     ranking,
@@ -223,15 +219,6 @@ def metrics(now: Session, found: Sweep | None) -> tuple[Metric, ...]:
     samples = now.workspace.judged
     labelled = samples is not None and samples.labels is not None
     return tuple(m for m in Metric if m is not Metric.TOP1 or labelled)
-
-
-def first_bad_layer(
-    model: Model, whole: Sequence[LayerError], alone: Mapping[str, LayerError]
-) -> TurningPoint | None:
-    """The first layer that turns bad, from errors measured in two ways."""
-    return find_turning_point(
-        model, [replace(e, local=alone[e.layer].local if e.layer in alone else None) for e in whole]
-    )
 
 
 def _likely(now: Session) -> list[str]:

@@ -5,8 +5,9 @@ from dataclasses import replace
 from quantscope.core.errors import DataError
 from quantscope.core.pipeline import changes_model, prepare
 from quantscope.core.progress import ProgressFn, report
+from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
-from quantscope.ui.session import fixes, state
+from quantscope.ui.session import fixes
 from quantscope.ui.session.state import Session
 
 
@@ -31,5 +32,6 @@ def with_recipe(now: Session, recipe: Recipe, tell: ProgressFn) -> Session:
     there = {name: choice for name, choice in recipe.layers.items() if name in space.model.layer_names}
     if len(there) < len(recipe.layers):
         recipe = replace(recipe, layers=there)
-    encodings = state.resolved(now.project, space, recipe)
+    known = now.encodings if space.model is now.model else None
+    encodings = resolve(recipe, space.statistics, space.model, previous=known)
     return Session(project=now.project, opened=base, workspace=space, recipe=recipe, encodings=encodings)

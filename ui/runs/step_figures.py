@@ -93,6 +93,11 @@ def keep_whole(now: Session, found: Comparison) -> None:
     _keep_of_step(now, Scope.WHOLE, whole_figures(now.opened, found))
 
 
+def keep_whole_of(now: Session, digest: str, found: Comparison) -> None:
+    """As `keep_whole`, of the recipe with that digest, which need not be a step yet; for background work."""
+    keep(now.project, now.opened, digest, Scope.WHOLE, whole_figures(now.opened, found))
+
+
 def _keep_of_step(now: Session, scope: Scope, figures: Figures) -> None:
     if now.held:  # a line in a drag, whose recipe is no step
         return

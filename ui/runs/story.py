@@ -44,7 +44,7 @@ def sentence(now: Session) -> tuple[str, bool]:
 
 
 def before(now: Session) -> Version | None:
-    """What the shown recipe is held against: the pinned version, else the first step. None if it is that one."""
+    """What the shown recipe is held against: the pinned version, else the first step; None if it is that."""
     pinned = baseline.baseline(now.project)
     if pinned is not None:
         found: Version | None = pinned.version
@@ -64,7 +64,7 @@ def facts(now: Session, *, whole_story: bool = True) -> Facts:
 
     Args:
         now: The open project.
-        whole_story: Also what only slides show, such as samples where nothing was changed since the first step.
+        whole_story: Also what only slides show, such as samples where nothing was done yet.
     """
     earlier = before(now)
     whole = measured.whole(now)
@@ -86,6 +86,7 @@ def facts(now: Session, *, whole_story: bool = True) -> Facts:
         before_label="" if earlier is None else earlier.label,
         before_name="" if earlier is None else _own_name(now, earlier),
         deeds=_deeds(now, earlier, recipe),
+        untouched=replace(now.recipe, model_hash="") == Recipe(),
         weight=example_weight(now.model, now.encodings) if whole_story else None,
         values=None
         if not whole_story

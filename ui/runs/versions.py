@@ -51,6 +51,7 @@ class Version:
     number: int = 0  # of the step
     name: str = ""  # that the user gave it, or of the file; "" = none
     note: str = ""
+    what: str = ""  # was changed in the step
     time: str = ""  # ISO 8601, UTC; of a step
     other: OtherFile | None = None
 
@@ -87,12 +88,9 @@ def steps(project: Project, *, hidden: bool = False) -> tuple[Version, ...]:
             continue
         entry = _step(project, number)
         if entry is not None:
-            found.append(replace(entry, name=mark.name, note=mark.note, label=_label(entry, mark)))
+            label = f"{mark.name} (step {number})" if mark.name else entry.label
+            found.append(replace(entry, name=mark.name, note=mark.note, label=label))
     return tuple(found)
-
-
-def _label(entry: Version, mark: Mark) -> str:
-    return f"{mark.name} (step {entry.number})" if mark.name else f"Step {entry.number}: {entry.label}"
 
 
 def file_version(other: OtherFile) -> Version:
@@ -133,7 +131,14 @@ def _step(project: Project, number: int) -> Version | None:
             step = projects.read_step(project, number)
         except ProjectError:
             return None
-        found = Version(key=step_key(number), label=step.label, kind=Kind.STEP, number=number, time=step.time)
+        found = Version(
+            key=step_key(number),
+            label=f"Step {number}: {step.label}",
+            kind=Kind.STEP,
+            number=number,
+            what=step.label,
+            time=step.time,
+        )
         known.put(number, found)
     return found
 
@@ -149,7 +154,7 @@ def recipe_of(now: Session, version: Version) -> Recipe | None:
     """
     if version.kind is not Kind.STEP:
         return None
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now.recipe
     return recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
 
@@ -178,7 +183,7 @@ def step_session(now: Session, version: Version, tell: ProgressFn) -> Session:
     Raises:
         QuantScopeError: The step is damaged, or its model fixes cannot be applied.
     """
-    if version.number == now.project.head and now.known is None:
+    if version.number == now.project.head and not now.held:
         return now
     recipe, base = recipe_of(now, version), now.opened
     assert recipe is not None  # it is a step

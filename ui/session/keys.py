@@ -19,6 +19,8 @@ from quantscope.core.targets import Precision
 from quantscope.core.tuning import OutputForecast
 from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.content.lesson import Settings
+from quantscope.ui.content.sample_kinds import Drawing
+from quantscope.ui.content.sample_list import Filter, Order
 from quantscope.ui.content.tensor_view import Mark
 from quantscope.ui.session.memory import Key, Parameter
 
@@ -146,6 +148,14 @@ class Refusal(NamedTuple):
     words: str
 
 
+class Saved(NamedTuple):
+    """What became of the last attempt to save the exported file."""
+
+    words: str
+    error: str
+    sha256: str  # of the file
+
+
 class ChartEvents(Protocol):
     """What the threshold chart told; each is there only while its callback runs."""
 
@@ -164,6 +174,16 @@ class GraphEvents(Protocol):
 
     @property
     def open(self) -> Mapping[str, str] | None: ...
+
+
+class StepEvents(Protocol):
+    """What the list of steps told; each is there only while its callback runs."""
+
+    @property
+    def choose(self) -> Mapping[str, int] | None: ...
+
+    @property
+    def tick(self) -> Mapping[str, list[int]] | None: ...
 
 
 class RowClick(Protocol):
@@ -209,6 +229,7 @@ ALL_RECENT = Key("all_recent", False)
 MODEL_PATH = Key("model_path", "")
 DATA_PATH = Key("data_path", "")
 EVALUATION_PATH = Key("evaluation_path", "")
+OPEN_BEFORE: Key[str | None] = Key("open_before", None)  # id of the project that the asked one replaced
 ASKED_AT = Key("asked_at", "")  # place of the page at which the open project was asked for
 REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
 EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
@@ -262,10 +283,12 @@ MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
 
 # --- History ---
 
-HISTORY_CHART: Key[PlotlyState | None] = Key("history_chart", None)
-HISTORY_HIDDEN = Key("history_hidden", False)  # steps out of sight are listed too
+HISTORY_LIST: Key[StepEvents | None] = Key("history_list", None)
+HISTORY_SCOPE = Key("history_scope", "")  # over which samples figures are shown
 HISTORY_STEP = Key("history_step", 0)  # step that was chosen; 0 = the shown one
-HISTORY_DELETING = Key("history_deleting", 0)  # step whose deletion is to be confirmed, with what follows
+HISTORY_TICKED: Key[tuple[int, ...]] = Key("history_ticked", ())
+HISTORY_HIDDEN = Key("history_hidden", False)  # steps out of sight are listed too
+HISTORY_DELETED: Key[tuple[int, ...]] = Key("history_deleted", ())  # steps that were deleted last
 
 # --- Compare ---
 
@@ -280,9 +303,24 @@ COMPARE_LOADED = Key("compare_loaded", "")  # id of the file that was taken last
 COMPARE_PATH = Key("compare_path", "")
 COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
+# --- Compare: sample by sample ---
+
+SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
+SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
+SAMPLES_PART = Key("samples_part", "")
+SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
+SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
+SAMPLES_CLASS = Key("samples_class", -1)
+SAMPLES_OUTPUT = Key("samples_output", "")
+SAMPLES_PAGE = Key("samples_page", 0)
+SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id
+
 # --- Export ---
 
 RECIPE_FILE: Key[UploadedFile | None] = Key("recipe_file", None)
+SAVE_PATH = Key("save_path", "")
+SAVE_REPLACE = Key("save_replace", False)
+SAVED = Key("saved", Saved("", "", ""))
 RECIPE_LOADED = Key("recipe_loaded", "")  # id of the file that was loaded last
 
 # --- Playground ---
@@ -312,6 +350,21 @@ def following(widget: str) -> Key[FollowingWidget | None]:
 def value_of(widget: str) -> Key[object]:
     """What a widget that follows the program shows, by its present key."""
     return Key(widget, None)
+
+
+def history_chart(figure: str) -> Key[PlotlyState | None]:
+    """The chart of one figure of all steps."""
+    return Key(f"history_chart_{figure}", None)
+
+
+def step_name(identity: str, number: int) -> Key[str]:
+    """The name of a step, as it is typed."""
+    return Key(f"step_name_{identity}_{number}", "")
+
+
+def step_note(identity: str, number: int) -> Key[str]:
+    """The note on a step, as it is typed."""
+    return Key(f"step_note_{identity}_{number}", "")
 
 
 def layers_table(revision: int) -> Key[TableEdits | None]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Unpack
 
@@ -87,12 +88,22 @@ def _removed() -> None:
     show(None)
     if opening is not None and opening.wait(REFUSING) and opening.state is State.FAILED:
         refuse(opening.error)
+        _back()
     else:
         tell(f"{projects.REMOVED.capitalize()}.")
 
 
+def _back() -> None:
+    """Show what was open before the project that was refused."""
+    before = keys.OPEN_BEFORE.pop()
+    if before is not None:
+        with suppress(QuantScopeError):  # removed meanwhile
+            show(projects.open_project(before))
+
+
 def refuse(words: str) -> None:
     """Say, where a project was asked for, why it is not opened."""
+    keys.ENTER.set(False)
     keys.REFUSED.set(Refusal(keys.ASKED_AT.get(), words))
 
 
@@ -364,6 +375,25 @@ def undo() -> None:
 def redo() -> None:
     """Show the recipe after; for use in callbacks."""
     if _move(projects.redo):
+        redraw_editors()
+
+
+@uninterrupted
+def go_to(number: int) -> None:
+    """Show a step, wherever it stands in the history; an edit then starts a branch. For use in callbacks."""
+    if _move(lambda opened: projects.show_step(opened, number)):
+        redraw_editors()
+
+
+@uninterrupted
+def branch(number: int, label: str) -> None:
+    """Make a new step from another, with its recipe, and show it; for use in callbacks."""
+
+    def step(opened: Project) -> Project:
+        same = projects.read_step(opened, number).recipe
+        return projects.record(replace(opened, head=number), same, label, expected_head=opened.head)
+
+    if _move(step):
         redraw_editors()
 
 

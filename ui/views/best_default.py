@@ -4,6 +4,7 @@ import streamlit as st
 
 from quantscope.core.tuning import MARGIN_DB, MeasuredDefault
 from quantscope.ui.content import text
+from quantscope.ui.content.method_words import default_words
 from quantscope.ui.figures.trials import trials_figure
 from quantscope.ui.runs import recipe_search
 from quantscope.ui.runs.recipe_search import DefaultTrials
@@ -19,8 +20,8 @@ def render(now: state.Session) -> None:
         return
     job = recipe_search.default_trials(now.project.id)
     st.caption(
-        "Tries every method for the whole network and measures the int8 output on calibration samples; "
-        "settings of single layers stay."
+        "Tries every method for the whole network and measures the int8 output against float on calibration "
+        "samples; settings of single layers stay."
     )
     # Buttons stand outside the part that polls: a click on them is never lost to its redrawing.
     if job is None:
@@ -55,7 +56,7 @@ def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
     st.plotly_chart(trials_figure(found.trials, found.best), key="trials", config={"displayModeBar": False})
     in_use = now.recipe.default == found.best.choice
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = text.escape(found.best.label)
+        label = text.escape(default_words(found.best.choice))
         st.button(
             f"In use: {label}" if in_use else f"Use {label}",
             key="use_best",
@@ -65,7 +66,7 @@ def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
             args=(found,),
         )
         _start("Measure again")
-        said = f"measured on {text.plural(found.samples, 'sample')}, {text.duration(job.elapsed)}"
+        said = f"measured on {text.plural(found.samples, 'calibration sample')}, {text.duration(job.elapsed)}"
         refused = [t for t in found.trials if t.refused and t.sqnr_db > found.best.sqnr_db]
         if found.best is found.trials[0] and not refused:
             said += f"; nothing wins {MARGIN_DB:g} dB over MinMax, and less may be chance"
@@ -73,9 +74,11 @@ def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
             said += f"; {text.EARLIER}"
         st.caption(said)
     for trial in refused:
-        st.caption(f"Not taken: {text.escape(trial.label)}, which {text.escape(trial.refused)}.")
+        st.caption(
+            f"Not taken: {text.escape(default_words(trial.choice))}, which {text.escape(trial.refused)}."
+        )
 
 
 def _use(found: MeasuredDefault) -> None:
     choice = found.best.choice
-    state.edit(lambda recipe: recipe_search.with_default(recipe, choice), f"default {found.best.label}")
+    state.edit(lambda recipe: recipe_search.with_default(recipe, choice), f"default {default_words(choice)}")

@@ -14,8 +14,9 @@ from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import ComparedVersions, Page
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.views import common, compare_figures, compare_files, compare_tensors
+from quantscope.ui.views import common, compare_figures, compare_files, compare_samples, compare_tensors
 
+SIDE_BY_SIDE = 2  # versions whose figures leave room for choices beside them
 MOST = 5  # versions held against another one
 
 
@@ -34,10 +35,18 @@ def render() -> None:
     layers = {v.key: compared.layers(now, v) for v in chosen if v.kind is not Kind.FLOAT}
     running = [*(m.running for m in figures.values()), *(m.running for m in layers.values())]
     _polling(now, chosen, any(running))
-    compare_figures.figures(chosen, figures)
-    changes = compare_figures.choices(now, chosen)
+    if len(chosen) > SIDE_BY_SIDE:
+        compare_figures.figures(now, chosen, figures)
+        changes = compare_figures.choices(now, chosen)
+    else:
+        left, right = st.columns([3, 2])
+        with left:
+            compare_figures.figures(now, chosen, figures)
+        with right:
+            changes = compare_figures.choices(now, chosen)
     _layers(now, chosen, layers)
     compare_tensors.render(now, chosen, layers)
+    compare_samples.render(now, chosen)
     compare_files.downloads(now, chosen, figures, layers, changes)
 
 
@@ -74,10 +83,10 @@ def _chooser(now: state.Session, chosen: tuple[Version, ...]) -> None:
         if version is None:
             return key
         shown = " · shown" if version.number and version.number == now.project.head else ""
-        return text.plain(f"{version.label}{shown}")
+        return text.plain(f"{text.short(version.label, 34)}{shown}")
 
     against, *others = (version.key for version in chosen)
-    left, right, more = st.columns([3, 5, 2], vertical_alignment="bottom")
+    left, right, more = st.columns([6, 11, 6], vertical_alignment="bottom")
     options = list(known)
     key, value = common.follow("compare_against", against)
     left.selectbox(
@@ -103,7 +112,11 @@ def _chooser(now: state.Session, chosen: tuple[Version, ...]) -> None:
     )
     with more.container(horizontal=True, gap="small"):
         st.button(
-            "", icon=":material/history:", key="to_history", help="History: all steps", on_click=_to_history
+            "History",
+            icon=":material/history:",
+            key="to_history",
+            help="All steps: names, figures, ways back",
+            on_click=_to_history,
         )
         with st.popover("Add a file", icon=":material/note_add:"):
             compare_files.add_file(now, _take)
@@ -186,7 +199,8 @@ def _layers(
     for version in chosen:
         found = layers.get(version.key)
         if found is not None and found.value is not None:
-            lines.append(VersionLine(label=version.short, sqnr=compared.sqnr_of(names, found.value)))
+            sqnr = compared.sqnr_of(names, found.value)
+            lines.append(VersionLine(label=version.short, sqnr=sqnr, against=version is chosen[0]))
     waiting = " · :orange[measuring…]" if any(found.running for found in layers.values()) else ""
     with st.container(border=True):
         st.markdown(

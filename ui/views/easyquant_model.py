@@ -1,5 +1,7 @@
 """EasyQuant for the whole model: found layer by layer, judged by what the network gives out."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -91,7 +93,10 @@ def _verdict(run: WholeRun) -> None:
 
 def show(figures: BeforeAndAfter, part: str = "") -> None:
     """Say what the scales found do to the network; `part` goes behind the figures."""
-    if figures.loses:
+    if figures.mixed:
+        said = "More samples are right, though the output is farther from float's: that may be chance."
+        st.warning(f"**{said}** {_words(figures)}{part}", icon=":material/info:")
+    elif figures.loses:
         st.warning(
             f"**It loses here.** {_words(figures)}{part}{_why(figures)}", icon=":material/trending_down:"
         )
@@ -104,10 +109,9 @@ def show(figures: BeforeAndAfter, part: str = "") -> None:
 def _words(figures: BeforeAndAfter) -> str:
     """Before and after on the network's output."""
     before, after = figures.before, figures.after
-    change = f"{figures.gain_db:+.1f} dB".replace("-", "−")
     words = (
         f"Output SQNR **{text.decibel(before.output.sqnr_db)} → {text.decibel(after.output.sqnr_db)}** "
-        f"({change})"
+        f"({_change(figures)})"
     )
     if figures.gain_top1 is not None and before.accuracy is not None and after.accuracy is not None:
         words += (
@@ -117,6 +121,15 @@ def _words(figures: BeforeAndAfter) -> str:
         )
     known = "" if figures.unseen else " that calibration has seen (too few to hold any out)"
     return f"{words}, on {text.plural(after.samples, 'sample')}{known}."
+
+
+def _change(figures: BeforeAndAfter) -> str:
+    """The difference of the two figures as they are shown."""
+    ends = [found.output.sqnr_db for found in (figures.before, figures.after)]
+    if any(end is None or not math.isfinite(end) for end in ends):
+        return text.change(figures.gain_db)
+    before, after = (round(end, 1) for end in ends if end is not None)
+    return text.change(after - before)
 
 
 def _why(figures: BeforeAndAfter) -> str:

@@ -14,11 +14,16 @@ from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import data_options, own_model
 
 
-def offer(opened: Project, now: state.Session) -> None:
-    """What quality is judged on, for the sidebar; and, for the user's own model, the way to change that."""
+def words(now: state.Session) -> str:
+    """What quality is judged on, as a line of the sidebar; nothing where that is the calibration data."""
     found = now.workspace.evaluation
-    if found is not None:
-        st.caption(f"Judged on: {text.plural(len(found), 'sample')}, {text.escape(found.source)}")
+    if found is None:
+        return ""
+    return f"Judged on: {text.plural(len(found), 'sample')}, {text.escape(found.source)}  \n"
+
+
+def offer(opened: Project) -> None:
+    """The way to other evaluation data, for the user's own model."""
     if opened.model.kind == "sample":
         return
     st.button(
@@ -45,11 +50,11 @@ def _dismissed() -> None:
     keys.EVALUATION_ASKED.set(False)
 
 
-@st.dialog("Evaluation data", width="large", on_dismiss=_dismissed)
+@st.dialog("Evaluation data", width="medium", on_dismiss=_dismissed)
 def _dialog(opened: Project) -> None:
     st.markdown(
-        "Samples that calibration does not see, best with labels. Accuracy, errors and every figure of quality "
-        "are measured on them; thresholds stay as they are."
+        "Samples that calibration does not see, best with labels. Accuracy, errors and every figure of "
+        "quality are measured on them; thresholds stay as they are."
     )
     _present(opened)
     kind = st.segmented_control(
@@ -88,7 +93,7 @@ def _dialog(opened: Project) -> None:
         args=(chosen, options),
     )
     if refused := keys.EVALUATION_REFUSED.get():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
     if not keys.EVALUATION_ASKED.get():
         st.rerun()
 

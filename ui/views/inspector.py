@@ -25,6 +25,7 @@ SCALES_HELP = (
     "multiplying; the range gives way to what such a scale spans. *Next larger* clips nothing more, "
     "*nearest* is closest to the scale asked for, *least MSE* goes up or down as it costs the values less."
 )
+STRATEGY_WIDTH = 270  # pixels: its longest label, and beside it all controls of a layer at 1280
 GRANULARITY = {"channel": Granularity.PER_CHANNEL, "tensor": Granularity.PER_TENSOR}
 
 
@@ -143,7 +144,7 @@ def _settings(now: state.Session, layer: Layer, view: TensorView | None) -> None
     kept = view is not None and layer.output in now.encodings.kept_float
     if not (ranged or weighted or chosen or kept):
         return
-    with st.container(horizontal=True, vertical_alignment="top", gap="small", key="inspector_settings"):
+    with st.container(horizontal=True, vertical_alignment="top", gap="xsmall", key="inspector_settings"):
         if view is not None and (ranged or kept):  # a range set by hand quantizes what would stay in float
             _range_settings(name, choice, view.asked, kept=kept)
         if not kept:
@@ -162,7 +163,7 @@ def _range_settings(name: str, choice: Choice, shown: Range, *, kept: bool) -> N
         index=None if kept else list(METHODS).index(first),
         placeholder="float: no range",
         key=key,
-        width="stretch",
+        width=STRATEGY_WIDTH,
         format_func=lambda label: f"{label} · {METHODS[label].facts.phrase}",
         on_change=common.changed,
         args=(key, _method, name, shown),

@@ -21,8 +21,8 @@ def render(opened: Project, path: str) -> None:
         path: Where its model lay.
     """
     st.warning(
-        f"**The model's file is no longer where it was:** {text.code(path)}  \nPut it back, or say where it is "
-        "now. It is recognized by its content, and everything goes on where you left it.",
+        f"**The model's file is no longer where it was:** {text.code(path)}  \nPut it back, or say where "
+        "it is now. It is recognized by its content, and everything goes on where you left it.",
         icon=":material/location_searching:",
     )
     left, right = st.columns(2, gap="large")
@@ -51,7 +51,7 @@ def _where(opened: Project) -> None:
         )
         st.button("Look again", key="look_again", icon=":material/refresh:", on_click=_again, args=(opened,))
     if refused := keys.LOCATE_REFUSED.get():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
 
 
 def _kept(opened: Project) -> None:
@@ -75,7 +75,8 @@ def _kept(opened: Project) -> None:
         st.caption("All choices as text; `quantscope quantize --recipe` replays them.")
     with st.expander("Choices"):
         st.code(shown.recipe, language="yaml", height=260)
-    number, lines = opened.head, []
+    number = opened.head
+    lines: list[str] = []
     while number and len(lines) < STEPS:
         try:
             lines.append(f"- {text.escape(projects.read_step(opened, number).label)}")
@@ -95,14 +96,15 @@ def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
         source = opening.model_source(given) if isinstance(given, str) else given
         found = opening.locate_model(opened, source, known.model_hash if known is not None else "")
     except QuantScopeError as error:
-        keys.LOCATE_REFUSED.set(f"{error}.".replace("..", "."))
+        keys.LOCATE_REFUSED.set(str(error))
         return
     cached.forget(found.id)
     keys.PROJECT.set(found)
-    state.start(found)
+    if not state.looked_at(found):
+        state.start(found)
 
 
 @uninterrupted
 def _again(opened: Project) -> None:
     keys.LOCATE_REFUSED.pop()
-    state.retry(opened)
+    cached.forget(opened.id)  # the next drawing starts what is to be shown

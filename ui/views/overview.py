@@ -3,17 +3,16 @@
 import streamlit as st
 
 from quantscope.core.evaluate import Comparison
-from quantscope.core.sensitivity import Kind, Metric, ranking
 from quantscope.core.targets import Precision
 from quantscope.ui.components import Card, cards, layer_graph
-from quantscope.ui.content import diagnosis, text
+from quantscope.ui.content import text
+from quantscope.ui.content.distance import since, to_baseline
 from quantscope.ui.content.rows import Row, edges
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.graph import graph_data
-from quantscope.ui.figures.sensitivity import axis
-from quantscope.ui.runs import measured, rankings
+from quantscope.ui.runs import advice, baseline, measured, step_figures, worst
 from quantscope.ui.runs.measurement_work import LossByPart, guessing
-from quantscope.ui.session import cached, keys, state
+from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
     autotune,
@@ -23,19 +22,17 @@ from quantscope.ui.views import (
     fixes,
     lost_outputs,
     present,
-    remedies,
     saturation,
 )
+from quantscope.ui.views.first_layers import first_layer
 from quantscope.ui.views.overview_cards import (
     SQNR_TIP,
     layers_card,
     measured_cards,
     output_cards,
     waiting_cards,
+    why_larger,
 )
-
-SHOWN = 3  # layers to look at first
-LEFT = {Kind.ENABLE: "with it alone quantized", Kind.DISABLE: "left in float"}
 
 
 def render() -> None:
@@ -47,12 +44,14 @@ def render() -> None:
     whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
     parts = measured.loss_by_part(now)
+    helps = advice.advice(now, advice.first_layers(now))
     common.polling(
-        whole.running or parts.running or running,
+        whole.running or parts.running or running or helps.running,
         measured.EFFECT,
         measured.LOCAL,
         measured.WHOLE,
         measured.LOSS_BY_PART,
+        advice.ADVICE,
     )
     present.sentence(now)
     _cards(now, whole, rows)
@@ -72,7 +71,7 @@ def render() -> None:
     few = measured.preview_samples(now)
     _loss_by_part(parts, few)
     _graph(now, rows, running)
-    _worst(now, rows)
+    _worst(now)
     _improve(now)
     with st.container(border=True):
         st.markdown(f"**Error of every layer** — {few}; higher is better; click a point to inspect the layer")
@@ -123,12 +122,21 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
     if measurement.error:
         st.error(text.escape(measurement.error), icon=":material/error:")
     found, judged = measurement.value, now.workspace.judged
+    against, pinned = [], baseline.baseline(now.project)
+    before = step_figures.before(now)
+    if before is not None and before.whole is not None:
+        against.append(since(now.project.parents[now.project.head], before.whole))
+    if pinned is not None and pinned.figures is not None and pinned.figures.whole is not None:
+        against.append(to_baseline(pinned.version.short, pinned.figures.whole))
     if found is None:
         labelled = judged is not None and judged.labels is not None
         shown = waiting_cards(labelled=labelled, running=measurement.running)
     else:
-        shown = measured_cards(found, measured.judged_basis(now))
-    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=1)
+        shown = measured_cards(found, measured.judged_basis(now), against)
+    lines = now.project.can_undo + (pinned is not None)
+    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=max(1, lines))
+    if found is not None and (larger := why_larger(found)):
+        st.caption(f":material/info: {larger}")
     each = [] if found is None else output_cards(found.outputs)
     if each:
         with st.container(border=True):
@@ -191,33 +199,18 @@ def _opened() -> None:
         _inspect(events.open["name"])
 
 
-def _worst(now: state.Session, rows: list[Row]) -> None:
-    ranked = rankings.ranked(now)
-    if ranked is not None:
-        scores = ranking(ranked.runs, ranked.kind, Metric.SQNR)
-        said = "What costs the model's output most, as ranked on *Sensitivity*."
-        found = diagnosis.costliest(
-            now.model,
-            rankings.top(scores)[:SHOWN] if scores else [],
-            ranked.causes,
-            lambda score: f"{remedies.cost(score, axis(ranked.kind, Metric.SQNR))} {LEFT[ranked.kind]}",
-        )
-    else:
-        said = (
-            "The largest errors that layers make by themselves. "
-            "*Sensitivity* measures what each costs the model's output, and what a remedy wins there."
-        )
-        found = diagnosis.worst(
-            now.model,
-            now.workspace.statistics,
-            now.recipe,
-            now.encodings,
-            rows,
-            cached.of_project(now.project.id, diagnosis.FirstCauses, now.model.hash),
-            count=SHOWN,
-        )
+def _worst(now: state.Session) -> None:
+    found = advice.first_layers(now)
     if not found:
         return
+    said = (
+        "What costs the model's output most, as ranked on *Sensitivity*."
+        if worst.ranked(now)
+        else "Where the error gets into the model's output, as far as one run tells. *Sensitivity* measures "
+        "what each layer costs."
+    )
+    if not any(entry.flagged for entry in found):
+        said = f"No layer stands out; these lose more than others. {said}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(gap=None):
             st.subheader("Look at these first", anchor=False)
@@ -228,20 +221,10 @@ def _worst(now: state.Session, rows: list[Row]) -> None:
             icon=":material/leaderboard:",
             on_click=_to_sensitivity,
         )
-    for column, entry in zip(st.columns(SHOWN), found, strict=False):
+    tried = advice.advice(now, found)
+    for column, entry in zip(st.columns(advice.SHOWN), found, strict=False):
         with column.container(border=True, height="stretch", vertical_alignment="distribute"):
-            with st.container():
-                st.markdown(f"{text.code(text.short(entry.name, 36))}")
-                st.caption(f"{text.escape(entry.op)} · {text.escape(entry.cost)}")
-                st.markdown(text.escape(entry.reason))
-                st.markdown(f":material/lightbulb: {text.escape(entry.remedy)}")
-            st.button(
-                "Inspect",
-                key=f"worst_{entry.name}",
-                on_click=_inspect,
-                args=(entry.name,),
-                icon=":material/tune:",
-            )
+            first_layer(now, entry, tried)
 
 
 def _to_sensitivity() -> None:

@@ -1,21 +1,32 @@
 """The figures on top of the Overview, float against quantized: each says over what, and against what."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from quantscope.core.evaluate import Accuracy, Comparison, Latency, OutputError
+from quantscope.core.evaluate import Accuracy, Comparison, Latency, OutputError, SizeBreakdown
 from quantscope.core.runtime import integer_sums
 from quantscope.ui.components import Card
 from quantscope.ui.content import text
 from quantscope.ui.content.basis import Basis
+from quantscope.ui.content.distance import SAME_TIME, Reference
 from quantscope.ui.content.outcome import SAME_SPEED, milliseconds
 from quantscope.ui.content.rows import Row
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
 COSINE_TIP = "cosine = f·q / (‖f‖‖q‖) of all float outputs taken as one vector; 1 is identical."
-NO_VNNI = "this CPU lacks VNNI: int8 is expected to be slower here"
+NO_VNNI = "expected: CPU without VNNI"
+LITTLE = 0.25  # percentage points: neither good nor bad
 MOST_OUTPUTS = 12  # that get a figure each
+PARTS = {  # of SizeBreakdown
+    "weights": "weights",
+    "biases": "biases",
+    "scales": "scales and zero points",
+    "constants": "other constants",
+    "names": "names",
+    "remarks": "types and documentation",
+    "graph": "operators",
+}
 
 
 def waiting_cards(*, labelled: bool, running: bool) -> list[Card]:
@@ -25,10 +36,21 @@ def waiting_cards(*, labelled: bool, running: bool) -> list[Card]:
     return [Card(name=name, value="–", note=note, waiting=running) for name in names]
 
 
-def measured_cards(found: Comparison, basis: Basis) -> list[Card]:
-    """Accuracy, error, size and time of the exported model."""
-    shown = accuracy_cards(found.accuracy, basis) if found.accuracy is not None else []
-    return [*shown, _sqnr(found, basis), _size(found), _latency(found.latency)]
+def measured_cards(found: Comparison, basis: Basis, against: Sequence[Reference] = ()) -> list[Card]:
+    """Accuracy, error, size and time of the exported model.
+
+    Args:
+        found: What was measured.
+        basis: The samples that it was measured on.
+        against: The step before and the pinned version, where there are figures of them.
+    """
+    shown = accuracy_cards(found.accuracy, basis, against) if found.accuracy is not None else []
+    return [
+        *shown,
+        _sqnr(found, basis, against),
+        _size(found, against),
+        _latency(found.latency, against),
+    ]
 
 
 def layers_card(rows: Sequence[Row]) -> Card:
@@ -46,7 +68,7 @@ def layers_card(rows: Sequence[Row]) -> Card:
     )
 
 
-def accuracy_cards(found: Accuracy, basis: Basis) -> list[Card]:
+def accuracy_cards(found: Accuracy, basis: Basis, against: Sequence[Reference] = ()) -> list[Card]:
     """Top-1, or agreement without labels; and the mean IoU of label maps."""
     what = "positions" if found.positions else "samples"
     if found.float_top1 is None or found.quantized_top1 is None:
@@ -56,24 +78,44 @@ def accuracy_cards(found: Accuracy, basis: Basis) -> list[Card]:
         )
         note = "of positions as in float" if found.positions else "same class as float"
         value = text.share(found.agreement)
-        return [_over(Card(name="Agreement", value=value, note=note, tip=tip), basis)]
+        moved = _moved(against, lambda ref: ref.points(found.agreement, ref.figures.agreement))
+        return [_over(Card(name="Agreement", value=value, note=note, moved=moved, tip=tip), basis)]
     where = ", over positions" if found.positions else ""
     tip = f"Share of {found.rows:,} labelled {what} whose highest score is the right class."
-    cards = [_share("Top-1", found.float_top1, found.quantized_top1, where, tip, basis)]
+    moved = _moved(against, lambda ref: ref.points(found.quantized_top1, ref.figures.top1))
+    cards = [_share("Top-1", found.float_top1, found.quantized_top1, where, tip, basis, moved, found.rows)]
     if found.float_miou is not None and found.quantized_miou is not None:
         tip = "Mean over classes of intersection over union, |A ∩ B| / |A ∪ B|, of labels and predictions."
-        cards.append(_share("Mean IoU", found.float_miou, found.quantized_miou, "", tip, basis))
+        moved = _moved(against, lambda ref: ref.points(found.quantized_miou, ref.figures.miou))
+        cards.append(_share("Mean IoU", found.float_miou, found.quantized_miou, "", tip, basis, moved))
     return cards
 
 
-def _share(name: str, before: float, after: float, where: str, tip: str, basis: Basis) -> Card:
+def _moved(against: Sequence[Reference], say: Callable[[Reference], str]) -> tuple[str, ...]:
+    """A quiet line for each reference that has the figure."""
+    return tuple(words for ref in against if (words := say(ref)))
+
+
+def _share(
+    name: str,
+    before: float,
+    after: float,
+    where: str,
+    tip: str,
+    basis: Basis,
+    moved: tuple[str, ...],
+    rows: int = 0,
+) -> Card:
+    """A share of both models; a change by a single row of `rows` is neither good nor bad."""
     change = 100 * (after - before)
+    little = abs(change) < LITTLE or (rows > 0 and abs(after - before) * rows < 1.5)
     card = Card(
         name=name,
         value=text.share(after),
         change=text.change(change, "pp"),
-        tone="" if abs(change) < 0.05 else "good" if change > 0 else "bad",
+        tone="" if little else "good" if change > 0 else "bad",
         note=f"float {text.share(before)}{where}",
+        moved=moved,
         tip=tip,
     )
     return _over(card, basis)
@@ -85,19 +127,26 @@ def _over(card: Card, basis: Basis) -> Card:
     return replace(card, over=basis.words, doubt=not basis.unseen, tip=tip)
 
 
-def _sqnr(found: Comparison, basis: Basis) -> Card:
+def _sqnr(found: Comparison, basis: Basis, against: Sequence[Reference]) -> Card:
+    equal = [output.equal_share for output in found.outputs if output.equal_share is not None]
+    if equal and not any(output.error is not None for output in found.outputs):  # class maps, say: no floats
+        tip = (
+            "Share of the elements of the outputs, which hold no floats, that are equal to the float model's."
+        )
+        value = text.share(sum(equal) / len(equal))
+        return _over(Card(name="Equal outputs", value=value, note="of values as in float", tip=tip), basis)
     tip = f"{SQNR_TIP} Higher is better. {COSINE_TIP}"
     several = [output for output in found.outputs if output.error is not None]
     note = f"cosine {text.cosine(found.output.cosine)}"
     if len(several) > 1:
         note += f"; {len(several)} outputs as one"
         tip += " Outputs of large values hide others: below is a figure for each."
-    return _over(
-        Card(name="Output SQNR", value=text.decibel(found.output.sqnr_db), note=note, tip=tip), basis
-    )
+    moved = _moved(against, lambda ref: ref.decibels(found.output.sqnr_db, ref.figures.sqnr_db))
+    value = text.decibel(found.output.sqnr_db)
+    return _over(Card(name="Output SQNR", value=value, note=note, moved=moved, tip=tip), basis)
 
 
-def _size(found: Comparison) -> Card:
+def _size(found: Comparison, against: Sequence[Reference]) -> Card:
     change = 100 * (found.quantized_bytes / found.float_bytes - 1)
     return Card(
         name="Size",
@@ -105,12 +154,34 @@ def _size(found: Comparison) -> Card:
         change=f"{change:+.0f} %".replace("-", "−"),
         tone="good" if change < 0 else "bad",
         note=f"float {text.size(found.float_bytes)}",
-        over="the .onnx files",
-        tip="The .onnx file as it is exported against the one that was opened, external data included.",
+        over=f"{text.size(found.parts.weights)} of it weights",
+        moved=_moved(against, lambda ref: ref.percent(found.quantized_bytes, ref.figures.size_bytes)),
+        tip="The .onnx file as it is exported against the one that was opened, external data included. "
+        f"What its bytes are: {part_words(found.parts)}.",
     )
 
 
-def _latency(found: Latency | None) -> Card:
+def part_words(parts: SizeBreakdown) -> str:
+    """What the bytes of a file are, the largest part first."""
+    ordered = sorted(parts.as_dict().items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{PARTS[name]} {text.size(count)}" for name, count in ordered if count)
+
+
+def why_larger(found: Comparison) -> str:
+    """Why the quantized file is larger than the float one; empty where it is not."""
+    if found.quantized_bytes <= found.float_bytes:
+        return ""
+    rest = found.quantized_bytes - found.parts.weights
+    return (
+        f"**The quantized file is larger than the float one**, {text.size(found.quantized_bytes)} against "
+        f"{text.size(found.float_bytes)}: only {text.size(found.parts.weights)} of it are weights, which "
+        f"quantization makes four times smaller. The other {text.size(rest)} are mostly what describes the "
+        f"graph, and every quantized tensor adds two operators with a scale and a zero point to it "
+        f"({part_words(found.parts)})."
+    )
+
+
+def _latency(found: Latency | None, against: Sequence[Reference]) -> Card:
     if found is None:
         return Card(name="Latency", value="–", note="not measured")
     ratio = found.float_ms / found.quantized_ms
@@ -124,6 +195,10 @@ def _latency(found: Latency | None) -> Card:
         tone="" if same or expected else "good" if ratio > 1 else "bad",
         note=f"float {milliseconds(found.float_ms)}",
         over=NO_VNNI if expected else "one sample on this CPU",
+        moved=_moved(
+            against,
+            lambda ref: ref.percent(found.quantized_ms, ref.figures.latency_ms, SAME_TIME),
+        ),
         tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
         f"{text.plural(found.threads, 'thread')}, ONNX Runtime; against the float model, both in turn."
         f"{_no_vnni(found)}",
@@ -134,7 +209,10 @@ def _no_vnni(found: Latency) -> str:
     """What is to be expected of integer kernels here."""
     if not integer_sums().saturates:
         return ""
-    slow = " This CPU has no VNNI, which integer kernels need to be much faster than float."
+    slow = (
+        " This CPU lacks VNNI, which integer kernels need to be much faster than float: int8 is expected to "
+        "be slower here, or hardly faster."
+    )
     return slow if found.default_ms is None else f"{slow} Exact sums take longer than a default session here."
 
 

@@ -23,16 +23,21 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
         below: Draws what became of the last attempt, where the user looks.
     """
     with st.container(border=True):
-        left, right = st.columns(2, gap="large")
-        with left:
+        first, second, third = st.columns(3, gap="medium")
+        with first:
             model, model_fine = _model_input()
-            judged_by, judged, judged_fine = _evaluation_input()
-        with right:
+        with second:
             kind, data, data_fine = _data_input()
+        with third:
+            judged_by, judged, judged_fine = _evaluation_input()
         with st.expander("Images, labels and number of samples"):
             options, judged_options = _options(kind, judged_by)
-        missing = not model or (kind != RANDOM and not data) or (judged_by != NO_FILE and not judged)
-        ready = model_fine and data_fine and judged_fine and not missing
+        lacking = ""
+        if not model or (kind != RANDOM and not data):
+            lacking = "Choose a model and calibration data first."
+        elif judged_by != NO_FILE and not judged:
+            lacking = "Choose the evaluation data first, or *None*."
+        ready = model_fine and data_fine and judged_fine and not lacking
         judge = (judged, judged_options) if judged and judged_by != NO_FILE else None
         st.button(
             "Calibrate",
@@ -41,7 +46,7 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             key="calibrate",
             disabled=not ready,
             on_click=lambda: open_it(lambda: _made(model, data if kind != RANDOM else None, options, judge)),
-            help=None if ready else "Choose a model and calibration data first.",
+            help=lacking or None,
         )
         below()
 

@@ -14,7 +14,7 @@ from quantscope.core.playground import (
 )
 from quantscope.core.thresholds import Method, linear_codebook
 from quantscope.core.thresholds.reference import ReferenceRow
-from quantscope.ui.components import threshold, threshold_chart
+from quantscope.ui.components import tensor_figures, threshold, threshold_chart
 from quantscope.ui.components.payload import payload
 from quantscope.ui.content import disagreement, lesson, text
 from quantscope.ui.content.lesson import Settings
@@ -31,23 +31,20 @@ PLAIN = {"displayModeBar": False}
 METHODS = {LABELS[method]: method for method in (*lesson.PLAYED, Method.MANUAL)}
 WINDOWS = {"All": "all", "Near zero": "zero", "High end": "end"}
 BY_BITS = (Method.MINMAX, Method.PERCENTILE, Method.MSE, Method.KL, Method.ACIQ)
+PARAMETER_WIDTH = 120  # pixels, at least
 TEXT_AND_FIGURE = [1, 2.4]
 
 
 def render() -> None:
     """Draw the page."""
-    common.title(
-        "Playground",
-        "Draw values whose every property is known, and see what a quantizer does to them. "
-        "No model is needed; everything follows the settings at once.",
-    )
     now = _settings()
     _controls(now)
+    common.notice()
     put_parameters(lesson.to_query(now), _names())
     view = _view(now)
     if now.experiment:
         _experiment(now)
-    _chart(now, view)
+    _chart(view)
     _staircase(view)
     _before_and_after(view)
     _bits(now, view)
@@ -89,8 +86,9 @@ def _controls(now: Settings) -> None:
     presets = {preset.label: preset for preset in lesson.PRESETS}
     matching = next((p.label for p in lesson.PRESETS if p.settings == now), None)
     _show_in_widgets(now, matching)
-    with st.container(border=True):
-        _data_controls(now, list(presets))
+    with st.container(gap="xsmall", key="play_settings"):
+        _head(now, list(presets))
+        _data_controls(now)
         _type_controls()
         look = presets[matching].look if matching else ""
         st.caption(f"{DISTRIBUTIONS[now.distribution].about} {look}".strip())
@@ -108,24 +106,33 @@ def _show_in_widgets(now: Settings, matching: str | None) -> None:
     keys.PLAY_METHOD.set(LABELS[now.choice.method or Method.MSE])
 
 
-def _data_controls(now: Settings, presets: list[str]) -> None:
-    """Which values are drawn."""
+def _head(now: Settings, presets: list[str]) -> None:
+    """The page's name, the lesson, and the link to what is shown."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.title("Playground", anchor=False, width="content")
         st.selectbox(
             "Lesson",
             presets,
             key=keys.PLAY_PRESET.name,
             index=None,
-            placeholder="own settings",
+            placeholder="Own settings; choose a lesson",
             width="stretch",
+            label_visibility="collapsed",
             on_change=_preset,
         )
+        _share(now)
+
+
+def _data_controls(now: Settings) -> None:
+    """Which values are drawn: values whose every property is known."""
+    of = DISTRIBUTIONS[now.distribution].parameters
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.selectbox(
             "Distribution",
             list(DISTRIBUTIONS),
             key=keys.PLAY_DISTRIBUTION.name,
             format_func=lambda name: DISTRIBUTIONS[name].label,
-            width=230,
+            width=180,
             on_change=_distribution,
         )
         st.selectbox(
@@ -133,13 +140,11 @@ def _data_controls(now: Settings, presets: list[str]) -> None:
             lesson.SIZES if now.size in lesson.SIZES else [*lesson.SIZES, now.size],
             key=keys.PLAY_SIZE.name,
             format_func=lambda n: f"{n:,}",
-            width=130,
+            width=110,
             on_change=_size,
         )
-        st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=120, on_change=_seed)
-        _share(now)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        for p in DISTRIBUTIONS[now.distribution].parameters:
+        st.number_input("Seed", 0, lesson.SEEDS, key=keys.PLAY_SEED.name, width=110, on_change=_seed)
+        for p in of:
             box = keys.play_parameter(now.distribution, p.name)
             box.set(now.values[p.name])
             st.number_input(
@@ -149,7 +154,7 @@ def _data_controls(now: Settings, presets: list[str]) -> None:
                 step=p.step,
                 key=box.name,
                 format="%g",
-                width=165,
+                width=max(PARAMETER_WIDTH, 30 + 7 * len(p.label)),
                 on_change=_parameter,
                 args=(p.name, box),
             )
@@ -158,7 +163,7 @@ def _data_controls(now: Settings, presets: list[str]) -> None:
 def _type_controls() -> None:
     """What they are quantized to."""
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
-        st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=230, on_change=_bits_chosen)
+        st.slider("Bits", BITS[0], BITS[-1], key=keys.PLAY_BITS.name, width=190, on_change=_bits_chosen)
         st.segmented_control(
             "Type", ["signed", "unsigned"], key=keys.PLAY_SIGN.name, required=True, on_change=_sign
         )
@@ -169,7 +174,16 @@ def _type_controls() -> None:
             required=True,
             on_change=_symmetry,
         )
-        st.selectbox("Strategy", list(METHODS), key=keys.PLAY_METHOD.name, width=160, on_change=_method)
+        st.selectbox(
+            "Strategy",
+            list(METHODS),
+            key=keys.PLAY_METHOD.name,
+            width=270,
+            format_func=lambda label: f"{label} · {METHODS[label].facts.phrase}",
+            on_change=_method,
+            help="What lies outside of the clip lines is cut to them; what lies inside is rounded to one of "
+            "the type's levels. Drag a line, move it with the arrow keys, or choose a method's flag.",
+        )
 
 
 def _size() -> None:
@@ -234,14 +248,9 @@ def link(address: str, now: Settings) -> str:
 # --- what is shown ---
 
 
-def _chart(now: Settings, view: RangeView) -> None:
-    st.subheader("Where to cut", anchor=False)
-    st.caption(
-        f"What lies outside of the clip lines is cut to them; what lies inside is rounded to one of "
-        f"{1 << now.bits:,} levels. Drag a line, move it with the arrow keys, or click a method's name."
-    )
-    for remark in view.remarks:
-        st.caption(f":material/info: {text.escape(remark)}")
+def _chart(view: RangeView) -> None:
+    with st.container(key="figures_row"):
+        tensor_figures(key="play_figures", heading="These values")
     threshold_chart(
         payload(
             view,
@@ -253,6 +262,8 @@ def _chart(now: Settings, view: RangeView) -> None:
         on_edit=_dragged,
         on_use=_use,
     )
+    for remark in view.remarks:
+        st.caption(f":material/info: {text.escape(remark)}")
 
 
 def _dragged() -> None:

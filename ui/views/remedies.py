@@ -10,7 +10,6 @@ from quantscope.core.tuning import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.causes import Cause, RemedyTrial
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
-from quantscope.ui.content.diagnosis import NO_REMEDY
 from quantscope.ui.figures.sensitivity import Axis
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs import remedy_trials
@@ -22,6 +21,8 @@ from quantscope.ui.views import common, job_progress
 
 MIXED = 0.05  # dB or points; less is no change
 OPEN = 4  # layers that are shown at once; the others are folded
+OVERLAP = 0.05  # share by which causes of one layer may add up to more than all of its error
+NO_REMEDY = "No change of this layer alone should win half a decibel."
 COLUMNS = (2.6, 3.2, 3.2)  # button, predicted, measured
 
 
@@ -110,9 +111,10 @@ def _layer(now: state.Session, sweep: Sweep, score: RankingRow, axis: Axis, numb
             else "Not looked at yet; run again."
         )
         return
-    single = len(found) == 1
+    single, told = len(found) == 1, 0.0
     for cause in found:
-        share = "" if single and cause.share > 0.99 else f" :gray[({_percent(cause)} of its own error)]"
+        share = "" if single and cause.share > 0.99 else f" :gray[({_part(cause, told)})]"
+        told += cause.share
         st.markdown(f"{'' if single else '- '}{text.escape(cause.sentence)}{share}")
     remedies = _remedies(found)
     if not remedies:
@@ -140,8 +142,11 @@ def cost(score: RankingRow, axis: Axis) -> str:
     return f"{axis.words} {value}"
 
 
-def _percent(cause: Cause) -> str:
-    return f"about {100 * cause.share:.0f} %"
+def _part(cause: Cause, told: float) -> str:
+    """What a cause stands for; where causes before it stand for nearly all, it is a part of the same."""
+    if told + cause.share > 1.0 + OVERLAP:
+        return "another view of the same error"
+    return f"about {100 * cause.share:.0f} % of its own error"
 
 
 def _remedies(found: Sequence[Cause]) -> list[Remedy]:

@@ -277,24 +277,24 @@ def _value(value: float, metric: Metric) -> str:
 
 
 def _turn(now: state.Session) -> None:
-    """The first layer that turns bad, where errors were measured layer by layer."""
+    """The layer where the error gets in, where errors were measured layer by layer."""
     whole, alone = measured.effect(now), measured.local(now)
     common.polling(whole.running or alone.running, measured.EFFECT, measured.LOCAL)
     if whole.value is None or alone.value is None:
         if whole.running or alone.running:
-            st.caption("Looking for the first layer that turns bad…")
+            st.caption("Looking for the layer where the error gets in…")
         return
-    found = runs.first_bad_layer(now.model, whole.value.layers, alone.value)
+    found = measured.table(now).cliff
     if found is None:
-        st.markdown("**First layer that turns bad**: none, the error builds up evenly.")
+        st.markdown("**Where the error gets in**: nowhere in particular, it builds up evenly.")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"**First layer that turns bad**: {text.code(text.short(found.layer, 48))}. "
-            f"{text.escape(found.sentence)}",
+            f"**Where the error gets in**: {text.code(text.short(found.layer, 48))}, "
+            f"{text.escape(found.sentence)}.",
             width="stretch",
         )
-        remedies.inspect_button(found.source, "sens_turn")
+        remedies.inspect_button(found.layer, "sens_turn")
 
 
 def _clicked(chart: Key[PlotlyState | None], names: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from quantscope.core.errors import QuantScopeError
+from quantscope.core.project import Project
 from quantscope.core.project import project as projects
 from quantscope.core.runtime import integer_sums
 from quantscope.core.targets import target
@@ -44,47 +45,62 @@ def render() -> None:
         return
     with st.sidebar:
         _others()
+    if state.looked_at(opened):
+        with st.sidebar:
+            st.markdown(f"**{text.escape(opened.name)}**")
+            st.caption("Quantized already: read-only")
+        return
     try:
         ready = state.session()
     except QuantScopeError:
         ready = None  # said on the page; undo must stay within reach
     with st.sidebar:
         st.markdown(f"**{text.escape(opened.name)}**")
+        _steps(opened, ready)
         if ready is not None:
-            model, statistics = ready.model, ready.workspace.statistics
-            computed = sum(layer.kind == "compute" for layer in model.layers)
-            layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
-            st.caption(
-                f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
-                f"Data: {samples}, {text.escape(statistics.data_source)}  \n"
-                f"Target: {text.escape(target(ready.recipe.target).label)}"
-            )
-            evaluation.offer(opened, ready)
+            _facts(ready)
+            evaluation.offer(opened)
             _processor()
-        with st.container(horizontal=True, gap="small", wrap=False):
-            st.button(
-                "",
-                icon=":material/undo:",
-                on_click=state.undo,
-                disabled=not opened.can_undo,
-                key="undo",
-                shortcut="mod+z",
-                width="stretch",
-                help="Undo",
-            )
-            st.button(
-                "",
-                icon=":material/redo:",
-                on_click=state.redo,
-                disabled=not opened.can_redo,
-                key="redo",
-                shortcut="mod+y",
-                width="stretch",
-                help="Redo",
-            )
-        try:
-            step = projects.read_step(opened) if opened.head and ready is not None else None
-        except QuantScopeError:
-            step = None
-        if step is not None:
-            st.caption(f":material/check_circle: Saved · step {opened.depth}: {text.escape(step.label)}")
+
+
+def _facts(ready: state.Session) -> None:
+    """What is open, in a few lines."""
+    model, statistics = ready.model, ready.workspace.statistics
+    computed = sum(layer.kind == "compute" for layer in model.layers)
+    layers, samples = text.plural(computed, "layer"), text.plural(statistics.samples, "sample")
+    st.caption(
+        f"Model: {layers}, {text.size(model.size_bytes)}, opset {model.opset}  \n"
+        f"Data: {samples}, {text.escape(statistics.data_source)}  \n{evaluation.words(ready)}"
+        f"Target: {text.escape(target(ready.recipe.target).label)}"
+    )
+
+
+def _steps(opened: Project, ready: state.Session | None) -> None:
+    """Undo and redo, and that the shown step is saved: within reach on small screens too."""
+    with st.container(horizontal=True, gap="small", wrap=False):
+        st.button(
+            "",
+            icon=":material/undo:",
+            on_click=state.undo,
+            disabled=not opened.can_undo,
+            key="undo",
+            shortcut="mod+z",
+            width="stretch",
+            help="Undo",
+        )
+        st.button(
+            "",
+            icon=":material/redo:",
+            on_click=state.redo,
+            disabled=not opened.can_redo,
+            key="redo",
+            shortcut="mod+y",
+            width="stretch",
+            help="Redo",
+        )
+    try:
+        step = projects.read_step(opened) if opened.head and ready is not None else None
+    except QuantScopeError:
+        step = None
+    if step is not None:
+        st.caption(f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}")

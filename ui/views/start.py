@@ -20,7 +20,7 @@ from quantscope.ui.views import common, own_model
 
 RECENT = 12  # projects listed before all are asked for
 AT_FORM, AT_SAMPLES, AT_RECENT = "form", "samples", "recent"  # where a project is asked for
-FRESH = "The sample starts fresh. What was done with it before is kept: *Continue* on Open goes back there."
+FRESH = "The sample starts fresh. What was done with it before is kept: “Continue where you left” is on Open."
 
 
 def greet(*, model: str, data: str, evaluation: str, demo: str) -> None:
@@ -80,13 +80,16 @@ def _became(place: str) -> None:
     """What became of the project that was asked for at a place: how far it is, or why it was refused."""
     refused = keys.REFUSED.get()
     if refused.words and refused.place == place:
-        st.error(text.escape(refused.words), icon=":material/error:")
-    if keys.ASKED_AT.get() == place and state.job() is not None:
+        st.error(text.escape(text.sentence(refused.words)), icon=":material/error:")
+    if keys.ASKED_AT.get() == place and not (refused.words and refused.place == place):
         common.preparing()
 
 
 def _enter(opened: Project) -> None:
     """Open a project and go to its Overview as soon as it is ready."""
+    before = state.project()
+    if before is not None and before.id != opened.id:
+        keys.OPEN_BEFORE.set(before.id)
     state.show(opened)
     keys.ENTER.set(True)
     if not state.looked_at(opened):
@@ -120,9 +123,14 @@ def _sample_card(sample: Sample) -> None:
     with st.container():
         st.markdown(f"**{text.escape(sample.title)}**")
         st.caption(text.escape(sample.description))
-        st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
     known = opening.known_sample(sample.name)
     left = left_at(known) if known is not None else 0
+    with st.container():
+        st.caption(f"float top-1 {100 * sample.float_accuracy:.1f} %")
+        _sample_buttons(sample, known, left)
+
+
+def _sample_buttons(sample: Sample, known: Project | None, left: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Start fresh" if left else "Open",

@@ -68,6 +68,8 @@ def causes(
     encodings: Encodings,
     layer: str,
     channel_errors: ChannelErrors | None = None,
+    *,
+    alone_db: float | None = None,
 ) -> tuple[Cause, ...]:
     """What is wrong with a layer, what matters most first; empty for one without quantizers of its own.
 
@@ -79,6 +81,8 @@ def causes(
         layer: The layer's name.
         channel_errors: The layer run alone (`measure_channel_errors`); without it, channels of activations
             and shifts are not looked at, and shares are predictions.
+        alone_db: SQNR of the layer alone, where that was measured without `channel_errors`: what weights and
+            histograms do not explain of it is said.
     """
     own = by_layer(encodings).get(layer)
     if own is None:
@@ -93,6 +97,7 @@ def causes(
         own=own,
         noise=measured or predicted,
         channel_errors=channel_errors,
+        alone_db=alone_db,
         weights=tuple(weight_noise(model, encodings, node) for node in sorted(own.weights)),
         tensor=tensor_facts(statistics, encodings, model.layer(layer), own),
         forecast=Forecast(

@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 MANY = 64  # samples from which on more hardly change a range
 UNEVEN = 8.0  # widest channel (or input) over the median (or narrowest) one
 _MINUS = re.compile(r"(?<=[ (])-(?=\d)")
+UNEXPLAINED = 2.0  # dB that measured and predicted figures of a layer differ by, at least, to be spoken of
 MATTERS = 0.25  # share of the layer's noise from which on a part of it is a cause
 
 
@@ -67,6 +68,7 @@ class LayerFacts:
     own: Quantizers
     noise: Noise  # measured where it was, else predicted
     channel_errors: ChannelErrors | None
+    alone_db: float | None  # SQNR of the layer alone as measured, where that is not in `channel_errors`
     weights: tuple[WeightNoise, ...]
     tensor: "TensorFacts | None"  # what the layer computes; None where nothing of it is rounded
     forecast: Forecast
@@ -93,6 +95,14 @@ class LayerFacts:
     def tensor_share(self) -> float:
         """Of the layer's noise that rounding its output makes."""
         return self.noise.tensors / self.noise.total if self.noise.total > 0.0 else 0.0
+
+    @property
+    def unexplained_db(self) -> float:
+        """What was measured of the layer alone beyond what weights and histograms predict; 0 if little."""
+        if self.alone_db is None or self.channel_errors is not None or not self.noise.total > 0.0:
+            return 0.0
+        gap = -10.0 * math.log10(self.noise.total) - self.alone_db
+        return gap if gap >= UNEXPLAINED else 0.0
 
     def placement(self, node: str) -> WeightPlacement:
         """Where the weight of a node is."""

@@ -271,8 +271,15 @@ def wide(facts: LayerFacts, known: float = 0.0) -> Iterator[Cause]:
     how = "predicted" if facts.channel_errors is None else "alone"
     found = "The rest has no" if known else "No"
     checked = "; ".join(_checked(facts, ranges))
-    sentence = f"{found} single fault{f' ({checked})' if checked else ''}: {noise_text(total)} {how} is what "
-    sentence += f"{bits} bits give for values spread like these."
+    if facts.unexplained_db:
+        sentence = (
+            f"Rounding its weights and its output predicts {noise_text(total)}, but {facts.alone_db:.1f} dB "
+            f"were measured: the other {facts.unexplained_db:.1f} dB have another reason than its ranges"
+            f"{f' ({checked})' if checked else ''}."
+        )
+    else:
+        sentence = f"{found} single fault{f' ({checked})' if checked else ''}: {noise_text(total)} {how} is "
+        sentence += f"what {bits} bits give for values spread like these."
     if samples < MANY:
         sentence += f" Ranges come from {samples} sample{'' if samples == 1 else 's'}; more may change them."
     yield facts.cause(

@@ -29,10 +29,11 @@ export default function (component) {
       parent.appendChild(node);
       return node;
     };
-    add("name", item.name);
+    const head = add("head", "");
+    add("name", item.name, head);
+    if (item.change) add(`tone ${item.tone || "plain"}`, item.change, head);
     add("value", item.value);
     const note = add("note", "");
-    if (item.change) add(`tone ${item.tone || "plain"}`, item.change, note);
     note.append(item.note || (item.over || data.lines ? "\u00a0" : ""));
     const spoken = [item.note || "", item.over || "", ...(item.moved || [])].filter(Boolean);
     if (item.over || data.lines) add(item.doubt ? "over doubt" : "over", item.over || "\u00a0");

@@ -23,8 +23,8 @@ function draw(S, said) {
   S.row.note.textContent = `· ${count(said.total)} values${before && step ? ` · change since ${step}` : ""}`;
   tiles.range.tip.textContent = `${S.tips.range}\n${said.encoding}`;
   put(tiles.range, mode === "symmetric" ? `± ${number(kept.high)}` : `${number(kept.low)} … ${number(kept.high)}`, live ? (said.adjusted ? "moving; kernel may coarsen" : "moving") : said.short);
-  put(tiles.share, percent(now.share), before ? points(now.share, before.share) : "of the values");
-  put(tiles.sqnr, decibel(now.sqnr, now.lossless), ...(before ? decibels(now, before) : ["of this tensor", ""]));
+  put(tiles.share, percent(now.share), before ? points(now.share, before.share) : "");
+  put(tiles.sqnr, decibel(now.sqnr, now.lossless), ...(before ? decibels(now, before) : ["", ""]));
   put(tiles.cosine, cosine(now.cosine), "1 is identical");
   put(tiles.mse, number(now.mse, 3), now.mse > 0 ? `${Math.round((100 * now.clipping) / now.mse)} % clipping` : "no error");
   const none = now.kl === null || now.kl === undefined;

@@ -45,7 +45,7 @@ def standalone(deck: Deck) -> str:
     script = f"{_DRAWING}\n{start}\n".replace("</", "<\\/")
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
     )
     return (

@@ -15,12 +15,8 @@ function drawSlide(slide, number, count, deck) {
   head.append(element(slide.key === "opening" ? "h1" : "h2", "", slide.title));
   for (const sentence of slide.sentences) head.append(element("p", "", sentence));
   root.append(head);
-  const middle = element("div", "picture");
-  if (slide.picture) {
-    middle.append(PICTURES[slide.picture.kind](slide.picture));
-    if (slide.alt) middle.append(element("div", "unseen", slide.alt));
-  }
-  root.append(middle);
+  root.append(element("div", "picture"));
+  if (slide.alt) root.append(element("div", "unseen", slide.alt));
   const foot = element("footer");
   if (slide.terms.length && slide.key !== "words") {
     const terms = element("dl", "terms");
@@ -32,10 +28,17 @@ function drawSlide(slide, number, count, deck) {
     foot.append(terms);
   }
   const line = element("div", "basis");
-  line.append(element("span", "", slide.basis), element("span", "number", `${number} / ${count}`));
+  line.append(element("span", slide.caution ? "caution" : "", slide.basis), element("span", "number", `${number} / ${count}`));
   foot.append(line);
   root.append(foot);
   return root;
+}
+
+// The picture of a slide that is in the document: it takes the room that the words leave.
+function drawPicture(root, slide) {
+  const middle = root.querySelector(".picture"), box = middle.getBoundingClientRect();
+  const room = box.width ? box.height / box.width : 0.3;
+  middle.replaceChildren(...(slide.picture ? [PICTURES[slide.picture.kind](slide.picture, room)] : []));
 }
 
 class Deck {
@@ -55,6 +58,8 @@ class Deck {
     on(document, "fullscreenchange", () => { if (!document.fullscreenElement && this.whole) this.leave(); });
     on(window, "beforeprint", () => this.paper());
     on(window, "afterprint", () => this.sheets?.remove());
+    this.sizes = new ResizeObserver(() => { if (this.data) drawPicture(this.stageNode, this.data.slides[this.at]); });
+    this.sizes.observe(this.stageNode);
     on(this.stageNode, "pointerdown", (event) => { this.touched = { x: event.clientX, y: event.clientY }; });
     on(this.stageNode, "pointerup", (event) => this.released(event));
   }
@@ -95,6 +100,7 @@ class Deck {
     const slide = slides[this.at], content = JSON.stringify([slide, this.at, slides.length, this.data.banner]);
     if (content !== this.drawn) {
       this.stageNode.replaceChildren(drawSlide(slide, this.at + 1, slides.length, this.data));
+      drawPicture(this.stageNode, slide);
       if (this.drawn && last !== this.at) this.stageNode.firstChild.classList.add("enter");
       this.drawn = content;
     }
@@ -224,7 +230,7 @@ class Deck {
     this.sheets?.remove();
     this.sheets = element("div", "quantscope-sheets");
     const shadow = this.sheets.attachShadow({ mode: "open" }), style = element("style", "", this.style);
-    const page = element("style", "", "@page { size: 1280px 720px; margin: 0 } @media print { body > :not(.quantscope-sheets) { display: none !important } html, body { margin: 0 !important; height: auto !important; overflow: visible !important; background: #fff !important } } @media screen { .quantscope-sheets { display: none } }");
+    const page = element("style", "", "@page { size: 1280px 720px; margin: 0 } @media print { body > :not(.quantscope-sheets) { display: none !important } html, body { margin: 0 !important; height: auto !important; overflow: visible !important; background: #fff !important } } @media screen { .quantscope-sheets { position: fixed; left: -20000px; top: 0; width: 1280px } }");
     const { slides } = this.data;
     shadow.append(style, ...slides.map((slide, at) => {
       const sheet = element("div", "stage sheet");
@@ -233,10 +239,12 @@ class Deck {
     }));
     this.sheets.append(page);
     document.body.append(this.sheets);
+    shadow.querySelectorAll(".sheet").forEach((sheet, at) => drawPicture(sheet, slides[at]));
   }
 
   end() {
     this.stop.abort();
+    this.sizes.disconnect();
     this.sheets?.remove();
     this.dialog.remove();
   }

@@ -17,6 +17,7 @@ function element(name, cls = "", text = undefined) {
   return node;
 }
 
+// A chart as high as its place allows: `room` is the place's height over its width.
 function chart(height) {
   return svg("svg", { viewBox: `0 0 ${WIDE} ${height}`, class: "chart", "aria-hidden": "true" });
 }
@@ -45,19 +46,16 @@ function figures(data) {
 }
 
 function bits(data) {
-  const root = chart(300);
-  const cell = 25, gap = 4, row = (y, count, cls, number, label) => {
-    root.append(svg("text", { x: 0, y: y - 16, class: "t-label" }, label));
+  const root = chart(250), cell = 20, gap = 3.5, from = WIDE - 32 * (cell + gap);
+  const row = (y, count, cls, number, label) => {
+    root.append(svg("text", { x: from, y: y - 14, class: "t-label" }, label));
+    root.append(svg("text", { x: from - 28, y: y + 31, class: "t-number", "text-anchor": "end" }, number));
     for (let i = 0; i < count; i += 1) {
-      root.append(svg("rect", { x: i * (cell + gap), y, width: cell, height: 44, rx: 4, class: cls }));
+      root.append(svg("rect", { x: from + i * (cell + gap), y, width: cell, height: 42, rx: 4, class: cls }));
     }
-    root.append(svg("text", { x: count * (cell + gap) + 14, y: y + 32, class: "t-number" }, number));
   };
-  const one = `one number in the original: ${data.before_bits} bits`;
-  const long = data.before.length > 9;
-  row(56, data.before_bits, "cell", "", one);
-  root.append(svg("text", { x: WIDE - 4, y: 40, class: "t-number", "text-anchor": "end" }, long ? data.before.slice(0, 12) : data.before));
-  row(196, data.after_bits, "cell good", data.after, `the whole number that stands for it: ${data.after_bits} bits`);
+  row(48, data.before_bits, "cell", data.before.slice(0, 11), `a number in the original: ${data.before_bits} bits`);
+  row(172, data.after_bits, "cell good", data.after, `the whole number that stands for it: ${data.after_bits} bits`);
   return root;
 }
 
@@ -82,37 +80,43 @@ function axis(root, ticks, base, label) {
   if (label) root.append(svg("text", { x: WIDE, y: base + 58, class: "t-tick", "text-anchor": "end" }, `${label} →`));
 }
 
-function histogram(data) {
-  const marks = data.brackets, tall = 220, top = data.callout ? 56 : 16, base = top + tall, row = 92;
-  const root = chart(base + 64 + marks.length * row);
-  const kept = marks.length ? marks[marks.length - 1] : undefined;
+function histogram(data, room) {
+  const marks = data.brackets, row = 66, below = marks.length ? 32 + marks.length * row : 62, top = data.callout ? 48 : 12;
+  const tall = Math.max(90, Math.min(420, room * WIDE - below - top)), base = top + tall;
+  const root = chart(base + below);
   bars(root, data.heights, base, tall, "bar");
-  if (kept) {
-    for (const [from, to] of [[0, kept.low], [kept.high, 1]]) {
-      if (to - from > 0.004) root.append(svg("rect", { x: from * WIDE, y: top - 8, width: (to - from) * WIDE, height: tall + 8, class: "lost" }));
-    }
+  const kept = marks.length ? marks[marks.length - 1] : undefined;
+  for (const [from, to] of kept ? [[0, kept.low], [kept.high, 1]] : []) {
+    if (to - from > 0.012) root.append(svg("rect", { x: from * WIDE, y: top - 8, width: (to - from) * WIDE, height: tall + 8, class: "lost" }));
   }
   axis(root, data.ticks, base, marks.length ? "" : data.label);
   if (data.callout) {
     const x = data.callout.at * WIDE, right = x > WIDE / 2;
     root.append(svg("text", { x: right ? WIDE - 4 : 4, y: 24, class: "t-call", "text-anchor": right ? "end" : "start" }, data.callout.label));
-    root.append(svg("path", { d: `M ${right ? WIDE - 8 : 8} 36 v ${tall - 30}`, class: "pointer" }));
+    root.append(svg("path", { d: `M ${right ? WIDE - 7 : 7} 34 V ${base - 26}`, class: "pointer" }));
   }
-  marks.forEach((mark, at) => {
-    const y = base + 68 + at * row, low = mark.low * WIDE, high = Math.max(mark.high * WIDE, low + 3);
-    const name = `${mark.name}: ${mark.note}`;
-    root.append(svg("text", { ...place((low + high) / 2, name, 21), y, class: "t-label" }, name));
-    root.append(svg("rect", { x: low, y: y + 12, width: high - low, height: 26, class: tone("bracket", mark.tone) }));
-    const steps = mark.steps * WIDE;
-    for (let x = low; mark.steps && steps >= 3 && x <= high + 0.1; x += steps) {
-      root.append(svg("line", { x1: x, x2: x, y1: y + 12, y2: y + 38, class: "comb" }));
-    }
-  });
+  marks.forEach((mark, at) => bracket(root, mark, base + 54 + at * row));
   return root;
 }
 
-function staircase(data) {
-  const base = 300, tall = 280, root = chart(base + 44), half = data.levels.length > 1 ? (data.levels[1] - data.levels[0]) / 2 : 0.5;
+// A range below the axis: one block a step where they are wide enough to be seen; an arrow where it goes on.
+function bracket(root, mark, y) {
+  const low = mark.low * WIDE, high = Math.max(mark.high * WIDE, low + 3), steps = mark.steps * WIDE, tall = 26;
+  const words = mark.note ? `${mark.name}: ${mark.note}` : mark.name;
+  const room = WIDE - words.length * 11.5;  // the words begin where the range does, unless they would not fit
+  root.append(svg("text", { x: Math.max(0, Math.min(low, room)), y, class: "t-label" }, words));
+  root.append(svg("rect", { x: low, y: y + 10, width: high - low, height: tall, class: tone("bracket", mark.tone) }));
+  for (let x = low + mark.offset * WIDE; steps >= 2.5 && x < high - 0.5; x += steps) {
+    if (x > low + 0.5) root.append(svg("line", { x1: x, x2: x, y1: y + 10, y2: y + 10 + tall, class: steps < 8 ? "comb fine" : "comb" }));
+  }
+  const arrow = (x, way) => root.append(svg("path", { d: `M ${x} ${y + 8} l ${way * 15} ${tall / 2 + 2} l ${-way * 15} ${tall / 2 + 2} z`, class: tone("bracket", mark.tone) }));
+  if (mark.onward) arrow(high - 1, 1);
+  if (mark.backward) arrow(low + 1, -1);
+}
+
+function staircase(data, room) {
+  const tall = Math.max(150, Math.min(430, room * WIDE - 44)), base = tall + 8, root = chart(base + 40);
+  const half = data.levels.length > 1 ? (data.levels[1] - data.levels[0]) / 2 : 0.5;
   bars(root, data.heights, base, tall * 0.8, "bar faint");
   axis(root, data.ticks, base, "");
   const y = (at) => base - at * tall;
@@ -124,9 +128,9 @@ function staircase(data) {
   root.append(svg("path", { d: path, class: "stairs" }));
   const [from, to] = data.example, x = from * WIDE;
   root.append(svg("path", { d: `M ${x} ${base} V ${y(to)} `, class: "pointer" }), svg("circle", { cx: x, cy: y(to), r: 8, class: "dot" }));
-  root.append(svg("text", { x: x + 16, y: y(to) + 34, class: "t-call" }, data.example_words));
-  root.append(svg("text", { x: 8, y: 30, class: "t-label" }, "staircase: what is stored"));
-  root.append(svg("text", { x: 8, y: 60, class: "t-tick" }, "dashed: the original value"));
+  root.append(svg("text", { x: x + 18, y: y(to) + 36, class: "t-call" }, data.example_words));
+  root.append(svg("text", { x: 6, y: 30, class: "t-label stair" }, "solid: what is stored"));
+  root.append(svg("text", { x: 6, y: 58, class: "t-label dashed" }, "dashed: the original value"));
   return root;
 }
 
@@ -196,7 +200,7 @@ function gallery(data) {
 }
 
 function journey(data) {
-  const root = element("div", "journey"), list = element("ol", data.deeds.length > 4 ? "deeds many" : "deeds");
+  const root = element("div", "journey"), list = element("ol", `deeds ${data.deeds.length > 4 ? "many" : data.deeds.length < 4 ? "few" : ""}`);
   for (const deed of data.deeds) {
     const item = element("li");
     item.append(element("strong", "", deed.name), element("span", "", deed.words));
@@ -212,7 +216,7 @@ function journey(data) {
 }
 
 function checklist(data) {
-  const root = element("ul", "checks");
+  const root = element("ul", data.items.length < 4 ? "checks few" : "checks");
   for (const item of data.items) {
     const line = element("li", item.done ? "done" : "open"), words = element("div");
     const mark = svg("svg", { viewBox: "0 0 24 24", class: "mark", role: "img", "aria-label": item.done ? "done" : "open" });
@@ -226,7 +230,7 @@ function checklist(data) {
 }
 
 function words(data) {
-  const root = element("dl", "glossary");
+  const root = element("dl", data.items.length > 12 ? "glossary many" : "glossary");
   for (const item of data.items) {
     const entry = element("div");
     entry.append(element("dt", "", item.word), element("dd", "", item.meaning));

@@ -220,9 +220,9 @@ function polyline(S, group, xs, ys, Y, cls) {
 // Names at the curves' outer ends, apart from each other.
 function labelEnds(S, chart, ends) {
   ends.sort((a, b) => a.y - b.y);
-  let last = S.curveTop - 2;
+  let last = S.curveTop - 3;
   for (const end of ends) {
-    end.y = Math.max(end.y, last + 13);
+    end.y = Math.max(end.y, last + 12);
     last = end.y;
   }
   const over = Math.max(0, last - (S.bottom - 4));
@@ -256,7 +256,7 @@ function drawCurves(S, chart, inner) {
     if (end) ends.push({ ...end, key, label: METRICS[key].label });
     if (key !== S.active) continue;
     S.curveY = Y;
-    for (const v of ticks(span[0], span[0] + room, Math.max(2, Math.floor(S.curve / 32)))) {
+    for (const v of ticks(span[0], span[0] + room, Math.max(3, Math.floor(S.curve / 32)))) {
       const y = Y(v);
       if (y < S.curveTop + 2) continue;
       svg("line", { x1: LEFT, x2: LEFT + inner, y1: y, y2: y, class: "grid" }, chart);

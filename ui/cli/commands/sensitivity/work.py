@@ -14,7 +14,7 @@ from quantscope.core.evaluate import LayerError, layer_errors, read_quantized
 from quantscope.core.model import Model, load_model
 from quantscope.core.pipeline import finish, prepare
 from quantscope.core.progress import ProgressFn, report
-from quantscope.core.quantize import Encodings, quantize_model, resolve
+from quantscope.core.quantize import Encodings, masked_tensors, quantize_model, resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import thread_count
 from quantscope.core.sensitivity import (
@@ -98,7 +98,9 @@ def sensitivity(
     trials: Mapping[Key, RemedyTrial | str] = {}
     if asked.measure:
         trials = _measured(case, causes, running, quiet=quiet)
-    turn = find_turning_point(case.model, errors)
+    masked = masked_tensors(case.statistics, case.model)
+    untold = [layer.name for layer in case.model.layers if layer.output in masked]
+    turn = find_turning_point(case.model, errors, untold=untold)
     return Sensitivity(
         model=case.original.name,
         kind=asked.kind,

@@ -1,0 +1,44 @@
+"""What several slides with results share: where figures come from, and when a loss is small."""
+
+from quantscope.ui.content.story_facts import Facts
+from quantscope.ui.content.story_records import Slide, Tone
+
+MEASURING = "This is being measured; the slide fills in by itself."
+
+
+def not_yet(facts: Facts, key: str, title: str) -> Slide:
+    """A slide whose figures are not there."""
+    words = MEASURING if facts.measuring else facts.error or "This could not be measured."
+    return Slide(key=key, title=title, sentences=(words,), waiting=facts.measuring)
+
+
+def basis(facts: Facts) -> str:
+    """Over which samples figures of quality are measured, and against what."""
+    trust = facts.trust
+    if trust.synthetic:
+        return f"{trust.samples:,} made-up inputs: not a measure of quality"
+    if not trust.samples:
+        return ""
+    if trust.evaluation:
+        return f"Measured on {trust.samples:,} evaluation samples, against the original network"
+    return f"Measured on {trust.samples:,} calibration samples: on new ones it may do worse"
+
+
+def caution(facts: Facts) -> bool:
+    """Whether figures of quality come from samples that they cannot be trusted on."""
+    return facts.trust.samples > 0 and not facts.trust.evaluation
+
+
+def loss_tone(loss: float) -> Tone:
+    """How bad it is that so large a share of the answers is lost."""
+    return "good" if loss <= 0.01 else "warn" if loss <= 0.05 else "bad"
+
+
+def off_tone(share: float) -> Tone:
+    """How bad it is that outputs are so far off, as a share of their size."""
+    return "good" if share <= 0.03 else "warn" if share <= 0.15 else "bad"
+
+
+def sentence_case(words: str) -> str:
+    """With a capital at the start."""
+    return f"{words[:1].upper()}{words[1:]}"

@@ -1,0 +1,282 @@
+"""Float and versions, sample by sample: figures of all of them, and what is drawn of those shown."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantscope.core.data import Samples
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate import BySample, by_sample, quantized_session, read_quantized, together
+from quantscope.core.memo import Recent
+from quantscope.core.model import Model, model_session
+from quantscope.core.progress import ProgressFn, report
+from quantscope.core.runtime import Session as OrtSession
+from quantscope.ui.content.sample_boxes import BoxHead, find_head
+from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
+from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs, without_row
+from quantscope.ui.content.sample_pictures import size_of
+from quantscope.ui.runs import versions as versions_of
+from quantscope.ui.runs.measurement_work import MOST_SAMPLES
+from quantscope.ui.runs.versions import Kind, Version
+from quantscope.ui.session import cached
+from quantscope.ui.session.cached import AT_ONCE
+from quantscope.ui.session.jobs import Job, JobId, State
+from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
+from quantscope.ui.session.state import Session, session_id
+
+VERSIONS = 24  # whose figures of all samples are kept
+SESSIONS = 4  # models of a project that are kept ready to run
+LOOKED_AT = 24  # samples from which it is guessed what inputs are
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """How samples and outputs are drawn unless the user says otherwise."""
+
+    drawing: Drawing
+    head: BoxHead | None  # outputs that hold boxes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is compared."""
+
+    now: Session
+    versions: tuple[Version, ...]  # quantized ones
+
+    @property
+    def samples(self) -> Samples:
+        """What versions are judged on.
+
+        Raises:
+            DataError: There are none.
+        """
+        judged = self.now.workspace.judged
+        if judged is None or not len(judged):
+            raise DataError("there are no samples to compare on; give calibration data on the Open page")
+        return judged.take(MOST_SAMPLES)
+
+    @property
+    def data(self) -> str:
+        """What tells these samples from others of the project."""
+        project, judged = self.now.project, self.now.workspace.judged
+        return repr((project.identity, project.evaluation or project.data, len(judged or ())))
+
+    def digest(self, version: Version) -> str:
+        """What a version's figures depend on."""
+        return f"{versions_of.digest(self.now, version)} {self.now.opened.model.hash} {self.data}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Figures of all samples, as far as they are there."""
+
+    found: BySample | None = None
+    guess: Guess | None = None
+    job: Job[None] | None = None  # measures what is missing, or has failed
+
+
+class _Figures(Recent[BySample]):
+    """By what they depend on; one version each."""
+
+    def __init__(self) -> None:
+        super().__init__(VERSIONS)
+
+
+class _Guesses(Recent[Guess]):
+    """By model and data."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+
+
+class _Sessions(Recent[OrtSession]):
+    """Models ready to run, by what they are made of."""
+
+    def __init__(self) -> None:
+        super().__init__(SESSIONS)
+
+
+def quantized(versions: Sequence[Version]) -> tuple[Version, ...]:
+    """Those versions that are held against the float model."""
+    return tuple(version for version in versions if version.kind is not Kind.FLOAT)
+
+
+def compared(wanted: Wanted) -> Compared:
+    """Figures of every sample for all versions; what is missing is measured in the background."""
+    kept = cached.results_of_project(wanted.now.project.id, _Figures)
+    parts = [kept.get(wanted.digest(version)) for version in wanted.versions]
+    guess = cached.results_of_project(wanted.now.project.id, _Guesses).get(_guessed_from(wanted))
+    there = [part for part in parts if part is not None]
+    if guess is not None and there and len(there) == len(parts):
+        return Compared(found=together(there), guess=guess)
+    known = job_of(wanted)
+    if known is None or known.state is State.DONE:  # its results had to make room
+        known = again(wanted)
+    return Compared(job=known)
+
+
+def again(wanted: Wanted) -> Job[None]:
+    """Measure what is missing, also where that was stopped or has failed."""
+    return cached.registry().restart(_job_id(wanted), "Comparing sample by sample", Work(wanted))
+
+
+def job_of(wanted: Wanted) -> Job[None] | None:
+    """The job that measures what is missing."""
+    return cached.registry().get(_job_id(wanted))
+
+
+def _job_id(wanted: Wanted) -> JobId[None]:
+    name = hashlib.sha256(" ".join(map(wanted.digest, wanted.versions)).encode()).hexdigest()[:16]
+    return JobId(f"{wanted.now.project.id}:by sample {name}")
+
+
+def _guessed_from(wanted: Wanted) -> str:
+    return f"{wanted.now.opened.model.hash} {wanted.data}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Measures what is missing; called in a thread of its own."""
+
+    wanted: Wanted
+
+    def __call__(self, tell: ProgressFn) -> None:
+        """Figures of each version that has none, then how they are drawn."""
+        wanted = self.wanted
+        kept = cached.results_of_project(wanted.now.project.id, _Figures)
+        model, samples = wanted.now.opened.model, wanted.samples
+        with cached.measuring_alone(tell):
+            for version in wanted.versions:
+                key = wanted.digest(version)
+                if kept.get(key) is None:
+                    file = versions_of.quantized_file(wanted.now, version, tell)
+                    kept.put(key, by_sample(model, [file], samples, progress=tell))
+            guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
+            if guesses.get(_guessed_from(wanted)) is None:
+                report(tell, 0, 0, "looking at the samples")
+                first = kept.get(wanted.digest(wanted.versions[0]))
+                assert first is not None  # just measured
+                guesses.put(_guessed_from(wanted), guess(model, samples, first))
+
+
+def guess(model: Model, samples: Samples, found: BySample) -> Guess:
+    """How samples and outputs are drawn, from the first few."""
+    few = samples.take(LOOKED_AT)
+    rows = [_row_of(sample, 0, few.batch) for sample in few]
+    inputs = guess_inputs(rows)
+    drawing = Drawing(inputs=inputs)
+    run = model_session(model).run(next(iter(few)))
+    outputs = _row_of({k: v for k, v in run.items() if isinstance(v, np.ndarray)}, 0, few.batch)
+    image = size_of(rows[0][drawing.image], inputs[drawing.image]) if drawing.image is not None else None
+    head = find_head(outputs, image[:2]) if image is not None and found.scored is None else None
+    boxes = head.outputs if head is not None else frozenset()
+    kinds = guess_outputs(outputs, inputs, image, found.scored, found.positions, boxes)
+    return Guess(drawing=replace(drawing, outputs=kinds), head=head)
+
+
+def _row_of(arrays: Mapping[str, Array], row: int, batch: int) -> dict[str, Array]:
+    """One row of what goes into a run or comes out of it, without the axis of rows."""
+    return {
+        name: without_row(value[row : row + 1] if value.ndim and value.shape[0] == batch else value)
+        for name, value in arrays.items()
+    }
+
+
+# --- the few that are shown ---
+
+CARDS: Measurement[tuple[SampleCard, ...]] = Measurement(name="sample cards", lane=AT_ONCE, keep=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Samples that are drawn, and how."""
+
+    rows: tuple[int, ...]
+    drawing: Drawing
+    head: BoxHead | None
+    words: Words
+    shown: int  # version that is judged
+
+
+def cards(
+    wanted: Wanted, found: BySample, page: Page, *, patience: float = 0.0
+) -> Job[tuple[SampleCard, ...]] | None:
+    """The job that has drawn some samples; None while they are on their way."""
+    key = _cards_key(wanted, page)
+
+    def work(tell: ProgressFn) -> tuple[SampleCard, ...]:
+        look = Look(found=found, drawing=page.drawing, words=page.words, head=page.head, shown=page.shown)
+        return tuple(card(sample, look) for sample in read_rows(wanted, page.rows, tell))
+
+    pool = cached.pool()
+    return pool.request(_subscriber(), key, "drawing samples", work) or (
+        pool.wait(key, patience) if patience else None
+    )
+
+
+def cards_are_there(wanted: Wanted, page: Page) -> bool:
+    """Whether nothing is on its way any more; shows that it is still wanted."""
+    return not cached.pool().waits(_subscriber()) or cached.pool().peek(_cards_key(wanted, page)) is not None
+
+
+def _cards_key(wanted: Wanted, page: Page) -> ResultKey[tuple[SampleCard, ...]]:
+    keys = tuple(map(wanted.digest, wanted.versions))
+    words = hash((page.words.models, page.words.classes, page.words.tokens))
+    token = (keys, page.rows, page.drawing.token, page.head, words, page.shown)
+    return ResultKey(wanted.now.project.id, CARDS, token)
+
+
+def _subscriber() -> Subscriber:
+    return Subscriber(session_id(), CARDS.name)
+
+
+def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[SampleRow]:
+    """Some rows with the outputs of the float model and of all versions, in the order given.
+
+    Args:
+        wanted: What is compared.
+        rows: Numbers of rows of `wanted.samples`.
+        tell: Told after each sample; may raise `Cancelled`.
+    """
+    models = [_session(wanted, None, tell), *(_session(wanted, version, tell) for version in wanted.versions)]
+    samples, batch = wanted.samples, wanted.samples.batch
+    labels = samples.labels
+    runs = sorted({row // batch for row in rows})
+    made: dict[int, SampleRow] = {}
+    for done, (run, sample) in enumerate(zip(runs, samples.select(runs), strict=True), 1):
+        given = [
+            {name: value for name, value in model.run(sample).items() if isinstance(value, np.ndarray)}
+            for model in models
+        ]
+        for row in rows:
+            if row // batch == run:
+                at = row % batch
+                made[row] = SampleRow(
+                    row=row,
+                    labels=labels[row] if labels is not None and labels.ndim > 1 else None,
+                    inputs=_row_of(sample, at, batch),
+                    outputs=tuple(_row_of(arrays, at, batch) for arrays in given),
+                )
+        report(tell, done, len(runs), "running the samples")
+    return [made[row] for row in rows]
+
+
+def _session(wanted: Wanted, version: Version | None, tell: ProgressFn) -> OrtSession:
+    """A model ready to run: the float one, or a version."""
+    project, model = wanted.now.project.id, wanted.now.opened.model
+    kept = cached.of_project(project, _Sessions, model.hash)
+    key = "" if version is None else wanted.digest(version)
+    known = kept.get(key)
+    if known is None:
+        if version is None:
+            known = model_session(model)
+        else:
+            known = quantized_session(read_quantized(versions_of.quantized_file(wanted.now, version, tell)))
+        kept.put(key, known)
+    return known

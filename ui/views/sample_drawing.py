@@ -1,0 +1,85 @@
+"""How samples are drawn, for the user to change: what inputs and outputs are, and the names of classes."""
+
+from dataclasses import replace
+from typing import Literal, TypeVar
+
+import streamlit as st
+
+from quantscope.core.errors import QuantScopeError
+from quantscope.ui.content import text
+from quantscope.ui.content.sample_kinds import (
+    Drawing,
+    InputDrawing,
+    InputKind,
+    Layout,
+    OutputKind,
+    PixelRange,
+)
+from quantscope.ui.runs import by_sample_files
+from quantscope.ui.runs.by_sample import Guess, Wanted
+from quantscope.ui.session import keys
+
+T = TypeVar("T")
+WIDE = (OutputKind.CLASS_MAP, OutputKind.BOXES, OutputKind.IMAGE, OutputKind.MAP)  # take several pictures
+
+
+def popover(wanted: Wanted, drawing: Drawing, guess: Guess) -> None:
+    """The button that opens all of it."""
+    with st.popover("Drawn as…", icon=":material/palette:"):
+        st.caption("What inputs and outputs are was guessed from shapes and values.")
+        changed, project = drawing, wanted.now.project.id
+        for name, one in drawing.inputs.items():
+            changed = replace(changed, inputs={**changed.inputs, name: _input(project, name, one)})
+        for name, kind in drawing.outputs.items():
+            changed = replace(changed, outputs={**changed.outputs, name: _output(project, name, kind, guess)})
+        if changed != drawing:
+            keys.SAMPLES_DRAWING.set((project, changed))
+            st.rerun()
+        tokens = any(one.kind is InputKind.TOKENS for one in changed.inputs.values())
+        _names(wanted, by_sample_files.CLASS_NAMES, "Names of classes")
+        if tokens:
+            _names(wanted, by_sample_files.TOKEN_NAMES, "Vocabulary of tokens")
+
+
+def _input(project: str, name: str, one: InputDrawing) -> InputDrawing:
+    key = f"{project}_{name}"
+    kind = _choose(f"Input {text.escape(text.short(name, 30))}", list(InputKind), one.kind, f"kind_{key}")
+    changed = replace(one, kind=kind)
+    if kind is not InputKind.IMAGE:
+        return changed
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        layout = _choose("Layout", list(Layout), one.layout, f"layout_{key}", 180)
+        pixels = _choose("Black and white", list(PixelRange), one.range, f"range_{key}", 250)
+        bgr = st.toggle("Blue first", value=one.bgr, key=f"bgr_{key}", help="Channels are BGR, not RGB.")
+    return replace(changed, layout=layout, range=pixels, bgr=bgr)
+
+
+def _output(project: str, name: str, kind: OutputKind, guess: Guess) -> OutputKind:
+    boxes = guess.head is not None and name in guess.head.outputs
+    offered = [one for one in OutputKind if one is not OutputKind.BOXES or boxes]
+    return _choose(f"Output {text.escape(text.short(name, 30))}", offered, kind, f"output_{project}_{name}")
+
+
+def _choose(
+    label: str, offered: list[T], value: T, key: str, width: int | Literal["stretch"] = "stretch"
+) -> T:
+    """A choice that begins with what is drawn now."""
+    chosen: T | None = st.selectbox(
+        label, offered, index=offered.index(value), key=f"drawn_{key}", width=width
+    )
+    return value if chosen is None else chosen
+
+
+def _names(wanted: Wanted, which: str, label: str) -> None:
+    given = st.file_uploader(
+        label,
+        type=["txt", "json"],
+        key=f"names_{which}",
+        help="A tokenizer.json, a JSON object or list, or a text file with one name in each line.",
+    )
+    if given is None:
+        return
+    try:
+        by_sample_files.keep_names(wanted.now, which, given.getvalue(), given.name)
+    except QuantScopeError as error:
+        st.error(text.escape(str(error)), icon=":material/error:")
