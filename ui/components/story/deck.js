@@ -28,7 +28,7 @@ function drawSlide(slide, number, count, deck) {
     foot.append(terms);
   }
   const line = element("div", "basis");
-  line.append(element("span", "", slide.basis), element("span", "number", `${number} / ${count}`));
+  line.append(element("span", slide.caution ? "caution" : "", slide.basis), element("span", "number", `${number} / ${count}`));
   foot.append(line);
   root.append(foot);
   return root;
