@@ -164,7 +164,7 @@ def test_inspector_edits_are_on_disk_and_undone(ready: AppTest) -> None:
     healthy(app)
     assert recipe(app).choice(name).method is Method.MSE
     shown(app, "segmented_control", "precision").set_value("int16").run()
-    shown(app, "segmented_control", "granularity").set_value("per tensor").run()
+    shown(app, "segmented_control", "granularity").set_value("tensor").run()
     assert recipe(app).choice(name).precision is Precision.INT16
     app.button(key="undo").click().run()
     app.button(key="undo").click().run()
@@ -243,7 +243,9 @@ def test_a_float_model_that_guesses_is_told_from_a_weak_one() -> None:
 def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:
     app = go(ready, "layers")
     app.multiselect(key="filter_op").set_value(["Gemm"]).run()
-    app.selectbox(key="bulk_method").set_value("Cosine")
+    assert app.button(key="bulk_set").disabled  # nothing is chosen yet
+    app.selectbox(key="bulk_method").set_value("Cosine").run()
+    assert app.button(key="bulk_set").label == "Set for 3 layers"
     app.button(key="bulk_set").click().run()
     healthy(app)
     changed = recipe(app).layers

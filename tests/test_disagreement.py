@@ -127,7 +127,7 @@ def test_marks_from_elsewhere_are_drawn_beside_the_methods() -> None:
     mark = Mark(id="ncnn/kl:0", label="ncnn kl", low=-3.0, high=3.0, text="here")
     data = payload(seen, seq=0, heading="Values drawn", more=[mark])
     assert [m["id"] for m in data["marks"]] == [*(m.value for m in AUTOMATIC), "ncnn/kl:0"]
-    assert (data["marks"][-1]["anchor"], data["marks"][-1]["mirror"]) == (3.0, -3.0)
+    assert (data["marks"][-1]["low"], data["marks"][-1]["high"]) == (-3.0, 3.0)
     assert data["heading"] == "Values drawn"
 
 

@@ -118,7 +118,8 @@ def test_a_loss_is_one_in_either_figure(before: Any, after: Any, loses: bool, cl
 @pytest.mark.parametrize(
     ("after", "words", "label"),
     [
-        (outcome(18.0, 0.95), "loses here", "Use these scales anyway"),
+        (outcome(18.0, 0.9), "loses here", "Use these scales anyway"),
+        (outcome(18.0, 0.95), "More samples are right, though", "Use these scales anyway"),
         (outcome(22.0, 0.85), "fewer samples are read right", "Use these scales anyway"),
         (outcome(22.0, 0.95), "(+2.0 dB)", "Use these scales"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,13 +173,23 @@ def test_weights_figure_shows_ranges_and_limits() -> None:
 
 def test_trials_figure_marks_the_best() -> None:
     trials = [
-        DefaultTrial(choice=DEFAULT, label=label, sqnr_db=sqnr, cosine=0.9)
-        for label, sqnr in (("mse", 20.0), ("kl", -math.inf), ("minmax", 30.0))
+        DefaultTrial(choice=replace(DEFAULT, method=method), label=method, sqnr_db=sqnr, cosine=0.9)
+        for method, sqnr in ((Method.MSE, 20.0), (Method.KL_V2, -math.inf), (Method.MINMAX, 30.0))
     ]
     (bars,) = trials_figure(trials, trials[0]).data
-    assert list(bars.y) == ["kl", "mse", "minmax"]
+    axis = trials_figure(trials, trials[0]).layout.yaxis
+    assert [name.split(",")[0] for name in axis.ticktext] == ["KL v2", "MSE", "MinMax"]
+    assert list(bars.y) == list(axis.tickvals)
     assert list(bars.x) == [0.0, 20.0, 30.0]
     assert bars.marker.color[0] == bars.marker.color[2] != bars.marker.color[1]
+
+
+def test_trials_of_one_name_have_a_bar_each() -> None:
+    trials = [DefaultTrial(choice=DEFAULT, label="same", sqnr_db=38.0, cosine=0.9) for _ in range(2)]
+    (bars,) = trials_figure(trials, trials[0]).data
+    assert len(set(bars.y)) == 2
+    assert list(bars.x) == [38.0, 38.0]
+    assert len(set(bars.marker.color)) == 2
 
 
 # --- graph ---

@@ -154,7 +154,8 @@ def test_auto_tune_is_one_step_that_can_be_undone(ready: AppTest) -> None:
     ready.button(key="start_tune").click().run()
     until(ready, lambda a: any(b.key == "use_tuned" for b in a.button), 120)
     healthy(ready)
-    assert there(ready, "tuned, on 64 samples kept for judging")
+    assert there(ready, "tuned, on 64 calibration samples kept for judging")
+    assert there(ready, "over 1,000 evaluation samples")  # before and after, as the cards count
     ready.button(key="use_tuned").click().run()
     until(ready, lambda a: any(b.key == "use_tuned" and b.label == "In use" for b in a.button))
     tuned = recipe(ready)

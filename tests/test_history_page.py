@@ -113,7 +113,7 @@ def test_steps_are_measured_in_the_background_and_kept(tmp_path: Path) -> None:
         state.session()
         found = [step_figures.of_step(opened(app), number) for number in (1, 2, 3, 4)]
     assert all(f is not None and f.whole is not None and f.preview is not None for f in found)
-    assert "Figures over 6 calibration samples" in words(app)
+    assert "Figures over :orange[6 calibration samples]" in words(app)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_the_first_step_is_what_others_are_held_against(compare: AppTest) -> Non
     assert "the change against Step 1" in said
     assert "**Range**: MinMax → OCTAV" in said
     assert "| Output SQNR |" in said.replace("\\", "")
-    assert "over 6 calibration samples" in said
+    assert "over :orange[6 calibration samples]" in said
     table = compare.dataframe[0].value if compare.dataframe else None
     assert table is None or len(table)
 

@@ -48,7 +48,7 @@ def test_layers_are_judged_by_their_own_error_until_a_ranking_knows_better(overv
     app = overview
     until(app, lambda a: " dB alone" in captions(a))
     assert sorted(first(app)) == ["fc1", "fc2", "fc3"]
-    assert "errors that layers make by themselves" in captions(app)
+    assert "as far as one run tells" in captions(app)
     go(app, "sensitivity")
     app.button(key="start_sens").click().run()
     until(app, lambda a: any("Why, and what helps" in s.value for s in a.subheader))
@@ -57,7 +57,7 @@ def test_layers_are_judged_by_their_own_error_until_a_ranking_knows_better(overv
     healthy(app)
     assert "as ranked on *Sensitivity*" in captions(app)
     assert first(app)[:1] == ranked
-    assert "dB with it alone quantized" in captions(app)
+    assert "quantized alone leaves" in captions(app)
     app.button(key=f"worst_{ranked[0]}").click().run()
     assert app.title[0].value == "Inspector"
 
@@ -69,7 +69,7 @@ def test_an_edit_makes_a_ranking_old(overview: AppTest) -> None:
     go(app, "overview")
     assert "as ranked on *Sensitivity*" in captions(app)
     shown(app, "toggle", "fix_equalize").set_value(True).run()
-    until(app, lambda a: "errors that layers make by themselves" in captions(a))
+    until(app, lambda a: "as far as one run tells" in captions(a))
     app.button(key="undo").click().run()
     until(app, lambda a: "as ranked on *Sensitivity*" in captions(a))
 

@@ -116,7 +116,7 @@ def by_sample(
     plain = model_session(model)
     sessions = [quantized_session(file, simulate=simulate) for file in files]
     names = tuple(plain.outputs)
-    spec = scores_spec(plain.run(next(iter(samples)), names), samples)
+    spec = scores_spec(plain.run(next(iter(samples)), names), samples, maps=True)
     collected = _Collected(names=names, spec=spec, rows=samples.rows, versions=len(files))
 
     def work(item: tuple[Load, tuple[int, int, int]]) -> list["_Row"]:

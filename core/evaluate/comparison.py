@@ -244,7 +244,7 @@ def _compare_outputs(
     """The outputs of each session against the float model's, and whether all sessions give the same ones."""
     names = list(float_session.outputs)
     first = next(iter(samples))
-    spec = scores_spec(float_session.run(first, names), samples)
+    spec = scores_spec(float_session.run(first, names), samples, maps=True)
     spans = row_spans(samples)
     totals = [OutputTotals(names=names, spec=spec) for _ in sessions]
     equal = True

@@ -18,7 +18,7 @@ from quantscope.core.evaluate.channels import (
     balanced_db,
     channel_sums,
 )
-from quantscope.core.evaluate.positions import Overlap, count_positions, cropped, scored_axis
+from quantscope.core.evaluate.positions import Overlap, class_map_axis, count_positions, cropped, scored_axis
 from quantscope.core.evaluate.scores import (
     Accuracy,
     Counts,
@@ -101,10 +101,15 @@ class ScoresSpec:
     axis: int | None = None  # of the classes, where each position of a sample is scored
 
 
-def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | None:
+def scores_spec(outputs: Mapping[str, Any], samples: Samples, *, maps: bool = False) -> ScoresSpec | None:
     """Take the output that the labels are of; else the first one of class scores, or of scores of tokens.
 
     None if there is none. `ScoresSpec.labels` is None where the labels are of no output.
+
+    Args:
+        outputs: Of the first run.
+        samples: All of them.
+        maps: Where there is nothing else, also take scores of pixels without labels (`class_map_axis`).
 
     Raises:
         DataError: The labels are no class indices of it, or there is not one for each row.
@@ -128,6 +133,17 @@ def scores_spec(outputs: Mapping[str, Any], samples: Samples) -> ScoresSpec | No
     for name in deep:
         if scores_tokens(arrays[name], given):
             return ScoresSpec(output=name, classes=arrays[name].shape[2], labels=None, axis=2)
+    return _class_map(arrays, samples) if maps else None
+
+
+def _class_map(outputs: Mapping[str, npt.NDArray[Any]], samples: Samples) -> ScoresSpec | None:
+    """The first output that scores pixels, without labels."""
+    deep = [(name, value) for name, value in outputs.items() if value.ndim == 4 and value.dtype.kind == "f"]
+    shapes = [value.shape for value in samples[0].values()] if deep and len(samples) else []
+    for name, value in deep:
+        axis = class_map_axis(value.shape, shapes)
+        if axis is not None:
+            return ScoresSpec(output=name, classes=value.shape[axis], labels=None, axis=axis)
     return None
 
 

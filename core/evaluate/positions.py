@@ -1,5 +1,6 @@
 """Class scores of positions, as tokens and pixels: how often they are right, and how classes overlap."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from quantscope.core.data.sources import IGNORED, Labels, class_axis
 
 Array = npt.NDArray[Any]
+MAP_CLASSES = 3  # fewer are an image, a depth, a mask or a flow
 # (5, classes): positions of a class by label; then for the float and for the quantized model, those where it
 # comes first and is right, and those where it comes first.
 Overlap = npt.NDArray[np.int64]
@@ -26,6 +28,29 @@ def scored_axis(shape: tuple[int, ...], labels: Labels) -> int | None:
         sizes = shape[1:axis] + shape[axis + 1 :]
         if shape[axis] > 1 and cropped(labels, sizes) is not None:
             return axis
+    return None
+
+
+def class_map_axis(shape: tuple[int, ...], inputs: Iterable[tuple[int, ...]]) -> int | None:
+    """The axis of the classes, if an output looks like scores of each pixel of an image; None if not.
+
+    That is one with as many pixels as an image that goes in, and with `MAP_CLASSES` channels or more, other
+    than the image has: an image that comes out has one to three, or as many as went in.
+
+    Args:
+        shape: Of the output.
+        inputs: Shapes of all inputs.
+    """
+    if len(shape) != 4:
+        return None
+    for size in inputs:
+        if len(size) != 4 or size[0] != shape[0]:
+            continue
+        for axis, pixels in ((1, shape[2:]), (3, shape[1:3])):
+            images = ((size[2:], size[1]), (size[1:3], size[3]))
+            fits = any(pixels == of and shape[axis] != channels for of, channels in images)
+            if fits and shape[axis] >= MAP_CLASSES and min(pixels) > 1:
+                return axis
     return None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def float_reference(
     *,
     count: int = 8,
     layers: bool = True,
+    maps: bool = False,
     max_bytes: int = 1 << 30,
     threads: int | None = None,
     progress: ProgressFn | None = None,
@@ -67,6 +68,7 @@ def float_reference(
         samples: The first `count` of them are taken.
         count: Most samples to take.
         layers: Keep the layers' outputs too, for previews with layers.
+        maps: Count agreement of pixels, too, where an output looks like their scores (`scores_spec`).
         max_bytes: Limit for those. Where `count` samples exceed it, fewer are taken; where one sample
             does, its largest tensors are left out.
         threads: Samples run at the same time; None = one a processor.
@@ -79,7 +81,8 @@ def float_reference(
     if not len(chosen):
         raise DataError("there are no samples to run the model on")
     workers = thread_count(threads)
-    return _run_reference(model, chosen, max_bytes if layers else None, workers, progress)
+    found = _run_reference(model, chosen, max_bytes if layers else None, workers, progress)
+    return replace(found, scores=scores_spec(found.outputs[0], chosen, maps=True)) if maps else found
 
 
 def whole_reference(model: Model, samples: Samples, threads: int | None) -> FloatReference:

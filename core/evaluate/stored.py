@@ -11,12 +11,12 @@ import onnx_ir as ir
 
 from quantscope.core.calibration import Accumulator, Histogram, calibrate, histogram_of
 from quantscope.core.data import Samples
-from quantscope.core.errors import DataError
+from quantscope.core.errors import ModelError
 from quantscope.core.evaluate.qlinear import output_scales_at, weight_at
-from quantscope.core.model import Model, float_session
+from quantscope.core.model import Model, light_graph, model_session
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.quant import TYPES, Encoding, QuantType, dequantize
-from quantscope.core.runtime import ORT_ERRORS, first_line
+from quantscope.core.runtime import Session
 
 Array = npt.NDArray[Any]
 BIAS_TYPE = "int32"
@@ -134,7 +134,7 @@ def _of_node(model: Model, node: ir.Node) -> Iterator[StoredQuantizer]:
         )
         role = Role.ACTIVATION if not constant else Role.BIAS if kind == BIAS_TYPE else Role.WEIGHT
         yield StoredQuantizer(
-            name=value.name or "",
+            name=_output_behind(node) or value.name or "",
             role=role,
             layer=owner.name if owner else (reader.name or "") if reader else "",
             op=owner.op if owner else reader.op_type if reader else "",
@@ -163,6 +163,14 @@ def _of_node(model: Model, node: ir.Node) -> Iterator[StoredQuantizer]:
             axis=None if scale.size == 1 else 0 if node.op_type == "QLinearConv" else len(tensor.shape) - 1,
             stored=tensor.numpy,
         )
+
+
+def _output_behind(node: ir.Node) -> str:
+    """The graph's output that dequantizes what the node writes: its name is the one that the tensor had."""
+    behind = (
+        reader.outputs[0] for reader, _ in node.outputs[0].uses() if reader.op_type == "DequantizeLinear"
+    )
+    return next((str(value.name) for value in behind if value.is_graph_output()), "")
 
 
 def _computed(model: Model, nodes: Iterable[ir.Node], already: set[str]) -> Iterator[StoredQuantizer]:
@@ -262,35 +270,46 @@ def observe(
         ModelError: ONNX Runtime does not accept the model.
     """
     activations = [entry for entry in quantizers if entry.role is Role.ACTIVATION and entry.observed]
-    before = [entry.observed for entry in activations if not entry.integers]
-    floats = [name for name in before if name in model.tensors]
-    found: dict[str, Histogram] = {}
-    if floats:
-        found |= calibrate(model, samples, tensors=floats, progress=progress, cache=cache).histograms
-    integers = {
-        entry.observed: entry.encoding
-        for entry in activations
-        if entry.integers and entry.encoding is not None
-    }
-    if integers:
-        found |= _of_integers(model, samples, integers, progress)
-    return found
+    floats = [entry.observed for entry in activations if not entry.integers]
+    floats = [name for name in floats if name in model.tensors]
+    computed = {entry.observed: entry.encoding for entry in activations if entry.integers}
+    integers = {name: encoding for name, encoding in computed.items() if encoding is not None}
+    if not floats and not integers:
+        return {}
+    if not integers:
+        return dict(calibrate(model, samples, tensors=floats, progress=progress, cache=cache).histograms)
+    return _with_integers(model, samples, floats, integers, progress)
 
 
-def _of_integers(
-    model: Model, samples: Samples, encodings: Mapping[str, Encoding], progress: ProgressFn | None
+def _with_integers(
+    model: Model,
+    samples: Samples,
+    floats: Sequence[str],
+    integers: Mapping[str, Encoding],
+    progress: ProgressFn | None,
 ) -> dict[str, Histogram]:
-    counted = {name: Accumulator() for name in encodings}
-    running = float_session(model, list(encodings))
-    report(progress, 0, len(samples), "running the integer operators")
+    """Histograms of float tensors and of integers, these times their scales."""
+    given = {info.name for info in model.inputs}
+    names = [name for name in (*floats, *integers) if name not in given]
+    counted = {name: Accumulator() for name in (*floats, *integers)}
+    session = _session(model, names)
     for number, sample in enumerate(samples):
-        try:
-            for name, values in running.values(sample):
-                counted[name].add(dequantize(values, encodings[name]), number)
-        except ORT_ERRORS as error:
-            raise DataError(f"the model cannot run on sample {number}: {first_line(error)}") from error
-        report(progress, number + 1, len(samples), "running the integer operators")
+        report(progress, number, len(samples), "running the quantized model")
+        for name, values in {**sample, **session.run(sample, names)}.items():
+            if name in counted:
+                encoding = integers.get(name)
+                counted[name].add(values if encoding is None else dequantize(values, encoding), number)
     return {name: counter.histogram() for name, counter in counted.items()}
+
+
+def _session(model: Model, tensors: Sequence[str]) -> Session:
+    """A session with exact sums; signed activations may have no kernels there, and are exact in any other."""
+    try:
+        return model_session(model, tensors)
+    except ModelError:
+        graph, weights = light_graph(model, tensors)
+        data = bytes(graph.SerializeToString())
+        return Session(data, weights=weights, exact=False, what="the quantized model")
 
 
 def weight_histogram(quantizer: StoredQuantizer) -> Histogram | None:

@@ -93,7 +93,11 @@ def path_of_other(project: Project, other: OtherFile) -> Path:
     Raises:
         ProjectError: It is no longer there, or is another one by now.
     """
-    path = resolve_path(project, other.source)
+    try:
+        path = resolve_path(project, other.source)
+    except ProjectError as error:
+        where = other.source.path if other.source.kind == "path" else f"the uploaded file {other.name}"
+        raise ProjectError(f"{where} is no longer there; put it back, or take it off the list") from error
     if _digest(_parts(path)) != other.sha256:
         raise ProjectError(f"{path} is another file by now; take it off the list and add it again")
     return path

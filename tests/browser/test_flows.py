@@ -69,7 +69,9 @@ def use_mark(page: Any, method: str) -> None:
     """Choose a method by its flag, alone or among those that agree with it."""
     flag = page.locator(f"#threshold .flag[data-methods~={method}]").first
     flag.hover()
-    flag.locator(f".menu [data-method={method}]").click()
+    entry = flag.locator(f".menu [data-method={method}]")
+    entry.wait_for()  # first: a click that has to wait scrolls the page, and the list would close
+    entry.click()
 
 
 def card(page: Any, name: str) -> str:

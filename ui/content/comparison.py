@@ -121,11 +121,6 @@ _KINDS = (
 )
 
 
-def over(figures: Figures) -> str:
-    """Which samples figures come from."""
-    return f"{figures.samples:,} {'evaluation' if figures.evaluation else 'calibration'} samples"
-
-
 def figure_rows(columns: Sequence[Column], against: int) -> tuple[FigureRow, ...]:
     """A row for each kind of figure that any version has.
 
@@ -145,6 +140,32 @@ def figure_rows(columns: Sequence[Column], against: int) -> tuple[FigureRow, ...
         )
         rows.append(FigureRow(name=kind.name, cells=cells))
     return tuple(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """In what a version is better and worse than another, in words."""
+
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+
+
+def verdict(figures: Figures, against: Figures) -> Verdict:
+    """One version held against another: what counts as a change of each figure, and the answers behind it."""
+    better: list[str] = []
+    worse: list[str] = []
+    for kind in _KINDS:
+        value, before = kind.value(figures), kind.value(against)
+        if value is None or before is None:
+            continue
+        words, gain = kind.change(value, before)
+        if not words or gain == 0:
+            continue
+        if kind.name == "Top-1" and figures.rows:
+            answers = round(abs(value - before) * figures.rows)
+            words += f", {answers:,} of {figures.rows:,} answers"
+        (better if gain > 0 else worse).append(f"{kind.name[0].lower()}{kind.name[1:]} ({words})")
+    return Verdict(better=tuple(better), worse=tuple(worse))
 
 
 def _cell(kind: _Kind, column: Column, value: float | None, before: float | None, best: bool) -> Cell:

@@ -34,6 +34,7 @@ class Diagnosis:
     name: str
     op: str
     cost: str  # measured, in words
+    flagged: bool  # whether it stands out; others cost little
     reason: str
     remedies: tuple[Remedy, ...]  # that may help, what costs nothing first
 
@@ -71,6 +72,7 @@ def diagnoses(
                 name=cost.layer,
                 op=row.op,
                 cost=cost.sentence,
+                flagged=cost.flagged,
                 reason=reason,
                 remedies=promising(remedy for cause in why for remedy in cause.remedies),
             )

@@ -35,6 +35,7 @@ class SampleRow:
     row: int
     inputs: Mapping[str, Array]
     outputs: tuple[Mapping[str, Array], ...]  # of the float model, then of each version
+    labels: Array | None = None  # of its positions; None without, and where the whole sample has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +206,8 @@ def _class_map(
     classes = [parts.first_classes(one, axis) for one in values]
     if classes[0].ndim != 2:
         return [parts.numbers(values, look.words.models, caption, look.words.classes)]
-    return list(parts.map_parts(classes, look.words.models, look.words.classes, caption))
+    truth = sample.labels if name == look.found.scored else None
+    return list(parts.map_parts(classes, look.words.models, look.words.classes, caption, truth))
 
 
 def _token_classes(

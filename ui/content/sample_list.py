@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from quantscope.core.evaluate import NOBODY, BySample, VersionBySample, recovery
 from quantscope.core.words import plural
+from quantscope.ui.content.text import decibel, percent
 
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
@@ -278,11 +279,12 @@ def against(view: View, label: str, before: str) -> str:
 def _without_answers(view: View, label: str, basis: str) -> str:
     found, same = view.found, view.version.errors.same
     if found.positions and not np.isnan(same).all():
-        share = float(np.nanmean(same))
-        worst = float(np.nanmin(same))
+        share, worst = float(np.nanmean(same)), float(np.nanmin(same))
+        if worst == 1.0:
+            return f"{label} gives every position the float model's class, over {basis}."
         return (
-            f"{label} gives {100 * share:.1f} % of the positions the float model's class, over {basis}; "
-            f"{100 * worst:.1f} % on the worst of them."
+            f"In {label}, {percent(share, 1)} of the positions have the float model's class, over {basis}; "
+            f"on the worst of them {percent(worst, 1)}."
         )
     errors = worst_db(view)
     known = errors[np.isfinite(errors)]
@@ -292,13 +294,9 @@ def _without_answers(view: View, label: str, basis: str) -> str:
         return f"{label} is compared with float over {basis}."
     which = "worst output" if len(found.outputs) > 1 else "output"
     return (
-        f"Over {basis}, the {which} of {label} keeps {float(np.median(known)):.1f} dB on the sample in the "
-        f"middle and {_db(float(known.min()))} on the worst one."
+        f"Over {basis}, the {which} of {label} keeps {decibel(float(np.median(known)))} on the sample in the "
+        f"middle and {decibel(float(known.min()))} on the worst one."
     )
-
-
-def _db(value: float) -> str:
-    return f"{value:.1f} dB".replace("-", "−")
 
 
 def pages(count: int, each: int) -> int:

@@ -225,12 +225,25 @@ def _share(value: float) -> str:
 
 
 def map_parts(
-    classes: Sequence[Array], models: Sequence[str], names: Sequence[str], of: str
+    classes: Sequence[Array],
+    models: Sequence[str],
+    names: Sequence[str],
+    of: str,
+    truth: Array | None = None,
 ) -> list[PicturePart]:
-    """Class maps of all models, each with how much of it is the float model's, and where the last differs."""
+    """Class maps of all models, each with how much of it is the float model's, and where versions differ.
+
+    Args:
+        classes: (height, width) of each model, the float model's first.
+        models: Their names.
+        names: Of classes.
+        of: Name of the output.
+        truth: (height, width) labels, negative where there is none.
+    """
     first = classes[0]
-    legend = _legend(classes, names)
-    parts = []
+    known = [] if truth is None or truth.ndim != 2 else [truth]
+    legend = _legend([*classes, *known], names)
+    parts = [shown_picture(class_picture(one), "labels", f"Labels of {of}") for one in known]
     for at, (one, model) in enumerate(zip(classes, models, strict=True)):
         same = one.shape == first.shape
         share = float(np.mean(one == first)) if same and first.size else 0.0

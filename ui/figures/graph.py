@@ -25,7 +25,7 @@ def graph_data(
     Args:
         rows: The layers, in the order of execution.
         edges: Which layer reads which, by name.
-        worst: Layers to look at first, the worst first; those with the lowest cumulative SQNR follow.
+        worst: Layers that cost the output most, worst first; those with the lowest cumulative SQNR follow.
         project: Under what the browser remembers which groups are open, and where the view is.
     """
     index = {row.name: at for at, row in enumerate(rows)}
@@ -61,6 +61,8 @@ def _layer(row: Row, label: str) -> dict[str, object]:
     tip = [f"{plain(row.op)}, {short(row.shape, 40)}, {row.precision}"]
     if sqnr is not None:
         tip.append(f"Cumulative {figure}, cosine {row.cosine_text}")
+    elif row.masked:
+        tip.append("No figure: values of a mask make up nearly all of its energy")
     if row.local_sqnr is not None:
         tip.append(f"Alone {decibel(row.local_sqnr)}")
     found: dict[str, object] = {

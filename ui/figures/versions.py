@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from quantscope.ui.content.text import safe_html
-from quantscope.ui.figures.style import ACCENT, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
+from quantscope.ui.figures.style import ACCENT, FLOAT, GOOD, QUANTIZED, SQNR_FORMULA, WARN, label, layout
 
 TOP = 90.0  # dB; a layer without any error is drawn here
 TOP_SHOWN = 120.0  # a step without any error is drawn here
 FEW_STEPS = 10  # each of which gets its number
 MARKED = 120  # layers; more are drawn without marks
-# Of the version that others are held against, then of these; they read on light and dark.
-COLOURS = ("#8b93a7", "#6d6cf0", "#e8910c", "#0e9bb8", "#d6409f", "#12a150")
-DASHES = ("dot", "solid", "solid", "solid", "solid", "solid")
+COLOURS = (QUANTIZED, ACCENT, WARN, "#d6409f", GOOD, "#a0713a")  # of quantized versions; grey is float's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +21,11 @@ class VersionLine:
 
     label: str
     sqnr: Sequence[float | None]  # cumulative, dB, of each layer in order; None = no figure
+    against: bool = False  # it is what others are held against
 
 
 def layers_figure(names: Sequence[str], lines: Sequence[VersionLine], *, height: int = 300) -> go.Figure:
-    """Cumulative SQNR in dB of every layer, a line for each version; the first is what is held against."""
+    """Cumulative SQNR in dB of every layer, a line for each version."""
     figure = go.Figure()
     x = list(range(1, len(names) + 1))
     shown = [label(name, 60) for name in names]
@@ -37,7 +36,7 @@ def layers_figure(names: Sequence[str], lines: Sequence[VersionLine], *, height:
             y=[None if value is None else min(value, TOP) for value in line.sqnr],
             name=safe_html(line.label),
             mode="lines+markers" if len(names) <= MARKED else "lines",
-            line={"color": colour, "width": 2, "dash": DASHES[at % len(DASHES)]},
+            line={"color": colour, "width": 2, "dash": "dot" if line.against else "solid"},
             marker={"size": 6},
             customdata=shown,
             hovertemplate="<b>%{customdata}</b><br>"
@@ -65,7 +64,7 @@ class StepPoint:
     pinned: bool = False
 
 
-def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 170) -> go.Figure:
+def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 150) -> go.Figure:
     """A figure of every step over the steps' numbers, joined to the steps that they were made from.
 
     Args:
@@ -91,7 +90,10 @@ def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 170)
         x=[point.number for point in points],
         y=[min(point.value, TOP_SHOWN) for point in points],
         mode="markers",
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},  # which one is chosen, its ring says
         marker={
+            "opacity": 1,
             "size": [13 if point.shown else 9 for point in points],
             "color": [QUANTIZED if point.leads else FLOAT for point in points],
             "line": {"color": ACCENT, "width": [3 if point.chosen else 0 for point in points]},
@@ -101,9 +103,17 @@ def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 170)
         f"%{{y:.1f}} {unit}<extra></extra>",
         showlegend=False,
     )
-    layout(figure, x="", y="", height=height, legend=False)
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 10, "b": 4},
+        showlegend=False,
+        dragmode=False,
+        hoverlabel={"align": "left"},
+    )
     last = max(places, default=1)
     ticks = {"dtick": 1} if last <= FEW_STEPS else {}
-    figure.update_xaxes(range=[0.5, last + 0.5], tickformat="d", showgrid=False, tickprefix="step ", **ticks)
-    figure.update_yaxes(ticksuffix=f" {unit}", nticks=5)
+    figure.update_xaxes(
+        range=[0.5, last + 0.5], tickformat="d", showgrid=False, tickprefix="step ", automargin=True, **ticks
+    )
+    figure.update_yaxes(ticksuffix=f" {unit}", nticks=5, automargin=True)
     return figure

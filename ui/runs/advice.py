@@ -108,9 +108,14 @@ def advice(now: Session, found: Sequence[Diagnosis]) -> Measured[Advice]:
     return measured.with_detail(ADVICE, now, (names, tuple(known)), work)
 
 
-def best(tried: Sequence[Tried]) -> Tried | None:
-    """What to do: the most that costs no time, unless what does wins far more; None where nothing helps."""
-    helping = [entry for entry in tried if entry.gain_db >= WORTH_DB]
+def best(tried: Sequence[Tried], *, flagged: bool) -> Tried | None:
+    """What to do: the most that costs no time, unless what does wins far more; None where nothing helps.
+
+    Args:
+        tried: What was measured.
+        flagged: Whether the layer stands out; to take others out of 8 bits is not worth its time.
+    """
+    helping = [t for t in tried if t.gain_db >= WORTH_DB and (flagged or not slower(t.remedy))]
     return max(
         helping, key=lambda entry: entry.gain_db - (DEAR_DB if slower(entry.remedy) else 0.0), default=None
     )

@@ -246,6 +246,7 @@ def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[Sam
     """
     models = [_session(wanted, None, tell), *(_session(wanted, version, tell) for version in wanted.versions)]
     samples, batch = wanted.samples, wanted.samples.batch
+    labels = samples.labels
     runs = sorted({row // batch for row in rows})
     made: dict[int, SampleRow] = {}
     for done, (run, sample) in enumerate(zip(runs, samples.select(runs), strict=True), 1):
@@ -258,6 +259,7 @@ def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[Sam
                 at = row % batch
                 made[row] = SampleRow(
                     row=row,
+                    labels=labels[row] if labels is not None and labels.ndim > 1 else None,
                     inputs=_row_of(sample, at, batch),
                     outputs=tuple(_row_of(arrays, at, batch) for arrays in given),
                 )

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantscope.core.data import bytes_of, write_npz
 from quantscope.core.errors import DataError
 from quantscope.core.memo import Recent
+from quantscope.core.progress import ProgressFn
 from quantscope.core.project import Project, Source, resolve_path
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import recipe_to_yaml
@@ -20,7 +22,7 @@ from quantscope.core.words import plural
 from quantscope.ui.content.sample_names import CLASSES, VOCABULARIES, beside, words_of
 from quantscope.ui.runs.by_sample import Wanted, read_rows
 from quantscope.ui.session import cached
-from quantscope.ui.session.chosen_samples import ADDED, WITHOUT
+from quantscope.ui.session.jobs import Job, JobId
 from quantscope.ui.session.state import Session
 
 MOST_BYTES = 512 << 20  # of samples that are written into one file
@@ -76,84 +78,88 @@ def _plain(name: str) -> str:
 
 def why_not_calibration(now: Session) -> str:
     """Why these samples cannot be added to the calibration data; "" if they can."""
-    if now.workspace.evaluation is None or now.project.evaluation is None:
+    calibration, judging = now.workspace.samples, now.workspace.evaluation
+    if judging is None:
         return "These samples are the calibration data already. Give evaluation data on the Open page."
-    if now.workspace.samples is None:
+    if calibration is None:
         return "The calibration data are no longer there, so nothing can be added to them."
-    if now.workspace.samples.batch > 1:
+    if calibration.batch > 1:
         return "The model takes several rows at a time; samples cannot be added one by one."
     return ""
 
 
-def recalibrated(wanted: Wanted, rows: Sequence[int]) -> Project:
+def copied_bytes(now: Session) -> int:
+    """About how many bytes a project of `recalibrated` takes on disk."""
+    return sum(bytes_of(samples) for samples in (now.workspace.samples, now.workspace.evaluation) if samples)
+
+
+def recalibration(wanted: Wanted) -> Job[Project] | None:
+    """The job that makes a project by `recalibrated`, if there is one."""
+    return cached.registry().get(_recalibration_id(wanted))
+
+
+def start_recalibration(wanted: Wanted, rows: Sequence[int]) -> None:
+    """Make a project by `recalibrated` in the background."""
+    id = _recalibration_id(wanted)
+    cached.registry().restart(id, "Making the project", lambda tell: recalibrated(wanted, rows, tell))
+
+
+def forget_recalibration(wanted: Wanted) -> None:
+    """Know nothing of it any more."""
+    cached.registry().forget(_recalibration_id(wanted))
+
+
+def _recalibration_id(wanted: Wanted) -> JobId[Project]:
+    return JobId(f"{wanted.now.project.id}:recalibration")
+
+
+def recalibrated(wanted: Wanted, rows: Sequence[int], tell: ProgressFn | None = None) -> Project:
     """A new project: these samples calibrate too, and judge no longer; model and recipe stay as they are.
 
+    Both data sets are written into it, so that they can be given to the command line, too.
+
     Raises:
-        QuantScopeError: It cannot be written.
+        QuantScopeError: It cannot be made, or not be written.
     """
     now = wanted.now
-    why = why_not_calibration(now)
-    if why or now.project.evaluation is None:
+    calibration, judging, why = now.workspace.samples, now.workspace.evaluation, why_not_calibration(now)
+    if why or calibration is None or judging is None:
         raise DataError(why)
-    if len(rows) >= len(now.workspace.evaluation or ()):
+    if len(rows) >= len(judging):
         raise DataError("no samples would be left to judge on; choose fewer")
-    content = _calibration_npz(wanted, rows)
-    label = f"as in {now.project.name}, {plural(len(rows), 'sample')} added to calibration"
+    taken = set(rows)
+    rest = [place for place in range(len(judging)) if place not in taken]
+    name = f"{now.project.name} + {plural(len(rows), 'sample')}"
     nothing = Source(kind="random")
-    made = projects.create(f"{now.project.name} + {plural(len(rows), 'sample')}", nothing, nothing)
-    data = _carried(now.project, made, now.project.data)
-    evaluation = _carried(now.project, made, now.project.evaluation)
-    added = [*data.options.get("added", ()), projects.store_file(made, f"added-{len(rows)}.npz", content)]
-    made = replace(
-        made,
-        model=_carried(now.project, made, now.project.model),
-        data=replace(data, options={**data.options, ADDED: added}),
-        evaluation=replace(
-            evaluation, options={**evaluation.options, WITHOUT: _left_out(now, evaluation, rows)}
-        ),
-    )
-    projects.save(made)
-    return projects.record(made, recipe_to_yaml(now.recipe), label)
-
-
-def _calibration_npz(wanted: Wanted, rows: Sequence[int]) -> bytes:
-    """Inputs and labels of some samples."""
-    numbers = np.array(rows, np.int64)
-    arrays: dict[str, Array] = {}
-    chosen = list(wanted.samples.select(rows))
-    for name in wanted.samples.names:
-        values = [sample[name] for sample in chosen]
-        if len({value.shape for value in values}) > 1:
-            raise DataError("samples of different sizes cannot be put into one file")
-        arrays[name] = np.concatenate(values) if values[0].ndim else np.stack(values)
-    if wanted.samples.labels is not None:
-        arrays["labels"] = wanted.samples.labels[numbers]
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def _left_out(now: Session, evaluation: Source, rows: Sequence[int]) -> list[int]:
-    """Places in the evaluation data, as its source holds them, that judge no longer."""
-    before = set(evaluation.options.get(WITHOUT) or ())
-    there = len(now.workspace.evaluation or ()) + len(before)
-    kept = [place for place in range(there) if place not in before]
-    return sorted(before | {kept[row] for row in rows})
+    made = projects.create(name, nothing, nothing)
+    try:
+        folder = made.folder / "files"
+        write_npz(folder / "calibration.npz", [calibration, judging.select(sorted(taken))], tell)
+        write_npz(folder / "evaluation.npz", [judging.select(rest)], tell)
+        made = replace(
+            made,
+            model=_carried(now.project, made, now.project.model),
+            data=Source(kind="stored", path="files/calibration.npz"),
+            evaluation=Source(kind="stored", path="files/evaluation.npz"),
+        )
+        projects.save(made)
+        label = f"as in {now.project.name}, {plural(len(rows), 'sample')} added to calibration"
+        return projects.record(made, recipe_to_yaml(now.recipe), label)
+    except OSError as error:
+        projects.delete(made.id)
+        reason = error.strerror or error
+        raise DataError(f"the samples cannot be written to {made.folder}: {reason}") from error
+    except BaseException:
+        projects.delete(made.id)
+        raise
 
 
 def _carried(old: Project, made: Project, source: Source) -> Source:
-    """A source as another project has it; files that lie inside the old project are copied."""
-    options = dict(source.options)
-    if ADDED in options:
-        options[ADDED] = [
-            projects.store_file(made, Path(path).name, (old.folder / path).read_bytes())
-            for path in options[ADDED]
-        ]
+    """A source as another project has it; a file that lies inside the old project is copied."""
     if source.kind != "stored":
-        return replace(source, options=options)
+        return source
     path = resolve_path(old, source)
-    stored = projects.store_file(made, path.name, path.read_bytes())
-    return replace(source, path=stored, options=options)
+    return replace(source, path=projects.store_file(made, path.name, path.read_bytes()))
 
 
 # --- names ---

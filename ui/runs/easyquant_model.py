@@ -46,9 +46,8 @@ class BeforeAndAfter:
 
     @property
     def mixed(self) -> bool:
-        """Whether more is right though the output is farther from float's, or the other way round."""
-        gain = self.gain_top1 or 0.0
-        return (gain > 0.0 and self.gain_db <= -CLEARLY_DB) or (gain < 0.0 and self.closer)
+        """Whether more samples are right though the output is farther from float's."""
+        return (self.gain_top1 or 0.0) > 0.0 and self.gain_db <= -CLEARLY_DB
 
     @property
     def loses(self) -> bool:

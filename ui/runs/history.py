@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import Figures, Project, Scope, marks
 from quantscope.core.project import project as projects
-from quantscope.ui.content.comparison import over
 from quantscope.ui.runs import baseline, step_figures, versions
 from quantscope.ui.runs.step_figures import StepFigures
 from quantscope.ui.runs.versions import Kind, Version
@@ -32,12 +31,6 @@ class Known:
     def count(self, scope: Scope) -> int:
         """Listed steps that have figures over these samples."""
         return sum(self.figures(version.number, scope) is not None for version in self.steps)
-
-    def words(self, scope: Scope) -> str:
-        """Which samples these are; "" where nothing is measured over them."""
-        found = (self.figures(version.number, scope) for version in reversed(self.steps))
-        known = next((figures for figures in found if figures is not None), None)
-        return over(known) if known is not None else ""
 
 
 def known(now: Session, *, hidden: bool = False) -> Known:

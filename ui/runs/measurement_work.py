@@ -111,7 +111,7 @@ def reference(tested: ModelUnderTest, progress: ProgressFn) -> FloatReference:
         if known is not None:
             return known
         samples, count = tested.samples, len(tested.samples)
-        found = float_reference(tested.model, samples, count=count, progress=progress)
+        found = float_reference(tested.model, samples, count=count, maps=True, progress=progress)
         if tested.model is not tested.original:
             first = float_reference(
                 tested.original, samples, count=len(found), layers=False, progress=progress

@@ -229,6 +229,7 @@ ALL_RECENT = Key("all_recent", False)
 MODEL_PATH = Key("model_path", "")
 DATA_PATH = Key("data_path", "")
 EVALUATION_PATH = Key("evaluation_path", "")
+OPEN_BEFORE: Key[str | None] = Key("open_before", None)  # id of the project that the asked one replaced
 ASKED_AT = Key("asked_at", "")  # place of the page at which the open project was asked for
 REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
 EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
@@ -247,10 +248,14 @@ SAFE_BEFORE: Key[DefaultSessionBefore | None] = Key("default_session_before", No
 
 # --- Layers ---
 
-BULK_METHOD = Key("bulk_method", "")
-BULK_PRECISION = Key("bulk_precision", "")
-BULK_WEIGHTS = Key("bulk_weights", "")
-BULK_SCALES = Key("bulk_scales", "")
+FILTER_NAME = Key("filter_name", "")
+FILTER_OP: Key[list[str]] = Key("filter_op", [])
+FILTER_FLAG = Key("filter_flag", "")
+LAYER_ORDER = Key("layer_order", "")
+BULK_METHOD: Key[str | None] = Key("bulk_method", None)  # for the rows that are shown; None = as it is
+BULK_PRECISION: Key[str | None] = Key("bulk_precision", None)
+BULK_WEIGHTS: Key[str | None] = Key("bulk_weights", None)
+BULK_SCALES: Key[str | None] = Key("bulk_scales", None)
 INSPECT_ROW: Key[RowClick | None] = Key("inspect_row", None)
 
 # --- Inspector ---

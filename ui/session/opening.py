@@ -328,12 +328,16 @@ def locate_model(project: Project, given: Given, known_hash: str) -> Project:
     """
     source = _described(given, project.model.options, external=True)
     name = given[0] if isinstance(given, tuple) else Path(given.path).name
-    found = load_model(given[1] if isinstance(given, tuple) else given.path, name=name)
-    if known_hash and found.hash != known_hash:
-        raise ModelError(
-            f"{name} is another model than the one this project was made from; nothing was changed. "
-            "Give the same file from its new place, or open this one as a project of its own on Open"
-        )
+    if not source.content or source.content != project.model.content:
+        looked_at = bool(project.model.options.get(QUANTIZED))
+        content = given[1] if isinstance(given, tuple) else given.path
+        found = load_model(content, name=name, allow_quantized=looked_at)
+        other = found.hash != known_hash if known_hash else bool(project.model.content and source.content)
+        if other:
+            raise ModelError(
+                f"{name} is another model than the one this project was made from; nothing was changed. "
+                "Give the same file from its new place, or open this one as a project of its own on Open"
+            )
     changed = replace(project, model=_stored(project, "model", given, source))
     projects.save(changed)
     return changed

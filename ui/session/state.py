@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Unpack
 
@@ -87,12 +88,22 @@ def _removed() -> None:
     show(None)
     if opening is not None and opening.wait(REFUSING) and opening.state is State.FAILED:
         refuse(opening.error)
+        _back()
     else:
         tell(f"{projects.REMOVED.capitalize()}.")
 
 
+def _back() -> None:
+    """Show what was open before the project that was refused."""
+    before = keys.OPEN_BEFORE.pop()
+    if before is not None:
+        with suppress(QuantScopeError):  # removed meanwhile
+            show(projects.open_project(before))
+
+
 def refuse(words: str) -> None:
     """Say, where a project was asked for, why it is not opened."""
+    keys.ENTER.set(False)
     keys.REFUSED.set(Refusal(keys.ASKED_AT.get(), words))
 
 

@@ -14,7 +14,6 @@ from quantscope.core.progress import Cancelled, Progress, ProgressFn
 from quantscope.core.project import Project, Source, resolve_path, write_file
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
-from quantscope.ui.session.chosen_samples import chosen_samples
 from quantscope.ui.session.opening import QUANTIZED
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
@@ -141,7 +140,7 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
         path = resolve_path(project, source)
     how = options.get("preprocessing")
     labels = options.get("labels")
-    found = open_samples(
+    return open_samples(
         path,
         model,
         preprocessing=preprocessing(how) if how else None,
@@ -150,7 +149,6 @@ def open_data(project: Project, source: Source, model: Model) -> Samples:
         allow_reader=str(path) in READERS,
         labels_needed=False,
     )
-    return chosen_samples(project, found, options, model)
 
 
 def _evaluation(project: Project, model: Model, notes: list[str], *, first: bool) -> Samples | None:

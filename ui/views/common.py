@@ -97,6 +97,9 @@ def session(page: str) -> state.Session | None:
         return None
     ready = state.session()
     if ready is None:
+        job = state.job()
+        if job is not None and job.state is State.DONE:
+            st.rerun()  # it ended while the page was being drawn
         preparing()
         return None
     if ready.workspace.statistics.synthetic:
@@ -121,9 +124,9 @@ def empty(heading: str, words: str, button: str, page: Page) -> None:
 def preparing() -> None:
     """Progress of the job that gets the project ready; ends in the page, or in what went wrong."""
     job = state.job()
-    if job is not None and job.state is State.DONE:
-        return
-    progress_panel(job.active if job else False)
+    at = job.state if job is not None else State.DONE  # read once: it may end at any moment
+    if at is not State.DONE:
+        progress_panel(at is State.RUNNING)
 
 
 def follow(name: str, value: T) -> tuple[str, T]:
@@ -191,7 +194,7 @@ def progress_panel(active: bool) -> None:
     job = state.job()
     if active:
         poll("job", 0.4, _progress)
-    elif job is not None:
+    elif job is not None and job.state in (State.FAILED, State.CANCELLED):
         _ended(job)
 
 
@@ -253,7 +256,8 @@ def polling(active: bool, *kinds: Measurement[object], seen: frozenset[str] | No
             between: what arrives meanwhile is not drawn. None = those that are there now.
     """
     now = state.session()
-    with st.container():  # always there, so that nothing below changes its place
+    # Takes no place (page.css), so that nothing below moves when it comes and goes.
+    with st.container(key=f"polling_{'_'.join(kind.name.replace(' ', '_') for kind in kinds)}"):
         if active and now is not None:
             poll(
                 "page",

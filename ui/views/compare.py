@@ -36,12 +36,12 @@ def render() -> None:
     running = [*(m.running for m in figures.values()), *(m.running for m in layers.values())]
     _polling(now, chosen, any(running))
     if len(chosen) > SIDE_BY_SIDE:
-        compare_figures.figures(chosen, figures)
+        compare_figures.figures(now, chosen, figures)
         changes = compare_figures.choices(now, chosen)
     else:
         left, right = st.columns([3, 2])
         with left:
-            compare_figures.figures(chosen, figures)
+            compare_figures.figures(now, chosen, figures)
         with right:
             changes = compare_figures.choices(now, chosen)
     _layers(now, chosen, layers)
@@ -83,10 +83,10 @@ def _chooser(now: state.Session, chosen: tuple[Version, ...]) -> None:
         if version is None:
             return key
         shown = " · shown" if version.number and version.number == now.project.head else ""
-        return text.plain(f"{version.label}{shown}")
+        return text.plain(f"{text.short(version.label, 34)}{shown}")
 
     against, *others = (version.key for version in chosen)
-    left, right, more = st.columns([3, 4, 3], vertical_alignment="bottom")
+    left, right, more = st.columns([6, 11, 6], vertical_alignment="bottom")
     options = list(known)
     key, value = common.follow("compare_against", against)
     left.selectbox(
@@ -199,7 +199,8 @@ def _layers(
     for version in chosen:
         found = layers.get(version.key)
         if found is not None and found.value is not None:
-            lines.append(VersionLine(label=version.short, sqnr=compared.sqnr_of(names, found.value)))
+            sqnr = compared.sqnr_of(names, found.value)
+            lines.append(VersionLine(label=version.short, sqnr=sqnr, against=version is chosen[0]))
     waiting = " · :orange[measuring…]" if any(found.running for found in layers.values()) else ""
     with st.container(border=True):
         st.markdown(

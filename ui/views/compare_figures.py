@@ -5,17 +5,20 @@ import streamlit as st
 from quantscope.core.project import Figures
 from quantscope.ui.content import text
 from quantscope.ui.content.choices import ChoiceChange, choice_changes
-from quantscope.ui.content.comparison import Cell, Column, figure_rows, over
-from quantscope.ui.runs import compared, versions
+from quantscope.ui.content.comparison import Cell, Column, figure_rows, verdict
+from quantscope.ui.runs import compared, measured, versions
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import state
 
+ONE_PAIR = 2  # versions, of which a sentence can say which is better
 NAMES = 3  # of layers that are written out
 CHANGES = 12  # lines of changed choices that are shown at once
 
 
-def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figures]]) -> None:
+def figures(
+    now: state.Session, chosen: tuple[Version, ...], measurements: dict[str, Measured[Figures]]
+) -> None:
     """Draw the table of figures."""
     columns = []
     known = compared.float_figures(m.value for m in measurements.values())
@@ -30,9 +33,10 @@ def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figure
             )
     against = shown.index(chosen[0])
     with st.container(border=True):
-        basis = next((f"over {over(c.figures)} · " for c in columns if c.figures is not None), "")
-        held = text.escape(text.short(columns[against].label, 40))
-        st.markdown(f"**Figures** — {basis}coloured: the change against {held}")
+        basis, held = measured.judged_basis(now), text.escape(text.short(columns[against].label, 40))
+        st.markdown(f"**Figures** — over {basis.markdown} · coloured: the change against {held}")
+        if len(chosen) == ONE_PAIR:
+            _verdict(columns[-1], columns[against])
         st.markdown(_table(columns, against))
         for column in columns:
             if column.error:
@@ -44,6 +48,20 @@ def figures(chosen: tuple[Version, ...], measurements: dict[str, Measured[Figure
             "**Bold**: the best of the quantized versions. Time is the median of single runs on this "
             "machine's CPU, one thread; times of different moments differ by some percent."
         )
+
+
+def _verdict(column: Column, against: Column) -> None:
+    """Which of two is better, in a sentence."""
+    if column.figures is None or against.figures is None or against.floating:
+        return
+    found = verdict(column.figures, against.figures)
+    name = text.escape(text.short(column.label, 40))
+    if not found.better and not found.worse:
+        st.markdown(f"No figure of **{name}** differs noticeably.")
+        return
+    better = f":green[better] in {text.escape(', '.join(found.better))}" if found.better else ""
+    worse = f":red[worse] in {text.escape(', '.join(found.worse))}" if found.worse else ""
+    st.markdown(f"**{name}** is {'; '.join(filter(None, (better, worse)))}.")
 
 
 def _table(columns: list[Column], against: int) -> str:

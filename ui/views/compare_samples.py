@@ -23,7 +23,7 @@ from quantscope.ui.views import compare_classes, job_progress, sample_actions, s
 from quantscope.ui.views.common import poll
 
 MOST = 5  # versions
-EACH = 12  # samples on a page
+EACH, EACH_WIDE = 12, 6  # samples on a page: of few pictures, and of many
 PATIENCE = 0.4  # seconds for which a page waits for samples, so that small models need no second drawing
 SAMPLES, CLASSES = "Samples", "Classes"
 ALL_CLASSES, WORST = -1, ""  # stand for no class of its own, and for no output
@@ -235,11 +235,13 @@ def _gallery(
     if not len(rows):
         st.info("No sample is like this. Choose another filter or class.", icon=":material/filter_alt:")
         return
-    count = sample_list.pages(len(rows), EACH)
+    wide = any(kind in sample_drawing.WIDE for kind in drawing.outputs.values())
+    each = EACH_WIDE if wide else EACH
+    count = sample_list.pages(len(rows), each)
     at = min(keys.SAMPLES_PAGE.get(), count - 1)
-    here = sample_list.rows_on(rows, at, EACH)
+    here = sample_list.rows_on(rows, at, each)
     page = Page(rows=here, drawing=drawing, head=guess.head, words=words, shown=shown)
-    _pager("above", at, count, sample_list.page_words(at * EACH, len(here), len(rows)))
+    _pager("above", at, count, sample_list.page_words(at * each, len(here), len(rows)))
     job = by_sample.cards(wanted, found, page, patience=PATIENCE)
     if job is None:
         st.caption("Running these samples…")
@@ -247,14 +249,9 @@ def _gallery(
     elif job.result is None:
         st.error(text.escape(job.error), icon=":material/error:")
     else:
-        gallery(job.result, words.models, key="samples_gallery", least=_least(drawing))
+        gallery(job.result, words.models, key="samples_gallery", least=420 if wide else 330)
     if count > 1 and job is not None:
         _pager("below", at, count, "")
-
-
-def _least(drawing: Drawing) -> int:
-    """Pixels of a card: those with several pictures are wider."""
-    return 420 if any(kind in sample_drawing.WIDE for kind in drawing.outputs.values()) else 330
 
 
 def _look(wanted: Wanted, page: Page) -> None:

@@ -88,7 +88,7 @@ def _table(against: Version, other: Version, shown: list[TensorPair], count: int
             icon=":material/filter_alt_off:",
         )
         return
-    left, right = text.short(against.short, 18), text.short(other.short, 18)
+    left, right = text.short(against.short, 14), text.short(other.short, 14)
     st.data_editor(
         _cells(shown),
         key=f"compare_tensors_{len(shown)}",
@@ -147,6 +147,7 @@ def _cells(shown: list[TensorPair]) -> pd.DataFrame:
 
 def _columns(left: str, right: str, names: list[str]) -> Table:
     column = st.column_config
+    wide_head = 62 + 7 * max(len(left), len(right))  # pixels that a head with a version's name takes
     return {
         "inspect": column.ButtonColumn(
             "",
@@ -166,11 +167,11 @@ def _columns(left: str, right: str, names: list[str]) -> Table:
         ),
         "scale_left": column.TextColumn(f"Scale, {left}", width=110),
         "scale_right": column.TextColumn(f"Scale, {right}", width=110),
-        "zero_left": column.NumberColumn(f"Zero, {left}", width=70, help="Zero point"),
-        "zero_right": column.NumberColumn(f"Zero, {right}", width=70, help="Zero point"),
-        "sqnr_left": column.NumberColumn(f"SQNR, {left}", step=0.1, width=80, help="Cumulative, dB"),
-        "sqnr_right": column.NumberColumn(f"SQNR, {right}", step=0.1, width=80, help="Cumulative, dB"),
-        "gain": column.NumberColumn("Change, dB", format="%+.1f", width=80, help="Of the cumulative SQNR"),
+        "zero_left": column.NumberColumn(f"Zero, {left}", width=wide_head, help="Zero point"),
+        "zero_right": column.NumberColumn(f"Zero, {right}", width=wide_head, help="Zero point"),
+        "sqnr_left": column.NumberColumn(f"SQNR, {left}", step=0.1, width=wide_head, help="Cumulative, dB"),
+        "sqnr_right": column.NumberColumn(f"SQNR, {right}", step=0.1, width=wide_head, help="Cumulative, dB"),
+        "gain": column.NumberColumn("Change, dB", format="%+.1f", width=96, help="Of the cumulative SQNR"),
     }
 
 

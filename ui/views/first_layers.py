@@ -6,7 +6,7 @@ import streamlit as st
 
 from quantscope.core.tuning import Remedy
 from quantscope.ui.content import text
-from quantscope.ui.content.diagnosis import Diagnosis
+from quantscope.ui.content.diagnosis import Diagnosis, slower
 from quantscope.ui.runs import advice, measured
 from quantscope.ui.runs.advice import Advice, Tried
 from quantscope.ui.runs.measured import Measured
@@ -14,6 +14,7 @@ from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 
 NO_REMEDY = "No change of this layer alone is known to help. Auto-tune looks at all layers together."
+LITTLE = "It costs the output little, and nothing tried that keeps it in 8 bits wins half a decibel there."
 NOT_WORTH = "Nothing tried for this layer alone wins half a decibel at the output. Auto-tune looks further."
 
 
@@ -21,7 +22,7 @@ def first_layer(now: state.Session, entry: Diagnosis, tried: Measured[Advice]) -
     """Draw it into the container at hand."""
     advised = None if tried.value is None else tried.value.get(entry.name)
     found = None if advised is None else advised.tried
-    chosen = None if found is None else advice.best(found)
+    chosen = None if found is None else advice.best(found, flagged=entry.flagged)
     reason = advised.causes[0].sentence if advised is not None and advised.causes else entry.reason
     with st.container():
         st.markdown(text.code(text.short(entry.name, 36)))
@@ -64,10 +65,10 @@ def _words(
             f"{measured.preview_samples(now)}.{text.escape(price)}"
         )
     if found:
-        return NOT_WORTH
-    if not entry.remedies or found is not None:
-        return NO_REMEDY
-    remedy = entry.remedies[0]
+        return NOT_WORTH if entry.flagged else LITTLE
+    remedy = _predicted(entry)
+    if remedy is None or found is not None:
+        return NO_REMEDY if entry.flagged else LITTLE
     gain = "nothing is lost" if math.isinf(remedy.gain_db) else text.change(remedy.gain_db)
     name = text.escape(remedy.label)
     return f"**{name}**: {gain} for this layer alone, predicted; not measured at the output."
@@ -79,8 +80,12 @@ def _offered(
     """What the button does; nothing while it is being found out, and where nothing helps."""
     if chosen is not None:
         return chosen.remedy
-    predicted = found is None and not tried.running
-    return entry.remedies[0] if predicted and entry.remedies else None
+    return _predicted(entry) if found is None and not tried.running else None
+
+
+def _predicted(entry: Diagnosis) -> Remedy | None:
+    """What promises most for the layer itself."""
+    return next((r for r in entry.remedies if entry.flagged or not slower(r)), None)
 
 
 def _apply(remedy: Remedy) -> None:

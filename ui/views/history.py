@@ -10,10 +10,11 @@ import streamlit as st
 from quantscope.core.project import Figures, Scope
 from quantscope.ui.components import StepCell, StepRow, step_list
 from quantscope.ui.content import text
+from quantscope.ui.content.basis import Basis
 from quantscope.ui.content.comparison import Column, figure_rows
 from quantscope.ui.content.step_tree import TreeRow, moment, step_tree
 from quantscope.ui.figures.versions import StepPoint, history_figure
-from quantscope.ui.runs import compared, history, versions
+from quantscope.ui.runs import compared, history, measured, versions
 from quantscope.ui.runs.history import Known
 from quantscope.ui.runs.versions import Version
 from quantscope.ui.session import keys, state
@@ -75,6 +76,10 @@ def _scope(known: Known) -> Scope:
     return Scope(asked) if asked in (Scope.WHOLE, Scope.PREVIEW) else first
 
 
+def _basis(now: state.Session, scope: Scope) -> Basis:
+    return measured.judged_basis(now) if scope is Scope.WHOLE else measured.preview_basis(now)
+
+
 # --- curves ---
 
 
@@ -86,13 +91,14 @@ def _charts(listed: Listed) -> None:
         return
     for column, (name, unit, values) in zip(st.columns(len(curves)), curves, strict=True):
         with column.container(border=True):
-            st.markdown(f"**{name}**")
+            st.markdown(f"**{name}** at each step — click one to choose it")
             st.plotly_chart(
                 history_figure(_points(listed, values), unit=unit),
                 key=keys.history_chart(name).name,
                 on_select=partial(_picked, name),
                 config={"displayModeBar": False},
                 selection_mode="points",
+                height=150,
             )
 
 
@@ -154,14 +160,15 @@ def _tools(listed: Listed) -> None:
     ticked = [version for version in known.steps if version.number in keys.HISTORY_TICKED.get()]
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
     job = compared.measuring(now)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        options = {Scope.WHOLE: known.words(Scope.WHOLE), Scope.PREVIEW: known.words(Scope.PREVIEW)}
-        if options[Scope.WHOLE] and options[Scope.PREVIEW]:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        options = {scope: _basis(now, scope).words for scope in (Scope.WHOLE, Scope.PREVIEW)}
+        if known.count(Scope.WHOLE) or known.count(Scope.PREVIEW):
             st.segmented_control(
                 "Figures over",
                 list(options),
                 default=listed.scope,
                 required=True,
+                label_visibility="collapsed",
                 format_func=lambda scope: options.get(scope, scope),
                 key=f"history_scope_{listed.scope}",
                 on_change=_choose_scope,
@@ -279,9 +286,9 @@ def _list(listed: Listed) -> None:
         on_choose=_choose,
         on_tick=_tick,
     )
-    basis = known.words(listed.scope)
-    if basis:
-        st.caption(f"Figures over {basis}; small: the change since the step that it was made from.")
+    if known.count(listed.scope):
+        basis = _basis(now, listed.scope)
+        st.caption(f"Figures over {basis.markdown}; small: the change since the step that it was made from.")
     else:
         st.caption(
             "Nothing is measured yet: figures come when a step is shown on *Overview*, or by *Measure*."

@@ -195,8 +195,12 @@ def _compare(version: Version) -> None:
 @uninterrupted
 def _pin(version: Version | None) -> None:
     now = state.session()
-    if now is not None:
-        keys.NOTICE.set(history.pin(now.project, version))
+    if now is None:
+        return
+    keys.NOTICE.set(history.pin(now.project, version))
+    missing = version is not None and history.known(now).figures(version.number, Scope.WHOLE) is None
+    if version is not None and missing and now.workspace.preview is not None:
+        compared.measure_steps(now, (version,))
 
 
 @uninterrupted

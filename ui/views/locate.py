@@ -100,10 +100,11 @@ def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
         return
     cached.forget(found.id)
     keys.PROJECT.set(found)
-    state.start(found)
+    if not state.looked_at(found):
+        state.start(found)
 
 
 @uninterrupted
 def _again(opened: Project) -> None:
     keys.LOCATE_REFUSED.pop()
-    state.retry(opened)
+    cached.forget(opened.id)  # the next drawing starts what is to be shown

@@ -188,7 +188,8 @@ def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}; choose a layer to inspect it{waiting}")
-        data = graph_data(rows, edges(now.model), project=now.project.id)
+        worst = [cost.layer for cost in measured.table(now).costs]
+        data = graph_data(rows, edges(now.model), worst=worst, project=now.project.id)
         layer_graph(data, key=keys.GRAPH.name, on_open=_opened)
 
 
@@ -208,6 +209,8 @@ def _worst(now: state.Session) -> None:
         else "Where the error gets into the model's output, as far as one run tells. *Sensitivity* measures "
         "what each layer costs."
     )
+    if not any(entry.flagged for entry in found):
+        said = f"No layer stands out; these lose more than others. {said}"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(gap=None):
             st.subheader("Look at these first", anchor=False)

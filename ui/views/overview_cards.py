@@ -83,7 +83,7 @@ def accuracy_cards(found: Accuracy, basis: Basis, against: Sequence[Reference] =
     where = ", over positions" if found.positions else ""
     tip = f"Share of {found.rows:,} labelled {what} whose highest score is the right class."
     moved = _moved(against, lambda ref: ref.points(found.quantized_top1, ref.figures.top1))
-    cards = [_share("Top-1", found.float_top1, found.quantized_top1, where, tip, basis, moved)]
+    cards = [_share("Top-1", found.float_top1, found.quantized_top1, where, tip, basis, moved, found.rows)]
     if found.float_miou is not None and found.quantized_miou is not None:
         tip = "Mean over classes of intersection over union, |A ∩ B| / |A ∪ B|, of labels and predictions."
         moved = _moved(against, lambda ref: ref.points(found.quantized_miou, ref.figures.miou))
@@ -97,14 +97,23 @@ def _moved(against: Sequence[Reference], say: Callable[[Reference], str]) -> tup
 
 
 def _share(
-    name: str, before: float, after: float, where: str, tip: str, basis: Basis, moved: tuple[str, ...]
+    name: str,
+    before: float,
+    after: float,
+    where: str,
+    tip: str,
+    basis: Basis,
+    moved: tuple[str, ...],
+    rows: int = 0,
 ) -> Card:
+    """A share of both models; a change by a single row of `rows` is neither good nor bad."""
     change = 100 * (after - before)
+    little = abs(change) < LITTLE or (rows > 0 and abs(after - before) * rows < 1.5)
     card = Card(
         name=name,
         value=text.share(after),
         change=text.change(change, "pp"),
-        tone="" if abs(change) < LITTLE else "good" if change > 0 else "bad",
+        tone="" if little else "good" if change > 0 else "bad",
         note=f"float {text.share(before)}{where}",
         moved=moved,
         tip=tip,
@@ -119,6 +128,13 @@ def _over(card: Card, basis: Basis) -> Card:
 
 
 def _sqnr(found: Comparison, basis: Basis, against: Sequence[Reference]) -> Card:
+    equal = [output.equal_share for output in found.outputs if output.equal_share is not None]
+    if equal and not any(output.error is not None for output in found.outputs):  # class maps, say: no floats
+        tip = (
+            "Share of the elements of the outputs, which hold no floats, that are equal to the float model's."
+        )
+        value = text.share(sum(equal) / len(equal))
+        return _over(Card(name="Equal outputs", value=value, note="of values as in float", tip=tip), basis)
     tip = f"{SQNR_TIP} Higher is better. {COSINE_TIP}"
     several = [output for output in found.outputs if output.error is not None]
     note = f"cosine {text.cosine(found.output.cosine)}"

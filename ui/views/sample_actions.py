@@ -4,14 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from quantscope.core.errors import QuantScopeError
 from quantscope.ui.content import text
 from quantscope.ui.runs import by_sample_files
 from quantscope.ui.runs.by_sample import Wanted
 from quantscope.ui.runs.exporting import stem
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
-from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.views import job_progress
 
 
 def render(wanted: Wanted, rows: Sequence[int], listed_as: str) -> None:
@@ -41,6 +40,7 @@ def render(wanted: Wanted, rows: Sequence[int], listed_as: str) -> None:
         why = by_sample_files.why_not_calibration(wanted.now)
         with st.popover("Calibrate with these…", icon=":material/model_training:", disabled=bool(why)):
             _calibrate(wanted, taken, what, some)
+    _recalibration(wanted)
     if why:
         st.caption(f"Calibrate with these: {why[0].lower()}{why[1:]}")
 
@@ -50,30 +50,37 @@ def _calibrate(wanted: Wanted, taken: Sequence[int], what: str, some: str) -> No
     left = judged - len(taken)
     st.markdown(
         f"Makes a **new project** with the recipe in use. In it,{some} the {what} "
-        f"{'is' if len(taken) == 1 else 'are'} added to the calibration data."
+        f"{'is' if len(taken) == 1 else 'are'} added to the calibration data. This project stays as it is."
     )
     st.markdown(
-        "Samples that calibrate cannot judge any more: they are taken out of the evaluation data, where "
-        f"{text.plural(max(0, left), 'sample')} {'is' if left == 1 else 'are'} left. Figures of the two "
-        "projects are over different samples. This project stays as it is."
+        "Samples that calibrate cannot judge any more: they are taken out of the evaluation data, which keep "
+        f"{text.plural(max(0, left), 'sample')}. Without those that were hard, the rest is easier: do not "
+        "compare the new project's figures with those of this one."
     )
+    copied = text.size(by_sample_files.copied_bytes(wanted.now))
+    st.caption(f"Both data sets are copied into the new project, about {copied}.")
     st.button(
         "Make the project",
         key="samples_calibrate",
         type="primary",
         disabled=left < 1,
-        on_click=_make,
+        on_click=by_sample_files.start_recalibration,
         args=(wanted, taken),
     )
 
 
-@uninterrupted
-def _make(wanted: Wanted, taken: Sequence[int]) -> None:
-    """A callback."""
-    try:
-        made = by_sample_files.recalibrated(wanted, taken)
-    except QuantScopeError as error:
-        keys.NOTICE.set(str(error))
+def _recalibration(wanted: Wanted) -> None:
+    """How far the new project is; once it is there, it is opened."""
+    job = by_sample_files.recalibration(wanted)
+    if job is None:
         return
-    state.show(made)
-    keys.GO.set(Page.OVERVIEW)
+    if job.active:
+        job_progress.watch("recalibration", lambda: by_sample_files.recalibration(wanted))
+        return
+    by_sample_files.forget_recalibration(wanted)
+    if job.result is not None:
+        state.show(job.result)
+        keys.GO.set(Page.OVERVIEW)
+        st.rerun()
+    if job.error:
+        st.error(text.escape(job.error), icon=":material/error:")

@@ -34,7 +34,7 @@ def render(now: state.Session, stem: str, ready: Verified | None) -> None:
             help="A folder, or the .onnx file to write, on the machine that runs QuantScope. The recipe goes "
             "beside it.",
             width=420,
-            on_change=keys.SAVED.pop,
+            on_change=_forget,
         )
         st.button(
             "Save model and recipe",
@@ -50,6 +50,10 @@ def render(now: state.Session, stem: str, ready: Verified | None) -> None:
         st.error(text.escape(text.sentence(said.error)), icon=":material/error:")
     elif said.words and ready is not None and said.sha256 == ready.sha256:
         st.success(text.escape(said.words), icon=":material/check_circle:")
+
+
+def _forget() -> None:
+    keys.SAVED.pop()
 
 
 @uninterrupted

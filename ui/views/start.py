@@ -81,12 +81,15 @@ def _became(place: str) -> None:
     refused = keys.REFUSED.get()
     if refused.words and refused.place == place:
         st.error(text.escape(text.sentence(refused.words)), icon=":material/error:")
-    if keys.ASKED_AT.get() == place and state.job() is not None:
+    if keys.ASKED_AT.get() == place and not (refused.words and refused.place == place):
         common.preparing()
 
 
 def _enter(opened: Project) -> None:
     """Open a project and go to its Overview as soon as it is ready."""
+    before = state.project()
+    if before is not None and before.id != opened.id:
+        keys.OPEN_BEFORE.set(before.id)
     state.show(opened)
     keys.ENTER.set(True)
     if not state.looked_at(opened):
