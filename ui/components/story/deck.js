@@ -162,7 +162,7 @@ class Deck {
   }
 
   inline() {
-    this.dialog.show?.();
+    this.dialog.setAttribute("open", "");  // unlike show(), which would take the focus from the page
     this.dialog.setAttribute("role", "region");
     this.dialog.setAttribute("aria-label", "Presentation");
     this.dialog.removeAttribute("aria-modal");
