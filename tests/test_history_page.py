@@ -14,7 +14,7 @@ from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.comparison_files import ComparedVersion, comparison_csv, comparison_json
 from quantscope.ui.runs import compared, step_figures
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from tests.evaluating import static_quantized
 from tests.pages import Tab, go, healthy, opened, recipe, small, start, until
 from tests.pages import home as home  # a fixture
@@ -42,7 +42,7 @@ def words(app: AppTest) -> str:
 
 
 def at_step(app: AppTest, number: int) -> AppTest:
-    app.session_state["history_step"] = number
+    app.session_state[keys.history_step(opened(app).identity).name] = number
     app.run()
     return app
 

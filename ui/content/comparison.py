@@ -134,7 +134,7 @@ _KINDS = (
     ),
     _Kind(name="File size", value=lambda f: f.size_bytes, words=text.size, change=_smaller),
     _Kind(name="Time of one run", value=lambda f: f.latency_ms, words=_milliseconds, change=_not_compared),
-    _Kind(name="Time, of float's", value=_of_float, words=_percent, change=_faster),
+    _Kind(name="Time, share of float's", value=_of_float, words=_percent, change=_faster),
 )
 
 

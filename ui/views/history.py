@@ -53,7 +53,7 @@ def render() -> None:
     known = history.known(now, hidden=keys.HISTORY_HIDDEN.get())
     numbers = [version.number for version in known.steps]
     tree = step_tree(now.project.parents, now.project.head, numbers)
-    asked = keys.HISTORY_STEP.get()
+    asked = keys.history_step(now.project.identity).get()
     chosen = asked if asked in numbers else now.project.head
     listed = Listed(now=now, known=known, tree=tree, scope=_scope(known), chosen=chosen)
     _charts(listed)
@@ -147,9 +147,9 @@ def _points(listed: Listed, values: dict[int, float]) -> list[StepPoint]:
 
 @uninterrupted
 def _picked(name: str) -> None:
-    point = common.clicked(keys.history_chart(name))
-    if point is not None and point.get("customdata"):
-        keys.HISTORY_STEP.set(int(point["customdata"][0]))
+    point, opened = common.clicked(keys.history_chart(name)), state.project()
+    if point is not None and opened is not None and point.get("customdata"):
+        keys.history_step(opened.identity).set(int(point["customdata"][0]))
 
 
 # --- what is done with several steps ---
@@ -157,7 +157,8 @@ def _picked(name: str) -> None:
 
 def _tools(listed: Listed) -> None:
     now, known = listed.now, listed.known
-    ticked = [version for version in known.steps if version.number in keys.HISTORY_TICKED.get()]
+    marked = keys.history_ticked(now.project.identity).get()
+    ticked = [version for version in known.steps if version.number in marked]
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
     job = compared.measuring(now)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -233,7 +234,8 @@ def _measuring(now: state.Session) -> None:
 
 def _deleted(now: state.Session) -> None:
     """What was deleted last, and the way back."""
-    gone = tuple(number for number in keys.HISTORY_DELETED.get() if number in now.project.hidden)
+    deleted = keys.history_deleted(now.project.identity).get()
+    gone = tuple(number for number in deleted if number in now.project.hidden)
     if not gone:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -247,7 +249,7 @@ def _bring_back(numbers: tuple[int, ...]) -> None:
     now = state.session()
     if now is not None:
         keys.NOTICE.set(history.bring_back(now.project, set(numbers)))
-        keys.HISTORY_DELETED.pop()
+        keys.history_deleted(now.project.identity).pop()
 
 
 # --- the list ---
@@ -255,6 +257,7 @@ def _bring_back(numbers: tuple[int, ...]) -> None:
 
 def _list(listed: Listed) -> None:
     known, now = listed.known, listed.now
+    ticked = keys.history_ticked(now.project.identity).get()
     by_number = {version.number: version for version in known.steps}
     cells = {row.number: _cells(listed, row) for row in listed.tree}
     heads = [head for head in HEADS if any(head in found for found in cells.values())]
@@ -275,7 +278,7 @@ def _list(listed: Listed) -> None:
                 shown=row.number == now.project.head,
                 pinned=row.number == known.pinned,
                 hidden=row.number in now.project.hidden,
-                ticked=row.number in keys.HISTORY_TICKED.get(),
+                ticked=row.number in ticked,
             )
         )
     step_list(
@@ -310,13 +313,14 @@ def _cells(listed: Listed, row: TreeRow) -> dict[str, StepCell]:
 
 @uninterrupted
 def _choose() -> None:
-    events = keys.HISTORY_LIST.get()
-    if events is not None and events.choose is not None:
-        keys.HISTORY_STEP.set(int(events.choose["number"]))
+    events, opened = keys.HISTORY_LIST.get(), state.project()
+    if events is not None and events.choose is not None and opened is not None:
+        keys.history_step(opened.identity).set(int(events.choose["number"]))
 
 
 @uninterrupted
 def _tick() -> None:
-    events = keys.HISTORY_LIST.get()
-    if events is not None and events.tick is not None:
-        keys.HISTORY_TICKED.set(tuple(int(number) for number in events.tick["numbers"]))
+    events, opened = keys.HISTORY_LIST.get(), state.project()
+    if events is not None and events.tick is not None and opened is not None:
+        numbers = tuple(int(number) for number in events.tick["numbers"])
+        keys.history_ticked(opened.identity).set(numbers)
