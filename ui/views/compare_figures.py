@@ -38,12 +38,6 @@ def figures(
         if len(chosen) == ONE_PAIR:
             _verdict(columns[-1], columns[against])
         st.markdown(_table(columns, against))
-        for column in columns:
-            if column.error:
-                st.markdown(
-                    f":red[:material/error:] **{text.escape(column.label)}** cannot be measured: "
-                    f"{text.escape(column.error)}"
-                )
         st.caption(
             "**Bold**: the best of the quantized versions. Times are medians of single runs on this CPU, one "
             "thread. Each version ran in turn with float: its share of float's time can be compared, "

@@ -58,6 +58,7 @@ def render() -> None:
     listed = Listed(now=now, known=known, tree=tree, scope=_scope(known), chosen=chosen)
     _charts(listed)
     _tools(listed)
+    _deleted(now)
     left, right = st.columns([5, 3], gap="medium")
     with left:
         _list(listed)
@@ -65,7 +66,6 @@ def render() -> None:
         version = next((v for v in known.steps if v.number == chosen), None)
         if version is not None:
             history_step.render(now, known, version)
-    _measuring(now)
 
 
 def _scope(known: Known) -> Scope:
@@ -184,19 +184,23 @@ def _tools(listed: Listed) -> None:
             args=(tuple(ticked),),
             help="Tick steps in the list",
         )
+        if known.hidden or keys.HISTORY_HIDDEN.get():
+            st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
+        if job is not None and job.active:
+            job_progress.watch("figures_of_steps", lambda: compared.measuring(now))
+            return
         words = f"{text.plural(len(missing), 'step')}{' ticked' if ticked and missing else ''}"
         st.button(
             f"Measure {words}" if missing else "All measured",
             key="history_measure",
             icon=":material/speed:",
-            disabled=not missing or now.workspace.preview is None or (job is not None and job.active),
+            disabled=not missing or now.workspace.preview is None,
             on_click=_measure,
             args=(tuple(missing),),
             help="Accuracy, size and time over the judged samples, in the background; the project keeps them",
         )
-        if known.hidden or keys.HISTORY_HIDDEN.get():
-            st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
-    _deleted(now)
+    if job is not None and job.error:
+        st.error(text.escape(job.error), icon=":material/error:")
 
 
 @uninterrupted
@@ -221,15 +225,6 @@ def _measure(missing: tuple[Version, ...]) -> None:
     now = state.session()
     if now is not None:
         compared.measure_steps(now, missing)
-
-
-def _measuring(now: state.Session) -> None:
-    """Progress of measuring, and why some steps could not be."""
-    job = compared.measuring(now)
-    if job is not None and job.active:
-        job_progress.watch("figures_of_steps", lambda: compared.measuring(now))
-    elif job is not None and job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
 
 
 def _deleted(now: state.Session) -> None:
