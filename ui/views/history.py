@@ -22,6 +22,7 @@ from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, compare, history_step, job_progress
 
+MEASURING = "figures_of_steps"
 HEADS = ("Top-1", "Agreement with float", "Mean IoU", "Output SQNR", "File size")
 
 
@@ -187,7 +188,7 @@ def _tools(listed: Listed) -> None:
         if known.hidden or keys.HISTORY_HIDDEN.get():
             st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
         if job is not None and job.active:
-            job_progress.watch("figures_of_steps", lambda: compared.measuring(now))
+            common.poll(MEASURING, 0.4, _progress, now)
             return
         words = f"{text.plural(len(missing), 'step')}{' ticked' if ticked and missing else ''}"
         st.button(
@@ -201,6 +202,14 @@ def _tools(listed: Listed) -> None:
         )
     if job is not None and job.error:
         st.error(text.escape(job.error), icon=":material/error:")
+
+
+def _progress(now: state.Session) -> None:
+    """How far measuring is; ends in a new drawing of the page."""
+    job = common.running(MEASURING, compared.measuring(now))
+    if job is not None:
+        words = f"{text.escape(job.progress.label or 'starting')} · {round(100 * job.share)} %"
+        job_progress.line(job, MEASURING, words)
 
 
 @uninterrupted
