@@ -195,3 +195,10 @@ def test_a_file_that_is_gone_is_said_and_can_be_taken_off_the_list(compare: AppT
     compare.button(key=f"compare_remove_{key}").click().run()
     assert not others.others(now.project)
     assert not any("no longer there" in e.value for e in compare.error)
+
+
+def test_the_sidebar_leads_to_the_history(tmp_path: Path) -> None:
+    app = shown(with_steps(tmp_path, 8), "layers")
+    assert any("Saved · step 4: OCTAV" in caption.value for caption in app.sidebar.caption)
+    app.button(key="open_history").click().run()
+    assert app.title[0].value == "History"
