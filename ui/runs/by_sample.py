@@ -185,7 +185,7 @@ def guess(model: Model, samples: Samples) -> Guess:
     sides = None if image is None else image[:2]
     head = find_head(outputs, sides) if sides is not None and scored.scored is None else None
     boxes = head.outputs if head is not None else frozenset()
-    kinds = guess_outputs(outputs, inputs, image, scored.scored, scored.positions, boxes)
+    kinds = guess_outputs(outputs, inputs, rows[0], image, scored.scored, scored.positions, boxes)
     drawing = replace(drawing, outputs=kinds)
     measure = difference_of(drawing, head, sides) if scored.scored is None else None
     return Guess(drawing=drawing, head=head, differing=measure)

@@ -89,6 +89,7 @@ def _again(wanted: Wanted) -> None:
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
     names = [version.short for version in wanted.versions]
     drawing = _drawing(wanted, guess)
+    found = sample_list.as_drawn(found, drawing)
     view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
