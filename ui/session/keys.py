@@ -302,6 +302,7 @@ COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
 # --- Compare: sample by sample ---
 
+SAMPLES_OF = Key("samples_of", "")  # project that the choices below are of
 SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
 SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
 SAMPLES_PART = Key("samples_part", "")
