@@ -243,7 +243,9 @@ def test_a_float_model_that_guesses_is_told_from_a_weak_one() -> None:
 def test_bulk_edit_follows_the_filter(ready: AppTest) -> None:
     app = go(ready, "layers")
     app.multiselect(key="filter_op").set_value(["Gemm"]).run()
-    app.selectbox(key="bulk_method").set_value("Cosine")
+    assert app.button(key="bulk_set").disabled  # nothing is chosen yet
+    app.selectbox(key="bulk_method").set_value("Cosine").run()
+    assert app.button(key="bulk_set").label == "Set for 3 layers"
     app.button(key="bulk_set").click().run()
     healthy(app)
     changed = recipe(app).layers

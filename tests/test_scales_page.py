@@ -116,11 +116,14 @@ def test_scales_of_the_whole_network_are_its_default(inspector: AppTest) -> None
     app = go(inspector, "layers")
     label = RULES[ScaleRule.POWER_OF_TWO_UP]
     app.selectbox(key="bulk_scales").select(label).run()
-    app.button(key="bulk_set_scales").click().run()
+    app.button(key="bulk_set").click().run()
     healthy(app)
     assert recipe(app).default.scale_rule is ScaleRule.POWER_OF_TWO_UP
     assert not recipe(app).layers
     step = projects.read_step(projects.open_project(opened(app).id))
     assert step.label == f"scales {label} for the whole network"
     app.text_input(key="filter_name").set_value("zz no such layer").run()
-    assert app.button(key="bulk_set_scales").disabled
+    assert not [button for button in app.button if button.key == "bulk_set"]  # there is nothing to set it for
+    assert any("zz no such layer" in said.value for said in app.markdown)
+    app.button(key="filter_clear").click().run()
+    assert app.button(key="bulk_set").label == "Set for all 4 layers"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.manners import mind_manners
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import (
@@ -63,6 +64,7 @@ def main() -> None:
     """Draw the app."""
     st.set_page_config(page_title="QuantScope", page_icon=str(ASSETS / "icon.svg"), layout="wide")
     st.html(ASSETS / "page.css")
+    st.html(ASSETS / "reading.css")
     st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
     given = arguments()
     greeted = keys.GREETED.get()
@@ -98,3 +100,5 @@ def main() -> None:
         keys.REFUSED.pop()
     chosen.run()
     sidebar.render()  # after the page, which must follow a drag of a clip line at once
+    with st.sidebar:
+        mind_manners()

@@ -134,7 +134,7 @@ def _of_node(model: Model, node: ir.Node) -> Iterator[StoredQuantizer]:
         )
         role = Role.ACTIVATION if not constant else Role.BIAS if kind == BIAS_TYPE else Role.WEIGHT
         yield StoredQuantizer(
-            name=value.name or "",
+            name=_output_behind(node) or value.name or "",
             role=role,
             layer=owner.name if owner else (reader.name or "") if reader else "",
             op=owner.op if owner else reader.op_type if reader else "",
@@ -163,6 +163,14 @@ def _of_node(model: Model, node: ir.Node) -> Iterator[StoredQuantizer]:
             axis=None if scale.size == 1 else 0 if node.op_type == "QLinearConv" else len(tensor.shape) - 1,
             stored=tensor.numpy,
         )
+
+
+def _output_behind(node: ir.Node) -> str:
+    """The graph's output that dequantizes what the node writes: its name is the one that the tensor had."""
+    behind = (
+        reader.outputs[0] for reader, _ in node.outputs[0].uses() if reader.op_type == "DequantizeLinear"
+    )
+    return next((str(value.name) for value in behind if value.is_graph_output()), "")
 
 
 def _computed(model: Model, nodes: Iterable[ir.Node], already: set[str]) -> Iterator[StoredQuantizer]:

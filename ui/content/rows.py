@@ -19,6 +19,12 @@ ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of 
 RANGE_ERRORS = 20_000  # kept: a few for every layer and range that was tried
 
 
+MASKED = (
+    "No figure: values of a mask, such as −1e9, make up the energy of this tensor, and an error over that "
+    "says nothing of the other values."
+)
+
+
 class RangeErrors(Recent[RangeError]):
     """Errors read off histograms."""
 
@@ -46,6 +52,8 @@ class Row:
     cumulative_sqnr: float | None = None  # dB, everything before it quantized too, measured
     cumulative_cosine: float | None = None
     shared: str  # layer whose range it takes over, or ""
+    scale: float | None = None  # of the output's integers
+    zero_point: int | None = None
     masked: bool = False  # values of a mask make up the tensor's energy, so that errors over it say nothing
     flag: str = ""  # what stands out, "" if nothing
 
@@ -114,7 +122,8 @@ def _row(
     owner = model.layer_of(source)
     choice = recipe.choice(layer.name)
     found = encodings.searches.get(source)
-    quantized = layer.output in encodings.activations
+    encoding = encodings.activations.get(layer.output)
+    quantized = encoding is not None
     error = _error(source, statistics, encodings, cache) if quantized else None
     shared = owner.name if owner is not None and source != layer.output else ""
     stays = choice.precision is Precision.FLOAT or not (quantized or layer.name in weighted)
@@ -132,6 +141,8 @@ def _row(
         clipped=_clipped(statistics, source, found, error),
         tensor_sqnr=error.sqnr_db if error is not None else None,
         shared=shared,
+        scale=float(encoding.scale) if encoding is not None and encoding.scale.ndim == 0 else None,
+        zero_point=int(encoding.zero_point) if encoding is not None and encoding.scale.ndim == 0 else None,
         masked=layer.output in masked or source in masked,
     )
 

@@ -6,7 +6,7 @@ from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts
 from quantscope.ui.content.story_records import Figure, Figures, Hundred, Hundreds, Slide, Tone
 from quantscope.ui.content.story_sentence import FEW, hundred, int_name, of, off, off_words
-from quantscope.ui.content.story_shared import basis, not_yet, off_tone
+from quantscope.ui.content.story_shared import basis, caution, not_yet, off_tone
 
 
 def cost(facts: Facts) -> Slide | None:
@@ -31,7 +31,7 @@ def _answers(facts: Facts, found: Cost, before: float, now: float) -> Slide:
         facts,
         found,
         title=f"{of(now, found.rows)} answers are right, {original} in the original",
-        sentence=f"Each dot is one of 100 {noun.many}; the filled ones are answered right.",
+        sentence=f"The dots show it for 100 {noun.many}; the filled ones are answered right.",
         shares=(before, None if first is None else first.right, now),
     )
 
@@ -43,7 +43,7 @@ def _agreement(facts: Facts, found: Cost, share: float) -> Slide:
         facts,
         found,
         title=f"{of(share, found.rows)} answers are the same as before",
-        sentence=f"Each dot is one of 100 {noun.many}; the filled ones get the original's answer. "
+        sentence=f"The dots show it for 100 {noun.many}; the filled ones get the original's answer. "
         "Which answers are right is not known: the samples have no labels.",
         shares=(1.0, None if first is None else first.agreement, share),
     )
@@ -66,6 +66,7 @@ def _dots(
         picture=Hundreds(items=tuple(items)),
         alt="; ".join(f"{item.name}: {item.value}" for item in items),
         basis=basis(facts),
+        caution=caution(facts),
         notes=(
             "Zero loss is not the aim by itself: ask how much of a loss the use can bear.",
             f"Counted over {facts.row_noun.count(rows)}. Dots are rounded to whole ones, figures are not.",
@@ -85,6 +86,7 @@ def _closeness(facts: Facts, found: Cost) -> Slide:
                 "It cannot be used like this.",
             ),
             basis=basis(facts),
+            caution=caution(facts),
         )
     items = _off_figures(facts, share)
     exact = share == 0
@@ -99,6 +101,7 @@ def _closeness(facts: Facts, found: Cost) -> Slide:
         picture=Figures(items=items),
         alt="; ".join(f"{item.name}: {item.value}" for item in items),
         basis=basis(facts),
+        caution=caution(facts),
         notes=(
             f"In the language of engineers: an SQNR of {text.decibel(found.sqnr_db)}.",
             "All outputs are taken together; large ones weigh more than small ones.",

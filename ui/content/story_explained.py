@@ -17,6 +17,7 @@ from quantscope.ui.content.story_pictures import (
 )
 from quantscope.ui.content.story_records import Bits, Bracket, Histogram, Slide, Tick
 from quantscope.ui.content.story_sentence import int_name
+from quantscope.ui.content.story_shared import sentence_case
 
 MIDDLE = (0.025, 0.975)  # "most values"
 Ranges = tuple[tuple[Encoding, Bracket], ...]
@@ -132,8 +133,15 @@ def cut(facts: Facts) -> Slide | None:
             "This is the choice that the tool is for. A wide range loses nothing at the ends, but its steps "
             "are coarse for everybody; a narrow one is fine for most, and wrong for a few.",
             "A value that is cut off becomes the end of the range. “Most” means 95 of 100 values.",
+            *_widths(found),
         ),
     )
+
+
+def _widths(found: ValuesOfTensor) -> tuple[str, ...]:
+    if found.before is None:
+        return ()
+    return (f"A step was {_step(found.before)} wide, and is {_step(found.now)} wide now.",)
 
 
 def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -> Histogram:
@@ -174,16 +182,15 @@ def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, 
         name=f"range {facts.at_first}", note=f"{plural(had, 'step')} for most values", low=0, high=0
     )
     why = ", for a few outliers" if _few_at_the_end(counts, before) else ""
-    at_first = f"{facts.at_first[0].upper()}{facts.at_first[1:]}"
+    at_first = sentence_case(facts.at_first)
     return (
-        f"The steps cover a range. {at_first} it went {_ends(before)}{why}: steps were {_step(before)} wide, "
-        f"and most values shared {had:,} of them.",
-        f"Now it goes {_ends(now)}: steps are {_step(now)} wide, most values have {used:,}, and {cut_now}.",
+        f"{at_first} the range of the steps was {_ends(before)}{why}: most values shared {had:,} of them.",
+        f"Now it is {_ends(now)}: most values have {used:,} steps, and {cut_now}.",
     ), ((before, first), (now, mark))
 
 
 def _ends(encoding: Encoding) -> str:
-    return f"from {text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
+    return f"{text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
 
 
 def _step(encoding: Encoding) -> str:

@@ -72,6 +72,7 @@ class Repairs:
     lost: int  # changed by quantization at first
     again: int  # of these as in float now
     newly: int  # as in float at first, changed now
+    gained: int = 0  # right now, wrong in float; 0 without labels
 
     @property
     def still(self) -> int:

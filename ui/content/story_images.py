@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 LEAST = 8  # pixels of an image, at least, each way
+PLAIN = 20  # of one without channels: smaller tables are no images
 MOST = 320  # more are left out: a slide shows several images
 POINTS = 240  # of a line
 CUT = (0.5, 99.5)  # percent: what is black and white; single broken pixels must not darken the rest
@@ -53,6 +54,8 @@ def line_of(values: npt.NDArray[np.float32]) -> tuple[float, ...]:
 def _pixels(values: npt.NDArray[np.float32], *, channels_last: bool) -> npt.NDArray[np.float64] | None:
     """(height, width) or (height, width, 3)."""
     image = np.asarray(values, np.float64)
+    if image.ndim == 2 and min(image.shape) < PLAIN:
+        return None
     if image.ndim == 3 and not channels_last:
         image = np.moveaxis(image, 0, -1)
     if image.ndim == 3:

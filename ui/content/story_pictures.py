@@ -14,6 +14,7 @@ from quantscope.ui.content.story_records import Bracket, Histogram, Staircase, T
 BARS = 72  # of a histogram
 STEPS = 12  # of a staircase, of all there are
 LEAST = 0.045  # height of a bar with any value in it, so that a single one is seen
+RARE = 1e-3  # share of the values that outliers are, at most
 FLOORS = 5  # labels on an axis, about
 
 
@@ -144,9 +145,12 @@ def with_outliers(picture: Histogram, counts: Counts) -> Histogram:
     """The picture of all values with a mark at the far end, where few values stand alone."""
     low, high = axis(counts)
     upward = counts.max >= -counts.min
-    far, inner = (high, quantile(counts, 0.999)) if upward else (low, quantile(counts, 0.001))
+    far, inner = (high, quantile(counts, 1 - RARE)) if upward else (low, quantile(counts, RARE))
     alone = outside(counts, -math.inf, inner) if upward else outside(counts, inner, math.inf)
-    if abs(inner) > 0.5 * abs(far) or not alone:
+    start = place(inner, low, high)
+    between = picture.heights[int(start * BARS) + 1 :] if upward else picture.heights[: int(start * BARS)]
+    lonely = sum(height == 0 for height in between) > len(between) / 2
+    if abs(inner) > 0.5 * abs(far) or not alone or not lonely:
         return picture
     words = f"{alone:,} of {counts.count:,} values lie beyond {text.number(inner, 3)}"
     return replace(picture, callout=Tick(at=place(far, low, high), label=words))

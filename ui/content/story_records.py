@@ -225,6 +225,7 @@ class Slide:
     picture: Picture | None = None
     alt: str = ""  # the picture in words, for who cannot see it
     basis: str = ""  # over which samples, against what
+    caution: bool = False  # the basis is one that figures cannot be trusted on
     notes: tuple[str, ...] = ()  # what the speaker may add
     terms: tuple[Term, ...] = ()  # explained here, where they are first used
     waiting: bool = False  # its figures are being measured

@@ -1,7 +1,5 @@
 """The slides with this project's results: all in one sentence, on which samples it shows, what was done."""
 
-import math
-
 from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts, Saving, Shown
 from quantscope.ui.content.story_images import line_of, png_of
@@ -21,6 +19,7 @@ from quantscope.ui.content.story_sentence import headline, int_name, of, off, of
 from quantscope.ui.content.story_shared import (
     MEASURING,
     basis,
+    caution,
     loss_tone,
     not_yet,
     off_tone,
@@ -28,6 +27,14 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+SAME_SIZE = 0.005  # relative
+FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
+POSSIBLE = (
+    ("Choose ranges with care", "Cut off rare values, so that all others get finer steps."),
+    ("Balance neighbouring layers", "Let no part of a layer be much larger than the rest."),
+    ("Round better", "Look at what a layer gives, not at each number alone."),
+    ("Give weak layers more room", "Keep them in 16 bits, or as they were."),
+)
 
 
 def opening(facts: Facts) -> Slide:
@@ -39,6 +46,7 @@ def opening(facts: Facts) -> Slide:
         sentences=(said or (MEASURING if facts.measuring else facts.error),),
         picture=Figures(items=(_quality(facts), *_economy(facts, facts.saving))),
         basis=basis(facts),
+        caution=caution(facts),
         notes=(
             "Say the sentence, then go on: every figure here is explained on the next slides.",
             "“Original” is the network before quantization, which computes with 32 bits (float).",
@@ -75,6 +83,7 @@ def examples(facts: Facts) -> Slide | None:
         picture=Gallery(items=items) if items else None,
         alt="; ".join(_in_words(item) for item in items),
         basis=basis(facts),
+        caution=caution(facts),
         notes=(
             "These are real samples, chosen because they changed most: nearly all others look dull.",
             "Ask the audience what they would have answered.",
@@ -99,6 +108,7 @@ def done(facts: Facts) -> Slide | None:
         ),
         alt="; ".join(f"{name}: {words}" for name, words in facts.deeds),
         basis=f"Before: {text.plain(facts.before_label)} · {basis(facts)}",
+        caution=caution(facts),
         notes=(
             "Nothing was trained anew: only ranges and roundings were chosen with more care.",
             "Each of these can be undone on its own.",
@@ -108,22 +118,35 @@ def done(facts: Facts) -> Slide | None:
 
 
 def _nothing_done(facts: Facts) -> Slide:
-    perfect = facts.cost is not None and facts.cost.sqnr_db == math.inf
+    fine = _fine(facts)
+    used = (
+        "The usual settings were used: every range holds all values that were seen, outliers included."
+        if facts.untouched
+        else "The settings are those that everything is held against."
+    )
     return Slide(
         key="done",
-        title="Nothing had to be done" if perfect else "Nothing was done about it so far",
-        sentences=(
-            "The usual settings were used: every range holds all values that were seen, outliers included."
-            if facts.untouched
-            else "The settings are those that everything is held against.",
-            *(
-                ()
-                if perfect
-                else ("What can be done: choose ranges with care, balance layers, round better.",)
-            ),
-        ),
+        title="Nothing had to be done" if fine else "Nothing was done about it so far",
+        sentences=(used,) if fine else (used, "This is what can be done:"),
+        picture=None
+        if fine
+        else Journey(deeds=tuple(Deed(name=name, words=words) for name, words in POSSIBLE)),
+        alt="" if fine else "; ".join(name for name, _ in POSSIBLE),
         notes=("Auto-tune, on the Overview, looks for better settings by itself.",),
     )
+
+
+def _fine(facts: Facts) -> bool:
+    """Whether hardly anything was lost."""
+    found = facts.cost
+    if found is None or facts.trust.synthetic:
+        return False
+    if found.right is not None and found.float_right is not None:
+        return found.float_right - found.right <= FINE
+    if found.agreement is not None:
+        return 1 - found.agreement <= FINE
+    share = off(found.sqnr_db)
+    return share is not None and share <= FINE
 
 
 def _quality(facts: Facts) -> Figure:
@@ -161,7 +184,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
     if saving is None:
         note = "measuring" if facts.measuring else "not measured"
         return [Figure(name=name, value="…", note=note) for name in ("File", "Time for one answer")]
-    tone: Tone = "good" if saving.quantized_bytes < saving.float_bytes else "warn"
+    change = saving.quantized_bytes / max(1, saving.float_bytes) - 1
+    tone: Tone = "" if abs(change) < SAME_SIZE else "good" if change < 0 else "warn"
     size, before = text.size(saving.quantized_bytes), text.size(saving.float_bytes)
     figures = [Figure(name="File", value=size, note=f"original {before}", tone=tone)]
     if saving.latency is not None:
@@ -190,8 +214,9 @@ def _told(facts: Facts) -> str:
     else:
         asked, changed, right = f"Of {noun.count(outcomes.rows)}", "answered otherwise", "as before"
     if not facts.deeds:
-        return f"{asked}, {name} {changed} {found.lost:,}."
-    again = f"{found.again:,} of them are {right} again"
+        gained = f"; it gets {found.gained:,} right that the original gets wrong" if found.gained else ""
+        return f"{asked}, {name} {changed} {found.lost:,}{gained}."
+    again = f"{found.again:,} of them {'is' if found.again == 1 else 'are'} {right} again"
     words = f"{asked}, {name} {changed} {found.lost:,} {facts.at_first}; {again}"
     if found.newly:
         others = "other is" if found.newly == 1 else "others are"

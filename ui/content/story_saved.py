@@ -8,6 +8,7 @@ from quantscope.ui.content.story_sentence import int_name, size
 from quantscope.ui.content.story_shared import not_yet, sentence_case
 
 SAME_SPEED = 0.05  # relative
+QUICK = 1.0  # milliseconds
 SMALL = 0.35  # of the original's size: the weights alone are not much more than that
 
 
@@ -67,8 +68,10 @@ def _time_words(facts: Facts, latency: Latency | None) -> str:
     how = "takes as long as before" if same else f"takes {ratio:.1f} times as long as before"
     if facts.trust.slow_integers:
         why = f"its processor lacks fast instructions for {int_name(facts)}, which newer ones have"
+    elif latency.float_ms < QUICK:
+        why = "so small a network spends much of its time on other things"
     else:
-        why = "much of a small network's time goes into other things than computing"
+        why = f"how much {int_name(facts)} helps depends on the processor"
     return f"On this computer one answer {how}: {why}. Measure on the device that counts."
 
 

@@ -19,8 +19,14 @@ def basis(facts: Facts) -> str:
         return f"{trust.samples:,} made-up inputs: not a measure of quality"
     if not trust.samples:
         return ""
-    which = "evaluation" if trust.evaluation else "calibration"
-    return f"Measured on {trust.samples:,} {which} samples, against the original network"
+    if trust.evaluation:
+        return f"Measured on {trust.samples:,} evaluation samples, against the original network"
+    return f"Measured on {trust.samples:,} calibration samples: on new ones it may do worse"
+
+
+def caution(facts: Facts) -> bool:
+    """Whether figures of quality come from samples that they cannot be trusted on."""
+    return facts.trust.samples > 0 and not facts.trust.evaluation
 
 
 def loss_tone(loss: float) -> Tone:

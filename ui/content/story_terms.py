@@ -23,8 +23,8 @@ _TERMS: tuple[tuple[str, Term], ...] = tuple(
             r"quanti[sz]\w+",
             "Storing a network's numbers as small whole numbers, so that they take less room.",
         ),
-        ("int8", r"int8", "Whole numbers of 8 bits: there are only 256 of them."),
-        ("int16", r"int16", "Whole numbers of 16 bits: there are 65,536 of them."),
+        ("int8", r"int8", "Whole numbers from −128 to 127, or from 0 to 255: there are only 256 of them."),
+        ("int16", r"int16", "Whole numbers from −32,768 to 32,767: there are 65,536 of them."),
         ("histogram", r"histograms?", "A chart of how often values occur: the taller a bar, the more often."),
         ("step", r"steps?", "The distance between two neighbouring values that can be stored."),
         ("range", r"ranges?", "All that can be stored, from the smallest value to the largest."),
@@ -33,7 +33,7 @@ _TERMS: tuple[tuple[str, Term], ...] = tuple(
         (
             "calibration samples",
             r"calibration samples?",
-            "Examples that the ranges are set by, before the network is used.",
+            "Examples that the settings are chosen by, before the network is used.",
         ),
         (
             "evaluation samples",

@@ -4,7 +4,8 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +13,21 @@ import numpy as np
 import onnxruntime as ort
 
 from quantscope.core.data.sources import DEFAULT_COUNT, preprocessing
+from quantscope.core.evaluate import SizeBreakdown, size_breakdown, stored_quantizers
 from quantscope.core.export import ONNX_QDQ
-from quantscope.core.model import Model
+from quantscope.core.model import Layer, Model, load_model
+from quantscope.core.passes import PassRecord
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Project, Source
 from quantscope.core.quantize import Encodings
-from quantscope.core.recipe import Recipe
+from quantscope.core.recipe import PASSES, Recipe
 from quantscope.core.runtime import Session
 from quantscope.core.targets import Precision, target
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.shells import POSIX, Shell
+from quantscope.ui.content.snippet import Feed, feeds_of
+from quantscope.ui.content.stored_rows import stored_json
 from quantscope.ui.runs.measurement_work import ModelUnderTest, quantized_bytes, reference
 
 
@@ -36,6 +41,8 @@ class Verified:
     difference: float  # largest absolute difference of any output
     samples: int
     runtime: str  # version of ONNX Runtime
+    parts: SizeBreakdown  # of the bytes
+    inputs: tuple[Feed, ...]  # what a run takes
 
 
 def verify(tested: ModelUnderTest, progress: ProgressFn) -> Verified:
@@ -64,6 +71,8 @@ def verify(tested: ModelUnderTest, progress: ProgressFn) -> Verified:
         difference=largest,
         samples=len(floats.inputs),
         runtime=str(ort.__version__),
+        parts=size_breakdown(data),
+        inputs=feeds_of(floats.inputs[0]),
     )
 
 
@@ -165,20 +174,74 @@ def _path(project: Project, source: Source, *, part: str) -> str:
 
 def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tuple[str, str]]:
     """Layers that compute in float, each with the reason."""
-    computing = encodings.placement.nodes
-    found = []
+    return [
+        (layer.name, f"{subject}: {why}" if subject else why)
+        for layer, subject, why in _in_float(model, recipe, encodings)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatGroup:
+    """Layers that stay float for the same reason."""
+
+    why: str
+    operators: tuple[tuple[str, int], ...]  # with their counts, the most frequent first
+    names: tuple[str, ...]  # of the layers, in the order of execution
+
+
+def float_groups(model: Model, recipe: Recipe, encodings: Encodings) -> list[FloatGroup]:
+    """Layers that compute in float by reason, the most frequent reason first."""
+    by_reason: dict[str, list[Layer]] = {}
+    for layer, _, why in _in_float(model, recipe, encodings):
+        by_reason.setdefault(why, []).append(layer)
+    groups = [
+        FloatGroup(
+            why=why,
+            operators=tuple(Counter(layer.op for layer in layers).most_common()),
+            names=tuple(layer.name for layer in layers),
+        )
+        for why, layers in by_reason.items()
+    ]
+    return sorted(groups, key=lambda group: -len(group.names))
+
+
+def _in_float(model: Model, recipe: Recipe, encodings: Encodings) -> Iterator[tuple[Layer, str, str]]:
+    """Layers that compute in float: the tensor that is to blame, if it is one, and the reason."""
+    placement = encodings.placement
     for layer in model.layers:
-        if layer.kind != "compute" or computing.intersection(layer.nodes):
+        if layer.kind != "compute" or placement.nodes.intersection(layer.nodes):
             continue
+        touched = (*layer.inputs, layer.weight or "", layer.output)
+        kept = next((tensor for tensor in touched if tensor in encodings.kept_float), "")
         if recipe.choice(layer.name).precision is Precision.FLOAT:
-            why = "set to float in the recipe"
-        elif kept := [
-            t for t in (*layer.inputs, layer.weight or "", layer.output) if t in encodings.kept_float
-        ]:
-            why = f"{kept[0]}: {encodings.kept_float[kept[0]]}"
-        elif layer.op not in encodings.placement.target.roles:
-            why = f"{encodings.placement.target.label} has no integer kernel for {layer.op}"
+            yield layer, "", "set to float in the recipe"
+        elif kept:
+            yield layer, kept, encodings.kept_float[kept]
+        elif layer.op not in placement.target.roles:
+            yield layer, "", f"{placement.target.label} has no integer kernel for {layer.op}"
+        elif any(t in model.tensors and t not in placement.tensors for t in layer.inputs):
+            yield layer, "", "what it reads stays float"
         else:
-            why = f"its inputs are not quantized, or its {layer.op} has no constant weight"
-        found.append((layer.name, why))
-    return found
+            yield layer, "", f"its {layer.op} reads no stored weight, or values that are no floats"
+
+
+def changes(model: Model, recipe: Recipe, records: Sequence[PassRecord]) -> list[str]:
+    """What was changed before quantizing, in sentences: in the graph when it was loaded, and by model fixes.
+
+    Args:
+        model: The float model.
+        recipe: Names the model fixes.
+        records: What these did, as far as that is known.
+    """
+    known = {record.choice.name: record.sentences for record in records}
+    fixes = [
+        f"{PASSES[choice.name].label}: {sentence}"
+        for choice in recipe.passes
+        for sentence in known.get(choice.name, ("in use; what it did is being found out.",))
+    ]
+    return [*model.notes, *fixes]
+
+
+def encodings_json(data: bytes) -> str:
+    """Every scale and zero point of an exported file, for other runtimes."""
+    return stored_json(stored_quantizers(load_model(data, allow_quantized=True)).quantizers)

@@ -95,7 +95,12 @@ def _repairs(found: BySample) -> Repairs | None:
     recovered = recovery(found, 0, len(found.versions) - 1)
     if recovered is None:
         return None
-    return Repairs(lost=len(recovered.lost), again=len(recovered.back), newly=len(recovered.broken))
+    gained = 0
+    if recovered.labelled:
+        gained = int(np.sum((found.floats.right == 0) & (found.versions[-1].answers.right == 1)))
+    return Repairs(
+        lost=len(recovered.lost), again=len(recovered.back), newly=len(recovered.broken), gained=gained
+    )
 
 
 def _rows_to_show(found: BySample) -> Sequence[int]:

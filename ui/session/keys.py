@@ -248,10 +248,14 @@ SAFE_BEFORE: Key[DefaultSessionBefore | None] = Key("default_session_before", No
 
 # --- Layers ---
 
-BULK_METHOD = Key("bulk_method", "")
-BULK_PRECISION = Key("bulk_precision", "")
-BULK_WEIGHTS = Key("bulk_weights", "")
-BULK_SCALES = Key("bulk_scales", "")
+FILTER_NAME = Key("filter_name", "")
+FILTER_OP: Key[list[str]] = Key("filter_op", [])
+FILTER_FLAG = Key("filter_flag", "")
+LAYER_ORDER = Key("layer_order", "")
+BULK_METHOD: Key[str | None] = Key("bulk_method", None)  # for the rows that are shown; None = as it is
+BULK_PRECISION: Key[str | None] = Key("bulk_precision", None)
+BULK_WEIGHTS: Key[str | None] = Key("bulk_weights", None)
+BULK_SCALES: Key[str | None] = Key("bulk_scales", None)
 INSPECT_ROW: Key[RowClick | None] = Key("inspect_row", None)
 
 # --- Inspector ---
@@ -304,9 +308,11 @@ COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
 SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
 SAMPLES_PART = Key("samples_part", "")
-SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
-SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
-SAMPLES_CLASS = Key("samples_class", -1)
+SAMPLES_FILTER = Key("samples_filter", Filter.ALL)
+SAMPLES_ORDER = Key("samples_order", Order.DATA)
+SAMPLES_CLASS = Key("samples_class", -1)  # -1 = any
+SAMPLES_ANSWER = Key("samples_answer", -1)  # class that the version gives; -1 = any
+SAMPLES_MATRIX: Key[PlotlyState | None] = Key("samples_matrix", None)
 SAMPLES_OUTPUT = Key("samples_output", "")
 SAMPLES_PAGE = Key("samples_page", 0)
 SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id

@@ -5,13 +5,16 @@ import streamlit as st
 from quantscope.core.export import ONNX_QDQ
 from quantscope.core.recipe import recipe_to_yaml
 from quantscope.core.targets import TARGETS, target
-from quantscope.ui.content import text
+from quantscope.ui.content import size_parts, text
 from quantscope.ui.content.shells import shells as shells_of_all
-from quantscope.ui.runs import exporting, measured
+from quantscope.ui.content.snippet import run_in_python
+from quantscope.ui.runs import exported_encodings, exporting, measured
 from quantscope.ui.runs.exporting import Verified
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import Key, uninterrupted
 from quantscope.ui.views import common, saturation, save_to
+
+REASONS, NAMES = 12, 8  # shown of what stays float, and of the layers of each reason
 
 
 def render() -> None:
@@ -26,8 +29,10 @@ def render() -> None:
     saturation.export(now, whole)
     stem = exporting.stem(now.model.name)
     _files(now, stem, measurement.value if not measurement.error else None)
+    _run(now, stem, measurement.value)
     _repeat(now, stem)
     _stays_float(now)
+    _changed(now)
 
 
 def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
@@ -67,10 +72,35 @@ def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
                 on_click="ignore",
                 key="get_table",
             )
+            st.download_button(
+                "Scales and zero points",
+                data=(lambda: exporting.encodings_json(ready.data)) if ready else b"",
+                file_name=f"{stem}_encodings.json",
+                mime="application/json",
+                icon=":material/data_object:",
+                disabled=ready is None,
+                on_click="ignore",
+                key="get_encodings",
+                help="Every quantizer of the file as JSON, to set the same in another runtime or tool.",
+            )
         save_to.render(now, stem, ready)
+        if ready is not None:
+            st.caption(size_parts.sentence(ready.parts, now.opened.model.size_bytes))
         st.caption(
             f"{ONNX_QDQ.label} for {text.escape(exporting.target_label(now.recipe))}; "
             "the model's inputs and outputs are as in your file."
+        )
+
+
+def _run(now: state.Session, stem: str, ready: Verified | None) -> None:
+    """Lines to copy that run the file."""
+    if ready is None:
+        return
+    with st.container(border=True):
+        st.markdown("**Run it in Python**")
+        exact = not target(now.recipe.target).avoids_saturation
+        st.code(
+            run_in_python(exporting.file_name(stem, now.recipe), ready.inputs, exact=exact), language="python"
         )
 
 
@@ -155,15 +185,26 @@ def _verification(measurement: measured.Measured[Verified]) -> None:
 
 
 def _stays_float(now: state.Session) -> None:
-    entries = exporting.stays_float(now.model, now.recipe, now.encodings)
+    """Layers in float by reason; names as far as there is room."""
+    groups = exporting.float_groups(now.model, now.recipe, now.encodings)
     with st.container(border=True):
         st.markdown("**What stays float, and why**")
-        if not entries:
+        if not groups:
             st.markdown("Nothing: every layer computes on integers.")
-        st.markdown("\n".join(f"- {text.code(name)}: {text.escape(why)}" for name, why in entries[:200]))
-        if len(entries) > 200:
-            st.caption(f"… and {len(entries) - 200} more; the layer table lists all.")
-    if now.model.notes:
+        for group in groups[:REASONS]:
+            operators = ", ".join(f"{count:,} {op}" for op, count in group.operators)
+            st.markdown(f"**{text.escape(operators)}**: {text.escape(group.why)}.")
+            more = len(group.names) - NAMES
+            names = ", ".join(text.code(text.short(name, 44)) for name in group.names[:NAMES])
+            st.caption(names + (f" and {more:,} more" if more > 0 else ""))
+        if (left := sum(len(group.names) for group in groups[REASONS:])) > 0:
+            st.caption(f"… and {text.plural(left, 'layer')} for other reasons; the layer table lists all.")
+
+
+def _changed(now: state.Session) -> None:
+    """All that makes the quantized model another one than the file that was opened."""
+    sentences = exporting.changes(now.opened.model, now.recipe, exported_encodings.pass_records(now))
+    if sentences:
         with st.container(border=True):
-            st.markdown("**What was changed in the graph before quantizing**")
-            st.markdown("\n".join(f"- {text.escape(note)}" for note in now.model.notes))
+            st.markdown("**What was changed before quantizing**")
+            st.markdown("\n".join(f"- {text.escape(sentence)}" for sentence in sentences))

@@ -34,6 +34,8 @@ from quantscope.ui.views.overview_cards import (
     why_larger,
 )
 
+KINDS = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.LOSS_BY_PART, advice.ADVICE)
+
 
 def render() -> None:
     """Draw the page."""
@@ -41,17 +43,15 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
+    seen = measured.ready(now, KINDS)
     whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
     parts = measured.loss_by_part(now)
     helps = advice.advice(now, advice.first_layers(now))
     common.polling(
         whole.running or parts.running or running or helps.running,
-        measured.EFFECT,
-        measured.LOCAL,
-        measured.WHOLE,
-        measured.LOSS_BY_PART,
-        advice.ADVICE,
+        *KINDS,
+        seen=seen,
     )
     present.sentence(now)
     _cards(now, whole, rows)
@@ -188,7 +188,8 @@ def _graph(now: state.Session, rows: list[Row], running: bool) -> None:
         few = measured.preview_samples(now)
         waiting = " · :orange[measuring…]" if running else ""
         st.markdown(f"**Graph** — cumulative SQNR on {few}; choose a layer to inspect it{waiting}")
-        data = graph_data(rows, edges(now.model), project=now.project.id)
+        worst = [cost.layer for cost in measured.table(now).costs]
+        data = graph_data(rows, edges(now.model), worst=worst, project=now.project.id)
         layer_graph(data, key=keys.GRAPH.name, on_open=_opened)
 
 

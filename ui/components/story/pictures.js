@@ -81,13 +81,13 @@ function axis(root, ticks, base, label) {
 }
 
 function histogram(data, room) {
-  const marks = data.brackets, row = 84, below = marks.length ? 42 + marks.length * row : 62, top = data.callout ? 48 : 12;
+  const marks = data.brackets, row = 66, below = marks.length ? 32 + marks.length * row : 68, top = data.callout ? 48 : 12;
   const tall = Math.max(90, Math.min(420, room * WIDE - below - top)), base = top + tall;
   const root = chart(base + below);
   bars(root, data.heights, base, tall, "bar");
   const kept = marks.length ? marks[marks.length - 1] : undefined;
   for (const [from, to] of kept ? [[0, kept.low], [kept.high, 1]] : []) {
-    if (to - from > 0.004) root.append(svg("rect", { x: from * WIDE, y: top - 8, width: (to - from) * WIDE, height: tall + 8, class: "lost" }));
+    if (to - from > 0.012) root.append(svg("rect", { x: from * WIDE, y: top - 8, width: (to - from) * WIDE, height: tall + 8, class: "lost" }));
   }
   axis(root, data.ticks, base, marks.length ? "" : data.label);
   if (data.callout) {
@@ -95,20 +95,21 @@ function histogram(data, room) {
     root.append(svg("text", { x: right ? WIDE - 4 : 4, y: 24, class: "t-call", "text-anchor": right ? "end" : "start" }, data.callout.label));
     root.append(svg("path", { d: `M ${right ? WIDE - 7 : 7} 34 V ${base - 26}`, class: "pointer" }));
   }
-  marks.forEach((mark, at) => bracket(root, mark, base + 58 + at * row));
+  marks.forEach((mark, at) => bracket(root, mark, base + 54 + at * row));
   return root;
 }
 
 // A range below the axis: one block a step where they are wide enough to be seen; an arrow where it goes on.
 function bracket(root, mark, y) {
-  const low = mark.low * WIDE, high = Math.max(mark.high * WIDE, low + 3), steps = mark.steps * WIDE, tall = 28;
+  const low = mark.low * WIDE, high = Math.max(mark.high * WIDE, low + 3), steps = mark.steps * WIDE, tall = 26;
   const words = mark.note ? `${mark.name}: ${mark.note}` : mark.name;
-  root.append(svg("text", { ...place(low + Math.min(high - low, words.length * 12.5) / 2, words, 22), y, class: "t-label" }, words));
-  root.append(svg("rect", { x: low, y: y + 12, width: high - low, height: tall, class: tone("bracket", mark.tone) }));
+  const room = WIDE - words.length * 11.5;  // the words begin where the range does, unless they would not fit
+  root.append(svg("text", { x: Math.max(0, Math.min(low, room)), y, class: "t-label" }, words));
+  root.append(svg("rect", { x: low, y: y + 10, width: high - low, height: tall, class: tone("bracket", mark.tone) }));
   for (let x = low + mark.offset * WIDE; steps >= 2.5 && x < high - 0.5; x += steps) {
-    if (x > low + 0.5) root.append(svg("line", { x1: x, x2: x, y1: y + 12, y2: y + 12 + tall, class: steps < 8 ? "comb fine" : "comb" }));
+    if (x > low + 0.5) root.append(svg("line", { x1: x, x2: x, y1: y + 10, y2: y + 10 + tall, class: steps < 8 ? "comb fine" : "comb" }));
   }
-  const arrow = (x, way) => root.append(svg("path", { d: `M ${x} ${y + 10} l ${way * 15} ${tall / 2 + 2} l ${-way * 15} ${tall / 2 + 2} z`, class: tone("bracket", mark.tone) }));
+  const arrow = (x, way) => root.append(svg("path", { d: `M ${x} ${y + 8} l ${way * 15} ${tall / 2 + 2} l ${-way * 15} ${tall / 2 + 2} z`, class: tone("bracket", mark.tone) }));
   if (mark.onward) arrow(high - 1, 1);
   if (mark.backward) arrow(low + 1, -1);
 }

@@ -15,18 +15,10 @@ from quantscope.core.evaluate import (
 )
 from quantscope.core.words import plural
 from quantscope.ui.cli.commands.compare.work import Compared, right
+from quantscope.ui.content.size_parts import LABELS
 from quantscope.ui.terminal.console import number, percent, size, table
 
 WORST = 5  # layers that a comparison marks in each column
-PART_LABELS = {  # of SizeBreakdown
-    "weights": "weights",
-    "biases": "biases",
-    "scales": "scales and zero points",
-    "constants": "other constants",
-    "names": "names",
-    "remarks": "types, documentation and metadata",
-    "graph": "operators",
-}
 LOSING = 8  # layers that saturate, shown at the most
 
 
@@ -88,7 +80,7 @@ def _what_bytes_are(found: Comparison) -> str:
     if 2 * found.quantized_bytes < found.float_bytes:
         return ""
     parts = sorted(found.parts.as_dict().items(), key=lambda part: -part[1])
-    listed = ", ".join(f"{PART_LABELS[name]} {size(count)}" for name, count in parts if count)
+    listed = ", ".join(f"{LABELS[name]} {size(count)}" for name, count in parts if count)
     return f"of the quantized file: {listed}"
 
 

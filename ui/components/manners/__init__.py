@@ -1,0 +1,26 @@
+"""Names for assistive technology: buttons are called by what they do, not by the codes of their icons."""
+
+from pathlib import Path
+
+import streamlit as st
+
+# Buttons that show an icon only, by the beginning of their keys.
+NAMES = {
+    "undo": "Undo",
+    "redo": "Redo",
+    "previous": "Previous layer",
+    "next": "Next layer",
+    "remove_": "Remove this project",
+    "to_history": "History: all steps",
+}
+
+_manners = st.components.v2.component(
+    "quantscope_manners",
+    html="<span></span>",
+    js=(Path(__file__).parent / "main.js").read_text(encoding="utf-8"),
+)
+
+
+def mind_manners() -> None:
+    """Take part in the page, once, outside of fragments: what comes later is named too."""
+    _manners(key="signal_manners", data={"names": NAMES}, height=1)
