@@ -186,7 +186,11 @@ def drags(page: Page, rounds: int) -> dict[str, list[float]]:
     for number in range(rounds + 2):
         box = page.locator("g.handle[data-side=high] .grip").bounding_box()
         assert box is not None
-        x, y, way = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, 40 if number % 2 else -40
+        x, y, way = (
+            box["x"] + box["width"] / 2,
+            box["y"] + box["height"] / 2,
+            36 if number % 2 else -41,
+        )  # never the same range
         page.mouse.move(x, y)
         page.mouse.down()
         for step in range(1, 6):
