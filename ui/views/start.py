@@ -191,8 +191,8 @@ def _looks(entry: ProjectEntry) -> tuple[str, ...]:
 
 def _recent_entry(entry: ProjectEntry, is_open: bool, alike: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
-        moved = entry.model is not None and locating.missing(entry.model)
-        badge = "  :green-badge[open]" if is_open else "  :orange-badge[moved]" if moved else ""
+        badge = "  :green-badge[open]" if is_open else ""
+        badge += "  :orange-badge[moved]" if locating.missing(entry.model) else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
         parts = list(_looks(entry)[1:])
         if alike and entry.created:
