@@ -27,6 +27,7 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+SAME_SIZE = 0.005  # relative
 FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
 POSSIBLE = (
     ("Choose ranges with care", "Cut off rare values, so that all others get finer steps."),
@@ -183,7 +184,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
     if saving is None:
         note = "measuring" if facts.measuring else "not measured"
         return [Figure(name=name, value="…", note=note) for name in ("File", "Time for one answer")]
-    tone: Tone = "good" if saving.quantized_bytes < saving.float_bytes else "warn"
+    change = saving.quantized_bytes / max(1, saving.float_bytes) - 1
+    tone: Tone = "" if abs(change) < SAME_SIZE else "good" if change < 0 else "warn"
     size, before = text.size(saving.quantized_bytes), text.size(saving.float_bytes)
     figures = [Figure(name="File", value=size, note=f"original {before}", tone=tone)]
     if saving.latency is not None:

@@ -246,18 +246,27 @@ def _leave() -> None:
     keys.GO.set(Page.OPEN)
 
 
-def polling(active: bool, *kinds: Measurement[object]) -> None:
+def polling(active: bool, *kinds: Measurement[object], seen: frozenset[str] | None = None) -> None:
     """Redraw the page whenever one of its figures is there, as long as one is under way.
 
     Args:
         active: Whether one is.
         kinds: Those on the page; polling shows that they are still wanted.
+        seen: Those that were there before the page asked for them (`measured.ready`), where much is done in
+            between: what arrives meanwhile is not drawn. None = those that are there now.
     """
     now = state.session()
     # Takes no place (page.css), so that nothing below moves when it comes and goes.
     with st.container(key=f"polling_{'_'.join(kind.name.replace(' ', '_') for kind in kinds)}"):
         if active and now is not None:
-            poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
+            poll(
+                "page",
+                0.25,
+                _poll,
+                state.recipe_token(now.recipe),
+                kinds,
+                measured.ready(now, kinds) if seen is None else seen,
+            )
 
 
 def _poll(token: str, kinds: tuple[Measurement[object], ...], before: frozenset[str]) -> None:
