@@ -1,7 +1,7 @@
 """The README's pictures, taken of the app as it is: `make screenshots`, or `python -m tests.pictures`.
 
-A demo is started with folders of its own, and driven as a user would. The pictures are the same each time but for
-the time of one run, which is that of the machine.
+A demo is started with folders of its own, and driven as a user would. The pictures are the same each time but
+for the time of one run, which is that of the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tests.support import BROWSER_ARGS, ROOT, App, browser_path, ready
 
 FOLDER = ROOT / "docs" / "pictures"
 SIZE = (1280, 800)
-COLOURS = 128  # of a picture: flat areas and text need no more
 WAITING = "[data-card].waiting"
 
 
@@ -88,7 +87,10 @@ def project(page: Any) -> str:
 
 def settle(page: Any) -> None:
     """Wait until all figures are there, and nothing moves any more."""
-    page.wait_for_function("waiting => !document.querySelector(waiting)", arg=WAITING)
+    page.wait_for_function(
+        "waiting => !document.querySelector(waiting) && !document.body.innerText.includes('measuring…')",
+        arg=WAITING,
+    )
     ready(page)
     before = b""
     for _ in range(60):
@@ -103,7 +105,8 @@ def smaller(png: bytes) -> bytes:
     """The picture with a palette, as small as it gets."""
     drawn = Image.open(io.BytesIO(png)).convert("RGB")
     packed = io.BytesIO()
-    drawn.quantize(COLOURS, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    few = drawn.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(packed, "PNG", optimize=True)
     return packed.getvalue()
 
 
@@ -122,7 +125,9 @@ def main() -> int:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=executable, args=list(BROWSER_ARGS))
                 context = browser.new_context(
-                    viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme="light", reduced_motion="reduce"
+                    viewport={"width": SIZE[0], "height": SIZE[1]},
+                    color_scheme="light",
+                    reduced_motion="reduce",
                 )
                 page = context.new_page()
                 page.set_default_timeout(120_000)
