@@ -1,4 +1,4 @@
-"""Present: the page tells the open project's story, changes nothing, and the Overview says it in a sentence."""
+"""Present: the page tells the open project's story and changes nothing; the Overview says it in a sentence."""
 
 from __future__ import annotations
 
