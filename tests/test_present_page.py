@@ -1,4 +1,4 @@
-"""Present: the page tells the open project's story and changes nothing; the Overview says it in a sentence."""
+"""Present: the page tells the open project's story and changes nothing; Overview says it in a sentence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_sample_is_told_from_the_first_idea_to_what_remains(decks: list[Deck])
     assert slides["cost"].basis == "Measured on 1,000 evaluation samples, against the original network"
     assert isinstance(slides["done"].picture, Journey)
     assert {deed.name for deed in slides["done"].picture.deeds} == {
-        "Ranges are chosen by Percentile 99.99",
+        "Rare values are cut off (Percentile 99.99)",
         "Each layer's weights share one range",
     }
     assert len(slides["done"].picture.figures) == 2

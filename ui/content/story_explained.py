@@ -97,8 +97,8 @@ def steps(facts: Facts) -> Slide | None:
         key="steps",
         title=f"Picture 2: only {levels:,} steps are left",
         sentences=(
-            f"{encoding.type.bits} bits tell {levels:,} values apart. Every other value moves to the nearest "
-            "of them, as on a staircase.",
+            f"{encoding.type.bits} bits tell {levels:,} values apart. Any value in between moves to the "
+            "nearest of them, as on a staircase.",
             f"A step is {_step(encoding)} wide here: {picture.example_words}. "
             "Such small errors add up from layer to layer.",
         ),
@@ -173,24 +173,24 @@ def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, 
     if before is None:
         mark = Bracket(name="range", note=note, low=0, high=0)
         return (
-            f"The steps cover a range, here {_ends(now)}: {cut_now}.",
-            f"A wider range would make steps wider than {_step(now)}; a narrower one would cut off more.",
+            f"The steps reach {_ends(now)}, which is their range: {cut_now}.",
+            f"A wider range would make each step wider than {_step(now)}; a narrower one would cut off more.",
         ), ((now, mark),)
     had = _used(counts, before)
     mark = Bracket(name="range now", note=note, low=0, high=0, tone="good" if used > had else "")
     first = Bracket(
         name=f"range {facts.at_first}", note=f"{plural(had, 'step')} for most values", low=0, high=0
     )
-    why = ", for a few outliers" if _few_at_the_end(counts, before) else ""
+    why = ", because of a few outliers" if _few_at_the_end(counts, before) else ""
     at_first = sentence_case(facts.at_first)
     return (
-        f"{at_first} the range of the steps was {_ends(before)}{why}: most values shared {had:,} of them.",
-        f"Now it is {_ends(now)}: most values have {used:,} steps, and {cut_now}.",
+        f"{at_first} the steps reached {_ends(before)}{why}: most values shared {plural(had, 'step')}.",
+        f"Now they reach {_ends(now)}: most values have {plural(used, 'step')}, and {cut_now}.",
     ), ((before, first), (now, mark))
 
 
 def _ends(encoding: Encoding) -> str:
-    return f"{text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
+    return f"from {text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
 
 
 def _step(encoding: Encoding) -> str:

@@ -48,7 +48,7 @@ def _size_words(facts: Facts, found: Saving) -> str:
             "is saved."
         )
     if share > SMALL and facts.bits == 8 and not facts.trust.float_layers:
-        return "The weights take about a quarter of their room; the description around them does not shrink."
+        return "The weights shrink to about a quarter; what else the file holds, its description, does not."
     if share > SMALL and facts.trust.float_layers:
         return (
             f"{text.plural(facts.trust.float_layers, 'layer')} keep the original's numbers, which take room."
