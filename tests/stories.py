@@ -85,6 +85,7 @@ def trust(**more: Any) -> Trust:
         slow_integers=False,
         verified=None,
         float_layers=0,
+        float_weights=0.0,
         layers=23,
         worst="",
         worst_words="",
@@ -173,6 +174,6 @@ CASES: dict[str, dict[str, Any]] = {
             now=encoding(0, 1),
             before=None,
         ),
-        "trust": trust(verified=False, default_differs=True, float_layers=3),
+        "trust": trust(verified=False, default_differs=True, float_layers=3, float_weights=0.4),
     },
 }

@@ -63,6 +63,7 @@ def values(facts: Facts) -> Slide | None:
         return None
     counts = found.histogram
     low, high = quantile(counts, MIDDLE[0]), quantile(counts, MIDDLE[1])
+    span = counts.max - counts.min
     place = f"“{text.short(found.layer, 32)}”"
     where = f"goes into the network at {place}" if found.is_input else f"leaves the layer {place}"
     return Slide(
@@ -71,8 +72,8 @@ def values(facts: Facts) -> Slide | None:
         sentences=(
             f"{counts.count:,} values passed here while the network looked at "
             f"{facts.noun.count(facts.trust.calibration)}. The histogram counts them.",
-            f"Most lie between {text.number(low, 3)} and {text.number(high, 3)}; "
-            f"the smallest is {text.number(counts.min, 3)}, the largest {text.number(counts.max, 3)}.",
+            f"Most lie between {_plain(low, span)} and {_plain(high, span)}; "
+            f"the smallest is {_plain(counts.min, span)}, the largest {_plain(counts.max, span)}.",
         ),
         picture=with_outliers(histogram(counts, label="value"), counts),
         alt=f"Histogram from {text.number(counts.min)} to {text.number(counts.max)}.",
@@ -142,6 +143,11 @@ def _widths(found: ValuesOfTensor) -> tuple[str, ...]:
     if found.before is None:
         return ()
     return (f"A step was {_step(found.before)} wide, and is {_step(found.now)} wide now.",)
+
+
+def _plain(value: float, span: float) -> str:
+    """A number in few digits; 0 for what is nothing beside the others."""
+    return text.number(0.0 if abs(value) < 1e-4 * span else value, 3)
 
 
 def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -> Histogram:

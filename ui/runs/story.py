@@ -181,6 +181,7 @@ def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trus
     labels = judged.labels if judged is not None else None
     accuracy = found.accuracy if found is not None else None
     computed = [layer for layer in now.model.layers if layer.kind == "compute"]
+    stays = exporting.stays_float(now.model, now.recipe, now.encodings)
     verified = cached.pool().peek(measured.key_of(VERIFIED, now))
     standing = next(iter(worst.worst(now, 1)), None) if whole_story else None
     flagged = standing is not None and standing.flagged
@@ -195,7 +196,9 @@ def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trus
         default_differs=found is not None and found.default is not None and not found.default.equal,
         slow_integers=integer_sums().saturates,
         verified=None if verified is None or verified.result is None else verified.result.identical,
-        float_layers=len(exporting.stays_float(now.model, now.recipe, now.encodings)),
+        float_layers=len(stays),
+        float_weights=sum(now.model.layer(name).parameters for name, _ in stays)
+        / max(1, sum(layer.parameters for layer in computed)),
         layers=len(computed),
         worst=standing.layer if standing is not None and flagged else "",
         worst_words=standing.words if standing is not None and flagged else "",
