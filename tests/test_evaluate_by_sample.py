@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,20 @@ def test_pairs_are_what_a_table_counts(both: np.ndarray) -> None:
     for number in range(6):
         assert pairs.total(number) == table[number].sum()
         assert pairs.kept(number) == table[number, number]
+
+
+def test_a_measure_of_the_callers_own_sees_each_row_of_both_models() -> None:
+    net = Net()
+    net.add("Gemm", ["x", net.random("w", 4, 3), net.random("b", 3)], "y")
+    model = load_model(net.model({"x": [4, 4]}, {"y": [4, 3]}).SerializeToString())
+    x = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    samples = list_samples([{"x": x[:4]}, {"x": x[4:]}], batch=4, rows=6)
+    quantized = noisy(model, 0.2)
+
+    def apart(f: Mapping[str, Any], q: Mapping[str, Any]) -> float:
+        assert f["y"].shape == q["y"].shape == (3,)
+        return float(np.abs(f["y"] - q["y"]).max())
+
+    errors = by_sample(model, [quantized], samples, differing=apart).versions[0].errors
+    np.testing.assert_allclose(errors.differing, errors.max_abs[:, 0], rtol=1e-6)
+    assert np.isnan(by_sample(model, [quantized], samples).versions[0].errors.differing).all()

@@ -1,6 +1,6 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
-from quantscope.core.evaluate.answers import NOBODY, Answers, Errors
+from quantscope.core.evaluate.answers import NOBODY, Answers, Differing, Errors
 from quantscope.core.evaluate.by_sample import (
     BySample,
     Recovery,
@@ -77,6 +77,7 @@ __all__ = [
     "ClassPairs",
     "Comparison",
     "DefaultSession",
+    "Differing",
     "ErrorSums",
     "ErrorTotal",
     "Errors",

@@ -95,7 +95,7 @@ def _milliseconds(value: float) -> str:
 _KINDS = (
     _Kind(name="Top-1", value=lambda f: f.top1, words=_share, change=_points),
     _Kind(
-        name="Agrees with float",
+        name="Agreement with float",
         value=lambda f: f.agreement,
         words=_share,
         change=_points,

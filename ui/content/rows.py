@@ -19,6 +19,12 @@ ALARMING = ("nan", "inf", "huge", "near_zero", "all_zero", "empty")  # flags of 
 RANGE_ERRORS = 20_000  # kept: a few for every layer and range that was tried
 
 
+MASKED = (
+    "No figure: values of a mask, such as −1e9, make up the energy of this tensor, and an error over that "
+    "says nothing of the other values."
+)
+
+
 class RangeErrors(Recent[RangeError]):
     """Errors read off histograms."""
 

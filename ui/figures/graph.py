@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from quantscope.ui.content.groups import Grouping, grouped, opened
-from quantscope.ui.content.rows import Row
+from quantscope.ui.content.rows import MASKED, Row
 from quantscope.ui.content.text import decibel, plain, plural, short
 from quantscope.ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
 
 UNKNOWN = "#9aa1b3"
-LABEL = 40  # characters of a label at most; the browser cuts it to the width there is
+LABEL = 40  # characters of a group's label at most; the browser cuts it to the width there is
 
 
 def graph_data(
@@ -62,12 +62,12 @@ def _layer(row: Row, label: str) -> dict[str, object]:
     if sqnr is not None:
         tip.append(f"Cumulative {figure}, cosine {row.cosine_text}")
     elif row.masked:
-        tip.append("No figure: values of a mask make up nearly all of its energy")
+        tip.append(MASKED)
     if row.local_sqnr is not None:
         tip.append(f"Alone {decibel(row.local_sqnr)}")
     found: dict[str, object] = {
         "name": row.name,
-        "label": short(label, LABEL),
+        "label": label,
         "op": plain(row.op).replace(" + ", "+"),
         "figure": figure,
         "colour": colour(sqnr),

@@ -224,6 +224,14 @@ def _table(
     )
 
 
+def masked_layers(now: Session) -> frozenset[str]:
+    """Layers without figures of errors: values of a mask make up the energy of what they compute."""
+    tensors = masked_tensors(now.workspace.statistics, now.model)
+    sources = now.encodings.placement.sources
+    found = (layer for layer in now.model.layers if {layer.output, sources.get(layer.output)} & tensors)
+    return frozenset(layer.name for layer in found)
+
+
 def _ranked_costs(now: Session, sweep: rankings.Sweep) -> tuple[Cost, ...]:
     metric = next(iter(metrics_of(sweep.runs)), Metric.SQNR)
     over = Basis(samples=sweep.samples, total=sweep.samples, data=_data(now)).words
@@ -296,6 +304,7 @@ def _in_background(
             model=now.model,
             encodings=exported_encodings(now, tell),
             samples=samples,
+            masked=masked_layers(now),
         )
 
     def run(tell: ProgressFn) -> T:

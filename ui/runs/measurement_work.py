@@ -78,6 +78,7 @@ class ModelUnderTest:
     model: Model  # as the recipe's model fixes leave it; what layers are compared with
     encodings: Encodings
     samples: Samples  # the preview's
+    masked: frozenset[str] = frozenset()  # layers whose errors say nothing: a mask makes up their energy
 
 
 def quantized_bytes(model: Model, encodings: Encodings) -> bytes:
@@ -126,14 +127,20 @@ def effect(tested: ModelUnderTest, progress: ProgressFn) -> Preview:
     floats = reference(tested, progress)
     data = _file(tested, progress)
     report(progress, 0, 0, "running the quantized model")
-    return preview(floats, data)
+    found = preview(floats, data)
+    return replace(found, layers=tuple(_told(error, tested) for error in found.layers))
+
+
+def _told(error: LayerError, tested: ModelUnderTest) -> LayerError:
+    """The error; without figures where they would be over the energy of a mask."""
+    return replace(error, cumulative=None, local=None) if error.layer in tested.masked else error
 
 
 def local_errors(tested: ModelUnderTest, progress: ProgressFn) -> dict[str, LayerError]:
     """Every layer quantized alone, its inputs float."""
     file = read_quantized(_file(tested, progress))
     errors = layer_errors(tested.model, file, tested.samples, local=True, threads=2, progress=progress)
-    return {error.layer: error for error in errors}
+    return {error.layer: _told(error, tested) for error in errors}
 
 
 def whole(tested: ModelUnderTest, samples: Samples, progress: ProgressFn) -> Comparison:

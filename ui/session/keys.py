@@ -308,9 +308,11 @@ COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
 SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
 SAMPLES_PART = Key("samples_part", "")
-SAMPLES_FILTER: Key[Filter | None] = Key("samples_filter", None)
-SAMPLES_ORDER: Key[Order | None] = Key("samples_order", None)
-SAMPLES_CLASS = Key("samples_class", -1)
+SAMPLES_FILTER = Key("samples_filter", Filter.ALL)
+SAMPLES_ORDER = Key("samples_order", Order.DATA)
+SAMPLES_CLASS = Key("samples_class", -1)  # -1 = any
+SAMPLES_ANSWER = Key("samples_answer", -1)  # class that the version gives; -1 = any
+SAMPLES_MATRIX: Key[PlotlyState | None] = Key("samples_matrix", None)
 SAMPLES_OUTPUT = Key("samples_output", "")
 SAMPLES_PAGE = Key("samples_page", 0)
 SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id

@@ -1,6 +1,7 @@
 """What the shown recipe, or a line held in a drag, does to the network; never holds up the page."""
 
 import math
+from collections.abc import Collection
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from quantscope.ui.components import NetworkFigure, network_figures
 from quantscope.ui.components.figures import Tone
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
+from quantscope.ui.content.rows import MASKED
 from quantscope.ui.runs import held_range, measured, step_figures
 from quantscope.ui.session import state
 from quantscope.ui.views import common
@@ -43,7 +45,9 @@ def _panel(name: str, waited: bool) -> None:
     step, before = _before(saved, held=now is not saved)
     basis = measured.preview_basis(now)
     network_figures(
-        _figures(measurement.value, name, before, basis.words, measurement.running),
+        _figures(
+            measurement.value, name, before, basis.words, measurement.running, measured.masked_layers(now)
+        ),
         key="effect",
         about=basis.note + (f" · change since {step}" if before is not None else ""),
         token=state.recipe_token(now.recipe),
@@ -61,7 +65,12 @@ def _before(saved: state.Session, *, held: bool) -> tuple[str, Figures | None]:
 
 
 def _figures(
-    result: Preview | None, name: str, before: Figures | None, samples: str, running: bool
+    result: Preview | None,
+    name: str,
+    before: Figures | None,
+    samples: str,
+    running: bool,
+    masked: Collection[str],
 ) -> list[NetworkFigure]:
     """The network's figures; while they are measured, none are shown."""
     where = f"Exported int8 model against float, run by ONNX Runtime on {samples}."
@@ -89,6 +98,8 @@ def _figures(
     ]
     own = next((e.cumulative for e in result.layers if e.layer == name), None) if result is not None else None
     arriving = "This layer's output with everything before it quantized too."
+    if result is not None and name in masked:
+        arriving = f"{arriving} {MASKED}"
     return [
         *figures,
         NetworkFigure(
@@ -116,9 +127,8 @@ def _shares(result: Preview | None, before: Figures | None, where: str, running:
     if scores is None:
         return [_share("top1", "Classes", None, None, where, running)] if result is None else []
     right = scores.quantized_top1 is not None
-    share, then = scores.agreement, before.agreement if before is not None else None
-    if right:
-        share, then = scores.quantized_top1, before.top1 if before is not None else None
+    share = scores.quantized_top1 if scores.quantized_top1 is not None else scores.agreement
+    then = None if before is None else before.top1 if right else before.agreement
     what = "positions" if scores.positions else "samples"
     tip = f"Share of {what} with the {'right' if right else 'same'} class first. {where}"
     found = [_share("top1", "Top-1" if right else "Agreement", share, then, tip, running)]

@@ -22,7 +22,7 @@ from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, compare, history_step, job_progress
 
-HEADS = ("Top-1", "Agrees with float", "Mean IoU", "Output SQNR", "File size")
+HEADS = ("Top-1", "Agreement with float", "Mean IoU", "Output SQNR", "File size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def _by_name(listed: Listed) -> list[tuple[str, str, dict[int, float]]]:
             agree[row.number] = 100 * found.agreement
         if found.sqnr_db is not None:
             sqnr[row.number] = found.sqnr_db
-    first = ("Top-1", "%", right) if right else ("Agrees with float", "%", agree)
+    first = ("Top-1", "%", right) if right else ("Agreement with float", "%", agree)
     return [("Output SQNR", "dB", sqnr), first]
 
 
@@ -258,8 +258,8 @@ def _list(listed: Listed) -> None:
     by_number = {version.number: version for version in known.steps}
     cells = {row.number: _cells(listed, row) for row in listed.tree}
     heads = [head for head in HEADS if any(head in found for found in cells.values())]
-    if "Top-1" in heads and "Agrees with float" in heads:
-        heads.remove("Agrees with float")
+    if "Top-1" in heads and "Agreement with float" in heads:
+        heads.remove("Agreement with float")
     rows = []
     for row in listed.tree:
         version = by_number[row.number]

@@ -101,7 +101,7 @@ def _ways(now: state.Session, known: Known, version: Version, *, shown: bool) ->
         st.button(
             "Shown" if shown else "Go back to this step" if number < now.project.head else "Show this step",
             key="step_show",
-            type="primary",
+            type="secondary" if shown else "primary",
             icon=":material/restore:",
             disabled=shown,
             on_click=_go,

@@ -184,7 +184,6 @@ function fitRange(S) {
 const expectation = (v) => (v >= 100 ? count(v) : number(v, 3));
 
 function hover(S, event) {
-  S.pointer = [event.clientX, event.clientY];
   const box = S.svg.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
   const inside = px >= LEFT && px <= S.width - RIGHT && py >= S.top && py <= S.bottom && !S.drag;
   S.cross.setAttribute("visibility", inside ? "visible" : "hidden");
@@ -245,7 +244,7 @@ function build(S) {
   S.flags = html("div", { class: "flags" }, S.plot);
   S.tip = html("div", { class: "hover", hidden: "" }, S.plot);
   S.plot.onpointermove = (event) => hover(S, event);
-  S.plot.onpointerleave = () => { S.pointer = null; S.tip.hidden = true; S.cross.setAttribute("visibility", "hidden"); };
+  S.plot.onpointerleave = () => { S.tip.hidden = true; S.cross.setAttribute("visibility", "hidden"); };
   S.plot.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return;  // a plain wheel scrolls the page
     event.preventDefault();
