@@ -235,6 +235,7 @@ REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
 EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
 EVALUATION_REFUSED = Key("evaluation_refused", "")  # said in the dialog about evaluation data
 LOCATE_PATH = Key("locate_path", "")  # of a model that was moved
+LOCATE_DATA = Key("locate_data_path", "")  # of calibration data that were moved
 LOCATE_REFUSED = Key("locate_refused", "")
 LOOKED_AT: Key[str | None] = Key("looked_at", None)  # quantizer of an already quantized model
 
@@ -302,6 +303,7 @@ COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
 # --- Compare: sample by sample ---
 
+SAMPLES_OF = Key("samples_of", "")  # project that the choices below are of
 SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
 SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
 SAMPLES_PART = Key("samples_part", "")
