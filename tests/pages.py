@@ -30,6 +30,7 @@ PAGES = {
     "history": "History",
     "compare": "Compare",
     "playground": "Playground",
+    "present": "Present",
     "export": "Export",
 }
 

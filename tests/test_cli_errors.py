@@ -71,6 +71,8 @@ DATA = ("--data", str(MLP.calibration))
         ("inspect model.onnx --nope", "--nope"),
         ("missing.onnx", "missing.onnx"),
         ("app --data x.npy", "model"),
+        ("app --eval x.npy", "model"),
+        ("app model.onnx --eval nothing.npz", "nothing.npz"),
         ("demo nothing", "digits_mlp"),
         ("app --port 0", "--port"),
         ("app --port x", "--port"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from quantscope.core.evaluate import (
     NOBODY,
     BySample,
     by_sample,
+    by_sample_from_bytes,
+    by_sample_to_bytes,
     class_numbers,
     compare,
     recovery,
@@ -242,3 +245,43 @@ def test_pairs_are_what_a_table_counts(both: np.ndarray) -> None:
     for number in range(6):
         assert pairs.total(number) == table[number].sum()
         assert pairs.kept(number) == table[number, number]
+
+
+def test_a_measure_of_the_callers_own_sees_each_row_of_both_models() -> None:
+    net = Net()
+    net.add("Gemm", ["x", net.random("w", 4, 3), net.random("b", 3)], "y")
+    model = load_model(net.model({"x": [4, 4]}, {"y": [4, 3]}).SerializeToString())
+    x = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    samples = list_samples([{"x": x[:4]}, {"x": x[4:]}], batch=4, rows=6)
+    quantized = noisy(model, 0.2)
+
+    def apart(f: Mapping[str, Any], q: Mapping[str, Any]) -> float:
+        assert f["y"].shape == q["y"].shape == (3,)
+        return float(np.abs(f["y"] - q["y"]).max())
+
+    errors = by_sample(model, [quantized], samples, differing=apart).versions[0].errors
+    np.testing.assert_allclose(errors.differing, errors.max_abs[:, 0], rtol=1e-6)
+    assert np.isnan(by_sample(model, [quantized], samples).versions[0].errors.differing).all()
+
+
+@pytest.mark.parametrize("name", ["residual_cnn", "shapes_cnn"])
+def test_figures_come_back_from_a_file(name: str) -> None:
+    model, quantized, items = case(name)
+    labels = [0, 1, 2, 3, 4, 5] if name == "residual_cnn" else None
+    found = by_sample(model, [quantized, model.float_bytes()], list_samples(items, labels))
+    again = by_sample_from_bytes(by_sample_to_bytes(found))
+    assert figures(again) == figures(found)
+    assert (again.outputs, again.scored, again.classes) == (found.outputs, found.scored, found.classes)
+    assert len(again.label_pairs) == len(found.label_pairs)
+    for ours, theirs in zip(again.versions, found.versions, strict=True):
+        assert (ours.pairs is None) == (theirs.pairs is None)
+        if ours.pairs is not None and theirs.pairs is not None:
+            np.testing.assert_array_equal(ours.pairs.counts, theirs.pairs.counts)
+
+
+def test_damaged_files_are_said_to_be() -> None:
+    model, items = classifier(4)
+    content = by_sample_to_bytes(by_sample(model, [noisy(model, 0.1)], list_samples(items)))
+    for broken in (b"", b"text", content[: len(content) // 2], content.replace(b"about", b"other")):
+        with pytest.raises(DataError, match="damaged"):
+            by_sample_from_bytes(broken)

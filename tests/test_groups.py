@@ -151,5 +151,7 @@ def test_shortened_names_fit_and_differ_as_far_as_their_tails_do(names: list[str
 def test_long_names_of_one_module_stay_apart() -> None:
     start, end = "StatefulPartitionedCall/sequential/", "/FusedBatchNormV3;StatefulPartitionedCall/conv"
     names = [f"{start}block_{i}_expand{end}" for i in range(12)]
+    assert shortened(names, 24)[3] == "…block_3_expand/FusedBa…"
     assert len(set(shortened(names, 24))) == 12
+    assert shortened([f"{name};{i}" for i, name in enumerate(["long/same/name"] * 3)], 12)[1].endswith("1")
     assert tails(["a/b/c", "a/x/c", "d"]) == ["b/c", "x/c", "d"]

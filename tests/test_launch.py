@@ -192,3 +192,24 @@ def test_a_taken_port_is_one_line(taken: int, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"port {taken} is already in use" in done.stderr
+
+
+def test_the_app_is_given_all_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from quantscope.sample_data import SAMPLES
+    from quantscope.ui.app import arguments
+    from quantscope.ui.cli.command_line import run
+
+    sample, given = SAMPLES["digits_mlp"], list[str]()
+
+    def serve(words: list[str], **_: object) -> int:
+        given.extend(words)
+        return 0
+
+    monkeypatch.setattr(launch, "serve", serve)
+    words = ["app", sample.model, "--data", sample.calibration, "--eval", sample.evaluation]
+    assert run([str(word) for word in words]) == 0
+    monkeypatch.setattr("sys.argv", ["page.py", *given])
+    found = arguments()
+    assert [found.model, found.data, found.eval] == list(
+        map(str, (sample.model, sample.calibration, sample.evaluation))
+    )

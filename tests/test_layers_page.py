@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import onnx
@@ -18,6 +19,7 @@ from quantscope.core.thresholds import Method
 from quantscope.ui.content.tensor_view import RULES
 from quantscope.ui.session import opening
 from quantscope.ui.session.workspace import Source
+from quantscope.ui.views.layers_table import sortable
 from tests.graphs import model, node, randn, value
 from tests.pages import go, healthy, opened, recipe, start, until
 from tests.pages import home as home  # a fixture
@@ -44,9 +46,7 @@ def project(folder: Path) -> Project:
 def layers(tmp_path: Path) -> AppTest:
     """The page with all figures."""
     app = go(start(project(tmp_path)), "layers")
-    until(
-        app, lambda a: bool(a.dataframe) and not any("measuring" in c.value for c in a.caption)
-    )
+    until(app, lambda a: bool(a.dataframe) and not any("measuring" in c.value for c in a.caption))
     healthy(app)
     return app
 
@@ -67,9 +67,18 @@ def test_every_row_tells_range_scale_and_errors(layers: AppTest) -> None:
         assert isinstance(shown["zero"][i], float)
         assert "…" in str(shown["range"][i])
     for name in ("local", "cumulative"):
-        known = [f for f in shown[name] if isinstance(f, float) and math.isfinite(f)]
-        assert known
-        assert all(f == round(f, 1) for f in known)
+        assert any(re.fullmatch(r" *\d+\.\d", str(figure)) for figure in shown[name])
+
+
+def test_figures_are_sorted_by_their_value() -> None:
+    figures = [-math.inf, -41.26, -10.0, -9.9, -0.1, 0.0, 0.3, 9.9, 10.0, 41.7, 99.9, 123.0, math.inf]
+    texts = [sortable(figure) for figure in figures]
+    assert all(isinstance(shown, str) for shown in texts)
+    assert sorted(texts, key=str) == texts
+    assert [str(shown).strip() for shown in texts[1:4]] == ["−41.3", "−10.0", "−9.9"]
+    assert [str(shown).strip() for shown in (texts[0], texts[-1])] == ["−∞", "∞"]
+    assert sortable(-0.04) == sortable(0.0)
+    assert sortable(None) is sortable(math.nan) is None
 
 
 def test_what_was_chosen_together_is_one_step(layers: AppTest) -> None:
@@ -113,8 +122,14 @@ def test_the_worst_come_first_where_that_is_asked_for(layers: AppTest) -> None:
     healthy(app)
     after = table(app)
     assert sorted(map(str, after["name"])) == sorted(map(str, before["name"]))
-    without = [figure is None or not math.isfinite(float(str(figure))) for figure in after["local"]]
-    assert without == sorted(without)
+    assert after["flag"][0] == "⚑"  # what stands out is the worst
+    assert list(before["name"]) == table_in_order(app)
+
+
+def table_in_order(app: AppTest) -> list[object]:
+    """Names as they are executed."""
+    app.selectbox(key="layer_order").set_value("As executed").run()
+    return table(app)["name"]
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ FRONT = Front(
 
 def test_the_figure_has_every_point_and_none_at_infinity() -> None:
     figure = front_figure(FRONT, chosen=1)
-    beaten, best = figure.data  # where they meet, a click means the one on top
+    beaten, best, right = figure.data  # where they meet, a click means the one on top
     assert list(best.x) == [0.4, 0.6, 1.0]
     assert list(best.y)[:2] == [10.0, 30.0]
     assert 30.0 < best.y[2] < 40.0
@@ -150,10 +150,22 @@ def test_the_figure_has_every_point_and_none_at_infinity() -> None:
     assert best.customdata[2][2] == "equals float"
     assert [entry[0] for entry in beaten.customdata] == [3]  # after those of the front
     assert "top-1 90.0 % (−1.5 pp" in best.customdata[0][3]
+    assert (right.yaxis, list(right.y)) == ("y2", [90.0, 90.0, 90.0])
+    assert [entry[0] for entry in right.customdata] == [0, 1, 2]  # a click there means the same point
+
+
+def test_the_point_in_use_is_marked() -> None:
+    assert not any(trace.text for trace in front_figure(FRONT, chosen=None).data)
+    ring = next(trace for trace in front_figure(FRONT, chosen=None, used=3).data if trace.text)
+    assert (list(ring.x), list(ring.y), list(ring.text)) == ([0.7], [12.0], ["in use"])
+    bare = [replace(p, top1=None, agreement=None, drop=None) for p in FRONT.points]
+    blind = replace(FRONT, points=tuple(bare))
+    assert not any(trace.yaxis == "y2" for trace in front_figure(blind, chosen=None).data)
 
 
 def test_time_is_drawn_as_a_share_of_the_float_models() -> None:
     figure = front_figure(replace(FRONT, kind=Cost.LATENCY, labelled=False), chosen=None)
-    assert list(figure.data[-1].x) == [40.0, 60.0, 100.0]
-    assert "change class" in figure.data[-1].customdata[0][3]
+    assert list(figure.data[1].x) == list(figure.data[-1].x) == [40.0, 60.0, 100.0]
+    assert "change class" in figure.data[1].customdata[0][3]
+    assert figure.data[-1].name == "same class as float (right axis)"
     assert figure.layout.shapes[0].x0 == 100.0

@@ -12,10 +12,11 @@ import pytest
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate import Answers, BySample, ClassPairs, Errors, VersionBySample
 from quantscope.core.evaluate.confusions import pairs_of
-from quantscope.ui.content import sample_list, sample_parts
+from quantscope.ui.content import sample_lines, sample_list, sample_parts
 from quantscope.ui.content.sample_boxes import BoxFormat, BoxHead
 from quantscope.ui.content.sample_cards import Look, SampleRow, Words, card
 from quantscope.ui.content.sample_classes import class_figures
+from quantscope.ui.content.sample_differences import difference_of
 from quantscope.ui.content.sample_kinds import Drawing, InputDrawing, InputKind, OutputKind
 from quantscope.ui.content.sample_list import Filter, Order, View
 from quantscope.ui.content.sample_names import class_name, token_word, words_of
@@ -47,6 +48,7 @@ def version(classes: np.ndarray, labels: np.ndarray | None) -> VersionBySample:
             max_abs=np.ones((6, 1)),
             equal=np.full((6, 1), np.nan),
             same=(classes == FLOAT).astype(np.float32),
+            differing=np.full(6, np.nan, np.float32),
         ),
         pairs=pairs_of(FLOAT, classes),
     )
@@ -211,20 +213,20 @@ def test_tokens_are_marked_where_the_class_differs() -> None:
 def test_signals_show_the_channel_that_lost_most_of_itself() -> None:
     loud, quiet = np.sin(np.arange(200) / 9) * 100, np.sin(np.arange(200) / 5)
     values = [np.stack([loud, quiet]), np.stack([loud + 1, np.zeros(200)])]
-    part = sample_parts.lines(values, ("float", "A"), "output")
+    part = sample_lines.lines(values, ("float", "A"), "output")
     assert part.caption == "output, channel 2 of 2, where they differ most"
     np.testing.assert_allclose(part.lines[0].points, quiet)
-    away = sample_parts.apart(values, ("float", "A"), "output")
+    away = sample_lines.apart(values, ("float", "A"), "output")
     assert away is not None
     assert away.caption == "output: difference to float"
-    assert sample_parts.apart([loud, loud], ("float", "A"), "output") is None
+    assert sample_lines.apart([loud, loud], ("float", "A"), "output") is None
 
 
 def test_long_signals_keep_their_peaks() -> None:
     signal = np.zeros(100_000)
     signal[777], signal[88_888] = 5.0, -7.0
-    (line,) = sample_parts.lines([signal], ("x",), "x").lines
-    assert len(line.points) <= sample_parts.POINTS + 2
+    (line,) = sample_lines.lines([signal], ("x",), "x").lines
+    assert len(line.points) <= sample_lines.POINTS + 2
     assert max(p for p in line.points if p is not None) == 5.0
     assert min(p for p in line.points if p is not None) == -7.0
 
@@ -297,7 +299,10 @@ def test_classes_that_lose_come_first() -> None:
     assert figure.layout.xaxis.title.text == "right, %"
     assert [trace.name for trace in figure.data[-2:]] == ["float", "A"]
     assert list(figure.data[-1].y)[-1] == "zero"  # drawn from below
-    assert matrix_figure(found.matrix, "A", labelled=True).data[0].z[0] == [None, 1, 0]
+    right, wrong, cells = matrix_figure(found.matrix, "A", labelled=True).data
+    assert (right.z[0], wrong.z[0]) == ([1, None, None], [None, 1, None])
+    assert [point[:2] for point in cells.customdata] == [[0, 0], [0, 1], [1, 1], [2, 0], [2, 2]]
+    assert list(cells.text) == ["1", "1", "2", "1", "1"]
 
 
 def test_classes_without_labels_are_those_of_float() -> None:
@@ -363,3 +368,59 @@ def test_what_holds_no_names_is_refused_in_words(name: str, content: bytes) -> N
 def test_numbers_without_a_name_stay_numbers() -> None:
     assert [class_name(n, ("a", "")) for n in (-1, 0, 1, 2000)] == ["none", "a", "1", "2,000"]
     assert [token_word(n, ("Ġthe", "▁of")) for n in (0, 1, 2)] == [" the", " of", "2"]
+
+
+# --- what differs without classes ---
+
+
+def test_missed_and_new_boxes_are_counted() -> None:
+    boxes = np.array([[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9], [0.0, 0.6, 0.2, 0.9]])
+    head = BoxHead(format=BoxFormat.CORNERS, boxes="b", scores="s")
+
+    def outputs(*scores: float) -> dict[str, np.ndarray]:
+        return {"b": boxes, "s": np.array([[0.0, score] for score in scores])}
+
+    measure = difference_of(Drawing(), head, (10, 10))
+    assert measure is not None
+    assert measure(outputs(0.9, 0.9, 0.1), outputs(0.9, 0.9, 0.1)) == 0
+    assert measure(outputs(0.9, 0.9, 0.1), outputs(0.9, 0.1, 0.8)) == 2  # one missed, one new
+
+
+def test_pixels_of_another_class_are_a_share() -> None:
+    scores = np.random.default_rng(0).standard_normal((4, 8, 8))
+    other = scores.copy()
+    other[:, 2, 3] *= -1
+    measure = difference_of(Drawing(outputs={"y": OutputKind.CLASS_MAP}), None, None)
+    assert measure is not None
+    assert measure({"y": scores}, {"y": scores}) == 0
+    assert measure({"y": scores}, {"y": other}) == 1 / 64
+    assert difference_of(Drawing(outputs={"y": OutputKind.SIGNAL}), None, None) is None
+
+
+def test_samples_whose_boxes_differ_come_first_and_are_counted() -> None:
+    found = replace(compared(None), scored=None)
+    differing = np.array([0, 2, 0, 1, 0, 0], np.float32)
+    one = found.versions[0]
+    found = replace(found, versions=(replace(one, errors=replace(one.errors, differing=differing)),))
+    view = View(found=found, shown=0, answers="boxes")
+    assert rows(view, Filter.CHANGED) == [1, 3]
+    assert rows(view, Filter.ALL, Order.CHANGED)[:2] == [1, 3]
+    assert [choice.words for choice in sample_list.choices(view, "A", "")] == ["All · 6", "Boxes differ · 2"]
+    said = sample_list.summary(view, "A", "6 evaluation samples")
+    assert said == "With A, 3 boxes are missed or new, on 2 of 6 evaluation samples."
+    pixels = replace(view, answers="pixels")
+    assert sample_list.choices(pixels, "A", "")[1].label == "Pixels differ"
+
+
+def test_what_is_drawn_as_no_class_has_no_answers() -> None:
+    drawing = Drawing(outputs={"y": OutputKind.SIGNAL})
+    found = sample_list.as_drawn(compared(), drawing)
+    view = View(found=found, shown=1, before=0)
+    assert [choice.filter for choice in sample_list.choices(view, "B", "A")] == [Filter.ALL]
+    assert sample_list.orders(view) == (Order.SQNR, Order.DATA)
+    assert sample_list.summary(view, "B", "6 samples").startswith(
+        "Over 6 samples, the output of B keeps 10.0 dB"
+    )
+    assert sample_list.against(view, "B", "A") == ""
+    as_classes = Drawing(outputs={"y": OutputKind.CLASSES})
+    assert sample_list.as_drawn(found, as_classes) is found

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantscope.core.sensitivity import Kind, Metric, RankingRow, Run, run_sensitivity
-from quantscope.ui.figures.sensitivity import NO_VALUE, TOP, sensitivity_figure
+from quantscope.ui.figures.sensitivity import NO_VALUE, sensitivity_figure
 from quantscope.ui.runs import rankings
 from quantscope.ui.session import cached, opening
 from tests.pages import go, healthy, opened, recipe, start, until
@@ -151,14 +151,16 @@ def test_the_worst_is_on_top_and_names_are_text() -> None:
     scores = [score(HOSTILE, 5.0, 1, flagged=True), score("b", 20.0, 2), score("c", math.inf, 3)]
     figure = sensitivity_figure(scores, Kind.ENABLE, Metric.SQNR)
     bad, rest = figure.data
-    assert list(bad.x) == [5.0]
-    assert list(bad.error_x.array) == [2.0]
-    assert list(bad.error_x.arrayminus) == [1.0]
-    assert list(rest.x) == [20.0, TOP]
+    # An SQNR is drawn as the error that it stands for: a longer bar is a worse layer.
+    assert list(bad.x) == [pytest.approx(56.234, abs=1e-3)]
+    assert list(bad.error_x.array) == [pytest.approx(63.096 - 56.234, abs=1e-3)]
+    assert list(bad.error_x.arrayminus) == [pytest.approx(56.234 - 44.668, abs=1e-3)]
+    assert list(rest.x) == [pytest.approx(10.0), 0.0]
     assert list(rest.y) == [2, 3]
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # counted from the top
-    assert "dB" in figure.layout.xaxis.title.text
-    assert figure.layout.yaxis.ticktext[0] == "&lt;img src=x onerror=alert(1)&gt;"
+    assert "longer is worse" in figure.layout.xaxis.title.text
+    assert figure.layout.yaxis.ticktext[0] == "&lt;img src=x onerror=alert(1)&gt;  <b>5.0 dB</b>"
+    assert figure.layout.yaxis.ticktext[2] == "c  <b>∞ dB</b>"
     assert "<img" not in figure.to_json()
 
 

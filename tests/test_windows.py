@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from quantscope.core.project import project as projects
 from quantscope.core.thresholds import Method
 from quantscope.ui.runs import measured
-from quantscope.ui.session import cached, keys, opening, state
+from quantscope.ui.session import cached, keys, opening, others, state
 from quantscope.ui.session.memory import Key, uninterrupted
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
@@ -386,3 +386,46 @@ def test_removing_from_the_list_stops_what_runs(windows: tuple[AppTest, AppTest]
     second.run()
     assert second.title[0].value == "Open a model"
     assert not project.folder.exists()
+
+
+def test_a_look_tells_what_others_did() -> None:
+    tab, other = (Tab(opening.open_sample("digits_mlp")) for _ in range(2))
+    tab.session()
+    other.session()
+    with tab:
+        assert others.changed() is None
+        before = others.step_token(projects.open_project("sample-digits-mlp"))
+    method(other, Method.KL)
+    with tab:
+        assert others.changed() == "2"
+        assert state.follow()
+        assert others.changed() is None
+        assert others.step_token(projects.open_project("sample-digits-mlp")) != before
+        projects.delete("sample-digits-mlp")
+        assert others.changed() == "removed"
+
+
+def test_a_callback_is_done_as_a_whole_and_the_run_behind_it_is_interrupted() -> None:
+    """A click that only starts something: it is not lost where another run is asked for at that moment."""
+    done: list[int] = []
+    tab, key = Tab(), Key("key", 0)
+    interruption = RerunException(RerunData(query_string="next"))
+    coming = [interruption]
+
+    class Busy(dict[str, Any]):
+        def get(self, name: str, default: Any = None) -> Any:
+            if coming:
+                raise coming.pop()
+            return super().get(name, default)
+
+    tab.state = Busy(key=7)
+    context = SimpleNamespace(script_requests=None, has_script_started=False)
+    with tab, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("quantscope.ui.session.memory.get_script_run_ctx", lambda suppress_warning: context)
+        done.append(key.get())
+        assert done == [7]
+        context.has_script_started = True
+        with pytest.raises(RerunException) as raised:
+            key.get()
+        assert raised.value is interruption
+        assert key.get() == 7

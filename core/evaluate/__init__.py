@@ -1,6 +1,6 @@
 """Float against quantized: per layer, whole output, task accuracy, size, latency; run by ONNX Runtime."""
 
-from quantscope.core.evaluate.answers import NOBODY, Answers, Errors
+from quantscope.core.evaluate.answers import NOBODY, Answers, Differing, Errors
 from quantscope.core.evaluate.by_sample import (
     BySample,
     Recovery,
@@ -9,6 +9,7 @@ from quantscope.core.evaluate.by_sample import (
     recovery,
     together,
 )
+from quantscope.core.evaluate.by_sample_file import by_sample_from_bytes, by_sample_to_bytes
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
@@ -77,6 +78,7 @@ __all__ = [
     "ClassPairs",
     "Comparison",
     "DefaultSession",
+    "Differing",
     "ErrorSums",
     "ErrorTotal",
     "Errors",
@@ -108,6 +110,8 @@ __all__ = [
     "VersionBySample",
     "activations_only",
     "by_sample",
+    "by_sample_from_bytes",
+    "by_sample_to_bytes",
     "by_tensor",
     "check_interface",
     "class_numbers",

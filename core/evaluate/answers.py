@@ -1,6 +1,6 @@
 """What a model answers for each row of some samples, and how far a quantized version is from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from quantscope.core.evaluate.scores import class_scores
 from quantscope.core.evaluate.sums import tensor_error
 
 Array = npt.NDArray[Any]
+# How differently two models answer, from their outputs for one row (0 = alike): boxes that one of them lacks.
+Differing = Callable[[Mapping[str, Array], Mapping[str, Array]], float]
 TOP = 5  # classes that are kept of each row
 NOBODY = -1  # stands for a class where there is none
 
@@ -40,6 +42,7 @@ class Errors:
     max_abs: npt.NDArray[np.float64]  # (rows, outputs)
     equal: npt.NDArray[np.float64]  # (rows, outputs): share of equal elements of integers; nan for floats
     same: npt.NDArray[np.float32]  # (rows,): share of positions with the float model's class; nan without
+    differing: npt.NDArray[np.float32]  # (rows,): by the caller's own measure; nan without
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 Only figures are kept of every row, so that memory does not grow with the size of inputs and outputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from quantscope.core.data import Load, Samples
+from quantscope.core.data import Load, Samples, row_of
 from quantscope.core.errors import DataError
 from quantscope.core.evaluate.answers import (
     NOBODY,
     TOP,
     Answers,
     Array,
+    Differing,
     Errors,
     Scoring,
     labels_of,
@@ -90,6 +91,7 @@ def by_sample(
     versions: Sequence[bytes | str | Path | onnx.ModelProto],
     samples: Samples,
     *,
+    differing: Differing | None = None,
     simulate: bool = False,
     threads: int | None = None,
     progress: ProgressFn | None = None,
@@ -100,6 +102,8 @@ def by_sample(
         model: The float model.
         versions: Quantized versions of it, from any tool, with its inputs and outputs.
         samples: What to run; with labels it is also known which answers are right.
+        differing: A measure of how a version answers each row, given the outputs of both models that are
+            arrays, without the axis of rows; for what is no class, as boxes.
         simulate: As `core.evaluate.compare`.
         threads: Samples run at the same time; None = one a processor.
         progress: Told after each sample; a `Cancelled` that it raises ends the work.
@@ -123,7 +127,8 @@ def by_sample(
         load, span = item
         sample = load()
         floats = plain.run(sample, names)
-        return _compared(floats, [session.run(sample, names) for session in sessions], span, names, spec)
+        given = [session.run(sample, names) for session in sessions]
+        return _compared(floats, given, span, names, spec, differing)
 
     items = zip(samples.loads(), row_spans(samples), strict=True)
     for rows in parallel_map(
@@ -191,6 +196,7 @@ class _Row:
     scored: list[Scoring | None]
     labels: Array | None
     figures: list[Array]  # (3, outputs) of each version
+    differing: list[float]  # of each version
 
 
 def _compared(
@@ -199,6 +205,7 @@ def _compared(
     span: tuple[int, int, int],
     names: tuple[str, ...],
     spec: ScoresSpec | None,
+    differing: Differing | None,
 ) -> list[_Row]:
     batch, valid, before = span
     apart = [{name: rows_of(run[name], batch, valid) for name in names} for run in (floats, *given)]
@@ -213,8 +220,17 @@ def _compared(
             shape = scored[0].valid.shape[1:] if scored[0] is not None else ()
             labels = labels_of(spec, before + at, shape)
         figures = [output_figures(own[0], other, names) for other in own[1:]]
-        out.append(_Row(row=before + at, scored=scored, labels=labels, figures=figures))
+        measured = [float("nan")] * len(given)
+        if differing is not None:
+            first, *others = (_without_axis(run) for run in own)
+            measured = [differing(first, other) for other in others]
+        out.append(_Row(row=before + at, scored=scored, labels=labels, figures=figures, differing=measured))
     return out
+
+
+def _without_axis(run: Mapping[str, Array | None]) -> dict[str, Array]:
+    """The arrays among one row's outputs, without the axis of rows."""
+    return {name: row_of(value) for name, value in run.items() if value is not None}
 
 
 class _Collected:
@@ -229,6 +245,7 @@ class _Collected:
         self.right = np.full((models, rows), np.nan, np.float32)
         self.same = np.full((models, rows), np.nan, np.float32)
         self.figures = np.full((versions, 3, rows, len(names)), np.nan)
+        self.differing = np.full((versions, rows), np.nan, np.float32)
         many = spec is not None and spec.axis is not None
         self.counted = [PairCounter(spec.classes) for _ in range(2 * models)] if spec and many else []
 
@@ -249,6 +266,7 @@ class _Collected:
                     self.counted[2 * model + 1].add(row.labels, found.order)
         for version, figures in enumerate(row.figures):
             self.figures[version, :, at] = figures
+            self.differing[version, at] = row.differing[version]
 
     def result(self) -> BySample:
         spec = self.spec
@@ -261,7 +279,11 @@ class _Collected:
             VersionBySample(
                 answers=answers[version + 1],
                 errors=Errors(
-                    sqnr_db=figures[0], max_abs=figures[1], equal=figures[2], same=self.same[version + 1]
+                    sqnr_db=figures[0],
+                    max_abs=figures[1],
+                    equal=figures[2],
+                    same=self.same[version + 1],
+                    differing=self.differing[version],
                 ),
                 pairs=self._pairs(version + 1, answers),
             )

@@ -64,7 +64,7 @@ class GridError:
     codebook: Codebook
     mse: float
     sqnr_db: float
-    detail: str  # scale, or smallest and largest magnitude, for people
+    detail: str  # scale, or which magnitudes there are, for people
 
 
 def linear_codebook(encoding: Encoding) -> Codebook:
@@ -145,11 +145,11 @@ def _log2_error(histogram: Histogram, spec: QuantSpec) -> GridError:
     mse = codebook_mse(histogram, book)
     density = density_of(histogram)
     energy = density.energy * density.width**2 / max(histogram.count, 1)
-    least = float(np.abs(book.values).min())
+    halvings = np.unique(np.abs(book.values)).size - 1
     return GridError(
         grid=Grid.LOG2,
         codebook=book,
         mse=mse,
         sqnr_db=float(sqnr_db_of(energy, np.asarray(mse))),
-        detail=f"magnitudes {least:.3g} to {peak:.4g}",
+        detail=f"magnitudes {peak:.4g}, {peak / 2:.4g}, {peak / 4:.4g} and so on, {halvings} times halved",
     )

@@ -266,7 +266,7 @@ def test_table_opens_a_layer(page: Any, demo: App) -> None:
     canvas.wait_for()
     page.wait_for_timeout(500)
     box = canvas.bounding_box()
-    page.mouse.click(box["x"] + 138 + 20, box["y"] + 36 + 35 * 2 + 17)
+    page.mouse.click(box["x"] + 204 + 32, box["y"] + 36 + 35 * 2 + 17)
     page.wait_for_url(re.compile("/inspector"))
 
 

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quantscope.core.project import project as projects
+from quantscope.core.recipe import Recipe, recipe_to_yaml
+from quantscope.ui.session import opening
 from tests.support import App, ready
 
 pytestmark = pytest.mark.browser
 
 
-def test_steps_are_chosen_compared_and_shown_again(page: Any, serve: Callable[..., App]) -> None:
-    app = serve("demo", "digits_mlp")
-    page.goto(app.url)
-    ready(page)
-    page.get_by_text("Saved · step 1").wait_for()
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Layers").click()
-    page.get_by_role("heading", name="Layers").wait_for()
-    for method in ("KL", "MSE"):
-        page.get_by_role("combobox", name="Strategy").first.click()
-        page.get_by_role("option", name=method, exact=True).click()
-        page.locator(".st-key-bulk_set button").click()
-        page.get_by_text(f": {method} for").first.wait_for()
-        ready(page)
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name="History").click()
+def with_steps(home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A project of three steps in the server's home; its id."""
+    monkeypatch.setenv("QUANTSCOPE_HOME", str(home / "projects"))
+    project = opening.open_sample("digits_mlp")
+    for method in ("kl", "mse"):
+        recipe = Recipe().with_default(method=method)
+        project = projects.record(project, recipe_to_yaml(recipe), f"{method} everywhere")
+    return project.id
+
+
+def test_steps_are_chosen_compared_and_shown_again(
+    page: Any, serve: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = serve("app")
+    id = with_steps(app.home, monkeypatch)
+    page.goto(f"{app.url}/history?project={id}")
     rows = page.locator("#steps tr[data-step]")
     rows.first.wait_for()
     assert [row.get_attribute("data-step") for row in rows.all()] == ["3", "2", "1"]
+    ready(page)
     rows.last.click()
-    page.get_by_text("the first step", exact=False).wait_for()
+    page.get_by_text("the first step").wait_for()
     ready(page)
     rows.last.press("ArrowUp")
-    page.keyboard.press("Space")
+    page.locator("#steps tr[data-step='2']:focus").wait_for()
+    page.locator("#steps tr[data-step='2']").press("Space")
     page.get_by_role("button", name="Compare with the shown step").and_(page.locator(":enabled")).click()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     page.get_by_text("KL → MSE").wait_for()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.ui.content.names import Part, parts, tails
+from quantscope.ui.content.names import Part, parts, shortened, tails
 
 FLAT = 60  # layers that are shown without groups
 LEAST = 3  # layers of a group; smaller ones only cost room
@@ -17,6 +17,7 @@ WHOLE = 0.6  # of its parent's layers: a group that has more says nothing, its o
 ALL = 0.9  # the same for a group without groups inside
 MOST_LAYERS = 400  # of one repetition
 REPEATS = 0.2  # of the layers that must repeat, for repetitions to be groups
+LABEL = 19  # characters of a layer's label
 CHUNK = 24  # layers of a group where nothing else tells them apart
 
 
@@ -236,4 +237,4 @@ def _labels(names: Sequence[str], ops: Sequence[str], depth: int = 0) -> list[st
         own = parts(name)
         says_little = own[-1].text.isdecimal() or own[-1].text.lower() in op.lower().split(" + ")
         least.append(min(2 if says_little else 1, max(1, len(own) - depth)))
-    return tails(names, least)
+    return shortened(tails(names, least), LABEL)

@@ -72,15 +72,22 @@ def _last(name: str, own: Sequence[Part], count: int) -> str:
 def shortened(names: Sequence[str], length: int) -> list[str]:
     """Names of at most `length` characters each, cut in the middle where they are longer.
 
-    Those that would look the same are cut at both ends instead, so that what tells them apart is seen.
+    Those that would look the same are cut at both ends instead, so that what tells them apart is seen. Of
+    names joined by semicolons the first one is shown, unless others begin with it, too.
     """
-    found = [short(name, length) for name in names]
+    firsts = Counter(name.split(";", 1)[0] for name in names)
+    given = [
+        first if len(name) > length and first and firsts[first] == 1 else name
+        for name in names
+        for first in [name.split(";", 1)[0]]
+    ]
+    found = [short(name, length) for name in given]
     alike: dict[str, list[int]] = {}
     for i, cut in enumerate(found):
         alike.setdefault(cut, []).append(i)
     for places in alike.values():
         if len(places) > 1:
-            several = [plain(names[i]) for i in places]
+            several = [plain(given[i]) for i in places]
             start = _shared(several)
             end = _shared([name[start:][::-1] for name in several])
             for i, name in zip(places, several, strict=True):

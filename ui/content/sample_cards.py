@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from quantscope.core.data.sources import IGNORED
 from quantscope.core.evaluate import BySample
+from quantscope.ui.content import sample_lines as signals
 from quantscope.ui.content import sample_parts as parts
+from quantscope.ui.content import sample_picture_parts as pictures
 from quantscope.ui.content import text
-from quantscope.ui.content.sample_boxes import BoxHead, decode, matched
+from quantscope.ui.content.sample_boxes import LEAST_SCORE, BoxHead, decode, matched
 from quantscope.ui.content.sample_kinds import (
     Drawing,
     InputDrawing,
@@ -157,7 +159,7 @@ def _input_parts(name: str, value: Array, sample: SampleRow, look: Look) -> list
     if drawing.kind is InputKind.IMAGE:
         if OutputKind.BOXES in look.drawing.outputs.values() and name == look.drawing.image:
             return []  # the boxes are drawn on it
-        return [parts.shown_picture(picture(value, drawing), caption, f"Sample {sample.row}: {name}")]
+        return [pictures.shown_picture(picture(value, drawing), caption, f"Sample {sample.row}: {name}")]
     if drawing.kind is InputKind.TOKENS:
         if OutputKind.TOKEN_CLASSES in look.drawing.outputs.values():
             return []  # shown with their classes
@@ -165,9 +167,9 @@ def _input_parts(name: str, value: Array, sample: SampleRow, look: Look) -> list
     if drawing.kind is InputKind.BYTES:
         return [parts.bytes_text(value, caption)]
     if drawing.kind is InputKind.SIGNAL:
-        return [parts.lines([value], [caption], caption)]
+        return [signals.lines([value], [caption], caption)]
     if drawing.kind is InputKind.MAP:
-        return list(parts.heat_parts([value], [caption], ""))
+        return list(pictures.heat_parts([value], [caption], ""))
     return [parts.numbers([value], ["value"], caption, ())]
 
 
@@ -207,7 +209,7 @@ def _class_map(
     if classes[0].ndim != 2:
         return [parts.numbers(values, look.words.models, caption, look.words.classes)]
     truth = sample.labels if name == look.found.scored else None
-    return list(parts.map_parts(classes, look.words.models, look.words.classes, caption, truth))
+    return list(pictures.map_parts(classes, look.words.models, look.words.classes, caption, truth))
 
 
 def _token_classes(
@@ -240,13 +242,13 @@ def _image(
 ) -> list[Part]:
     drawing = _output_image(values[0], look)
     drawn: list[Part] = [
-        parts.shown_picture(picture(one, drawing), model, f"{caption} by {model}")
+        pictures.shown_picture(picture(one, drawing), model, f"{caption} by {model}")
         for one, model in zip(values, look.words.models, strict=True)
     ]
     for one, model in zip(values[1:], look.words.models[1:], strict=True):
         axis = 0 if drawing.layout is Layout.FIRST else -1
         apart = np.asarray(one, np.float32) - np.asarray(values[0], np.float32)
-        drawn.append(parts.difference_part(apart.mean(axis=axis) if apart.ndim == 3 else apart, model, ""))
+        drawn.append(pictures.difference_part(apart.mean(axis=axis) if apart.ndim == 3 else apart, model, ""))
     return drawn
 
 
@@ -286,11 +288,12 @@ def _boxes(
         elif lone:
             words += f", {lone:,} missed by {look.words.models[look.shown + 1]}"
         drawn.append(
-            parts.shown_picture(
+            pictures.shown_picture(
                 shown,
                 words,
                 f"Sample {sample.row}: boxes of {model}",
-                boxes=parts.drawn_boxes(boxes, agreed, look.words.classes, reference=not at),
+                note="" if at else f"boxes of {100 * LEAST_SCORE:.0f} % and more",
+                boxes=pictures.drawn_boxes(boxes, agreed, look.words.classes, reference=not at),
             )
         )
     return drawn
@@ -300,14 +303,14 @@ def _map(
     name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
 ) -> list[Part]:
     of = caption if len(look.found.outputs) > 1 else ""
-    return list(parts.heat_parts(values, look.words.models, of))
+    return list(pictures.heat_parts(values, look.words.models, of))
 
 
 def _signal(
     name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
 ) -> list[Part]:
-    away = parts.apart(values, look.words.models, caption)
-    return [parts.lines(values, look.words.models, caption), *([away] if away is not None else [])]
+    away = signals.apart(values, look.words.models, caption)
+    return [signals.lines(values, look.words.models, caption), *([away] if away is not None else [])]
 
 
 def _values(

@@ -49,6 +49,7 @@ class PairRow:
 class Matrix:
     """Counts of (label or float class, class of the version)."""
 
+    numbers: tuple[int, ...]
     names: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
 
@@ -133,6 +134,7 @@ def _matrix(own: ClassPairs, numbers: tuple[int, ...], names: tuple[str, ...]) -
     for first, second, count in zip(own.first, own.second, own.counts, strict=True):
         table[place[int(first)]][place[int(second)]] = int(count)
     return Matrix(
+        numbers=numbers,
         names=tuple(class_name(number, names) for number in numbers),
         counts=tuple(map(tuple, table)),
     )

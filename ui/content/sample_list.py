@@ -1,17 +1,25 @@
 """Which samples are shown, and in what order: filters, counts and sentences from the figures of every row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.evaluate import NOBODY, BySample, VersionBySample, recovery
 from quantscope.core.words import plural
+from quantscope.ui.content.sample_kinds import WITH_CLASSES, Drawing
 from quantscope.ui.content.text import decibel, percent
 
+Answers = Literal["boxes", "pixels", "positions", "tokens"]
+DIFFERS: dict[Answers, str] = {
+    "boxes": "Boxes differ",
+    "pixels": "Pixels differ",
+    "positions": "Some positions differ",
+    "tokens": "Tokens differ",
+}
 Mask = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
 
@@ -49,7 +57,7 @@ class Choice:
     @property
     def words(self) -> str:
         """With its count."""
-        return f"{self.label} {self.count:,}"
+        return f"{self.label} · {self.count:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,7 @@ class View:
     found: BySample
     shown: int  # the version that is judged
     before: int | None = None  # another one, that it is held against
+    answers: Answers = "positions"  # what differs where whole samples have no class
 
     @property
     def version(self) -> VersionBySample:
@@ -71,6 +80,32 @@ class View:
         return self.found.scored is not None and not self.found.positions
 
 
+def as_drawn(found: BySample, drawing: Drawing) -> BySample:
+    """Without answers and labels where what looks like class scores is drawn as something else.
+
+    An autoencoder's output has the shape of class scores.
+    """
+    if found.scored is None or drawing.outputs.get(found.scored) in WITH_CLASSES:
+        return found
+    unknown = np.full(found.rows, np.nan, np.float32)
+    return replace(
+        found,
+        scored=None,
+        classes=0,
+        positions=False,
+        labels=None,
+        floats=replace(found.floats, right=unknown),
+        versions=tuple(
+            replace(
+                version,
+                answers=replace(version.answers, right=unknown),
+                errors=replace(version.errors, same=unknown),
+            )
+            for version in found.versions
+        ),
+    )
+
+
 def changed(found: BySample, version: VersionBySample) -> Mask:
     """Rows for which a version answers otherwise than the float model: another class, or other integers."""
     out = np.zeros(found.rows, bool)
@@ -78,6 +113,7 @@ def changed(found: BySample, version: VersionBySample) -> Mask:
         out |= ~(version.errors.same == 1.0) & ~np.isnan(version.errors.same)
     with np.errstate(invalid="ignore"):
         out |= (version.errors.equal < 1.0).any(axis=1)
+        out |= version.errors.differing > 0
     return out
 
 
@@ -111,6 +147,13 @@ def _good(found: BySample, version: VersionBySample | None) -> Mask:
     return np.ones(found.rows, bool) if version is None else np.asarray(version.errors.same == 1.0)
 
 
+def _tells_answers(view: View) -> bool:
+    """Whether it is known for which samples a version answers otherwise."""
+    errors = view.version.errors
+    known = not np.isnan(errors.equal).all() or not np.isnan(errors.differing).all()
+    return view.found.scored is not None or known
+
+
 def choices(view: View, label: str, before: str) -> tuple[Choice, ...]:
     """The filters that make sense here, with their counts.
 
@@ -121,9 +164,8 @@ def choices(view: View, label: str, before: str) -> tuple[Choice, ...]:
     """
     found = view.found
     offered: list[tuple[Filter, str, str]] = [(Filter.ALL, "All", "Every sample that was compared.")]
-    integers = bool(np.any(~np.isnan(view.version.errors.equal)))
-    if found.scored is not None or integers:
-        words = "Answer differs" if view.classifies else "Some positions differ"
+    if _tells_answers(view):
+        words = "Answer differs" if view.classifies else DIFFERS[view.answers]
         offered.append((Filter.CHANGED, words, f"{label} answers otherwise than the float model does."))
     if found.labelled and view.classifies:
         offered += [
@@ -149,9 +191,8 @@ def choices(view: View, label: str, before: str) -> tuple[Choice, ...]:
 
 def orders(view: View) -> tuple[Order, ...]:
     """The orders that make sense here."""
-    scored = view.found.scored is not None
     return (
-        *((Order.CHANGED,) if scored else ()),
+        *((Order.CHANGED,) if _tells_answers(view) else ()),
         Order.SQNR,
         *((Order.CLOSE,) if view.classifies else ()),
         Order.DATA,
@@ -159,7 +200,13 @@ def orders(view: View) -> tuple[Order, ...]:
 
 
 def listed(
-    view: View, which: Filter, order: Order, *, number: int | None = None, output: str | None = None
+    view: View,
+    which: Filter,
+    order: Order,
+    *,
+    number: int | None = None,
+    answer: int | None = None,
+    output: str | None = None,
 ) -> Array:
     """Rows in the order in which they are shown.
 
@@ -168,17 +215,23 @@ def listed(
         which: The filter.
         order: What comes first; ties as in the data.
         number: Only samples of this class: by label, or by the float model's answer without labels.
+        answer: Only samples to which the version gives this class.
         output: The output whose error counts; None = the worst one.
     """
-    rows = np.flatnonzero(mask(view, which) & of_class(view.found, number))
+    chosen = mask(view, which) & of_class(view.found, number)
+    if answer is not None:
+        chosen &= view.version.answers.first == answer
+    rows = np.flatnonzero(chosen)
     if order is Order.DATA or not rows.size:
         return rows
     errors = worst_db(view, output)[rows]
     if order is Order.CLOSE:
         return rows[np.argsort(margins(view)[rows], kind="stable")]
-    if order is Order.SQNR or view.found.scored is None:
+    if order is Order.SQNR:
         return rows[np.argsort(errors, kind="stable")]
     same = np.nan_to_num(view.version.errors.same[rows], nan=1.0)
+    if view.found.scored is None:
+        same = -np.nan_to_num(view.version.errors.differing[rows], nan=0.0)
     lost = np.zeros(len(rows), bool)
     if view.found.labelled:
         with np.errstate(invalid="ignore"):
@@ -198,6 +251,12 @@ def classes_of(found: BySample) -> tuple[int, ...]:
     if found.scored is None or found.positions:
         return ()
     numbers = np.unique(found.floats.first if found.labels is None else found.labels)
+    return tuple(int(number) for number in numbers if number > NOBODY)
+
+
+def answers_of(view: View) -> tuple[int, ...]:
+    """Classes that the version gives samples, for a choice of one."""
+    numbers = np.unique(view.version.answers.first) if view.classifies else ()
     return tuple(int(number) for number in numbers if number > NOBODY)
 
 
@@ -278,13 +337,22 @@ def against(view: View, label: str, before: str) -> str:
 
 def _without_answers(view: View, label: str, basis: str) -> str:
     found, same = view.found, view.version.errors.same
-    if found.positions and not np.isnan(same).all():
+    differing = view.version.errors.differing
+    if view.answers == "boxes" and not np.isnan(differing).all():
+        boxes, rows = int(np.nansum(differing)), int(np.count_nonzero(differing > 0))
+        if not boxes:
+            return f"{label} finds the boxes that float finds, on all {basis}."
+        are = "box is" if boxes == 1 else "boxes are"
+        return f"With {label}, {boxes:,} {are} missed or new, on {rows:,} of {basis}."
+    if found.scored is None:
+        same = 1.0 - differing
+    if not np.isnan(same).all():
         share, worst = float(np.nanmean(same)), float(np.nanmin(same))
         if worst == 1.0:
-            return f"{label} gives every position the float model's class, over {basis}."
+            return f"{label} gives all {view.answers} the float model's class, over {basis}."
         return (
-            f"In {label}, {percent(share, 1)} of the positions have the float model's class, over {basis}; "
-            f"on the worst of them {percent(worst, 1)}."
+            f"In {label}, {percent(share, 1)} of the {view.answers} have the float model's class, over "
+            f"{basis}; on the worst of them {percent(worst, 1)}."
         )
     errors = worst_db(view)
     known = errors[np.isfinite(errors)]

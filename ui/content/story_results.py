@@ -27,6 +27,7 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+SAME_SIZE = 0.005  # relative
 FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
 POSSIBLE = (
     ("Choose ranges with care", "Cut off rare values, so that all others get finer steps."),
@@ -73,6 +74,8 @@ def examples(facts: Facts) -> Slide | None:
     elif items:
         title = "Where it shows most"
         sentence = f"The {facts.noun.many} that are furthest off the original, the worst first."
+        if noun != facts.noun:
+            sentence = f"The {facts.noun.many} with the most {noun.many} that are answered otherwise."
     else:
         title, sentence = "Nothing changed", f"On all {facts.noun.many} both networks give the same."
     return Slide(
@@ -183,7 +186,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
     if saving is None:
         note = "measuring" if facts.measuring else "not measured"
         return [Figure(name=name, value="…", note=note) for name in ("File", "Time for one answer")]
-    tone: Tone = "good" if saving.quantized_bytes < saving.float_bytes else "warn"
+    change = saving.quantized_bytes / max(1, saving.float_bytes) - 1
+    tone: Tone = "" if abs(change) < SAME_SIZE else "good" if change < 0 else "warn"
     size, before = text.size(saving.quantized_bytes), text.size(saving.float_bytes)
     figures = [Figure(name="File", value=size, note=f"original {before}", tone=tone)]
     if saving.latency is not None:
@@ -235,12 +239,11 @@ def _said(facts: Facts, shown: Shown) -> list[Said]:
     quantized, changed = int_name(facts), bool(facts.deeds)
     first, now = f"{quantized} {facts.at_first}", f"{quantized} now" if changed else quantized
     if not shown.floats:
-        said = []
-        if changed and shown.before_off is not None:
-            said.append(Said(who=first, answer=f"{off_words(shown.before_off)} off"))
-        if shown.now_off is not None:
-            said.append(Said(who=now, answer=f"{off_words(shown.now_off)} off"))
-        return said
+        unit = "off" if facts.row_noun == facts.noun else "changed"
+        offs = ((first, shown.before_off if changed else None), (now, shown.now_off))
+        return [
+            Said(who=who, answer=f"{off_words(share)} {unit}") for who, share in offs if share is not None
+        ]
     truth = shown.right or shown.floats
     said = [Said(who="right answer", answer=shown.right)] if shown.right else []
     if shown.floats != shown.right:

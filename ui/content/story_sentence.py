@@ -26,7 +26,7 @@ def headline(facts: Facts) -> str:
             f"{facts.row_noun.many}, no more than a guess: check the data first."
         )
     said = None
-    if facts.outcomes is not None and facts.outcomes.repairs is not None:
+    if facts.before_label and facts.outcomes is not None and facts.outcomes.repairs is not None:
         said = _repairs(facts, facts.outcomes.repairs, facts.outcomes.labelled)
     said = said or _cost(facts, facts.cost)
     return f"{said[0].upper()}{said[1:]}; {size(facts)}."

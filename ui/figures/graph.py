@@ -10,7 +10,7 @@ from quantscope.ui.content.text import decibel, plain, plural, short
 from quantscope.ui.figures.style import SQNR_HIGH, SQNR_LOW, SQNR_SCALE
 
 UNKNOWN = "#9aa1b3"
-LABEL = 40  # characters of a label at most; the browser cuts it to the width there is
+LABEL = 40  # characters of a group's label at most; the browser cuts it to the width there is
 
 
 def graph_data(
@@ -67,7 +67,7 @@ def _layer(row: Row, label: str) -> dict[str, object]:
         tip.append(f"Alone {decibel(row.local_sqnr)}")
     found: dict[str, object] = {
         "name": row.name,
-        "label": short(label, LABEL),
+        "label": label,
         "op": plain(row.op).replace(" + ", "+"),
         "figure": figure,
         "colour": colour(sqnr),

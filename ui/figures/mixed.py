@@ -7,15 +7,20 @@ import plotly.graph_objects as go
 
 from quantscope.core.tuning.mixed import Cost, Front, Point
 from quantscope.ui.content.text import number, plural, size
-from quantscope.ui.figures.style import ACCENT, BAD, FLOAT, QUANTIZED, SQNR_FORMULA, layout
+from quantscope.ui.figures.style import ACCENT, BAD, FLOAT, GOOD, QUANTIZED, SQNR_FORMULA, layout
 
 ABOVE = 6.0  # dB over the best finite point, where those that lose nothing are drawn
 
 
-def front_figure(front: Front, chosen: int | None) -> go.Figure:
-    """Cost in kB or as a share of the float model's time, SQNR in dB; `chosen` is one of the points.
+def front_figure(front: Front, chosen: int | None, used: int | None = None) -> go.Figure:
+    """Cost in kB or as a share of the float model's time, SQNR in dB and top-1 in percent.
 
     Points carry their number as custom data: first those of the front, then those that another one beats.
+
+    Args:
+        front: What was found.
+        chosen: The point that is shown below the chart.
+        used: The one whose recipe is in use.
     """
     everything = (*front.points, *front.beaten)
     top = max((p.sqnr_db for p in everything if math.isfinite(p.sqnr_db)), default=0.0) + ABOVE
@@ -57,6 +62,20 @@ def front_figure(front: Front, chosen: int | None) -> go.Figure:
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
     )
+    if used is not None:
+        point = everything[used]
+        figure.add_scatter(
+            x=[_cost(point, front)],
+            y=[min(point.sqnr_db, top)],
+            mode="markers+text",
+            marker={"size": 22, "symbol": "circle-open", "color": ACCENT, "line": {"width": 2.5}},
+            text=["in use"],
+            textposition="bottom right",
+            textfont={"size": 13},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    _add_classes(figure, front)
     whole = front.float_bytes / 1e3 if front.kind is Cost.SIZE else 100.0
     figure.add_vline(
         x=whole,
@@ -70,6 +89,38 @@ def front_figure(front: Front, chosen: int | None) -> go.Figure:
     layout(figure, x=title, y="output SQNR, dB", height=360)
     figure.update_layout(clickmode="event+select")
     return figure
+
+
+def _add_classes(figure: go.Figure, front: Front) -> None:
+    """Top-1 of the points on an axis of its own, or how many rows keep their class without labels."""
+    shares = [point.top1 if front.labelled else point.agreement for point in front.points]
+    if any(share is None for share in shares):
+        return
+    name = "top-1" if front.labelled else "same class as float"
+    figure.add_scatter(
+        x=[_cost(point, front) for point in front.points],
+        y=[100.0 * share for share in shares if share is not None],
+        yaxis="y2",
+        mode="lines+markers",
+        line={"color": GOOD, "width": 1.5, "dash": "dot", "shape": "hv"},
+        marker={"size": 6, "symbol": "diamond"},
+        customdata=[[n] for n in range(len(front.points))],
+        name=f"{name} (right axis)",
+        hovertemplate=f"{name} %{{y:.1f}} %<extra></extra>",
+    )
+    figure.update_layout(
+        yaxis2={
+            "title": {"text": f"{name}, %"},
+            "overlaying": "y",
+            "side": "right",
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+            "tickmode": "auto",
+            "nticks": 6,
+            "tickformat": ".1f",
+        }
+    )
 
 
 _HOVER = (

@@ -8,6 +8,7 @@ from quantscope.ui.content.sample_classes import ClassRow, Matrix
 from quantscope.ui.figures.style import FLOAT, QUANTIZED, WARN, label, layout
 
 SHOWN = 25  # classes
+RIGHT, FEW, DARK = "#c9d3e6", "#fbe9cf", "#1d2230"  # cells, and what is written on them
 NUMBERED = 14  # classes up to which counts are written into the matrix
 
 
@@ -46,38 +47,47 @@ def classes_figure(rows: Sequence[ClassRow], version: str, *, labelled: bool) ->
 
 
 def matrix_figure(matrix: Matrix, version: str, *, labelled: bool) -> go.Figure:
-    """Counts of each pair of classes; the right ones, on the diagonal, are left out of the colours."""
+    """Counts of each pair of classes; the right ones, on the diagonal, have a colour of their own.
+
+    Cells are opaque, and counts dark, so that they can be read on light and dark pages.
+    """
     size = len(matrix.names)
     names = [label(name, 16) for name in matrix.names]
-    wrong = [
-        [None if at == other else count for other, count in enumerate(row)]
-        for at, row in enumerate(matrix.counts)
-    ]
-    words = [[f"{count:,}" if count else "" for count in row] for row in matrix.counts]
-    figure = go.Figure(
-        go.Heatmap(
-            z=wrong,
+    if len(set(names)) < size:  # cut names may be alike
+        names = [f"{name} ({number})" for name, number in zip(names, matrix.numbers, strict=True)]
+    table = list(enumerate(matrix.counts))
+    wrong = [[None if at == other or not n else n for other, n in enumerate(row)] for at, row in table]
+    right = [[n or None if at == other else None for other, n in enumerate(row)] for at, row in table]
+    figure = go.Figure()
+    for counts, colours in ((right, [RIGHT, RIGHT]), (wrong, [FEW, WARN])):
+        figure.add_heatmap(
+            z=counts,
             x=names,
             y=names,
-            colorscale=[[0, "rgba(232,145,12,0)"], [0.001, "rgba(232,145,12,0.15)"], [1, WARN]],
+            colorscale=[[0, colours[0]], [1, colours[1]]],
             zmin=0,
-            zmax=max([count or 0 for row in wrong for count in row] or [1]) or 1,
+            zmax=max([n for row in counts for n in row if n] or [1]),
             showscale=False,
             xgap=1,
             ygap=1,
-            customdata=matrix.counts,
-            hovertemplate="%{y} taken for %{x}: %{customdata:,}<extra></extra>",
-            hoverongaps=True,
+            hoverinfo="skip",
         )
+    cells = [(at, other) for at in range(size) for other in range(size) if matrix.counts[at][other]]
+    figure.add_scatter(  # points can be clicked, cells of a heat map cannot
+        x=[names[other] for _, other in cells],
+        y=[names[at] for at, _ in cells],
+        mode="markers+text" if size <= NUMBERED else "markers",
+        text=[f"{matrix.counts[at][other]:,}" for at, other in cells],
+        textfont={"color": DARK, "size": 12},
+        marker={"symbol": "square", "size": 22, "opacity": 0},
+        customdata=[
+            [matrix.numbers[at], matrix.numbers[other], matrix.counts[at][other]] for at, other in cells
+        ],
+        hovertemplate="%{y} taken for %{x}: %{customdata[2]:,}<extra></extra>",
+        showlegend=False,
     )
-    if size <= NUMBERED:
-        for at, row in enumerate(words):
-            for other, word in enumerate(row):
-                if word:
-                    dim = 1.0 if at != other else 0.55
-                    figure.add_annotation(x=other, y=at, text=word, showarrow=False, opacity=dim)
     first = "label" if labelled else "class of float"
     layout(figure, x=f"class of {label(version)}", y=first, height=max(320, 110 + 26 * size), legend=False)
-    figure.update_xaxes(type="category", showgrid=False, side="bottom")
-    figure.update_yaxes(type="category", showgrid=False, autorange="reversed")
+    figure.update_xaxes(type="category", showgrid=False, side="bottom", categoryarray=names)
+    figure.update_yaxes(type="category", showgrid=False, autorange="reversed", categoryarray=names)
     return figure

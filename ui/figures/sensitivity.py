@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from quantscope.core.sensitivity import Kind, Metric, RankingRow
-from quantscope.ui.content.text import number
+from quantscope.ui.content.text import decibel, number
 from quantscope.ui.figures.style import BAD, COSINE_FORMULA, FLOAT, QUANTIZED, SQNR_FORMULA, label, layout
 
-TOP = 90.0  # dB; what loses nothing is drawn here
+TOP = 90.0  # dB; what wins back everything is drawn here
+LARGEST = 1000.0  # %; what destroys the output is drawn here
 ROW = 24  # pixels
 ROWS = 20  # shown at first
 NO_VALUE = "no value: not finite, or of another shape"
@@ -23,7 +24,8 @@ class Axis:
     title: str
     words: str  # before a value in a sentence
     unit: str
-    shown: Callable[[float], float]  # from the ranking's value
+    shown: Callable[[float], float]  # from the ranking's value, in words
+    length: Callable[[float], float]  # from the ranking's value, of a bar: longer is worse, or matters more
     formula: str
 
 
@@ -43,14 +45,25 @@ def _percent(share: float) -> float:
     return 100.0 * share
 
 
+def error_percent(sqnr_db: float) -> float:
+    """Size of the error in percent of the signal's, ‖f−q‖ / ‖f‖, from an SQNR in dB; more is worse."""
+    return float(min(100.0 * 10.0 ** (-sqnr_db / 20.0), LARGEST))
+
+
 _KL = "Σ p ln(p/q), mean over the rows"
 _SAME_CLASS, _RIGHT_CLASS = (
     "share of rows with the same class first",
     "share of rows with the right class first",
 )
-# What is lost: title, words, unit, from the ranking's value, formula. Only SQNR is shorter where it is worse.
+# What is lost: title, words, unit, from the ranking's value, formula.
 _LOST: dict[Metric, tuple[str, str, str, Callable[[float], float], str]] = {
-    Metric.SQNR: ("output SQNR, dB (shorter is worse)", "output SQNR", "dB", _same, SQNR_FORMULA),
+    Metric.SQNR: (
+        "error of the output, % of its size (longer is worse)",
+        "output SQNR",
+        "dB",
+        _same,
+        f"length: 100 ‖f−q‖ / ‖f‖; {SQNR_FORMULA}",
+    ),
     Metric.COSINE: (
         "1 − output cosine (longer is worse)",
         "1 − output cosine",
@@ -88,10 +101,11 @@ def axis(kind: Kind, metric: Metric) -> Axis:
     """How a ranking is drawn: what is lost, or with one layer off, what is won back."""
     if kind is not Kind.DISABLE:
         title, words, unit, shown, formula = _LOST[metric]
-        return Axis(title=title, words=words, unit=unit, shown=shown, formula=formula)
+        length = error_percent if metric is Metric.SQNR else shown
+        return Axis(title=title, words=words, unit=unit, shown=shown, length=length, formula=formula)
     what, of, unit, shown, formula = _WON[metric]
     title = f"{what} won back{of} (longer matters more)"
-    return Axis(title=title, words="wins back", unit=unit, shown=shown, formula=formula)
+    return Axis(title=title, words="wins back", unit=unit, shown=shown, length=shown, formula=formula)
 
 
 def sensitivity_figure(scores: Sequence[RankingRow], kind: Kind, metric: Metric) -> go.Figure:
@@ -132,19 +146,26 @@ def sensitivity_figure(scores: Sequence[RankingRow], kind: Kind, metric: Metric)
         range=[len(scores) + 0.6, 0.4],
         tickmode="array",
         tickvals=[y for y, _ in places],
-        ticktext=[label(score.name, 40) for score in scores],
+        ticktext=[f"{label(score.name, 40)}{_beside(score, drawn)}" for score in scores],
         showgrid=False,
         zeroline=False,
     )
     return figure
 
 
+def _beside(score: RankingRow, drawn: Axis) -> str:
+    """The value beside a name, where the bar's length is in another unit."""
+    if drawn.length is drawn.shown or math.isnan(score.value):
+        return ""
+    return f"  <b>{decibel(score.value)}</b>"
+
+
 def _ends(score: RankingRow, drawn: Axis) -> tuple[float | None, float, float]:
     """Value, lower and upper end as drawn; None where there is no value."""
     if math.isnan(score.value):
         return None, 0.0, 0.0
-    value = _finite(drawn.shown(score.value))
-    ends = [value if math.isnan(end) else _finite(drawn.shown(end)) for end in (score.low, score.high)]
+    value = _finite(drawn.length(score.value))
+    ends = [value if math.isnan(end) else _finite(drawn.length(end)) for end in (score.low, score.high)]
     return value, min(*ends, value), max(*ends, value)
 
 

@@ -1,5 +1,6 @@
 """Float and versions, sample by sample: figures of all of them, and what is drawn of those shown."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +10,25 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.data import Samples
-from quantscope.core.errors import DataError
-from quantscope.core.evaluate import BySample, by_sample, quantized_session, read_quantized, together
+from quantscope.core.errors import DataError, ProjectError
+from quantscope.core.evaluate import (
+    BySample,
+    Differing,
+    by_sample,
+    by_sample_from_bytes,
+    by_sample_to_bytes,
+    quantized_session,
+    read_quantized,
+    together,
+)
 from quantscope.core.memo import Recent
 from quantscope.core.model import Model, model_session
 from quantscope.core.progress import ProgressFn, report
+from quantscope.core.project import project as projects
 from quantscope.core.runtime import Session as OrtSession
 from quantscope.ui.content.sample_boxes import BoxHead, find_head
 from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
+from quantscope.ui.content.sample_differences import difference_of
 from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs, without_row
 from quantscope.ui.content.sample_pictures import size_of
 from quantscope.ui.runs import versions as versions_of
@@ -30,6 +42,7 @@ from quantscope.ui.session.state import Session, session_id
 
 VERSIONS = 24  # whose figures of all samples are kept
 SESSIONS = 4  # models of a project that are kept ready to run
+FOLDER = "by_sample"  # of the project, with figures of all samples
 LOOKED_AT = 24  # samples from which it is guessed what inputs are
 Array = npt.NDArray[Any]
 
@@ -40,6 +53,7 @@ class Guess:
 
     drawing: Drawing
     head: BoxHead | None  # outputs that hold boxes
+    differing: Differing | None = None  # how differently two models answer a sample without a class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,37 +161,67 @@ class Work:
     wanted: Wanted
 
     def __call__(self, tell: ProgressFn) -> None:
-        """Figures of each version that has none, then how they are drawn."""
+        """How samples are drawn, then the figures of each version that has none."""
         wanted = self.wanted
         kept = cached.results_of_project(wanted.now.project.id, _Figures)
         model, samples = wanted.now.opened.model, wanted.samples
         with cached.measuring_alone(tell):
+            report(tell, 0, 0, "looking at the samples")
+            guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
+            drawn = guesses.get_or_make(_guessed_from(wanted), lambda: guess(model, samples))
             for version in wanted.versions:
                 key = wanted.digest(version)
-                if kept.get(key) is None:
+                if kept.get(key) is not None:
+                    continue
+                found = _on_disk(wanted, key)
+                if found is None:
                     file = versions_of.quantized_file(wanted.now, version, tell)
-                    kept.put(key, by_sample(model, [file], samples, progress=tell))
-            guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
-            if guesses.get(_guessed_from(wanted)) is None:
-                report(tell, 0, 0, "looking at the samples")
-                first = kept.get(wanted.digest(wanted.versions[0]))
-                assert first is not None  # just measured
-                guesses.put(_guessed_from(wanted), guess(model, samples, first))
+                    found = by_sample(model, [file], samples, differing=drawn.differing, progress=tell)
+                    _to_disk(wanted, key, found)
+                kept.put(key, found)
 
 
-def guess(model: Model, samples: Samples, found: BySample) -> Guess:
+def _file_of(key: str) -> str:
+    """Where figures lie in the project's folder."""
+    return f"{FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+
+
+def _on_disk(wanted: Wanted, key: str) -> BySample | None:
+    """Figures that were measured before; damaged ones are measured again."""
+    path = wanted.now.project.folder / _file_of(key)
+    try:
+        found = by_sample_from_bytes(path.read_bytes())
+    except (OSError, DataError):
+        return None
+    return found if found.rows == wanted.samples.rows else None
+
+
+def _to_disk(wanted: Wanted, key: str, found: BySample) -> None:
+    """Keep figures with the project, as far as it can be written, and drop those of long ago."""
+    with contextlib.suppress(ProjectError, OSError):
+        projects.write_file(wanted.now.project, _file_of(key), by_sample_to_bytes(found))
+        files = sorted((wanted.now.project.folder / FOLDER).glob("*.npz"), key=lambda f: f.stat().st_mtime)
+        for old in files[:-VERSIONS]:
+            old.unlink(missing_ok=True)
+
+
+def guess(model: Model, samples: Samples) -> Guess:
     """How samples and outputs are drawn, from the first few."""
     few = samples.take(LOOKED_AT)
+    scored = by_sample(model, [], samples.take(1))
     rows = [_row_of(sample, 0, few.batch) for sample in few]
     inputs = guess_inputs(rows)
     drawing = Drawing(inputs=inputs)
     run = model_session(model).run(next(iter(few)))
     outputs = _row_of({k: v for k, v in run.items() if isinstance(v, np.ndarray)}, 0, few.batch)
     image = size_of(rows[0][drawing.image], inputs[drawing.image]) if drawing.image is not None else None
-    head = find_head(outputs, image[:2]) if image is not None and found.scored is None else None
+    sides = None if image is None else image[:2]
+    head = find_head(outputs, sides) if sides is not None and scored.scored is None else None
     boxes = head.outputs if head is not None else frozenset()
-    kinds = guess_outputs(outputs, inputs, image, found.scored, found.positions, boxes)
-    return Guess(drawing=replace(drawing, outputs=kinds), head=head)
+    kinds = guess_outputs(outputs, inputs, rows[0], image, scored.scored, scored.positions, boxes)
+    drawing = replace(drawing, outputs=kinds)
+    measure = difference_of(drawing, head, sides) if scored.scored is None else None
+    return Guess(drawing=drawing, head=head, differing=measure)
 
 
 def _row_of(arrays: Mapping[str, Array], row: int, batch: int) -> dict[str, Array]:
@@ -205,9 +249,17 @@ class Page:
 
 
 def cards(
-    wanted: Wanted, found: BySample, page: Page, *, patience: float = 0.0
+    wanted: Wanted, found: BySample, page: Page, *, patience: float = 0.0, ahead: bool = False
 ) -> Job[tuple[SampleCard, ...]] | None:
-    """The job that has drawn some samples; None while they are on their way."""
+    """The job that has drawn some samples; None while they are on their way.
+
+    Args:
+        wanted: What is compared.
+        found: Figures of all samples.
+        page: What is drawn.
+        patience: Seconds to wait for it.
+        ahead: They are not shown yet.
+    """
     key = _cards_key(wanted, page)
 
     def work(tell: ProgressFn) -> tuple[SampleCard, ...]:
@@ -215,7 +267,7 @@ def cards(
         return tuple(card(sample, look) for sample in read_rows(wanted, page.rows, tell))
 
     pool = cached.pool()
-    return pool.request(_subscriber(), key, "drawing samples", work) or (
+    return pool.request(_subscriber(ahead=ahead), key, "drawing samples", work) or (
         pool.wait(key, patience) if patience else None
     )
 
@@ -232,8 +284,8 @@ def _cards_key(wanted: Wanted, page: Page) -> ResultKey[tuple[SampleCard, ...]]:
     return ResultKey(wanted.now.project.id, CARDS, token)
 
 
-def _subscriber() -> Subscriber:
-    return Subscriber(session_id(), CARDS.name)
+def _subscriber(*, ahead: bool = False) -> Subscriber:
+    return Subscriber(session_id(), f"{CARDS.name}{' ahead' if ahead else ''}")
 
 
 def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[SampleRow]:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from quantscope.core.errors import DataError, QuantScopeError
 from quantscope.core.evaluate import (
-    Comparison,
     LayerEncodings,
     LayerError,
     compare,
@@ -21,10 +20,9 @@ from quantscope.core.project import Figures, Scope, others
 from quantscope.core.words import plural
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.runs import measurement_work, step_figures, versions
-from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, ModelUnderTest, References
-from quantscope.ui.runs.versions import Kind, Version
+from quantscope.ui.runs.versions import Built, Version
 from quantscope.ui.session import cached, opening
 from quantscope.ui.session.cached import IN_TURN
 from quantscope.ui.session.jobs import Job, JobId
@@ -183,52 +181,42 @@ def measure_layers(now: Session, version: Version, tell: ProgressFn) -> VersionL
     Layers of a step are held against the float model as the step's fixes leave it, others against the model
     as it was opened.
     """
-    tested = _under_test(now, version, tell)
-    if version.kind is Kind.STEP:
-        data = measurement_work.quantized_bytes(tested.model, tested.encodings)
-    else:
-        data = versions.quantized_file(now, version, tell)
-    floats = measurement_work.reference(tested, tell)
+    built = versions.built(now, version, tell)
+    floats = measurement_work.reference(_under_test(now, built), tell)
     report(tell, 0, 0, "running the quantized model")
-    found = preview(floats, data, progress=tell)
+    found = preview(floats, built.data, progress=tell)
     kept = step_figures.preview_figures(now.opened, found)
     digest = versions.digest(now, version)
     step_figures.keep(now.project, now.opened, digest, Scope.PREVIEW, kept)
     return VersionLayers(
         figures=kept,
         layers=found.layers,
-        encodings=layer_encodings(now.opened.model, read_quantized(data).proto),
+        encodings=layer_encodings(now.opened.model, read_quantized(built.data).proto),
     )
 
 
 def measure_figures(now: Session, version: Version, tell: ProgressFn) -> Figures:
     """Accuracy, size and latency of a version over the judged samples; kept in the project."""
-    tested = _under_test(now, version, tell)
-    judged = now.opened.judged or tested.samples
-    found: Comparison
-    if version.kind is Kind.STEP:
-        found = measurement_work.whole(tested, judged, tell)
-    else:
-        data = versions.quantized_file(now, version, tell)
-        found = compare(
-            now.opened.model, data, judged.take(MOST_SAMPLES), layers=False, latency=True, progress=tell
-        )
+    judged = now.opened.judged
+    if judged is None:
+        raise DataError(NO_DATA)
+    data, some = versions.quantized_file(now, version, tell), judged.take(MOST_SAMPLES)
+    found = compare(now.opened.model, data, some, layers=False, latency=True, progress=tell)
     kept = step_figures.whole_figures(now.opened, found)
     step_figures.keep(now.project, now.opened, versions.digest(now, version), Scope.WHOLE, kept)
     return kept
 
 
-def _under_test(now: Session, version: Version, tell: ProgressFn) -> ModelUnderTest:
-    """What measures a version; with the encodings of a step, else with those of the shown one, unused."""
-    session = versions.step_session(now, version, tell) if version.kind is Kind.STEP else None
+def _under_test(now: Session, built: Built) -> ModelUnderTest:
+    """What the float model's activations are computed of; the encodings are not used for that."""
     samples = now.opened.preview
     if samples is None:
         raise DataError(NO_DATA)
     return ModelUnderTest(
         references=cached.of_project(now.project.id, References),
         original=now.opened.model,
-        model=session.model if session is not None else now.opened.model,
-        encodings=exported_encodings(session, tell) if session is not None else now.encodings,
+        model=built.model,
+        encodings=now.encodings,
         samples=samples,
     )
 
@@ -254,7 +242,7 @@ def measure_steps(now: Session, wanted: tuple[Version, ...]) -> Job[int]:
 
             def told(progress: Progress, done: int = done, version: Version = version) -> None:
                 part = progress.done / progress.total if progress.total else 0.0
-                label = f"step {version.number}: {progress.label or 'running'}"
+                label = f"step {version.number}, {done + 1} of {len(wanted)}"
                 share = round(100 * (done + part))
                 tell(Progress(done=share, total=100 * len(wanted), label=label))
 

@@ -26,7 +26,7 @@ from quantscope.ui.session import cached, fixes
 from quantscope.ui.session.jobs import acquired
 from quantscope.ui.session.state import Session
 
-FILES = 6  # quantized files of a project that are kept in memory
+FILES = 4  # quantized files of a project that are kept in memory
 MATCHED = 0.5  # share of the layers that a file must have, to be one of the model
 STEPS = 4096  # whose labels are kept in memory
 FLOAT = "float"  # key of the float model
@@ -206,12 +206,20 @@ def step_session(now: Session, version: Version, tell: ProgressFn) -> Session:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Built:
+    """What a version amounts to."""
+
+    data: bytes  # the .onnx file, all weights inside
+    model: Model  # float; what its layers are compared with: as the fixes of a step leave it
+
+
 class _QuantizedFiles:
     """Files of versions, by what they consist of; each is made once, by the first thread that asks."""
 
     def __init__(self) -> None:
         self.making = threading.Lock()
-        self.known: Recent[bytes] = Recent(FILES)
+        self.known: Recent[Built] = Recent(FILES)
 
 
 def quantized_file(now: Session, version: Version, tell: ProgressFn) -> bytes:
@@ -220,6 +228,11 @@ def quantized_file(now: Session, version: Version, tell: ProgressFn) -> bytes:
     Raises:
         QuantScopeError: It cannot be made or read; the message says why.
     """
+    return built(now, version, tell).data
+
+
+def built(now: Session, version: Version, tell: ProgressFn) -> Built:
+    """A version's file with the float model that it is of; as `quantized_file`."""
     kept = cached.of_project(now.project.id, _QuantizedFiles, now.opened.model.hash)
     key = digest(now, version)
     found = kept.known.get(key)
@@ -228,27 +241,28 @@ def quantized_file(now: Session, version: Version, tell: ProgressFn) -> bytes:
     with acquired(kept.making, tell, "waiting for another version"):
         found = kept.known.get(key)  # made by the thread that held the lock
         if found is None:
-            found = _file(now, version, tell)
+            found = _build(now, version, tell)
             kept.known.put(key, found)
         return found
 
 
-def _file(now: Session, version: Version, tell: ProgressFn) -> bytes:
+def _build(now: Session, version: Version, tell: ProgressFn) -> Built:
+    model = now.opened.model
     if version.kind is Kind.FLOAT:
-        return now.opened.model.float_bytes()
+        return Built(data=model.float_bytes(), model=model)
     if version.kind is Kind.STEP:
         session = step_session(now, version, tell)
         encodings = exported_encodings(session, tell)
         report(tell, 0, 0, "quantizing")
-        return quantized_bytes(session.model, encodings)
+        return Built(data=quantized_bytes(session.model, encodings), model=session.model)
     assert version.other is not None  # it is a file
     report(tell, 0, 0, "reading the file")
     path = others.path_of_other(now.project, version.other)
     file = read_quantized(path)
     if file.folder is None:
-        return file.data
+        return Built(data=file.data, model=model)
     try:
-        return bytes(onnx.load(str(path)).SerializeToString())
+        return Built(data=bytes(onnx.load(str(path)).SerializeToString()), model=model)
     except Exception as error:  # protobuf's 2 GB, external data that are gone or damaged
         raise ModelError(f"{path.name} cannot be taken into one piece: {error}") from error
 

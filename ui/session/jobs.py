@@ -49,6 +49,7 @@ class Job(Generic[T_co]):
     state: State = State.RUNNING
     progress: Progress = field(default_factory=lambda: Progress(done=0, total=0))
     phase_started: float = field(default_factory=time.monotonic)
+    phase_done: int = 0  # of the steps, when it started
     started: float = field(default_factory=time.monotonic)
     ended: float | None = None
     result: T_co | None = None
@@ -74,9 +75,12 @@ class Job(Generic[T_co]):
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate for the present phase; None while there is nothing to estimate from."""
-        gone = time.monotonic() - self.phase_started
-        return gone * (1 - self.share) / self.share if self.share > 0.02 and gone > 0.5 else None
+        """Estimate at the pace of the present phase; None while there is nothing to estimate from."""
+        gone, p = time.monotonic() - self.phase_started, self.progress
+        stepped = p.done - self.phase_done
+        if not p.total or stepped <= 0.02 * (p.total - self.phase_done) or gone <= 0.5:
+            return None
+        return gone * max(p.total - p.done, 0) / stepped
 
     def wait(self, seconds: float) -> bool:
         """Whether it has ended, after at most `seconds`."""
@@ -92,6 +96,7 @@ class Job(Generic[T_co]):
             raise Cancelled
         if progress.label != self.progress.label or progress.total != self.progress.total:
             self.phase_started = time.monotonic()
+            self.phase_done = progress.done
         self.progress = progress
 
 

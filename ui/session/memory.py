@@ -1,8 +1,9 @@
 """A browser session's state and address, for actions that have to be done as a whole.
 
 Streamlit interrupts a run at any access to them once another run is asked for: a second click, a drag. It
-raises in callbacks too, so that what a callback had yet to do would be lost. In what is `uninterrupted`,
-accesses are made all the same, and the interruption comes at the end. No other module touches Streamlit's
+raises in callbacks too, so that what a callback had yet to do would be lost. In callbacks, and in what is
+`uninterrupted`, accesses are made all the same. The interruption comes at the end of what is uninterrupted,
+and for other callbacks at the first access of the run that follows them. No other module touches Streamlit's
 mappings; what is kept in them is declared in `keys`.
 """
 
@@ -45,8 +46,18 @@ def uninterrupted(act: Callable[P, T]) -> Callable[P, T]:
     return whole
 
 
+def _in_callback() -> bool:
+    """Whether the run has not come to the page's script yet: what is done now belongs to a click, say."""
+    context = get_script_run_ctx(suppress_warning=True)
+    return context is not None and not getattr(context, "has_script_started", True)
+
+
 def _access(action: Callable[[], T]) -> T:
-    for _ in range(TRIES if _postponed.depth else 0):
+    whole = _postponed.depth > 0 or _in_callback()
+    if not whole and (interruption := _postponed.interruption) is not None:
+        _postponed.interruption = None
+        raise interruption
+    for _ in range(TRIES if whole else 0):
         try:
             return action()
         except Exception:

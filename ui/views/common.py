@@ -13,7 +13,7 @@ from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import keys, opening, state
+from quantscope.ui.session import keys, locating, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import FollowingWidget, Page
 from quantscope.ui.session.memory import Key, uninterrupted
@@ -102,6 +102,8 @@ def session(page: str) -> state.Session | None:
             st.rerun()  # it ended while the page was being drawn
         preparing()
         return None
+    if ready.workspace.samples is None and (gone := locating.missing(opened.data)):
+        locate.data(ready, gone)
     if ready.workspace.statistics.synthetic:
         st.warning(
             "**Calibrated on random noise.** Every range, error and figure below comes from made-up inputs: "
@@ -222,7 +224,7 @@ def _progress() -> None:
 
 def _ended(job: Job[object]) -> None:
     opened = state.project()
-    if opened is not None and (gone := opening.missing_model(opened)):
+    if opened is not None and (gone := locating.missing_model(opened)):
         locate.render(opened, gone)
         return
     if job.state is State.CANCELLED:
@@ -246,18 +248,27 @@ def _leave() -> None:
     keys.GO.set(Page.OPEN)
 
 
-def polling(active: bool, *kinds: Measurement[object]) -> None:
+def polling(active: bool, *kinds: Measurement[object], seen: frozenset[str] | None = None) -> None:
     """Redraw the page whenever one of its figures is there, as long as one is under way.
 
     Args:
         active: Whether one is.
         kinds: Those on the page; polling shows that they are still wanted.
+        seen: Those that were there before the page asked for them (`measured.ready`), where much is done in
+            between: what arrives meanwhile is not drawn. None = those that are there now.
     """
     now = state.session()
     # Takes no place (page.css), so that nothing below moves when it comes and goes.
     with st.container(key=f"polling_{'_'.join(kind.name.replace(' ', '_') for kind in kinds)}"):
         if active and now is not None:
-            poll("page", 0.25, _poll, state.recipe_token(now.recipe), kinds, measured.ready(now, kinds))
+            poll(
+                "page",
+                0.25,
+                _poll,
+                state.recipe_token(now.recipe),
+                kinds,
+                measured.ready(now, kinds) if seen is None else seen,
+            )
 
 
 def _poll(token: str, kinds: tuple[Measurement[object], ...], before: frozenset[str]) -> None:

@@ -4,8 +4,11 @@ import streamlit as st
 
 from quantscope.ui.content import text
 from quantscope.ui.content.sample_classes import MATRIX, PAIRS, ClassFigures, class_figures
-from quantscope.ui.content.sample_list import View
+from quantscope.ui.content.sample_list import Filter, View
 from quantscope.ui.figures import sample_classes
+from quantscope.ui.session import keys
+from quantscope.ui.session.memory import uninterrupted
+from quantscope.ui.views.common import clicked
 
 
 def render(view: View, label: str, names: tuple[str, ...]) -> None:
@@ -36,11 +39,16 @@ def render(view: View, label: str, names: tuple[str, ...]) -> None:
         )
     with right:
         if found.matrix is not None:
+            clickable = view.classifies
             st.plotly_chart(
                 sample_classes.matrix_figure(found.matrix, label, labelled=found.labelled),
-                key="samples_matrix",
+                key=keys.SAMPLES_MATRIX.name,
                 config={"displayModeBar": False},
+                on_select=_show_cell if clickable else "ignore",
+                selection_mode="points",
             )
+            if clickable:
+                st.caption("Click a cell to see its samples.")
         else:
             st.caption(f"More than {MATRIX} classes are no matrix to be read: these are its largest entries.")
             _pairs(found, label)
@@ -49,6 +57,20 @@ def render(view: View, label: str, names: tuple[str, ...]) -> None:
             _pairs(found, label)
     with st.expander("All classes, as a table"):
         _classes(found, label)
+
+
+@uninterrupted
+def _show_cell() -> None:
+    """Show the samples of the cell that was clicked; a callback."""
+    point = clicked(keys.SAMPLES_MATRIX)
+    if point is None:
+        return
+    first, second = (int(number) for number in point["customdata"][:2])
+    keys.SAMPLES_CLASS.set(first)
+    keys.SAMPLES_ANSWER.set(second)
+    keys.SAMPLES_FILTER.set(Filter.ALL)
+    keys.SAMPLES_PART.set("Samples")
+    keys.SAMPLES_PAGE.set(0)
 
 
 def _pairs(found: ClassFigures, label: str) -> None:

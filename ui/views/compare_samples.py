@@ -1,6 +1,8 @@
 """Compare, sample by sample: whose answers changed, drawn as what they are; and which classes lose."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import streamlit as st
 
@@ -10,18 +12,20 @@ from quantscope.ui.components import gallery
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import sample_list, text
 from quantscope.ui.content.sample_cards import Words
-from quantscope.ui.content.sample_kinds import Drawing
-from quantscope.ui.content.sample_list import Filter, Order, View
+from quantscope.ui.content.sample_kinds import Drawing, OutputKind
+from quantscope.ui.content.sample_list import Answers, Filter, Order, View
 from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.runs import by_sample, by_sample_files, measured
 from quantscope.ui.runs.by_sample import Compared, Guess, Page, Wanted
 from quantscope.ui.runs.versions import Version
 from quantscope.ui.session import keys
 from quantscope.ui.session.jobs import Job, State
+from quantscope.ui.session.memory import Key
 from quantscope.ui.session.state import Session
 from quantscope.ui.views import compare_classes, job_progress, sample_actions, sample_drawing
 from quantscope.ui.views.common import poll
 
+T = TypeVar("T")
 MOST = 5  # versions
 EACH, EACH_WIDE = 12, 6  # samples on a page: of few pictures, and of many
 PATIENCE = 0.4  # seconds for which a page waits for samples, so that small models need no second drawing
@@ -83,8 +87,11 @@ def _again(wanted: Wanted) -> None:
 
 
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
+    _begin_anew(wanted.now.project.id)
     names = [version.short for version in wanted.versions]
-    view = _chosen_versions(wanted, found)
+    drawing = _drawing(wanted, guess)
+    found = sample_list.as_drawn(found, drawing)
+    view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
     said = (
@@ -99,18 +106,20 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     )
     part = SAMPLES
     if found.scored is not None:
-        part = st.segmented_control(
-            "Part",
-            [SAMPLES, CLASSES],
-            key=keys.SAMPLES_PART.name,
-            default=SAMPLES,
-            required=True,
-            label_visibility="collapsed",
+        _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
+        part = (
+            st.segmented_control(
+                "Part",
+                [SAMPLES, CLASSES],
+                key=keys.SAMPLES_PART.name,
+                required=True,
+                label_visibility="collapsed",
+            )
+            or SAMPLES
         )
     if part == CLASSES:
         compare_classes.render(view, label, words.classes)
         return
-    drawing = _drawing(wanted, guess)
     rows, listed_as = _list(view, label, before, words, wanted, drawing, guess)
     _gallery(wanted, found, rows, guess, drawing, words, view.shown)
     sample_actions.render(wanted, rows, listed_as)
@@ -123,27 +132,53 @@ def _chosen_versions(wanted: Wanted, found: BySample) -> View:
     if len(by_key) < 2:
         return View(found=found, shown=0)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
         shown = st.segmented_control(
             "Answers of",
             list(by_key),
             key=keys.SAMPLES_SHOWN.name,
-            default=wanted.versions[-1].key,
             required=True,
             format_func=lambda key: text.escape(names[key]),
             on_change=_first_page,
         )
         others = [key for key in by_key if key != shown]
-        before = st.selectbox(
-            "Held against",
-            others,
-            key=keys.SAMPLES_BEFORE.name,
-            format_func=lambda key: names[key],
-            help="What this one lost and the other brings back, and the other way round. "
-            "Both are held against the float model all the same.",
-            on_change=_first_page,
-            width=260,
-        )
-    return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(before))
+        before: str | None = others[0]
+        if len(others) > 1:
+            _begin(keys.SAMPLES_BEFORE, others, others[0])
+            before = st.selectbox(
+                "Changed since",
+                others,
+                key=keys.SAMPLES_BEFORE.name,
+                format_func=lambda key: names[key],
+                on_change=_first_page,
+                width=260,
+            )
+    return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(str(before)))
+
+
+def _answers(found: BySample, drawing: Drawing) -> Answers:
+    """What differs where whole samples have no class."""
+    kinds = drawing.outputs.values()
+    if found.scored is None and OutputKind.BOXES in kinds:
+        return "boxes"
+    if OutputKind.CLASS_MAP in kinds:
+        return "pixels"
+    return "tokens" if OutputKind.TOKEN_CLASSES in kinds else "positions"
+
+
+def _begin_anew(project: str) -> None:
+    """Forget what was chosen for the samples of another project."""
+    if keys.SAMPLES_OF.get() == project:
+        return
+    keys.SAMPLES_OF.set(project)
+    keys.SAMPLES_PAGE.pop()
+    keys.SAMPLES_FILTER.pop()
+    keys.SAMPLES_ORDER.pop()
+    keys.SAMPLES_CLASS.pop()
+    keys.SAMPLES_ANSWER.pop()
+    keys.SAMPLES_OUTPUT.pop()
+    keys.SAMPLES_SHOWN.pop()
+    keys.SAMPLES_BEFORE.pop()
 
 
 def _first_page() -> None:
@@ -164,45 +199,66 @@ def _list(
     changed = choices.get(Filter.CHANGED)
     which = Filter.ALL
     if len(choices) > 1:
-        which = st.pills(
-            "Show",
-            list(choices),
-            key=keys.SAMPLES_FILTER.name,
-            default=Filter.CHANGED if changed is not None and changed.count else Filter.ALL,
-            required=True,
-            format_func=lambda one: choices[one].words if one in choices else str(one),
-            on_change=_first_page,
-            help="  \n".join(f"**{choice.label}:** {choice.help}" for choice in choices.values()),
+        first = Filter.CHANGED if changed is not None and changed.count else Filter.ALL
+        _begin(keys.SAMPLES_FILTER, choices, first)
+        which = (
+            st.pills(
+                "Show",
+                list(choices),
+                key=keys.SAMPLES_FILTER.name,
+                required=True,
+                format_func=lambda one: choices[one].words if one in choices else str(one),
+                on_change=_first_page,
+                help="  \n".join(f"**{choice.label}:** {choice.help}" for choice in choices.values()),
+            )
+            or Filter.ALL
         )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         orders = sample_list.orders(view)
+        _begin(keys.SAMPLES_ORDER, orders, orders[0])
         order = st.selectbox("Order", orders, key=keys.SAMPLES_ORDER.name, on_change=_first_page, width=230)
         number = _class_choice(view, words)
+        answer = _one_class(
+            f"Answer of {text.escape(label)}", sample_list.answers_of(view), keys.SAMPLES_ANSWER, words
+        )
         output = _output_choice(view, order)
         sample_drawing.popover(wanted, drawing, guess)
     which = which if which in choices else Filter.ALL
-    rows = sample_list.listed(view, which, order, number=number, output=output).tolist()
+    rows = sample_list.listed(view, which, order, number=number, answer=answer, output=output).tolist()
     return rows, choices[which].label
 
 
 def _class_choice(view: View, words: Words) -> int | None:
-    numbers = sample_list.classes_of(view.found)
+    label = "Class" if view.found.labels is not None else "Class of float"
+    return _one_class(label, sample_list.classes_of(view.found), keys.SAMPLES_CLASS, words)
+
+
+def _one_class(label: str, numbers: Sequence[int], key: Key[int], words: Words) -> int | None:
+    """A class, or None for all of them."""
     if len(numbers) < 2:
         return None
+    _begin(key, [ALL_CLASSES, *numbers], ALL_CLASSES)
     chosen = st.selectbox(
-        "Class" if view.found.labels is not None else "Class of float",
+        label,
         [ALL_CLASSES, *numbers],
-        key=keys.SAMPLES_CLASS.name,
+        key=key.name,
         format_func=lambda number: "all" if number == ALL_CLASSES else class_name(number, words.classes),
         on_change=_first_page,
-        width=190,
+        width=170,
     )
     return None if chosen == ALL_CLASSES else chosen
+
+
+def _begin(key: Key[T], offered: Container[object], first: T) -> None:
+    """Let a widget begin with a value that is offered, also where what was chosen no longer is."""
+    if not key.there() or key.get() not in offered:
+        key.set(first)
 
 
 def _output_choice(view: View, order: Order) -> str | None:
     if len(view.found.outputs) < 2 or order in (Order.DATA, Order.CLOSE):
         return None
+    _begin(keys.SAMPLES_OUTPUT, [WORST, *view.found.outputs], WORST)
     chosen = st.selectbox(
         "Error of",
         [WORST, *view.found.outputs],
@@ -249,6 +305,10 @@ def _gallery(
     elif job.result is None:
         st.error(text.escape(job.error), icon=":material/error:")
     else:
+        if at + 1 < count:  # it is there when it is asked for
+            by_sample.cards(
+                wanted, found, replace(page, rows=sample_list.rows_on(rows, at + 1, each)), ahead=True
+            )
         gallery(job.result, words.models, key="samples_gallery", least=420 if wide else 330)
     if count > 1 and job is not None:
         _pager("below", at, count, "")

@@ -26,8 +26,8 @@ def render(now: state.Session, layer: Layer) -> None:
     measurement = measured.effect(held_range.following(now), patience=PATIENCE)
     if measurement.running:
         common.poll("effect", 0.15, _panel, layer.name, True)
-    else:
-        _panel(layer.name, False)
+    else:  # a fragment too: the figures stay the same element, and are never there twice
+        st.fragment(common.guarded(_panel))(layer.name, False)
 
 
 def _panel(name: str, waited: bool) -> None:
@@ -127,9 +127,8 @@ def _shares(result: Preview | None, before: Figures | None, where: str, running:
     if scores is None:
         return [_share("top1", "Classes", None, None, where, running)] if result is None else []
     right = scores.quantized_top1 is not None
-    share, then = scores.agreement, before.agreement if before is not None else None
-    if right:
-        share, then = scores.quantized_top1, before.top1 if before is not None else None
+    share = scores.quantized_top1 if scores.quantized_top1 is not None else scores.agreement
+    then = None if before is None else before.top1 if right else before.agreement
     what = "positions" if scores.positions else "samples"
     tip = f"Share of {what} with the {'right' if right else 'same'} class first. {where}"
     found = [_share("top1", "Top-1" if right else "Agreement", share, then, tip, running)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ NONE = "–"  # no weights, no range, nothing measured
 NAME_WIDTH, ROOMY_NAME_WIDTH = 204, 380  # pixels
 NAME_LENGTH, ROOMY_NAME_LENGTH = 27, 54  # characters of a name that fit there
 ROW, MOST = 35, 560  # pixels
+DIGITS, BLANKS = 6, 400  # before the decimal point, and in front of a negative figure, at most
 
 
 def render(now: state.Session, shown: Sequence[Row]) -> None:
@@ -57,11 +59,10 @@ def render(now: state.Session, shown: Sequence[Row]) -> None:
 
 def _cells(shown: Sequence[Row], roomy: bool) -> pd.DataFrame:
     """What the table shows."""
-    length = ROOMY_NAME_LENGTH if roomy else NAME_LENGTH
+    whole = [text.plain(row.name) for row in shown]
+    names = shortened(whole, ROOMY_NAME_LENGTH if roomy else NAME_LENGTH)
     numbers = {
         "clipped": [None if row.clipped is None else 100 * row.clipped for row in shown],
-        "cumulative": [_tenths(row.cumulative_sqnr) for row in shown],
-        "local": [_tenths(row.local_sqnr) for row in shown],
         "cosine": [row.cumulative_cosine for row in shown],
         "scale": [row.scale for row in shown],
         "zero": [row.zero_point for row in shown],
@@ -69,28 +70,38 @@ def _cells(shown: Sequence[Row], roomy: bool) -> pd.DataFrame:
     found = {name: pd.array(values, dtype="Float64") for name, values in numbers.items()}
     return pd.DataFrame(
         {
-            "name": shortened([row.name for row in shown], length),
+            "name": names,
             "inspect": ":material/tune:",
             "flag": ["⚑" if row.flag else "" for row in shown],
             "op": [text.plain(row.op) for row in shown],
             "strategy": [row.strategy for row in shown],
             "precision": [row.precision for row in shown],
             "weights": [NAMES.get(row.weights, NONE) for row in shown],
-            "cumulative": found["cumulative"],
-            "local": found["local"],
+            "cumulative": [sortable(row.cumulative_sqnr) for row in shown],
+            "local": [sortable(row.local_sqnr) for row in shown],
             "clipped": found["clipped"],
             "range": [_range(row) for row in shown],
             "scale": found["scale"],
             "zero": found["zero"],
             "cosine": found["cosine"],
             "shape": [text.short(row.shape, 40) for row in shown],
+            **({"whole": whole} if names != whole else {}),
         }
     )
 
 
-def _tenths(value: float | None) -> float | None:
-    """Rounded as everywhere else; the table cuts further digits off."""
-    return None if value is None else round(value, 1)
+def sortable(value: float | None) -> str | None:
+    """A figure in dB as everywhere else, behind blanks: the more, the earlier it comes in a sorted table.
+
+    It is text, since a column of numbers writes an infinite one as "Infinity".
+    """
+    if value is None or math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{' ' * (2 * BLANKS)}−∞"
+    tenths = round(10 * value)
+    blanks = max(0, DIGITS - len(str(tenths // 10))) if tenths >= 0 else DIGITS + min(-tenths, BLANKS)
+    return " " * blanks + f"{abs(tenths) / 10 if tenths >= 0 else -abs(tenths) / 10:,.1f}".replace("-", "−")
 
 
 def _setting_columns(now: state.Session) -> dict[str, Column]:
@@ -129,7 +140,7 @@ def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Col
             "Layer",
             pinned=True,
             width=ROOMY_NAME_WIDTH if roomy else NAME_WIDTH,
-            help="Long names are cut where that leaves what tells them apart; the filter knows whole names",
+            help="Long names are cut so that they still differ; the last column has them whole",
         ),
         "inspect": column.ButtonColumn(
             "Inspect",
@@ -151,24 +162,23 @@ def _columns(now: state.Session, names: list[str], roomy: bool) -> dict[str, Col
             "Zero point", format="%d", width=84, help="The integer that stands for 0"
         ),
         "shape": column.TextColumn("Shape", width=110, help="Of the output"),
+        "whole": column.TextColumn("Whole name", width=420),
     }
 
 
 def _error_columns() -> dict[str, Column]:
-    """Columns of what was measured. *localized* is the format that writes an infinite SQNR as ∞."""
+    """Columns of what was measured."""
     column = st.column_config
     return {
-        "cumulative": column.NumberColumn(
+        "cumulative": column.TextColumn(
             "Cumulative, dB",
-            format="localized",
-            step=0.1,
+            alignment="right",
             width=112,
             help="SQNR with everything before it quantized too; 10 log₁₀(Σf² / Σ(f−q)²)",
         ),
-        "local": column.NumberColumn(
+        "local": column.TextColumn(
             "Alone, dB",
-            format="localized",
-            step=0.1,
+            alignment="right",
             width=84,
             help="SQNR with only this layer quantized, its inputs float",
         ),

@@ -1,5 +1,7 @@
 """Mixed precision: which layers get more bits, as a chart of cost against error whose points can be used."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
 
@@ -84,7 +86,7 @@ def _result(now: state.Session, found: MixedRun) -> None:
     chosen = chosen if chosen is not None and chosen < len(points) else None
     _goal(front)
     st.plotly_chart(
-        front_figure(front, chosen),
+        front_figure(front, chosen, _used(now, points)),
         key=keys.MIXED_CHART.name,
         on_select=_picked,
         selection_mode="points",
@@ -103,6 +105,12 @@ def _result(now: state.Session, found: MixedRun) -> None:
         _point(now, front, points[chosen], beaten=chosen >= len(front.points), current=current)
     else:
         st.markdown(":material/ads_click: Click a point to see its layers and to use it.")
+
+
+def _used(now: state.Session, points: Sequence[Point]) -> int | None:
+    """Which point has the shown recipe; None if none has."""
+    shown = state.recipe_token(now.recipe)
+    return next((n for n, point in enumerate(points) if state.recipe_token(point.recipe) == shown), None)
 
 
 def _goal(front: Front) -> None:

@@ -34,6 +34,8 @@ from quantscope.ui.views.overview_cards import (
     why_larger,
 )
 
+KINDS = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.LOSS_BY_PART, advice.ADVICE)
+
 
 def render() -> None:
     """Draw the page."""
@@ -41,17 +43,15 @@ def render() -> None:
     now = common.session("then this page shows what int8 costs and saves.")
     if now is None:
         return
+    seen = measured.ready(now, KINDS)
     whole = measured.whole(now)  # asked for first: the cards are at the top
     rows, running = measured.rows(now)
     parts = measured.loss_by_part(now)
     helps = advice.advice(now, advice.first_layers(now))
     common.polling(
         whole.running or parts.running or running or helps.running,
-        measured.EFFECT,
-        measured.LOCAL,
-        measured.WHOLE,
-        measured.LOSS_BY_PART,
-        advice.ADVICE,
+        *KINDS,
+        seen=seen,
     )
     present.sentence(now)
     _cards(now, whole, rows)

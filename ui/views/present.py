@@ -12,6 +12,7 @@ from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common
 
 KINDS = (EFFECT, LOCAL, WHOLE)
+Seen = tuple[str, frozenset[str], bool]  # recipe, kinds of figures, and whether samples were compared
 
 
 def render() -> None:
@@ -24,10 +25,11 @@ def render() -> None:
     now = common.session("then this page tells its story.")
     if now is None:
         return
+    seen = _seen(now)
     deck, measuring = story.deck_of(now)
     with st.container():  # always there
         if measuring:
-            common.poll("story", 0.4, _poll, _shown(now))
+            common.poll("story", 0.4, _poll, "story", seen)
     deck_view(deck, key="story_deck", remember=f"quantscope-slide-{now.project.id}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
@@ -49,34 +51,29 @@ def render() -> None:
 
 def sentence(now: state.Session) -> None:
     """The story in one sentence, with the way to all of it; for the Overview."""
+    seen = _seen(now)
     words, measuring = story.sentence(now)
     with st.container(horizontal=True, vertical_alignment="center", key="story_sentence"):
-        st.markdown(
-            f"**{text.escape(words)}**"
-            if words
-            else ":gray[Measuring what it costs and saves…]"
-            if measuring
-            else ""
-        )
+        waiting = ":gray[Measuring what it costs and saves…]" if measuring else ""
+        st.markdown(f"**{text.escape(words)}**" if words else waiting)
         st.button("Present", key="to_present", icon=":material/co_present:", on_click=_to_present)
     with st.container():  # always there
         if measuring:
-            common.poll("sentence", 0.4, _poll, _shown(now))
+            common.poll("sentence", 0.4, _poll, "sentence", seen)
 
 
-def _shown(now: state.Session) -> tuple[str, frozenset[str], bool]:
-    """What the page shows figures of, and which of them are there."""
-    ready = measured.ready(now, KINDS)
+def _seen(now: state.Session) -> Seen:
+    """Which recipe's figures are there; to be asked for before the story, which may be told meanwhile."""
     there = story_outcomes.outcomes(now, story.before(now), peek=True).value is not None
-    return state.recipe_token(now.recipe), ready, there
+    return state.recipe_token(now.recipe), measured.ready(now, KINDS), there
 
 
-def _poll(before: tuple[str, frozenset[str], bool]) -> None:
+def _poll(name: str, seen: Seen) -> None:
     now = state.session()
     waiting = [measured.waiting(KINDS), story_outcomes.waiting()]
-    found = None if now is None else _shown(now)
-    if found != before or not any(waiting):
-        signal("story", str(found) + str(any(waiting)))
+    found = None if now is None else _seen(now)
+    if found != seen or not any(waiting):
+        signal(name, f"{found} {waiting}")
 
 
 def _to_present() -> None:

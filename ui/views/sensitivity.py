@@ -19,6 +19,7 @@ from quantscope.ui.session.memory import Key
 from quantscope.ui.views import common, job_progress, mixed, remedies
 
 PLAIN = {"displayModeBar": False}
+ADDS_UP_DB = 6.0  # that the whole model is worse than its worst layer alone: twice the error
 STREAMED = "sensitivity"  # what the engine calls its runs
 KINDS = {Kind.ENABLE: "One layer on", Kind.DISABLE: "One layer off", Kind.OP_TYPE: "Operator types"}
 KINDS_HELP = (
@@ -208,7 +209,9 @@ def _result(now: state.Session, sweep: Sweep, metric: Metric, job: Job[object] |
             selection_mode="points",
             config=PLAIN,
         )
-        st.caption("Whiskers: 90 % of 200 draws of the samples with replacement.")
+        st.caption(
+            _adding_up(sweep, metric, scores) + "Whiskers: 90 % of 200 draws of the samples with replacement."
+        )
     if sweep.kind in runs.LAYERS:
         remedies.render(now, sweep, runs.top(scores), axis(sweep.kind, metric), current=current)
     else:
@@ -242,6 +245,21 @@ def _heading(sweep: Sweep, metric: Metric, scores: tuple[RankingRow, ...], how: 
     noun = "operator type" if sweep.kind is Kind.OP_TYPE else "layer"
     tail = f"{text.plural(flagged, noun)} far beyond the others" if flagged else f"no {noun} stands out"
     st.markdown(f"**{KINDS[sweep.kind]}, by {METRICS[metric]}** — {tail}{how}")
+
+
+def _adding_up(sweep: Sweep, metric: Metric, scores: tuple[RankingRow, ...]) -> str:
+    """Says so where no layer is to blame alone, and the loss of the whole is the sum of many small ones."""
+    whole = metric_estimate(list(sweep.runs), Subject(kind=Kind.ALL), Metric.SQNR)
+    worst = scores[0]
+    if metric is not Metric.SQNR or sweep.kind is not Kind.ENABLE or worst.flagged or whole is None:
+        return ""
+    if not worst.value - whole.value >= ADDS_UP_DB:
+        return ""
+    return (
+        f"**The loss adds up**: the worst layer alone leaves {text.decibel(worst.value)}, all together "
+        f"{text.decibel(whole.value)}. Better methods for every layer (*Auto-tune*), or more bits for "
+        "several layers, help more than a remedy for one.  \n"
+    )
 
 
 def _cards(sweep: Sweep, metric: Metric) -> None:

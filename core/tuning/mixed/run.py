@@ -1,5 +1,6 @@
 """Mixed precision from end to end: search in simulation, then measure what was found as it is exported."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from quantscope.core.calibration import Statistics, calibrate
@@ -13,6 +14,7 @@ from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision, Target, target
 from quantscope.core.tuning.mixed.costs import Cost, CostModel
 from quantscope.core.tuning.mixed.front import Front, Point, monotone
+from quantscope.core.tuning.mixed.pace import Pace
 from quantscope.core.tuning.mixed.search import AssignmentSearch, spread_out
 from quantscope.core.tuning.mixed.space import Assignment, AssignmentSimulator, Space, free_layers
 from quantscope.core.tuning.sample_split import split_samples
@@ -21,7 +23,6 @@ PRECISIONS = (Precision.INT8, Precision.INT16, Precision.FLOAT)  # the cheapest 
 POINTS = 16  # most that are measured
 SIMULATED = 16  # samples that the search runs on
 JUDGES = 384  # most samples held out: shares of few rows are coarse
-_WEIGHT = 20  # simulated trials that one measured recipe is worth in a progress bar
 
 
 def mixed_precision(
@@ -63,32 +64,35 @@ def mixed_precision(
     kind, allowed = _cost_kind(cost), _allowed(precisions, target(recipe.target))
     fitted, held = split_samples(samples, most=JUDGES)
     known = statistics if held is None else None
-    known = known or calibrate(model, fitted, threads=threads, cache=False, progress=progress)
+    prepare = _unmeasured(progress)
+    known = known or calibrate(model, fitted, threads=threads, cache=False, progress=prepare)
 
     def build(tried: Recipe, heard: ProgressFn | None) -> Quantized:
         return quantize(model, tried, fitted, statistics=known, threads=threads, cache=False, progress=heard)
 
-    space = _space(model, recipe, build, allowed, progress)
+    began = time.perf_counter()
+    space = _space(model, recipe, build, allowed, prepare)
+    judge = whole_reference(model, held or fitted, threads)
+    recipe_seconds = time.perf_counter() - began  # as one that is measured takes
     costs = CostModel(space.built.model, space.built.statistics)
     simulator = AssignmentSimulator(space, costs, kind, fitted.take(SIMULATED), threads)
     search = AssignmentSearch(simulator)
-    total = search.total + _WEIGHT * points
-    search.run(lambda done: report(progress, done, total, "trying precisions"))
-    judge = whole_reference(model, held or fitted, threads)
+    pace = Pace(progress, trials=search.total, recipes=points, recipe_seconds=recipe_seconds)
+    search.run(pace.tried)
     chosen = spread_out(search.front(), search.found, max(points, 2))
     measured: list[Point] = []
     scores: Accuracy | None = None
     for number, assignment in enumerate(dict.fromkeys((space.bottom, *chosen))):
 
-        def alive(_: object = None, done: int = search.total + _WEIGHT * number) -> None:
-            report(progress, done, total, "measuring recipes")
+        def alive(_: object = None, done: int = number) -> None:
+            pace.measured(done)
 
         alive()
         tried = space.with_recipe(assignment)
         result = preview(judge, build(tried, alive).proto, layers=False, threads=threads, progress=alive)
         measured.append(_point(space, tried, assignment, result, simulator.time(assignment)))
         scores = result.output.accuracy
-    report(progress, total, total, "measuring recipes")
+    pace.measured(points)
     return _front(
         measured,
         scores,
@@ -99,6 +103,13 @@ def mixed_precision(
         held_out=held is not None,
         searched=len(search.found),
     )
+
+
+def _unmeasured(progress: ProgressFn | None) -> ProgressFn | None:
+    """For work whose share of the whole is not known: what it does is told, but not how far it is."""
+    if progress is None:
+        return None
+    return lambda step: report(progress, 0, 0, step.label)
 
 
 def _front(

@@ -34,26 +34,34 @@ function drawSlide(slide, number, count, deck) {
   return root;
 }
 
-// The picture of a slide that is in the document: it takes the room that the words leave.
+// The picture of a slide that is in the document: it takes the room that the words leave. Where words are too many
+// or letters too wide for the room there is, everything becomes smaller.
 function drawPicture(root, slide) {
-  const middle = root.querySelector(".picture"), box = middle.getBoundingClientRect();
-  const room = box.width ? box.height / box.width : 0.3;
-  middle.replaceChildren(...(slide.picture ? [PICTURES[slide.picture.kind](slide.picture, room)] : []));
+  const sheet = root.querySelector(".slide"), middle = sheet.querySelector(".picture");
+  for (const fit of [1, 0.94, 0.88, 0.82, 0.76, 0.7]) {
+    sheet.style.setProperty("--fit", fit);
+    middle.replaceChildren();
+    const box = middle.getBoundingClientRect(), room = box.width ? box.height / box.width : 0.3;
+    if (slide.picture) middle.append(PICTURES[slide.picture.kind](slide.picture, room));
+    const lowest = Math.max(0, ...[...middle.querySelectorAll(":scope > :not(svg), :scope > :not(svg) *")].map((part) => part.getBoundingClientRect().bottom));
+    const fits = sheet.scrollHeight <= sheet.clientHeight + 1 && lowest <= box.bottom + 2;
+    if (fits && (!slide.picture || box.height > 0.28 * sheet.clientHeight)) break;
+  }
 }
 
 class Deck {
   constructor(root, { remember = "", style = "" } = {}) {
     Object.assign(this, { root, remember, style, at: 0, data: undefined, drawn: "", notes: false });
     this.dialog = element("dialog", "deck");
-    this.dialog.innerHTML = `<div class="tools"></div><div class="stage" tabindex="0"></div>
+    this.dialog.innerHTML = `<div class="tools"></div><div class="stage" tabindex="0" aria-live="polite"></div>
       <aside class="notes" aria-label="Speaker's notes" hidden></aside><nav class="rail" aria-label="Slides"></nav>`;
     root.append(this.dialog);
     for (const part of ["tools", "stage", "notes", "rail"]) this[`${part}Node`] = this.dialog.querySelector(`.${part}`);
     this.buttons();
     this.inline();
     this.stop = new AbortController();
-    const on = (target, name, act) => target.addEventListener(name, act, { signal: this.stop.signal });
-    on(window, "keydown", (event) => this.key(event));
+    const on = (target, name, act, capture = false) => target.addEventListener(name, act, { signal: this.stop.signal, capture });
+    on(window, "keydown", (event) => this.key(event), true);
     on(this.dialog, "cancel", (event) => { event.preventDefault(); this.leave(); });
     on(document, "fullscreenchange", () => { if (!document.fullscreenElement && this.whole) this.leave(); });
     on(window, "beforeprint", () => this.paper());
@@ -154,7 +162,7 @@ class Deck {
   }
 
   inline() {
-    this.dialog.show?.();
+    this.dialog.setAttribute("open", "");  // unlike show(), which would take the focus from the page
     this.dialog.setAttribute("role", "region");
     this.dialog.setAttribute("aria-label", "Presentation");
     this.dialog.removeAttribute("aria-modal");
@@ -194,6 +202,7 @@ class Deck {
   }
 
   key(event) {
+    if (this.presenting) event.stopPropagation();  // the page's own shortcuts, as undo, are not for an audience
     if (!this.data || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
     const typing = target instanceof Element && target.closest("input, textarea, select, [contenteditable]");
@@ -232,6 +241,7 @@ class Deck {
     const shadow = this.sheets.attachShadow({ mode: "open" }), style = element("style", "", this.style);
     const page = element("style", "", "@page { size: 1280px 720px; margin: 0 } @media print { body > :not(.quantscope-sheets) { display: none !important } html, body { margin: 0 !important; height: auto !important; overflow: visible !important; background: #fff !important } } @media screen { .quantscope-sheets { position: fixed; left: -20000px; top: 0; width: 1280px } }");
     const { slides } = this.data;
+    this.sheets.style.setProperty("--st-font", getComputedStyle(this.dialog).fontFamily);
     shadow.append(style, ...slides.map((slide, at) => {
       const sheet = element("div", "stage sheet");
       sheet.append(drawSlide(slide, at + 1, slides.length, this.data));

@@ -81,7 +81,7 @@ function axis(root, ticks, base, label) {
 }
 
 function histogram(data, room) {
-  const marks = data.brackets, row = 66, below = marks.length ? 32 + marks.length * row : 62, top = data.callout ? 48 : 12;
+  const marks = data.brackets, row = 66, below = marks.length ? 32 + marks.length * row : 68, top = data.callout ? 48 : 12;
   const tall = Math.max(90, Math.min(420, room * WIDE - below - top)), base = top + tall;
   const root = chart(base + below);
   bars(root, data.heights, base, tall, "bar");

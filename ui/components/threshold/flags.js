@@ -1,8 +1,8 @@
 // Flags above the histogram: which methods would cut there. Methods that agree share a flag, and all flags of an end
 // take two rows at most; a flag lists what it stands for, and each method can be chosen from it, by keys too.
 
-const SHIFTS = [14, 28, 44, 62, 82, 104, 128, 152];  // that a flag may lie beside its line
-const PAUSE = 130;  // ms for which the pointer is on a flag before it lists what it stands for
+const SHIFTS = [14, 28, 44, 62, 82, 104];  // that a flag may lie beside its line
+const QUIET = 700;  // ms after a choice
 const LETTER = 6.7, PAD = 15, APART = 5;  // pixels
 
 const endsOf = (S) => (S.data.mode === "asymmetric" ? ["low", "high"] : ["high"]);
@@ -33,7 +33,8 @@ function groupsOf(S) {
 // A place for every flag in two rows; null where there is no room.
 function rowsOf(S, groups) {
   const rows = Array.from({ length: ROWS }, () => []), placed = [];
-  for (const group of [...groups].sort((a, b) => a.x - b.x)) {
+  const used = (group) => group.marks.some((mark) => mark.used), outwards = (a, b) => (a.x - b.x) * (a.end === "high" ? -1 : 1);
+  for (const group of [...groups].sort((a, b) => used(b) - used(a) || outwards(a, b))) {  // those at the ends have the least room
     const width = Math.ceil(labelOf(group).length * LETTER + PAD);
     const starts = [group.x, group.to - width, ...SHIFTS.map((by) => group.x + by), ...SHIFTS.map((by) => group.to - width - by)].map((start) => clamp(start, LEFT - 12, S.width - width));
     let found = null;
@@ -72,7 +73,6 @@ function drawMarkLines(S, chart) {
 }
 
 function placeFlags(S) {
-  const open = S.flags.querySelector(".flag.open")?.dataset.methods;
   const placed = layFlags(S), drawn = JSON.stringify([S.data.readonly, placed.map(({ group, row, start }) => [group.marks, row, start])]);
   if (S.flags.drawn === drawn) return;
   S.flags.drawn = drawn;
@@ -86,51 +86,40 @@ function placeFlags(S) {
     const words = several ? `${marks.length} methods: ${marks.map((mark) => mark.label).join(", ")}` : `Use ${marks[0].label}: ${marks[0].text}`;
     const button = html("button", { type: "button", class: `mark ${marks[0].id}`, "aria-label": words }, flag, labelOf(group));
     if (several) button.setAttribute("aria-haspopup", "true");
-    const show = menu(S, flag, button, marks, start > S.width - 330);
-    if (pointsAt(S, flag) && !rests(S)) show(open === flag.dataset.methods ? 0 : PAUSE);
+    menu(S, flag, button, marks, start > S.width - 330);
   }
-}
-
-// Whether the pointer is on a flag that was drawn just now, of which the browser knows only with the next movement.
-function pointsAt(S, flag) {
-  const box = flag.getBoundingClientRect(), [x, y] = S.pointer || [-1, -1];
-  return x >= box.left && x <= box.right && y >= box.top && y <= box.bottom;
-}
-
-// Whether the pointer is where a method was chosen: flags drawn anew below it list nothing.
-function rests(S) {
-  const [x, y] = S.pointer || [0, 0], [a, b] = S.chosen || [-99, -99];
-  return Math.hypot(x - a, y - b) < 6;
 }
 
 // What a flag stands for; shown while the pointer or the focus is on it.
 function menu(S, flag, button, marks, flip) {
   const list = html("div", { class: `menu${flip ? " flip" : ""}`, role: "group", "aria-label": "Methods" }, flag);
-  const choose = (mark, event) => { S.chosen = [event.clientX, event.clientY]; flag.classList.remove("open"); if (!S.data.readonly && !mark.used) S.use(mark.id); };
+  const choose = (mark) => {
+    flag.classList.remove("open");
+    S.flags.classList.add("quiet");  // another flag may come to lie below the pointer: it lists nothing yet
+    setTimeout(() => S.flags.classList.remove("quiet"), QUIET);
+    if (!S.data.readonly && !mark.used) S.use(mark.id);
+  };
   for (const mark of marks) {
     const entry = html("button", { type: "button", class: `mark ${mark.id}${mark.used ? " used" : ""}`, "data-method": mark.id, tabindex: marks.length > 1 ? "0" : "-1" }, list);
     html("b", {}, entry, mark.label);
     html("span", {}, entry, mark.text);
     if (mark.used) html("i", {}, entry, "in use");
     if (S.data.readonly) entry.disabled = true;
-    entry.onclick = (event) => choose(mark, event);
+    entry.onclick = () => choose(mark);
   }
-  let timer = 0;
-  const show = (wait) => { clearTimeout(timer); timer = setTimeout(() => { if (!S.drag) flag.classList.add("open"); }, wait); };
-  const hide = () => { clearTimeout(timer); flag.classList.remove("open"); };
-  flag.onpointerenter = (event) => { S.pointer = [event.clientX, event.clientY]; if (!rests(S)) show(PAUSE); };
+  const show = () => flag.classList.add("open");
+  const hide = () => flag.classList.remove("open");
   flag.onpointerleave = hide;
-  flag.addEventListener("focusin", (event) => { if (event.target.matches(":focus-visible")) show(0); });
+  flag.addEventListener("focusin", (event) => { if (event.target.matches(":focus-visible")) show(); });
   flag.addEventListener("focusout", (event) => { if (!flag.contains(event.relatedTarget)) hide(); });
-  button.onclick = (event) => { if (marks.length === 1) choose(marks[0], event); else flag.classList.add("open"); };
+  button.onclick = () => { if (marks.length === 1) choose(marks[0]); else show(); };
   flag.onkeydown = (event) => {
     const entries = [button, ...list.querySelectorAll("button")], at = entries.indexOf(flag.getRootNode().activeElement);
     if (event.key === "Escape") { button.focus(); hide(); }
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      flag.classList.add("open");
+      show();
       entries[clamp(at + (event.key === "ArrowDown" ? 1 : -1), 0, entries.length - 1)].focus();
     }
   };
-  return show;
 }

@@ -1,0 +1,98 @@
+"""The presentation in a browser: keys turn its slides, nothing is edited, and it can be sent as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.test_flows import saved, visit
+from tests.support import App, ready
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def demo(serve: Callable[..., App]) -> App:
+    """A demo of its own."""
+    return serve("demo")
+
+
+def slide(page: Any, key: str) -> None:
+    """Wait until a slide is shown."""
+    page.locator(f".stage .slide[data-slide={key}]").wait_for()
+
+
+def complete(page: Any, url: str) -> Any:
+    """The page with all its figures there; the button that downloads the story."""
+    visit(page, url, "Present")
+    slide(page, "opening")
+    button = page.get_by_role("button", name="Download as one HTML file", disabled=False)
+    button.wait_for()
+    ready(page)
+    return button
+
+
+def test_keys_turn_the_slides_and_escape_leaves(page: Any, demo: App) -> None:
+    complete(page, demo.url)
+    page.get_by_role("button", name="Present", exact=True).click()
+    deck = page.locator("dialog.deck.presenting")
+    deck.wait_for()
+    for key, shown in (
+        ("ArrowRight", "idea"),
+        (" ", "values"),
+        ("PageDown", "steps"),
+        ("ArrowLeft", "values"),
+        ("End", "words"),
+        ("Home", "opening"),
+    ):
+        page.keyboard.press(key)
+        slide(page, shown)
+    page.keyboard.press("n")
+    page.get_by_text("Speaker's notes").wait_for()
+    page.keyboard.press("n")
+    page.get_by_text("Speaker's notes").wait_for(state="hidden")
+    page.get_by_role("button", name="Slide 2:").click()
+    slide(page, "idea")
+    box = page.locator(".stage").bounding_box()
+    page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
+    slide(page, "values")
+    page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.5 * box["height"])
+    slide(page, "idea")
+    page.keyboard.press("Escape")
+    deck.wait_for(state="detached")
+    slide(page, "idea")
+    assert saved(page) == 1
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 768), (1280, 720), (1920, 1080)])
+def test_nothing_is_cut_on_any_slide(page: Any, demo: App, width: int, height: int) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    complete(page, demo.url)
+    page.get_by_role("button", name="Present", exact=True).click()
+    page.locator("dialog.deck.presenting").wait_for()
+    count = page.locator(".rail button").count()
+    assert count >= 10
+    for _ in range(count):
+        assert page.locator(".stage .slide").evaluate(
+            "(e) => e.scrollHeight <= e.clientHeight + 1 && e.scrollWidth <= e.clientWidth + 1"
+        )
+        page.keyboard.press("ArrowRight")
+
+
+def test_the_story_is_sent_as_one_file_and_printed(page: Any, demo: App, tmp_path: Path) -> None:
+    button = complete(page, demo.url)
+    with page.expect_download() as download:
+        button.click()
+    path = tmp_path / "story.html"
+    download.value.save_as(path)
+    page.goto("about:blank")
+    page.set_content(path.read_text(encoding="utf-8"))
+    slide(page, "opening")
+    page.keyboard.press("ArrowRight")
+    slide(page, "idea")
+    printed = page.pdf(prefer_css_page_size=True)
+    assert printed.count(b"/Type /Page\n") == page.locator(".rail button").count()
+    assert page.locator(".quantscope-sheets").count() == 0
