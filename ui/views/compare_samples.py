@@ -88,10 +88,12 @@ def _again(wanted: Wanted) -> None:
 
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
     _begin_anew(wanted.now.project.id)
-    names = [version.short for version in wanted.versions]
+    names = [text.short(version.short, 24) for version in wanted.versions]
     drawing = _drawing(wanted, guess)
     found = sample_list.as_drawn(found, drawing)
-    view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
+        part = _part(found)
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
     said = (
@@ -104,19 +106,6 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
         classes=by_sample_files.class_names(wanted.now, found.classes),
         tokens=by_sample_files.token_names(wanted.now),
     )
-    part = SAMPLES
-    if found.scored is not None:
-        _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
-        part = (
-            st.segmented_control(
-                "Part",
-                [SAMPLES, CLASSES],
-                key=keys.SAMPLES_PART.name,
-                required=True,
-                label_visibility="collapsed",
-            )
-            or SAMPLES
-        )
     if part == CLASSES:
         compare_classes.render(view, label, words.classes)
         return
@@ -128,32 +117,42 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
 def _chosen_versions(wanted: Wanted, found: BySample) -> View:
     """Which version is judged, and which other one it is held against."""
     by_key = {version.key: at for at, version in enumerate(wanted.versions)}
-    names = {version.key: version.short for version in wanted.versions}
+    names = {version.key: text.short(version.short, 24) for version in wanted.versions}
     if len(by_key) < 2:
         return View(found=found, shown=0)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
-        shown = st.segmented_control(
-            "Answers of",
-            list(by_key),
-            key=keys.SAMPLES_SHOWN.name,
-            required=True,
-            format_func=lambda key: text.escape(names[key]),
+    _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
+    shown = st.segmented_control(
+        "Answers of",
+        list(by_key),
+        key=keys.SAMPLES_SHOWN.name,
+        required=True,
+        format_func=lambda key: text.escape(names[key]),
+        on_change=_first_page,
+    )
+    others = [key for key in by_key if key != shown]
+    before: str | None = others[0]
+    if len(others) > 1:
+        _begin(keys.SAMPLES_BEFORE, others, others[0])
+        before = st.selectbox(
+            "Changed since",
+            others,
+            key=keys.SAMPLES_BEFORE.name,
+            format_func=lambda key: names[key],
             on_change=_first_page,
+            width=260,
         )
-        others = [key for key in by_key if key != shown]
-        before: str | None = others[0]
-        if len(others) > 1:
-            _begin(keys.SAMPLES_BEFORE, others, others[0])
-            before = st.selectbox(
-                "Changed since",
-                others,
-                key=keys.SAMPLES_BEFORE.name,
-                format_func=lambda key: names[key],
-                on_change=_first_page,
-                width=260,
-            )
     return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(str(before)))
+
+
+def _part(found: BySample) -> str:
+    """What is shown: samples, or classes where there are any."""
+    if found.scored is None:
+        return SAMPLES
+    _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
+    chosen = st.segmented_control(
+        "Look at", [SAMPLES, CLASSES], key=keys.SAMPLES_PART.name, required=True, width="content"
+    )
+    return chosen or SAMPLES
 
 
 def _answers(found: BySample, drawing: Drawing) -> Answers:
