@@ -89,7 +89,7 @@ def _again(wanted: Wanted) -> None:
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
     _begin_anew(wanted.now.project.id)
     names = [text.short(version.short, 24) for version in wanted.versions]
-    drawing = _drawing(wanted, guess)
+    drawing = by_sample_files.drawing_of(wanted.now, guess.drawing)
     found = sample_list.as_drawn(found, drawing)
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
@@ -267,12 +267,6 @@ def _output_choice(view: View, order: Order) -> str | None:
         width=230,
     )
     return None if chosen == WORST else chosen
-
-
-def _drawing(wanted: Wanted, guess: Guess) -> Drawing:
-    """How samples are drawn: as the user said, or as guessed."""
-    kept = keys.SAMPLES_DRAWING.get()
-    return kept[1] if kept is not None and kept[0] == wanted.now.project.id else guess.drawing
 
 
 # --- the gallery ---
