@@ -97,7 +97,7 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
     said = (
-        sample_list.summary(view, label, measured.judged_basis(wanted.now).words),
+        sample_list.summary(view, label, _over(wanted, found)),
         sample_list.against(view, label, before),
     )
     st.markdown(text.escape(" ".join(filter(None, said))))
@@ -112,6 +112,13 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     rows, listed_as = _list(view, label, before, words, wanted, drawing, guess)
     _gallery(wanted, found, rows, guess, drawing, words, view.shown)
     sample_actions.render(wanted, rows, listed_as)
+
+
+def _over(wanted: Wanted, found: BySample) -> str:
+    """Over which samples, in words; those that a model takes several of at a time are counted one by one."""
+    basis = measured.judged_basis(wanted.now)
+    one_by_one = wanted.samples.batch > 1
+    return text.plural(found.rows, f"{basis.data} sample") if one_by_one else basis.words
 
 
 def _chosen_versions(wanted: Wanted, found: BySample) -> View:
