@@ -51,6 +51,7 @@ def _panel(name: str, waited: bool) -> None:
         key="effect",
         about=basis.note + (f" · change since {step}" if before is not None else ""),
         token=state.recipe_token(now.recipe),
+        doubt=basis.why,
     )
 
 
