@@ -243,7 +243,7 @@ def _scale(view: RangeView, digits: int = 4) -> str:
     scale = float(view.encoding.scale)
     if view.spec.scale_rule is not ScaleRule.FREE:
         return text.power_of_two(scale)
-    return f"{scale:.{digits}g}"
+    return text.number(scale, digits)
 
 
 def _finite(value: float) -> float | None:
