@@ -324,7 +324,7 @@ function build(S, root) {
   S.litTips = make("path", { class: "tipped lit" }, S.world);
   S.nodes = make("g", {}, S.world);
   S.map = element("canvas", { class: "map", title: "All of the graph; drag the frame to move", "aria-hidden": "true" }, S.board);
-  S.tip = element("div", { class: "hint", role: "tooltip", hidden: "" }, S.board);
+  S.tip = element("div", { class: "hint", role: "tooltip", hidden: "" }, root);  // may reach beyond a low board
   root.appendChild(legend);
   const { colours, low, high, unknown } = S.data.scale;
   element("span", {}, legend, "Cumulative SQNR");
