@@ -85,8 +85,8 @@ def trust(**more: Any) -> Trust:
         slow_integers=False,
         verified=None,
         float_layers=0,
+        float_weights=0.0,
         layers=23,
-        wide_layers=0,
         worst="",
         worst_words="",
     )
@@ -164,7 +164,7 @@ CASES: dict[str, dict[str, Any]] = {
         ),
         "trust": trust(slow_integers=True, worst="stem", worst_words="stem costs 3 dB", lost_outputs=2),
     },
-    "wide": {"bits": 16, "trust": trust(wide_layers=23, verified=True)},
+    "wide": {"bits": 16, "trust": trust(verified=True)},
     "pinned": {"before_name": "v1", "before_label": "v1 (step 3)"},
     "other file": {
         "values": ValuesOfTensor(
@@ -174,6 +174,6 @@ CASES: dict[str, dict[str, Any]] = {
             now=encoding(0, 1),
             before=None,
         ),
-        "trust": trust(verified=False, default_differs=True, float_layers=3),
+        "trust": trust(verified=False, default_differs=True, float_layers=3, float_weights=0.4),
     },
 }

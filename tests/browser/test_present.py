@@ -88,7 +88,8 @@ def test_the_story_is_sent_as_one_file_and_printed(page: Any, demo: App, tmp_pat
         button.click()
     path = tmp_path / "story.html"
     download.value.save_as(path)
-    page.goto(path.as_uri())
+    page.goto("about:blank")
+    page.set_content(path.read_text(encoding="utf-8"))
     slide(page, "opening")
     page.keyboard.press("ArrowRight")
     slide(page, "idea")

@@ -30,18 +30,51 @@ _PASSES = {
     ),
 }
 _METHODS = {
-    Method.MINMAX: "The range holds every value that was seen, from the smallest to the largest.",
-    Method.PERCENTILE: "The rarest values at the far ends are cut off, so that all others get finer steps.",
-    Method.MSE: "The range with the smallest error over all values together is searched for.",
-    Method.COSINE: "The range that changes the direction of the values least is searched for.",
-    Method.KL: "The range that keeps the shape of the histogram best is searched for.",
-    Method.KL_V2: "The range that keeps the shape of the histogram best is searched for, outliers aside.",
-    Method.ACIQ: "The range is computed from a bell curve that fits the values.",
-    Method.OCTAV: "The range balances what is cut off against what is rounded.",
-    Method.ADMM: "Range and whole numbers are fitted to each other in turns.",
-    Method.MOVING_AVERAGE: "The range follows what samples reach on average, so that no single one decides.",
-    Method.ISOTONE: "The range keeps the winning answer ahead of the second.",
-    Method.MANUAL: "The range was set by hand.",
+    Method.MINMAX: (
+        "No value is cut off",
+        "The range holds every value that was seen, from the smallest to the largest.",
+    ),
+    Method.PERCENTILE: (
+        "Rare values are cut off",
+        "The few at the far ends become the end of the range, so that all others get finer steps.",
+    ),
+    Method.MSE: (
+        "Ranges with the least error were looked for",
+        "What is cut off and what is rounded are weighed against each other, value by value.",
+    ),
+    Method.COSINE: (
+        "Ranges that change the values' pattern least were looked for",
+        "What counts is how the values stand to each other, not each of them.",
+    ),
+    Method.KL: (
+        "Ranges that keep the histogram's shape were looked for",
+        "What is stored shall be spread as the original values are.",
+    ),
+    Method.KL_V2: (
+        "Ranges that keep the histogram's shape were looked for",
+        "What is stored shall be spread as the original values are, outliers aside.",
+    ),
+    Method.ACIQ: (
+        "Ranges were computed from a curve that fits the values",
+        "A few figures of each histogram say where to cut off.",
+    ),
+    Method.OCTAV: (
+        "Cutting off and rounding were balanced",
+        "The range is where both kinds of error together are smallest.",
+    ),
+    Method.ADMM: (
+        "Steps were fitted to the values",
+        "Step and whole numbers were adapted to each other in turns.",
+    ),
+    Method.MOVING_AVERAGE: (
+        "No single sample decides a range",
+        "The range follows what samples reach on average.",
+    ),
+    Method.ISOTONE: (
+        "The winning answer stays ahead",
+        "The range keeps the highest score apart from the second.",
+    ),
+    Method.MANUAL: ("Ranges were set by hand", "Where to cut off was decided by looking at the values."),
 }
 _PRECISIONS = {
     Precision.INT8: "computes in 8 bits",
@@ -77,7 +110,8 @@ def _passes(before: Recipe, after: Recipe) -> list[tuple[str, str]]:
 def _default(before: Choice, after: Choice) -> list[tuple[str, str]]:
     found = []
     if (before.method, _share(before)) != (after.method, _share(after)) and after.method is not None:
-        found.append((f"Ranges are chosen by {_method(after)}", _METHODS[after.method]))
+        title, words = _METHODS[after.method]
+        found.append((f"{title} ({_method(after)})", words))
     if before.weights != after.weights:
         each = after.weights is Granularity.PER_CHANNEL
         found.append(
@@ -92,8 +126,9 @@ def _default(before: Choice, after: Choice) -> list[tuple[str, str]]:
             )
         )
     if before.weight_method != after.weight_method and after.weight_method is not None:
+        title, words = _METHODS[Method(after.weight_method)]
         label = Method(after.weight_method).facts.label
-        found.append((f"Ranges of weights are chosen by {label}", _METHODS[Method(after.weight_method)]))
+        found.append((f"For weights: {title[0].lower()}{title[1:]} ({label})", words))
     if before.precision != after.precision and after.precision is not None:
         found.append(("Numbers have another size", f"Every layer {_PRECISIONS[after.precision]}."))
     if before.symmetric != after.symmetric:

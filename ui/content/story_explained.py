@@ -63,6 +63,7 @@ def values(facts: Facts) -> Slide | None:
         return None
     counts = found.histogram
     low, high = quantile(counts, MIDDLE[0]), quantile(counts, MIDDLE[1])
+    span = counts.max - counts.min
     place = f"“{text.short(found.layer, 32)}”"
     where = f"goes into the network at {place}" if found.is_input else f"leaves the layer {place}"
     return Slide(
@@ -71,8 +72,8 @@ def values(facts: Facts) -> Slide | None:
         sentences=(
             f"{counts.count:,} values passed here while the network looked at "
             f"{facts.noun.count(facts.trust.calibration)}. The histogram counts them.",
-            f"Most lie between {text.number(low, 3)} and {text.number(high, 3)}; "
-            f"the smallest is {text.number(counts.min, 3)}, the largest {text.number(counts.max, 3)}.",
+            f"Most lie between {_plain(low, span)} and {_plain(high, span)}; "
+            f"the smallest is {_plain(counts.min, span)}, the largest {_plain(counts.max, span)}.",
         ),
         picture=with_outliers(histogram(counts, label="value"), counts),
         alt=f"Histogram from {text.number(counts.min)} to {text.number(counts.max)}.",
@@ -97,8 +98,8 @@ def steps(facts: Facts) -> Slide | None:
         key="steps",
         title=f"Picture 2: only {levels:,} steps are left",
         sentences=(
-            f"{encoding.type.bits} bits tell {levels:,} values apart. Every other value moves to the nearest "
-            "of them, as on a staircase.",
+            f"{encoding.type.bits} bits tell {levels:,} values apart. Any value in between moves to the "
+            "nearest of them, as on a staircase.",
             f"A step is {_step(encoding)} wide here: {picture.example_words}. "
             "Such small errors add up from layer to layer.",
         ),
@@ -144,6 +145,11 @@ def _widths(found: ValuesOfTensor) -> tuple[str, ...]:
     return (f"A step was {_step(found.before)} wide, and is {_step(found.now)} wide now.",)
 
 
+def _plain(value: float, span: float) -> str:
+    """A number in few digits; 0 for what is nothing beside the others."""
+    return text.number(0.0 if abs(value) < 1e-4 * span else value, 3)
+
+
 def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -> Histogram:
     """The picture with a mark where outliers are, or where they would be if the axis went on."""
     if whole:
@@ -173,24 +179,24 @@ def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, 
     if before is None:
         mark = Bracket(name="range", note=note, low=0, high=0)
         return (
-            f"The steps cover a range, here {_ends(now)}: {cut_now}.",
-            f"A wider range would make steps wider than {_step(now)}; a narrower one would cut off more.",
+            f"The steps reach {_ends(now)}, which is their range: {cut_now}.",
+            f"A wider range would make each step wider than {_step(now)}; a narrower one would cut off more.",
         ), ((now, mark),)
     had = _used(counts, before)
     mark = Bracket(name="range now", note=note, low=0, high=0, tone="good" if used > had else "")
     first = Bracket(
         name=f"range {facts.at_first}", note=f"{plural(had, 'step')} for most values", low=0, high=0
     )
-    why = ", for a few outliers" if _few_at_the_end(counts, before) else ""
+    why = ", because of a few outliers" if _few_at_the_end(counts, before) else ""
     at_first = sentence_case(facts.at_first)
     return (
-        f"{at_first} the range of the steps was {_ends(before)}{why}: most values shared {had:,} of them.",
-        f"Now it is {_ends(now)}: most values have {used:,} steps, and {cut_now}.",
+        f"{at_first} the steps reached {_ends(before)}{why}: most values shared {plural(had, 'step')}.",
+        f"Now they reach {_ends(now)}: most values have {plural(used, 'step')}, and {cut_now}.",
     ), ((before, first), (now, mark))
 
 
 def _ends(encoding: Encoding) -> str:
-    return f"{text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
+    return f"from {text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
 
 
 def _step(encoding: Encoding) -> str:

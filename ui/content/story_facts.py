@@ -124,8 +124,8 @@ class Trust:
     slow_integers: bool  # this processor lacks fast integer instructions
     verified: bool | None  # the file was loaded again and gave the same; None: not tried
     float_layers: int  # layers with computation that stay float
+    float_weights: float  # share of the model's numbers that belong to them
     layers: int  # layers with computation
-    wide_layers: int  # that have 16 bits
     worst: str  # layer that stands out most among those that cost the output; "" if none does
     worst_words: str  # what it costs, for who knows the terms
 

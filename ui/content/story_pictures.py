@@ -15,6 +15,7 @@ BARS = 72  # of a histogram
 STEPS = 12  # of a staircase, of all there are
 LEAST = 0.045  # height of a bar with any value in it, so that a single one is seen
 RARE = 1e-3  # share of the values that outliers are, at most
+ONWARD = 0.02  # of an axis, beyond which a range is said to go on
 FLOORS = 5  # labels on an axis, about
 
 
@@ -126,8 +127,8 @@ def _placed(mark: Bracket, encoding: Encoding, low: float, high: float) -> Brack
         high=place(end, low, high),
         steps=step / (high - low),
         offset=max(0.0, (first - max(start, low)) / (high - low)),
-        onward=end > high + step,
-        backward=start < low - step,
+        onward=end > high + ONWARD * (high - low),
+        backward=start < low - ONWARD * (high - low),
     )
 
 

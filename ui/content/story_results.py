@@ -74,6 +74,8 @@ def examples(facts: Facts) -> Slide | None:
     elif items:
         title = "Where it shows most"
         sentence = f"The {facts.noun.many} that are furthest off the original, the worst first."
+        if noun != facts.noun:
+            sentence = f"The {facts.noun.many} with the most {noun.many} that are answered otherwise."
     else:
         title, sentence = "Nothing changed", f"On all {facts.noun.many} both networks give the same."
     return Slide(
@@ -237,12 +239,11 @@ def _said(facts: Facts, shown: Shown) -> list[Said]:
     quantized, changed = int_name(facts), bool(facts.deeds)
     first, now = f"{quantized} {facts.at_first}", f"{quantized} now" if changed else quantized
     if not shown.floats:
-        said = []
-        if changed and shown.before_off is not None:
-            said.append(Said(who=first, answer=f"{off_words(shown.before_off)} off"))
-        if shown.now_off is not None:
-            said.append(Said(who=now, answer=f"{off_words(shown.now_off)} off"))
-        return said
+        unit = "off" if facts.row_noun == facts.noun else "changed"
+        offs = ((first, shown.before_off if changed else None), (now, shown.now_off))
+        return [
+            Said(who=who, answer=f"{off_words(share)} {unit}") for who, share in offs if share is not None
+        ]
     truth = shown.right or shown.floats
     said = [Said(who="right answer", answer=shown.right)] if shown.right else []
     if shown.floats != shown.right:

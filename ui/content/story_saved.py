@@ -8,6 +8,7 @@ from quantscope.ui.content.story_sentence import int_name, size
 from quantscope.ui.content.story_shared import not_yet, sentence_case
 
 SAME_SPEED = 0.05  # relative
+KEPT = 0.1  # share of the numbers that may stay float without a word
 QUICK = 1.0  # milliseconds
 SMALL = 0.35  # of the original's size: the weights alone are not much more than that
 
@@ -47,12 +48,11 @@ def _size_words(facts: Facts, found: Saving) -> str:
             "With so few weights, the notes on ranges and steps that go with the file weigh more than what "
             "is saved."
         )
-    if share > SMALL and facts.bits == 8 and not facts.trust.float_layers:
-        return "The weights take about a quarter of their room; the description around them does not shrink."
-    if share > SMALL and facts.trust.float_layers:
-        return (
-            f"{text.plural(facts.trust.float_layers, 'layer')} keep the original's numbers, which take room."
-        )
+    if share > SMALL and facts.trust.float_weights > KEPT:
+        kept = 100 * facts.trust.float_weights
+        return f"{kept:.0f} % of the network's numbers stay as they were, and take the room that they took."
+    if share > SMALL and facts.bits == 8:
+        return "The weights shrink to about a quarter; what else the file holds, its description, does not."
     return f"It takes {text.size(found.quantized_bytes)} instead of {text.size(found.float_bytes)}."
 
 
@@ -69,7 +69,11 @@ def _time_words(facts: Facts, latency: Latency | None) -> str:
     if facts.trust.slow_integers:
         why = f"its processor lacks fast instructions for {int_name(facts)}, which newer ones have"
     elif latency.float_ms < QUICK:
-        why = "so small a network spends much of its time on other things"
+        why = (
+            "so small a network spends much of its time on other things"
+            if same
+            else "in so small a network, converting numbers takes longer than it saves"
+        )
     else:
         why = f"how much {int_name(facts)} helps depends on the processor"
     return f"On this computer one answer {how}: {why}. Measure on the device that counts."

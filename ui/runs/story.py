@@ -4,13 +4,14 @@ from dataclasses import replace
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison
-from quantscope.core.recipe import Recipe
+from quantscope.core.memo import Recent
+from quantscope.core.project import project as projects
+from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.core.runtime import integer_sums
-from quantscope.core.targets import Precision
 from quantscope.ui.content.basis import Data
 from quantscope.ui.content.story import deck
 from quantscope.ui.content.story_choices import deeds
-from quantscope.ui.content.story_facts import Facts, Noun, Outcomes, Saving, Trust
+from quantscope.ui.content.story_facts import Facts, Noun, Outcomes, Saving, Trust, ValuesOfTensor
 from quantscope.ui.content.story_records import Deck
 from quantscope.ui.content.story_sentence import headline
 from quantscope.ui.content.story_tensor import example_weight, values_of
@@ -19,8 +20,9 @@ from quantscope.ui.runs.measured import VERIFIED, Measured
 from quantscope.ui.runs.measurement_work import guessing
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
-from quantscope.ui.session.state import Session
+from quantscope.ui.session.state import Session, recipe_token
 
+RECIPES = 16  # kept of a project
 DIGIT = Noun(one="digit", many="digits")
 IMAGE = Noun(one="image", many="images")
 SAMPLE = Noun(one="sample", many="samples")
@@ -52,6 +54,8 @@ def before(now: Session) -> Version | None:
         number, parents = now.project.head, now.project.parents
         while (parent := parents.get(number, 0)) in parents:
             number = parent
+        if number == now.project.head:
+            return None
         found = versions.quantized_version(now.project, versions.step_key(number))
     if found is None:
         return None
@@ -88,14 +92,7 @@ def facts(now: Session, *, whole_story: bool = True) -> Facts:
         deeds=_deeds(now, earlier, recipe),
         untouched=replace(now.recipe, model_hash="") == Recipe(),
         weight=example_weight(now.model, now.encodings) if whole_story else None,
-        values=None
-        if not whole_story
-        else values_of(
-            now.model,
-            now.workspace.statistics,
-            now.encodings,
-            outcomes.before_encoding if outcomes is not None else None,
-        ),
+        values=_pictured(now, earlier, outcomes) if whole_story else None,
         cost=None if found is None else story_outcomes.cost_of(accuracy, found.output.sqnr_db, found.samples),
         saving=None
         if found is None
@@ -116,11 +113,40 @@ def _own_name(now: Session, version: Version) -> str:
     return version.short if baseline.baseline(now.project) is not None else ""
 
 
+class _Recipes(Recent[Recipe]):
+    """Recipes of steps, which never change; long ones take long to read."""
+
+    def __init__(self) -> None:
+        super().__init__(RECIPES)
+
+
 def _recipe(now: Session, version: Version) -> Recipe | None:
+    """The recipe of a version; None where it has none."""
+    if version.kind is not Kind.STEP:
+        return None
+    known = cached.results_of_project(now.project.id, _Recipes, now.project.identity)
     try:
-        return versions.recipe_of(now, version)
+        return known.get_or_make(
+            version.number, lambda: recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
+        )
     except QuantScopeError:  # damaged: it cannot be held against
         return None
+
+
+class _Pictured(Recent[ValuesOfTensor | None]):
+    """What pictures show, by recipe: to find it takes a look at every histogram."""
+
+    def __init__(self) -> None:
+        super().__init__(RECIPES)
+
+
+def _pictured(now: Session, earlier: Version | None, outcomes: Outcomes | None) -> ValuesOfTensor | None:
+    known = cached.of_project(now.project.id, _Pictured, now.model.hash)
+    key = (recipe_token(now.recipe), "" if earlier is None else earlier.key, outcomes is None)
+    encoding = outcomes.before_encoding if outcomes is not None else None
+    return known.get_or_make(
+        key, lambda: values_of(now.model, now.workspace.statistics, now.encodings, encoding)
+    )
 
 
 def _deeds(now: Session, earlier: Version | None, recipe: Recipe | None) -> tuple[tuple[str, str], ...]:
@@ -155,6 +181,7 @@ def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trus
     labels = judged.labels if judged is not None else None
     accuracy = found.accuracy if found is not None else None
     computed = [layer for layer in now.model.layers if layer.kind == "compute"]
+    stays = exporting.stays_float(now.model, now.recipe, now.encodings)
     verified = cached.pool().peek(measured.key_of(VERIFIED, now))
     standing = next(iter(worst.worst(now, 1)), None) if whole_story else None
     flagged = standing is not None and standing.flagged
@@ -169,9 +196,10 @@ def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trus
         default_differs=found is not None and found.default is not None and not found.default.equal,
         slow_integers=integer_sums().saturates,
         verified=None if verified is None or verified.result is None else verified.result.identical,
-        float_layers=len(exporting.stays_float(now.model, now.recipe, now.encodings)),
+        float_layers=len(stays),
+        float_weights=sum(now.model.layer(name).parameters for name, _ in stays)
+        / max(1, sum(layer.parameters for layer in computed)),
         layers=len(computed),
-        wide_layers=sum(now.recipe.choice(layer.name).precision is Precision.INT16 for layer in computed),
         worst=standing.layer if standing is not None and flagged else "",
         worst_words=standing.words if standing is not None and flagged else "",
     )

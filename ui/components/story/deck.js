@@ -53,15 +53,15 @@ class Deck {
   constructor(root, { remember = "", style = "" } = {}) {
     Object.assign(this, { root, remember, style, at: 0, data: undefined, drawn: "", notes: false });
     this.dialog = element("dialog", "deck");
-    this.dialog.innerHTML = `<div class="tools"></div><div class="stage" tabindex="0"></div>
+    this.dialog.innerHTML = `<div class="tools"></div><div class="stage" tabindex="0" aria-live="polite"></div>
       <aside class="notes" aria-label="Speaker's notes" hidden></aside><nav class="rail" aria-label="Slides"></nav>`;
     root.append(this.dialog);
     for (const part of ["tools", "stage", "notes", "rail"]) this[`${part}Node`] = this.dialog.querySelector(`.${part}`);
     this.buttons();
     this.inline();
     this.stop = new AbortController();
-    const on = (target, name, act) => target.addEventListener(name, act, { signal: this.stop.signal });
-    on(window, "keydown", (event) => this.key(event));
+    const on = (target, name, act, capture = false) => target.addEventListener(name, act, { signal: this.stop.signal, capture });
+    on(window, "keydown", (event) => this.key(event), true);
     on(this.dialog, "cancel", (event) => { event.preventDefault(); this.leave(); });
     on(document, "fullscreenchange", () => { if (!document.fullscreenElement && this.whole) this.leave(); });
     on(window, "beforeprint", () => this.paper());
@@ -202,6 +202,7 @@ class Deck {
   }
 
   key(event) {
+    if (this.presenting) event.stopPropagation();  // the page's own shortcuts, as undo, are not for an audience
     if (!this.data || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
     const typing = target instanceof Element && target.closest("input, textarea, select, [contenteditable]");
