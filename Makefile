@@ -8,7 +8,7 @@ WORKERS ?= $(shell "$(PYTHON)" -c 'import os; print(min(2, os.cpu_count() or 1))
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo app test lint bench clean
+.PHONY: demo app test lint bench screenshots clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/.installed  ## open the app on a sample network
@@ -34,6 +34,9 @@ lint: .venv/.installed-test
 
 bench: .venv/.installed-bench  ## measure speed and quality against other tools
 	for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+screenshots: .venv/.installed-test  ## take the README's pictures anew, with the system's Chromium
+	$(BIN)/python -m tests.pictures
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

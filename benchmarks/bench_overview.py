@@ -47,7 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     path = browser_path()
     if path is None:
-        raise SystemExit("no Chromium was found")
+        print("no Chromium was found; nothing is measured")
+        return
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         model, data = write(Path(folder), given.blocks)
         app = App(Path(folder) / "home", "app", str(model), "--data", str(data)).start()

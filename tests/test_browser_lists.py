@@ -14,7 +14,8 @@ from quantscope.core.quant import INT8, QuantSpec
 from quantscope.core.recipe import Choice
 from quantscope.core.thresholds import Method
 from quantscope.ui.components import Tone
-from quantscope.ui.components.payload import FORMULAS, NAMES, Figures, payload
+from quantscope.ui.components.payload import FORMULAS, NAMES, payload
+from quantscope.ui.content.tensor_figures import Figures
 from quantscope.ui.content.tensor_view import ClipLines, view_range
 
 # Drawn in the colour of plain text: what they keep follows from the values without a search.

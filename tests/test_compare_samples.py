@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import streamlit as st
 
 from quantscope.core.data import open_samples
 from quantscope.core.errors import DataError
-from quantscope.core.evaluate import by_sample
+from quantscope.core.evaluate import BySample, by_sample
 from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
@@ -93,6 +95,27 @@ def test_figures_are_those_of_one_comparison_and_measured_once(project: Project)
     assert again.job is None
     assert compared.guess.drawing.inputs["image"].kind is InputKind.IMAGE
     assert compared.guess.drawing.outputs == {"scores": OutputKind.CLASSES}
+
+
+def test_figures_are_kept_with_the_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, compared = measured(Tab(project))
+    assert compared.found is not None
+    files = list((project.folder / "by_sample").glob("*.npz"))
+    assert len(files) == 2
+    st.cache_resource.clear()  # as after a restart
+    files[0].write_bytes(b"damaged")
+    made: list[int] = []
+
+    def counted(*arguments: Any, **options: Any) -> BySample:
+        made.append(len(arguments[1]))
+        return by_sample(*arguments, **options)
+
+    monkeypatch.setattr(runs, "by_sample", counted)
+    _, again = measured(Tab(project))
+    assert again.found is not None
+    assert made == [0, 1]  # to see what is drawn, and for the damaged one
+    for ours, theirs in zip(again.found.versions, compared.found.versions, strict=True):
+        np.testing.assert_array_equal(ours.errors.sqnr_db, theirs.errors.sqnr_db)
 
 
 def test_cards_are_drawn_for_the_rows_asked_for(project: Project) -> None:

@@ -53,8 +53,11 @@ def test_figures_with_changes_tones_and_the_best() -> None:
     assert found["Top-1"] == [("90.0 %", "", "", False), ("98.6 %", "+8.6 pp", "good", True)]
     assert found["Output SQNR"][1] == ("36.4 dB", "+30.1 dB", "good", True)
     assert found["File size"] == [("95 kB", "", "", False), ("70 kB", "−26 %", "good", True)]
-    assert found["Time of one run"][1][1:] == ("1.5× slower", "bad", False)
-    assert found["Time of one run"][0][3]  # the faster one
+    assert found["Time of one run"] == [("0.0340 ms", "", "", False), ("0.0500 ms", "", "", False)]
+    assert found["Time, share of float's"] == [
+        ("100 %", "", "", True),
+        ("147 %", "1.5× slower", "bad", False),
+    ]
     assert "Mean IoU" not in found
 
 
@@ -87,7 +90,7 @@ def test_a_verdict_turns_round_with_the_versions() -> None:
     there, back = verdict(AFTER, BEFORE), verdict(BEFORE, AFTER)
     assert there.better[0] == "top-1 (+8.6 pp, 86 of 1,000 answers)"
     assert [w.split(" (")[0] for w in there.better] == [w.split(" (")[0] for w in back.worse]
-    assert [w.split(" (")[0] for w in there.worse] == ["time of one run"]
+    assert [w.split(" (")[0] for w in there.worse] == ["time, share of float's"]
     assert verdict(AFTER, AFTER).better == verdict(AFTER, AFTER).worse == ()
 
 

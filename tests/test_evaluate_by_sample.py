@@ -18,6 +18,8 @@ from quantscope.core.evaluate import (
     NOBODY,
     BySample,
     by_sample,
+    by_sample_from_bytes,
+    by_sample_to_bytes,
     class_numbers,
     compare,
     recovery,
@@ -260,3 +262,26 @@ def test_a_measure_of_the_callers_own_sees_each_row_of_both_models() -> None:
     errors = by_sample(model, [quantized], samples, differing=apart).versions[0].errors
     np.testing.assert_allclose(errors.differing, errors.max_abs[:, 0], rtol=1e-6)
     assert np.isnan(by_sample(model, [quantized], samples).versions[0].errors.differing).all()
+
+
+@pytest.mark.parametrize("name", ["residual_cnn", "shapes_cnn"])
+def test_figures_come_back_from_a_file(name: str) -> None:
+    model, quantized, items = case(name)
+    labels = [0, 1, 2, 3, 4, 5] if name == "residual_cnn" else None
+    found = by_sample(model, [quantized, model.float_bytes()], list_samples(items, labels))
+    again = by_sample_from_bytes(by_sample_to_bytes(found))
+    assert figures(again) == figures(found)
+    assert (again.outputs, again.scored, again.classes) == (found.outputs, found.scored, found.classes)
+    assert len(again.label_pairs) == len(found.label_pairs)
+    for ours, theirs in zip(again.versions, found.versions, strict=True):
+        assert (ours.pairs is None) == (theirs.pairs is None)
+        if ours.pairs is not None and theirs.pairs is not None:
+            np.testing.assert_array_equal(ours.pairs.counts, theirs.pairs.counts)
+
+
+def test_damaged_files_are_said_to_be() -> None:
+    model, items = classifier(4)
+    content = by_sample_to_bytes(by_sample(model, [noisy(model, 0.1)], list_samples(items)))
+    for broken in (b"", b"text", content[: len(content) // 2], content.replace(b"about", b"other")):
+        with pytest.raises(DataError, match="damaged"):
+            by_sample_from_bytes(broken)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from quantscope.core.project import marks
+from quantscope.core.project import marks, others
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.comparison_files import ComparedVersion, comparison_csv, comparison_json
 from quantscope.ui.runs import compared, step_figures
-from quantscope.ui.session import state
+from quantscope.ui.session import keys, state
 from tests.evaluating import static_quantized
 from tests.pages import Tab, go, healthy, opened, recipe, small, start, until
 from tests.pages import home as home  # a fixture
@@ -42,7 +42,7 @@ def words(app: AppTest) -> str:
 
 
 def at_step(app: AppTest, number: int) -> AppTest:
-    app.session_state["history_step"] = number
+    app.session_state[keys.history_step(opened(app).identity).name] = number
     app.run()
     return app
 
@@ -107,7 +107,7 @@ def test_steps_are_measured_in_the_background_and_kept(tmp_path: Path) -> None:
     app = shown(with_steps(tmp_path, 5), "history")
     assert app.button(key="history_measure").label.startswith("Measure ")
     app.button(key="history_measure").click().run()
-    until(app, lambda a: a.button(key="history_measure").label == "All measured")
+    until(app, lambda a: any(button.label == "All measured" for button in a.button))
     healthy(app)
     with Tab(opened(app)):
         state.session()
@@ -177,3 +177,28 @@ def test_one_version_alone_says_what_to_do(tmp_path: Path) -> None:
     assert "Held against" in [s.label for s in app.selectbox]
     app.multiselect[0].set_value([]).run()
     assert "There is one version so far" in words(app)
+
+
+def test_a_file_that_is_gone_is_said_and_can_be_taken_off_the_list(compare: AppTest, tmp_path: Path) -> None:
+    tab = Tab(opened(compare))
+    now = tab.session()
+    path = tmp_path / "theirs.onnx"
+    path.write_bytes(static_quantized(now.model, list(now.workspace.samples)).SerializeToString())
+    added = others.add_other(now.project, "theirs.onnx", path)
+    path.unlink()
+    key = f"file:{added.id}"
+    compare.session_state["compared"] = keys.ComparedVersions(
+        project=now.project.id, against="step:1", others=(key,)
+    )
+    compare.run()
+    until(compare, lambda a: any("no longer there" in e.value.replace("\\", "") for e in a.error))
+    compare.button(key=f"compare_remove_{key}").click().run()
+    assert not others.others(now.project)
+    assert not any("no longer there" in e.value for e in compare.error)
+
+
+def test_the_sidebar_leads_to_the_history(tmp_path: Path) -> None:
+    app = shown(with_steps(tmp_path, 8), "layers")
+    assert any("Saved · step 4: OCTAV" in caption.value for caption in app.sidebar.caption)
+    app.button(key="open_history").click().run()
+    assert app.title[0].value == "History"

@@ -14,8 +14,8 @@ from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.targets import Precision
 from quantscope.core.thresholds import Method
-from quantscope.ui.components.payload import figures_of
 from quantscope.ui.content.kept_float import why_no_range
+from quantscope.ui.content.tensor_figures import figures_of
 from quantscope.ui.content.tensor_view import view_tensor
 from quantscope.ui.runs import first_layer, held_range, measured, step_figures, tensor_before, worst
 from quantscope.ui.session import keys, opening, state

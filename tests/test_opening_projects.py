@@ -15,7 +15,7 @@ from quantscope.core.project import Project, Source, go_on, left_at, start_over
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.core.thresholds import Method
-from quantscope.ui.session import keys, opening, state, workspace
+from quantscope.ui.session import keys, locating, opening, state, workspace
 from tests.graphs import model, node, randn, value
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
@@ -348,12 +348,12 @@ def test_a_moved_model_is_located_by_its_content(files: tuple[Path, Path], tmp_p
     moved = shutil.move(net, tmp_path / "moved.onnx")
     other = network(tmp_path / "other.onnx", seed=4)
     project = projects.open_project(project.id)
-    assert opening.missing_model(project) == str(net)
+    assert locating.missing_model(project) == str(net)
     for given in (opening.model_source(str(other)), ("other.onnx", other.read_bytes())):
         with pytest.raises(ModelError, match="another model"):
-            opening.locate_model(project, given, saved.model_hash)
+            locating.locate_model(project, given, saved.model_hash)
     assert projects.open_project(project.id) == project
-    found = opening.locate_model(project, ("moved.onnx", Path(moved).read_bytes()), saved.model_hash)
+    found = locating.locate_model(project, ("moved.onnx", Path(moved).read_bytes()), saved.model_hash)
     assert found.model.kind == "stored"
     assert Tab(found).session().recipe.default.method is Method.KL
 
@@ -381,3 +381,24 @@ def test_a_project_without_its_model_gives_its_recipe_and_asks_for_the_model(
     until(app, lambda a: any("Target" in c.value for c in a.sidebar.caption))
     healthy(app)
     assert recipe(app).default.method is Method.KL
+
+
+def test_calibration_data_that_were_moved_are_asked_for(files: tuple[Path, Path], tmp_path: Path) -> None:
+    net, data = files
+    project = opening.open_paths(str(net), str(data))
+    Tab(project).session()
+    moved = shutil.move(data, tmp_path / "moved.npz")
+    other = samples(tmp_path / "other.npz", seed=6)
+    state.cached.forget(project.id)
+    app = start(projects.open_project(project.id))
+    until(app, lambda a: any(t.key == "locate_data_path" for t in a.text_input))
+    go(app, "layers")
+    app.text_input(key="locate_data_path").set_value(str(other)).run()
+    app.button(key="locate_data").click().run()
+    assert any("holds other samples" in words for words in refusals(app))
+    app.text_input(key="locate_data_path").set_value(str(moved)).run()
+    app.button(key="locate_data").click().run()
+    until(app, lambda a: any("Target" in c.value for c in a.sidebar.caption))
+    healthy(app)
+    assert not any(t.key == "locate_data_path" for t in app.text_input)
+    assert projects.open_project(project.id).data.path == str(moved)

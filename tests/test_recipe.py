@@ -34,6 +34,26 @@ choices = st.builds(
 names = st.text(min_size=1, max_size=20)
 
 
+@given(
+    layers=st.dictionaries(names, choices, max_size=4),
+    chosen=st.lists(names, max_size=4),
+    weights=st.sampled_from(Granularity),
+)
+def test_several_layers_at_once_are_as_one_after_the_other(
+    layers: dict[str, Choice], chosen: list[str], weights: Granularity
+) -> None:
+    start = Recipe(layers=layers)
+    chosen += list(layers)[:2]
+    one_by_one = without = start
+    for name in chosen:
+        one_by_one = one_by_one.with_layer(name, weights=weights, method="mse")
+        without = without.without_layer(name)
+    assert start.with_layers(chosen, weights=weights, method="mse") == one_by_one
+    assert start.without_layers(chosen) == without
+    with pytest.raises(RecipeError, match="metod"):
+        start.with_layers(["a"], metod="mse")  # type: ignore[call-arg]
+
+
 @given(default=choices, layers=st.dictionaries(names, choices, max_size=4))
 def test_yaml_round_trip(default: Choice, layers: dict[str, Choice]) -> None:
     recipe = Recipe(default=default, layers=layers, model_hash="ab12")

@@ -405,8 +405,22 @@ def test_samples_whose_boxes_differ_come_first_and_are_counted() -> None:
     view = View(found=found, shown=0, answers="boxes")
     assert rows(view, Filter.CHANGED) == [1, 3]
     assert rows(view, Filter.ALL, Order.CHANGED)[:2] == [1, 3]
-    assert [choice.words for choice in sample_list.choices(view, "A", "")] == ["All 6", "Boxes differ 2"]
+    assert [choice.words for choice in sample_list.choices(view, "A", "")] == ["All · 6", "Boxes differ · 2"]
     said = sample_list.summary(view, "A", "6 evaluation samples")
     assert said == "With A, 3 boxes are missed or new, on 2 of 6 evaluation samples."
     pixels = replace(view, answers="pixels")
     assert sample_list.choices(pixels, "A", "")[1].label == "Pixels differ"
+
+
+def test_what_is_drawn_as_no_class_has_no_answers() -> None:
+    drawing = Drawing(outputs={"y": OutputKind.SIGNAL})
+    found = sample_list.as_drawn(compared(), drawing)
+    view = View(found=found, shown=1, before=0)
+    assert [choice.filter for choice in sample_list.choices(view, "B", "A")] == [Filter.ALL]
+    assert sample_list.orders(view) == (Order.SQNR, Order.DATA)
+    assert sample_list.summary(view, "B", "6 samples").startswith(
+        "Over 6 samples, the output of B keeps 10.0 dB"
+    )
+    assert sample_list.against(view, "B", "A") == ""
+    as_classes = Drawing(outputs={"y": OutputKind.CLASSES})
+    assert sample_list.as_drawn(found, as_classes) is found

@@ -154,18 +154,28 @@ def test_outputs(
     image: tuple[int, int, int] | None,
     kind: OutputKind,
 ) -> None:
-    assert guess_outputs({"y": value}, inputs, image, None, False, frozenset()) == {"y": kind}
+    assert guess_outputs({"y": value}, inputs, {}, image, None, False, frozenset()) == {"y": kind}
 
 
 def test_class_scores_are_what_was_scored() -> None:
     value = np.zeros((6, 16, 16), np.float32)
     assert (
-        guess_outputs({"y": value}, IMAGE, (16, 16, 3), "y", True, frozenset())["y"] is OutputKind.CLASS_MAP
+        guess_outputs({"y": value}, IMAGE, {}, (16, 16, 3), "y", True, frozenset())["y"]
+        is OutputKind.CLASS_MAP
     )
-    tokens = guess_outputs({"y": value[0]}, TOKENS, None, "y", True, frozenset())
+    tokens = guess_outputs({"y": value[0]}, TOKENS, {}, None, "y", True, frozenset())
     assert tokens["y"] is OutputKind.TOKEN_CLASSES
-    whole = guess_outputs({"y": value[0, 0]}, IMAGE, (16, 16, 3), "y", False, frozenset())
+    whole = guess_outputs({"y": value[0, 0]}, IMAGE, {}, (16, 16, 3), "y", False, frozenset())
     assert whole["y"] is OutputKind.CLASSES
+
+
+def test_an_output_of_the_inputs_shape_is_no_class() -> None:
+    row = np.zeros(640, np.float32)
+    inputs = {"x": InputDrawing(kind=InputKind.SIGNAL)}
+    found = guess_outputs({"y": row}, inputs, {"x": row}, None, "y", False, frozenset())
+    assert found["y"] is OutputKind.SIGNAL
+    found = guess_outputs({"y": row[:10]}, inputs, {"x": row}, None, "y", False, frozenset())
+    assert found["y"] is OutputKind.CLASSES
 
 
 # --- pictures ---

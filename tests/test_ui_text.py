@@ -96,3 +96,17 @@ def test_sizes_keep_to_their_unit() -> None:
         "1 MB",
         "2.5 GB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("there is none", "There is none."),
+        ("net.onnx is empty. Export it again.", "net.onnx is empty. Export it again."),
+        ("'net' is empty", "'net' is empty."),
+        ("/models/net.onnx is gone", "/models/net.onnx is gone."),
+        ("labels, one a sample", "Labels, one a sample."),
+    ],
+)
+def test_an_error_becomes_a_sentence(words: str, said: str) -> None:
+    assert text.sentence(words) == said

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from quantscope.core.project import project as projects
 from quantscope.core.thresholds import Method
 from quantscope.ui.runs import measured
-from quantscope.ui.session import cached, keys, opening, state
+from quantscope.ui.session import cached, keys, opening, others, state
 from quantscope.ui.session.memory import Key, uninterrupted
 from tests.pages import Tab, go, healthy, opened, recipe, shown, start, until
 from tests.pages import home as home  # a fixture
@@ -386,6 +386,23 @@ def test_removing_from_the_list_stops_what_runs(windows: tuple[AppTest, AppTest]
     second.run()
     assert second.title[0].value == "Open a model"
     assert not project.folder.exists()
+
+
+def test_a_look_tells_what_others_did() -> None:
+    tab, other = (Tab(opening.open_sample("digits_mlp")) for _ in range(2))
+    tab.session()
+    other.session()
+    with tab:
+        assert others.changed() is None
+        before = others.step_token(projects.open_project("sample-digits-mlp"))
+    method(other, Method.KL)
+    with tab:
+        assert others.changed() == "2"
+        assert state.follow()
+        assert others.changed() is None
+        assert others.step_token(projects.open_project("sample-digits-mlp")) != before
+        projects.delete("sample-digits-mlp")
+        assert others.changed() == "removed"
 
 
 def test_a_callback_is_done_as_a_whole_and_the_run_behind_it_is_interrupted() -> None:

@@ -9,6 +9,7 @@ from quantscope.core.evaluate.by_sample import (
     recovery,
     together,
 )
+from quantscope.core.evaluate.by_sample_file import by_sample_from_bytes, by_sample_to_bytes
 from quantscope.core.evaluate.channels import Part
 from quantscope.core.evaluate.closeness import closeness_db
 from quantscope.core.evaluate.comparison import Comparison, DefaultSession, compare
@@ -109,6 +110,8 @@ __all__ = [
     "VersionBySample",
     "activations_only",
     "by_sample",
+    "by_sample_from_bytes",
+    "by_sample_to_bytes",
     "by_tensor",
     "check_interface",
     "class_numbers",

@@ -1,7 +1,7 @@
 """The user's choices for a model, immutable: a target, a default, choices of single layers, and fixes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Unpack
@@ -53,16 +53,32 @@ class Recipe:
         Raises:
             RecipeError: A field or a value does not exist.
         """
+        return self.with_layers((name,), **changes)
+
+    def with_layers(self, names: Iterable[str], **changes: Unpack[ChoiceEntries]) -> "Recipe":
+        """As `with_layer`, for several layers at once.
+
+        Raises:
+            RecipeError: A field or a value does not exist.
+        """
+        return self._with_layers({**self.layers, **{name: self._changed(name, changes) for name in names}})
+
+    def _changed(self, name: str, changes: ChoiceEntries) -> Choice:
         choice = changed(self.layers.get(name, Choice()), changes, name)
         if choice.method is not None and choice.method is not Method.MANUAL:
             choice = replace(choice, range=None)
         if "weight_factors" not in changes and _WEIGHT_FIELDS & changes.keys():
             choice = replace(choice, weight_factors=None)
-        return self._with_layers({**self.layers, name: choice})
+        return choice
 
     def without_layer(self, name: str) -> "Recipe":
         """A recipe in which the layer follows the default again."""
-        return self._with_layers({k: v for k, v in self.layers.items() if k != name})
+        return self.without_layers((name,))
+
+    def without_layers(self, names: Iterable[str]) -> "Recipe":
+        """A recipe in which several layers follow the default again."""
+        gone = frozenset(names)
+        return self._with_layers({k: v for k, v in self.layers.items() if k not in gone})
 
     def with_default(self, **changes: Unpack[ChoiceEntries]) -> "Recipe":
         """A recipe with another default.

@@ -1,7 +1,7 @@
 """What the browser needs to draw a tensor's histogram and to compute its figures, as plain numbers."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 
 import numpy as np
@@ -9,16 +9,14 @@ import numpy as np
 from quantscope.core.calibration import Histogram
 from quantscope.core.quant import QuantSpec, ScaleRule, encoding_from_range
 from quantscope.core.thresholds import (
-    DivergenceBins,
     Family,
     Method,
-    divergence_bins,
-    divergence_of,
     fits,
     full_range,
 )
 from quantscope.ui.content import text
-from quantscope.ui.content.tensor_view import LABELS, Mark, RangeView, clipped
+from quantscope.ui.content.tensor_figures import Figures, figures_of, tensor_divergence_bins
+from quantscope.ui.content.tensor_view import LABELS, Mark, RangeView
 
 BINS = 2048  # in which fitted densities are drawn, at most
 
@@ -40,35 +38,6 @@ FORMULAS = {
     "mse": "mean (f − q)², in squared units of the tensor. The sum of a clipping and a rounding part.",
     "kl": "Σ P · ln(P / Q) over histogram bins, in nats: P the values, Q what quantizing leaves of them.",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What a range costs its tensor; None for what cannot be told, or is infinite."""
-
-    share: float  # of the values, clipped
-    sqnr: float | None  # dB
-    cosine: float
-    mse: float
-    clipping: float  # part of `mse`
-    rounding: float
-    kl: float | None  # nats
-    lossless: bool  # nothing is lost: the SQNR is infinite
-
-
-def figures_of(view: RangeView) -> Figures:
-    """The figures of the range that is set."""
-    e = view.error
-    return Figures(
-        share=clipped(view.histogram, view.range, e),
-        sqnr=_finite(e.sqnr_db),
-        cosine=e.cosine,
-        mse=e.mse,
-        clipping=e.clipping_mse,
-        rounding=e.rounding_mse,
-        kl=_finite(divergence_of(_divergence_bins(view.histogram, view.spec), view.range)),
-        lossless=e.mse == 0.0,
-    )
 
 
 def payload(
@@ -156,14 +125,9 @@ def _counts(h: Histogram) -> list[int]:
     return h.counts.tolist()
 
 
-@lru_cache(maxsize=16)
-def _divergence_bins(h: Histogram, spec: QuantSpec) -> DivergenceBins | None:
-    return divergence_bins(h, spec)
-
-
 def _no_divergence(h: Histogram, spec: QuantSpec) -> str:
     """Why there is no KL, whatever the range; empty where there is."""
-    if _divergence_bins(h, spec) is not None:
+    if tensor_divergence_bins(h, spec) is not None:
         return ""
     if h.abs_max == 0.0:
         return "all values are zero"
@@ -173,7 +137,7 @@ def _no_divergence(h: Histogram, spec: QuantSpec) -> str:
 @lru_cache(maxsize=16)
 def _windows(h: Histogram, spec: QuantSpec) -> dict[str, object] | None:
     """The bins whose windows KL compares."""
-    found = _divergence_bins(h, spec)
+    found = tensor_divergence_bins(h, spec)
     if found is None:
         return None
     return {
@@ -243,11 +207,7 @@ def _scale(view: RangeView, digits: int = 4) -> str:
     scale = float(view.encoding.scale)
     if view.spec.scale_rule is not ScaleRule.FREE:
         return text.power_of_two(scale)
-    return f"{scale:.{digits}g}"
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return text.number(scale, digits)
 
 
 def _method_mark(view: RangeView, method: Method) -> dict[str, object]:

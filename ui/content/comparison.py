@@ -9,7 +9,7 @@ from quantscope.core.project import Figures
 from quantscope.ui.content import text
 
 Tone = Literal["", "good", "bad"]
-SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.1  # what does not count as a change
+SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.15  # what does not count as a change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,22 @@ def _faster(after: float, before: float) -> tuple[str, float]:
     return (f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"), math.log(ratio)
 
 
+def _not_compared(after: float, before: float) -> tuple[str, float]:
+    """Of times, which were taken at different moments of a machine with other work."""
+    return "", 0.0
+
+
+def _of_float(figures: Figures) -> float | None:
+    """Time over that of the float model, which ran in turn with it."""
+    if figures.latency_ms is None or not figures.float_latency_ms:
+        return None
+    return figures.latency_ms / figures.float_latency_ms
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
@@ -117,7 +133,8 @@ _KINDS = (
         quantized_only=True,
     ),
     _Kind(name="File size", value=lambda f: f.size_bytes, words=text.size, change=_smaller),
-    _Kind(name="Time of one run", value=lambda f: f.latency_ms, words=_milliseconds, change=_faster),
+    _Kind(name="Time of one run", value=lambda f: f.latency_ms, words=_milliseconds, change=_not_compared),
+    _Kind(name="Time, share of float's", value=_of_float, words=_percent, change=_faster),
 )
 
 

@@ -68,6 +68,9 @@ class OutputKind(StrEnum):
     HIDDEN = "not shown"
 
 
+WITH_CLASSES = (OutputKind.CLASSES, OutputKind.CLASS_MAP, OutputKind.TOKEN_CLASSES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputDrawing:
     """How one input is drawn."""
@@ -206,6 +209,7 @@ def pixel_range(rows: Sequence[Array], layout: Layout) -> PixelRange:
 def guess_outputs(
     outputs: Mapping[str, Array],
     inputs: Mapping[str, InputDrawing],
+    given: Mapping[str, Array],
     image: tuple[int, int, int] | None,
     scored: str | None,
     positions: bool,
@@ -216,6 +220,7 @@ def guess_outputs(
     Args:
         outputs: Of the float model for one row, without the axis of rows.
         inputs: How inputs are drawn.
+        given: The inputs of that row.
         image: Height, width and channels of the image, where one is shown.
         scored: The output of class scores.
         positions: It scores positions.
@@ -230,11 +235,19 @@ def guess_outputs(
             deep = value.ndim == 3
             dense = OutputKind.CLASS_MAP if deep else OutputKind.TOKEN_CLASSES
             found[name] = dense if positions else OutputKind.CLASSES
+            if not positions and any(_repeats(value, one, inputs.get(key)) for key, one in given.items()):
+                found[name] = OutputKind(_plain_kind(value.shape).value)
         elif value.dtype.kind not in "fiub":
             found[name] = OutputKind.HIDDEN
         else:
             found[name] = _output_kind(value, image, tokens)
     return found
+
+
+def _repeats(value: Array, given: Array, drawing: InputDrawing | None) -> bool:
+    """Whether an output has the very shape of an input, as an autoencoder's has."""
+    drawn = drawing is not None and drawing.kind in (InputKind.SIGNAL, InputKind.VALUES)
+    return drawn and value.shape == given.shape and value.dtype == given.dtype
 
 
 def _output_kind(value: Array, image: tuple[int, int, int] | None, tokens: bool) -> OutputKind:

@@ -1,7 +1,7 @@
 """Which samples are shown, and in what order: filters, counts and sentences from the figures of every row."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from quantscope.core.evaluate import NOBODY, BySample, VersionBySample, recovery
 from quantscope.core.words import plural
+from quantscope.ui.content.sample_kinds import WITH_CLASSES, Drawing
 from quantscope.ui.content.text import decibel, percent
 
 Answers = Literal["boxes", "pixels", "positions", "tokens"]
@@ -56,7 +57,7 @@ class Choice:
     @property
     def words(self) -> str:
         """With its count."""
-        return f"{self.label} {self.count:,}"
+        return f"{self.label} · {self.count:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,32 @@ class View:
     def classifies(self) -> bool:
         """Whether each sample has one class."""
         return self.found.scored is not None and not self.found.positions
+
+
+def as_drawn(found: BySample, drawing: Drawing) -> BySample:
+    """Without answers and labels where what looks like class scores is drawn as something else.
+
+    An autoencoder's output has the shape of class scores.
+    """
+    if found.scored is None or drawing.outputs.get(found.scored) in WITH_CLASSES:
+        return found
+    unknown = np.full(found.rows, np.nan, np.float32)
+    return replace(
+        found,
+        scored=None,
+        classes=0,
+        positions=False,
+        labels=None,
+        floats=replace(found.floats, right=unknown),
+        versions=tuple(
+            replace(
+                version,
+                answers=replace(version.answers, right=unknown),
+                errors=replace(version.errors, same=unknown),
+            )
+            for version in found.versions
+        ),
+    )
 
 
 def changed(found: BySample, version: VersionBySample) -> Mask:

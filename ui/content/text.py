@@ -35,9 +35,11 @@ def escape(text: str) -> str:
 
 
 def sentence(words: str) -> str:
-    """An error's words as a sentence of the page: with a capital letter, and a full stop."""
+    """An error as a sentence of the page: with a full stop, and a capital unless a name stands first."""
     words = words.strip()
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "…", ")", ":")) else ".")
+    if re.match(r"[a-z]+[ ,;:]", words):
+        words = words[0].upper() + words[1:]
+    return words + ("" if words.endswith((".", "!", "?", "…", ")", ":")) else ".")
 
 
 def code(name: str) -> str:

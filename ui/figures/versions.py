@@ -85,7 +85,12 @@ def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 150)
             x=x, y=y, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip", showlegend=False
         )
     if (pinned := next((point for point in points if point.pinned), None)) is not None:
-        figure.add_hline(y=min(pinned.value, TOP_SHOWN), line={"color": ACCENT, "width": 1, "dash": "dot"})
+        figure.add_hline(
+            y=min(pinned.value, TOP_SHOWN),
+            line={"color": ACCENT, "width": 1, "dash": "dot"},
+            annotation={"text": "baseline", "font": {"size": 11, "color": ACCENT}},
+            annotation_position="bottom left",
+        )
     figure.add_scatter(
         x=[point.number for point in points],
         y=[min(point.value, TOP_SHOWN) for point in points],

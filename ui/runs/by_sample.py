@@ -1,5 +1,6 @@
 """Float and versions, sample by sample: figures of all of them, and what is drawn of those shown."""
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from quantscope.core.data import Samples
-from quantscope.core.errors import DataError
+from quantscope.core.errors import DataError, ProjectError
 from quantscope.core.evaluate import (
     BySample,
     Differing,
     by_sample,
+    by_sample_from_bytes,
+    by_sample_to_bytes,
     quantized_session,
     read_quantized,
     together,
@@ -21,6 +24,7 @@ from quantscope.core.evaluate import (
 from quantscope.core.memo import Recent
 from quantscope.core.model import Model, model_session
 from quantscope.core.progress import ProgressFn, report
+from quantscope.core.project import project as projects
 from quantscope.core.runtime import Session as OrtSession
 from quantscope.ui.content.sample_boxes import BoxHead, find_head
 from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
@@ -38,6 +42,7 @@ from quantscope.ui.session.state import Session, session_id
 
 VERSIONS = 24  # whose figures of all samples are kept
 SESSIONS = 4  # models of a project that are kept ready to run
+FOLDER = "by_sample"  # of the project, with figures of all samples
 LOOKED_AT = 24  # samples from which it is guessed what inputs are
 Array = npt.NDArray[Any]
 
@@ -166,10 +171,38 @@ class Work:
             drawn = guesses.get_or_make(_guessed_from(wanted), lambda: guess(model, samples))
             for version in wanted.versions:
                 key = wanted.digest(version)
-                if kept.get(key) is None:
+                if kept.get(key) is not None:
+                    continue
+                found = _on_disk(wanted, key)
+                if found is None:
                     file = versions_of.quantized_file(wanted.now, version, tell)
                     found = by_sample(model, [file], samples, differing=drawn.differing, progress=tell)
-                    kept.put(key, found)
+                    _to_disk(wanted, key, found)
+                kept.put(key, found)
+
+
+def _file_of(key: str) -> str:
+    """Where figures lie in the project's folder."""
+    return f"{FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+
+
+def _on_disk(wanted: Wanted, key: str) -> BySample | None:
+    """Figures that were measured before; damaged ones are measured again."""
+    path = wanted.now.project.folder / _file_of(key)
+    try:
+        found = by_sample_from_bytes(path.read_bytes())
+    except (OSError, DataError):
+        return None
+    return found if found.rows == wanted.samples.rows else None
+
+
+def _to_disk(wanted: Wanted, key: str, found: BySample) -> None:
+    """Keep figures with the project, as far as it can be written, and drop those of long ago."""
+    with contextlib.suppress(ProjectError, OSError):
+        projects.write_file(wanted.now.project, _file_of(key), by_sample_to_bytes(found))
+        files = sorted((wanted.now.project.folder / FOLDER).glob("*.npz"), key=lambda f: f.stat().st_mtime)
+        for old in files[:-VERSIONS]:
+            old.unlink(missing_ok=True)
 
 
 def guess(model: Model, samples: Samples) -> Guess:
@@ -185,7 +218,7 @@ def guess(model: Model, samples: Samples) -> Guess:
     sides = None if image is None else image[:2]
     head = find_head(outputs, sides) if sides is not None and scored.scored is None else None
     boxes = head.outputs if head is not None else frozenset()
-    kinds = guess_outputs(outputs, inputs, image, scored.scored, scored.positions, boxes)
+    kinds = guess_outputs(outputs, inputs, rows[0], image, scored.scored, scored.positions, boxes)
     drawing = replace(drawing, outputs=kinds)
     measure = difference_of(drawing, head, sides) if scored.scored is None else None
     return Guess(drawing=drawing, head=head, differing=measure)

@@ -242,7 +242,7 @@ def measure_steps(now: Session, wanted: tuple[Version, ...]) -> Job[int]:
 
             def told(progress: Progress, done: int = done, version: Version = version) -> None:
                 part = progress.done / progress.total if progress.total else 0.0
-                label = f"step {version.number}: {progress.label or 'running'}"
+                label = f"step {version.number}, {done + 1} of {len(wanted)}"
                 share = round(100 * (done + part))
                 tell(Progress(done=share, total=100 * len(wanted), label=label))
 

@@ -7,7 +7,7 @@ from quantscope.core.project import Project
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe, recipe_from_yaml
-from quantscope.ui.components.payload import Figures, figures_of
+from quantscope.ui.content.tensor_figures import Figures, figures_of
 from quantscope.ui.content.tensor_view import Searched, view_tensor
 from quantscope.ui.session import cached
 from quantscope.ui.session.state import Resolved, Session, recipe_token

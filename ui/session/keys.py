@@ -235,6 +235,7 @@ REFUSED = Key("refused", Refusal("", ""))  # said there until the next attempt
 EVALUATION_ASKED = Key("evaluation_asked", False)  # the dialog about evaluation data is open
 EVALUATION_REFUSED = Key("evaluation_refused", "")  # said in the dialog about evaluation data
 LOCATE_PATH = Key("locate_path", "")  # of a model that was moved
+LOCATE_DATA = Key("locate_data_path", "")  # of calibration data that were moved
 LOCATE_REFUSED = Key("locate_refused", "")
 LOOKED_AT: Key[str | None] = Key("looked_at", None)  # quantizer of an already quantized model
 
@@ -285,10 +286,7 @@ MIXED_WARNING = Key("mixed_said", "")  # why no point was found; said once
 
 HISTORY_LIST: Key[StepEvents | None] = Key("history_list", None)
 HISTORY_SCOPE = Key("history_scope", "")  # over which samples figures are shown
-HISTORY_STEP = Key("history_step", 0)  # step that was chosen; 0 = the shown one
-HISTORY_TICKED: Key[tuple[int, ...]] = Key("history_ticked", ())
 HISTORY_HIDDEN = Key("history_hidden", False)  # steps out of sight are listed too
-HISTORY_DELETED: Key[tuple[int, ...]] = Key("history_deleted", ())  # steps that were deleted last
 
 # --- Compare ---
 
@@ -305,6 +303,7 @@ COMPARE_REFUSED = Key("compare_refused", "")  # why the last file was not taken
 
 # --- Compare: sample by sample ---
 
+SAMPLES_OF = Key("samples_of", "")  # project that the choices below are of
 SAMPLES_SHOWN = Key("samples_shown", "")  # key of the version that is judged
 SAMPLES_BEFORE = Key("samples_before", "")  # key of the one that it is held against
 SAMPLES_PART = Key("samples_part", "")
@@ -352,6 +351,21 @@ def following(widget: str) -> Key[FollowingWidget | None]:
 def value_of(widget: str) -> Key[object]:
     """What a widget that follows the program shows, by its present key."""
     return Key(widget, None)
+
+
+def history_step(identity: str) -> Key[int]:
+    """The step of a project that was chosen; 0 = the shown one."""
+    return Key(f"history_step_{identity}", 0)
+
+
+def history_ticked(identity: str) -> Key[tuple[int, ...]]:
+    """Steps of a project that are ticked."""
+    return Key(f"history_ticked_{identity}", ())
+
+
+def history_deleted(identity: str) -> Key[tuple[int, ...]]:
+    """Steps of a project that were deleted last."""
+    return Key(f"history_deleted_{identity}", ())
 
 
 def history_chart(figure: str) -> Key[PlotlyState | None]:

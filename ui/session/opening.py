@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from quantscope.core.errors import DataError, ModelError, QuantScopeError
-from quantscope.core.model import load_model
 from quantscope.core.model.loading import foreign_format
 from quantscope.core.project import Project, Source, go_on, start_over
 from quantscope.core.project import project as projects
@@ -156,8 +155,8 @@ def open_sources(
     Raises:
         DataError: A file is empty, or the evaluation data are the calibration data.
     """
-    ours, theirs = _described(model, {}, external=True), _described(data, options or {})
-    judged = _described(evaluation, evaluation_options or {}) if evaluation is not None else None
+    ours, theirs = described(model, {}, external=True), described(data, options or {})
+    judged = described(evaluation, evaluation_options or {}) if evaluation is not None else None
     _check_unseen(theirs, judged)
     known = _known(ours, theirs)
     if known is not None:
@@ -169,9 +168,9 @@ def open_sources(
     try:
         project = replace(
             project,
-            model=_stored(project, "model", model, ours),
-            data=_stored(project, "data", data, theirs),
-            evaluation=_stored(project, "evaluation", evaluation, judged) if evaluation and judged else None,
+            model=stored(project, "model", model, ours),
+            data=stored(project, "data", data, theirs),
+            evaluation=stored(project, "evaluation", evaluation, judged) if evaluation and judged else None,
         )
         projects.save(project)
         return _begin(project)
@@ -198,16 +197,16 @@ def give_evaluation(
     Raises:
         DataError: The file is empty, or these are the calibration data.
     """
-    judged = _described(given, options)
+    judged = described(given, options)
     _check_unseen(project.data, judged)
-    stored = _stored(project, "evaluation", given, judged)
+    kept = stored(project, "evaluation", given, judged)
     try:
-        check(project, stored)
+        check(project, kept)
     except QuantScopeError:
-        if stored.kind == "stored" and not _same(project.evaluation, stored):
-            _unlink(project, stored)
+        if kept.kind == "stored" and not _same(project.evaluation, kept):
+            _unlink(project, kept)
         raise
-    return _with_evaluation(project, stored)
+    return _with_evaluation(project, kept)
 
 
 def drop_evaluation(project: Project) -> Project:
@@ -267,7 +266,7 @@ def _reading(source: Source) -> dict[str, object]:
     return {key: value for key, value in source.options.items() if key != QUANTIZED}
 
 
-def _described(given: Given, options: Mapping[str, object], *, external: bool = False) -> Source:
+def described(given: Given, options: Mapping[str, object], *, external: bool = False) -> Source:
     """Where something lies and what it holds; that of an uploaded file has no place yet.
 
     Raises:
@@ -297,50 +296,13 @@ def content_of(source: Source, *, external: bool = False) -> str:
     return "" if external and _EXTERNAL in content else hashlib.sha256(content).hexdigest()
 
 
-def _stored(project: Project, role: str, given: Given, described: Source) -> Source:
+def stored(project: Project, role: str, given: Given, source: Source) -> Source:
+    """What `described` gave, with the place of an uploaded file, which is written into the project."""
     if isinstance(given, Source):
-        return described
+        return source
     name, content = given
-    path = projects.store_file(project, f"{role}-{described.content[:8]}-{name}", content)
-    return replace(described, path=path)
-
-
-# --- a model that was moved ---
-
-
-def missing_model(project: Project) -> str:
-    """Where the project's model lay, if it is no longer there."""
-    if project.model.kind == "path" and not Path(project.model.path).exists():
-        return project.model.path
-    return ""
-
-
-def locate_model(project: Project, given: Given, known_hash: str) -> Project:
-    """The project with its model at a new place; saved.
-
-    Args:
-        project: Whose model was moved.
-        given: Where it is now.
-        known_hash: Of the cleaned model that the project was calibrated with; nothing takes any model.
-
-    Raises:
-        ModelError: It is another model, or none.
-    """
-    source = _described(given, project.model.options, external=True)
-    name = given[0] if isinstance(given, tuple) else Path(given.path).name
-    if not source.content or source.content != project.model.content:
-        looked_at = bool(project.model.options.get(QUANTIZED))
-        content = given[1] if isinstance(given, tuple) else given.path
-        found = load_model(content, name=name, allow_quantized=looked_at)
-        other = found.hash != known_hash if known_hash else bool(project.model.content and source.content)
-        if other:
-            raise ModelError(
-                f"{name} is another model than the one this project was made from; nothing was changed. "
-                "Give the same file from its new place, or open this one as a project of its own on Open"
-            )
-    changed = replace(project, model=_stored(project, "model", given, source))
-    projects.save(changed)
-    return changed
+    path = projects.store_file(project, f"{role}-{source.content[:8]}-{name}", content)
+    return replace(source, path=path)
 
 
 def _begin(project: Project) -> Project:

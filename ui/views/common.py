@@ -13,7 +13,7 @@ from quantscope.core.project import Project
 from quantscope.ui.components.refresh import signal, tick
 from quantscope.ui.content import text
 from quantscope.ui.runs import measured
-from quantscope.ui.session import keys, opening, state
+from quantscope.ui.session import keys, locating, state
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.keys import FollowingWidget, Page
 from quantscope.ui.session.memory import Key, uninterrupted
@@ -102,6 +102,8 @@ def session(page: str) -> state.Session | None:
             st.rerun()  # it ended while the page was being drawn
         preparing()
         return None
+    if ready.workspace.samples is None and (gone := locating.missing(opened.data)):
+        locate.data(ready, gone)
     if ready.workspace.statistics.synthetic:
         st.warning(
             "**Calibrated on random noise.** Every range, error and figure below comes from made-up inputs: "
@@ -222,7 +224,7 @@ def _progress() -> None:
 
 def _ended(job: Job[object]) -> None:
     opened = state.project()
-    if opened is not None and (gone := opening.missing_model(opened)):
+    if opened is not None and (gone := locating.missing_model(opened)):
         locate.render(opened, gone)
         return
     if job.state is State.CANCELLED:

@@ -35,6 +35,9 @@ def render() -> None:
     layers = {v.key: compared.layers(now, v) for v in chosen if v.kind is not Kind.FLOAT}
     running = [*(m.running for m in figures.values()), *(m.running for m in layers.values())]
     _polling(now, chosen, any(running))
+    for version in chosen:
+        if version.key in figures and (why := figures[version.key].error or layers[version.key].error):
+            _cannot(version, why)
     if len(chosen) > SIDE_BY_SIDE:
         compare_figures.figures(now, chosen, figures)
         changes = compare_figures.choices(now, chosen)
@@ -48,6 +51,12 @@ def render() -> None:
     compare_tensors.render(now, chosen, layers)
     compare_samples.render(now, chosen)
     compare_files.downloads(now, chosen, figures, layers, changes)
+
+
+def _cannot(version: Version, why: str) -> None:
+    """Why a version cannot be run."""
+    name = text.escape(text.short(version.short, 40))
+    st.error(f"**{name}** cannot be measured: {text.escape(why)}", icon=":material/error:")
 
 
 # --- which versions ---
@@ -77,13 +86,15 @@ def _first_choice(now: state.Session) -> ComparedVersions:
 
 def _chooser(now: state.Session, chosen: tuple[Version, ...]) -> None:
     known = {version.key: version for version in versions.versions(now)}
+    pinned = baseline.baseline(now.project)
 
     def label(key: str) -> str:
         version = known.get(key)
         if version is None:
             return key
-        shown = " · shown" if version.number and version.number == now.project.head else ""
-        return text.plain(f"{text.short(version.label, 34)}{shown}")
+        marks = [" · shown"] if version.number and version.number == now.project.head else []
+        marks += [" · baseline"] if pinned is not None and pinned.version.key == key else []
+        return text.plain(f"{text.short(version.label, 34)}{''.join(marks)}")
 
     against, *others = (version.key for version in chosen)
     left, right, more = st.columns([6, 11, 6], vertical_alignment="bottom")

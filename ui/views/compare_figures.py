@@ -38,15 +38,10 @@ def figures(
         if len(chosen) == ONE_PAIR:
             _verdict(columns[-1], columns[against])
         st.markdown(_table(columns, against))
-        for column in columns:
-            if column.error:
-                st.markdown(
-                    f":red[:material/error:] **{text.escape(column.label)}** cannot be measured: "
-                    f"{text.escape(column.error)}"
-                )
         st.caption(
-            "**Bold**: the best of the quantized versions. Time is the median of single runs on this "
-            "machine's CPU, one thread; times of different moments differ by some percent."
+            "**Bold**: the best of the quantized versions. Times are medians of single runs on this CPU, one "
+            "thread. Each version ran in turn with float: its share of float's time can be compared, "
+            "milliseconds of different moments only roughly."
         )
 
 

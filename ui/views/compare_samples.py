@@ -87,8 +87,10 @@ def _again(wanted: Wanted) -> None:
 
 
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
+    _begin_anew(wanted.now.project.id)
     names = [version.short for version in wanted.versions]
     drawing = _drawing(wanted, guess)
+    found = sample_list.as_drawn(found, drawing)
     view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
@@ -140,18 +142,18 @@ def _chosen_versions(wanted: Wanted, found: BySample) -> View:
             on_change=_first_page,
         )
         others = [key for key in by_key if key != shown]
-        _begin(keys.SAMPLES_BEFORE, others, others[0])
-        before = st.selectbox(
-            "Held against",
-            others,
-            key=keys.SAMPLES_BEFORE.name,
-            format_func=lambda key: names[key],
-            help="What this one lost and the other brings back, and the other way round. "
-            "Both are held against the float model all the same.",
-            on_change=_first_page,
-            width=260,
-        )
-    return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(before))
+        before: str | None = others[0]
+        if len(others) > 1:
+            _begin(keys.SAMPLES_BEFORE, others, others[0])
+            before = st.selectbox(
+                "Changed since",
+                others,
+                key=keys.SAMPLES_BEFORE.name,
+                format_func=lambda key: names[key],
+                on_change=_first_page,
+                width=260,
+            )
+    return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(str(before)))
 
 
 def _answers(found: BySample, drawing: Drawing) -> Answers:
@@ -162,6 +164,21 @@ def _answers(found: BySample, drawing: Drawing) -> Answers:
     if OutputKind.CLASS_MAP in kinds:
         return "pixels"
     return "tokens" if OutputKind.TOKEN_CLASSES in kinds else "positions"
+
+
+def _begin_anew(project: str) -> None:
+    """Forget what was chosen for the samples of another project."""
+    if keys.SAMPLES_OF.get() == project:
+        return
+    keys.SAMPLES_OF.set(project)
+    keys.SAMPLES_PAGE.pop()
+    keys.SAMPLES_FILTER.pop()
+    keys.SAMPLES_ORDER.pop()
+    keys.SAMPLES_CLASS.pop()
+    keys.SAMPLES_ANSWER.pop()
+    keys.SAMPLES_OUTPUT.pop()
+    keys.SAMPLES_SHOWN.pop()
+    keys.SAMPLES_BEFORE.pop()
 
 
 def _first_page() -> None:

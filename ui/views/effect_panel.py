@@ -26,8 +26,8 @@ def render(now: state.Session, layer: Layer) -> None:
     measurement = measured.effect(held_range.following(now), patience=PATIENCE)
     if measurement.running:
         common.poll("effect", 0.15, _panel, layer.name, True)
-    else:
-        _panel(layer.name, False)
+    else:  # a fragment too: the figures stay the same element, and are never there twice
+        st.fragment(common.guarded(_panel))(layer.name, False)
 
 
 def _panel(name: str, waited: bool) -> None:

@@ -22,6 +22,7 @@ from quantscope.ui.session.keys import Page
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, compare, history_step, job_progress
 
+MEASURING = "figures_of_steps"
 HEADS = ("Top-1", "Agreement with float", "Mean IoU", "Output SQNR", "File size")
 
 
@@ -53,11 +54,12 @@ def render() -> None:
     known = history.known(now, hidden=keys.HISTORY_HIDDEN.get())
     numbers = [version.number for version in known.steps]
     tree = step_tree(now.project.parents, now.project.head, numbers)
-    asked = keys.HISTORY_STEP.get()
+    asked = keys.history_step(now.project.identity).get()
     chosen = asked if asked in numbers else now.project.head
     listed = Listed(now=now, known=known, tree=tree, scope=_scope(known), chosen=chosen)
     _charts(listed)
     _tools(listed)
+    _deleted(now)
     left, right = st.columns([5, 3], gap="medium")
     with left:
         _list(listed)
@@ -65,7 +67,6 @@ def render() -> None:
         version = next((v for v in known.steps if v.number == chosen), None)
         if version is not None:
             history_step.render(now, known, version)
-    _measuring(now)
 
 
 def _scope(known: Known) -> Scope:
@@ -147,9 +148,9 @@ def _points(listed: Listed, values: dict[int, float]) -> list[StepPoint]:
 
 @uninterrupted
 def _picked(name: str) -> None:
-    point = common.clicked(keys.history_chart(name))
-    if point is not None and point.get("customdata"):
-        keys.HISTORY_STEP.set(int(point["customdata"][0]))
+    point, opened = common.clicked(keys.history_chart(name)), state.project()
+    if point is not None and opened is not None and point.get("customdata"):
+        keys.history_step(opened.identity).set(int(point["customdata"][0]))
 
 
 # --- what is done with several steps ---
@@ -157,7 +158,8 @@ def _picked(name: str) -> None:
 
 def _tools(listed: Listed) -> None:
     now, known = listed.now, listed.known
-    ticked = [version for version in known.steps if version.number in keys.HISTORY_TICKED.get()]
+    marked = keys.history_ticked(now.project.identity).get()
+    ticked = [version for version in known.steps if version.number in marked]
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
     job = compared.measuring(now)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -183,19 +185,31 @@ def _tools(listed: Listed) -> None:
             args=(tuple(ticked),),
             help="Tick steps in the list",
         )
+        if known.hidden or keys.HISTORY_HIDDEN.get():
+            st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
+        if job is not None and job.active:
+            common.poll(MEASURING, 0.4, _progress, now)
+            return
         words = f"{text.plural(len(missing), 'step')}{' ticked' if ticked and missing else ''}"
         st.button(
             f"Measure {words}" if missing else "All measured",
             key="history_measure",
             icon=":material/speed:",
-            disabled=not missing or now.workspace.preview is None or (job is not None and job.active),
+            disabled=not missing or now.workspace.preview is None,
             on_click=_measure,
             args=(tuple(missing),),
             help="Accuracy, size and time over the judged samples, in the background; the project keeps them",
         )
-        if known.hidden or keys.HISTORY_HIDDEN.get():
-            st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
-    _deleted(now)
+    if job is not None and job.error:
+        st.error(text.escape(job.error), icon=":material/error:")
+
+
+def _progress(now: state.Session) -> None:
+    """How far measuring is; ends in a new drawing of the page."""
+    job = common.running(MEASURING, compared.measuring(now))
+    if job is not None:
+        words = f"{text.escape(job.progress.label or 'starting')} · {round(100 * job.share)} %"
+        job_progress.line(job, MEASURING, words)
 
 
 @uninterrupted
@@ -222,18 +236,10 @@ def _measure(missing: tuple[Version, ...]) -> None:
         compared.measure_steps(now, missing)
 
 
-def _measuring(now: state.Session) -> None:
-    """Progress of measuring, and why some steps could not be."""
-    job = compared.measuring(now)
-    if job is not None and job.active:
-        job_progress.watch("figures_of_steps", lambda: compared.measuring(now))
-    elif job is not None and job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
-
-
 def _deleted(now: state.Session) -> None:
     """What was deleted last, and the way back."""
-    gone = tuple(number for number in keys.HISTORY_DELETED.get() if number in now.project.hidden)
+    deleted = keys.history_deleted(now.project.identity).get()
+    gone = tuple(number for number in deleted if number in now.project.hidden)
     if not gone:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -247,7 +253,7 @@ def _bring_back(numbers: tuple[int, ...]) -> None:
     now = state.session()
     if now is not None:
         keys.NOTICE.set(history.bring_back(now.project, set(numbers)))
-        keys.HISTORY_DELETED.pop()
+        keys.history_deleted(now.project.identity).pop()
 
 
 # --- the list ---
@@ -255,6 +261,7 @@ def _bring_back(numbers: tuple[int, ...]) -> None:
 
 def _list(listed: Listed) -> None:
     known, now = listed.known, listed.now
+    ticked = keys.history_ticked(now.project.identity).get()
     by_number = {version.number: version for version in known.steps}
     cells = {row.number: _cells(listed, row) for row in listed.tree}
     heads = [head for head in HEADS if any(head in found for found in cells.values())]
@@ -275,7 +282,7 @@ def _list(listed: Listed) -> None:
                 shown=row.number == now.project.head,
                 pinned=row.number == known.pinned,
                 hidden=row.number in now.project.hidden,
-                ticked=row.number in keys.HISTORY_TICKED.get(),
+                ticked=row.number in ticked,
             )
         )
     step_list(
@@ -310,13 +317,14 @@ def _cells(listed: Listed, row: TreeRow) -> dict[str, StepCell]:
 
 @uninterrupted
 def _choose() -> None:
-    events = keys.HISTORY_LIST.get()
-    if events is not None and events.choose is not None:
-        keys.HISTORY_STEP.set(int(events.choose["number"]))
+    events, opened = keys.HISTORY_LIST.get(), state.project()
+    if events is not None and events.choose is not None and opened is not None:
+        keys.history_step(opened.identity).set(int(events.choose["number"]))
 
 
 @uninterrupted
 def _tick() -> None:
-    events = keys.HISTORY_LIST.get()
-    if events is not None and events.tick is not None:
-        keys.HISTORY_TICKED.set(tuple(int(number) for number in events.tick["numbers"]))
+    events, opened = keys.HISTORY_LIST.get(), state.project()
+    if events is not None and events.tick is not None and opened is not None:
+        numbers = tuple(int(number) for number in events.tick["numbers"])
+        keys.history_ticked(opened.identity).set(numbers)

@@ -174,13 +174,20 @@ def _delete(now: state.Session, version: Version) -> None:
 @uninterrupted
 def _go(number: int) -> None:
     state.go_to(number)
-    keys.HISTORY_STEP.set(0)
+    _follow_shown()
 
 
 @uninterrupted
 def _branch(number: int) -> None:
     state.branch(number, f"branch from step {number}")
-    keys.HISTORY_STEP.set(0)
+    _follow_shown()
+
+
+def _follow_shown() -> None:
+    """Let the page tell of the shown step, whichever that is."""
+    opened = state.project()
+    if opened is not None:
+        keys.history_step(opened.identity).set(0)
 
 
 @uninterrupted
@@ -210,8 +217,8 @@ def _hide(numbers: tuple[int, ...]) -> None:
         refused = history.hide(now.project, set(numbers))
         keys.NOTICE.set(refused)
         if not refused:
-            keys.HISTORY_DELETED.set(numbers)
-            keys.HISTORY_STEP.set(0)
+            keys.history_deleted(now.project.identity).set(numbers)
+            keys.history_step(now.project.identity).set(0)
 
 
 @uninterrupted

@@ -313,9 +313,7 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
         )
         if choice.method is not Method.MANUAL:
             given |= ChoiceChanges(method=choice.method, percentile=choice.percentile)
-        for other in others:
-            recipe = recipe.with_layer(other, **given)
-        return recipe
+        return recipe.with_layers(others, **given)
 
     state.edit(change, f"as {text.short(name)} for {text.plural(len(others), 'layer')}")
 

@@ -170,8 +170,7 @@ def _set(names: tuple[str, ...], whole: bool) -> None:
     rule = SCALES.get(keys.BULK_SCALES.get() or "")
 
     def change(recipe: Recipe) -> Recipe:
-        for name in names if changes else ():
-            recipe = recipe.with_layer(name, **changes)
+        recipe = recipe.with_layers(names, **changes) if changes else recipe
         if rule is None:
             return recipe
         return _with_rule(recipe, None if whole else names, rule)
@@ -203,20 +202,13 @@ def _chosen() -> tuple[ChoiceChanges, list[str]]:
 def _with_rule(recipe: Recipe, names: tuple[str, ...] | None, rule: ScaleRule) -> Recipe:
     """The recipe with a rule for the scales of some layers; None = of all."""
     if names is not None:
-        for name in names:
-            recipe = recipe.with_layer(name, scale_rule=rule)
-        return recipe
-    for name in recipe.layers:
-        recipe = recipe.with_layer(name, scale_rule=None)
-    return recipe.with_default(scale_rule=rule)
+        return recipe.with_layers(names, scale_rule=rule)
+    return recipe.with_layers(recipe.layers, scale_rule=None).with_default(scale_rule=rule)
 
 
 @uninterrupted
 def _reset(names: tuple[str, ...]) -> None:
-    def change(recipe: Recipe) -> Recipe:
-        for name in names:
-            recipe = recipe.without_layer(name)
-        return recipe
-
-    state.edit(change, f"defaults for {text.plural(len(names), 'layer')}")
+    state.edit(
+        lambda recipe: recipe.without_layers(names), f"defaults for {text.plural(len(names), 'layer')}"
+    )
     state.redraw_editors()

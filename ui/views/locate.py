@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from quantscope.core.errors import QuantScopeError
-from quantscope.core.project import Project
+from quantscope.core.errors import DataError, QuantScopeError
+from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
 from quantscope.ui.content import text
 from quantscope.ui.runs import exporting
-from quantscope.ui.session import cached, keys, opening, state, workspace
+from quantscope.ui.session import cached, keys, locating, opening, state, workspace
 from quantscope.ui.session.memory import uninterrupted
 
 STEPS = 12  # of the history that are listed
@@ -94,7 +94,7 @@ def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
     known = workspace.saved_statistics(opened.folder)
     try:
         source = opening.model_source(given) if isinstance(given, str) else given
-        found = opening.locate_model(opened, source, known.model_hash if known is not None else "")
+        found = locating.locate_model(opened, source, known.model_hash if known is not None else "")
     except QuantScopeError as error:
         keys.LOCATE_REFUSED.set(str(error))
         return
@@ -108,3 +108,55 @@ def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
 def _again(opened: Project) -> None:
     keys.LOCATE_REFUSED.pop()
     cached.forget(opened.id)  # the next drawing starts what is to be shown
+
+
+def data(now: state.Session, path: str) -> None:
+    """Draw, above a page, that the calibration data are not there any more.
+
+    Args:
+        now: The open project.
+        path: Where they lay.
+    """
+    with st.container(border=True):
+        without = "" if now.workspace.evaluation is not None else " Without them nothing can be measured."
+        st.markdown(
+            f":orange[:material/location_searching:] **The calibration data are no longer where they were:** "
+            f"{text.code(path)}  \nRanges stay as they were found.{without}"
+        )
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            typed = st.text_input(
+                "New path of the data", key=keys.LOCATE_DATA.name, placeholder="/data/calibration", width=420
+            )
+            st.button(
+                "Use these data",
+                key="locate_data",
+                icon=":material/check:",
+                disabled=not typed,
+                on_click=_locate_data,
+                args=(now, typed),
+            )
+        if refused := keys.LOCATE_REFUSED.get():
+            st.error(text.escape(text.sentence(refused)), icon=":material/error:")
+
+
+@uninterrupted
+def _locate_data(now: state.Session, typed: str) -> None:
+    """Take the data from their new place, if they are the same."""
+    keys.LOCATE_REFUSED.pop()
+
+    def check(project: Project, source: Source) -> None:
+        samples = workspace.open_data(project, source, now.opened.model)
+        if samples.fingerprint != now.opened.statistics.data_fingerprint:
+            raise DataError(
+                f"{samples.source} holds other samples than this project was calibrated with; nothing was "
+                "changed. Open the model with them on Open, which makes a project of its own"
+            )
+
+    try:
+        found = locating.locate_data(now.project, opening.data_source(typed), check)
+    except QuantScopeError as error:
+        keys.LOCATE_REFUSED.set(str(error))
+        return
+    cached.forget(found.id)
+    keys.PROJECT.set(found)
+    state.start(found)

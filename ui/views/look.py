@@ -10,7 +10,7 @@ from quantscope.ui.content.stored_rows import StoredRow, counts, stored_json, wi
 from quantscope.ui.figures.stored import channels_figure, stored_figure
 from quantscope.ui.runs import exporting, looking
 from quantscope.ui.runs.looking import Look
-from quantscope.ui.session import opening, state
+from quantscope.ui.session import locating, state
 from quantscope.ui.session.jobs import Job
 from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common, job_progress, locate
@@ -36,7 +36,7 @@ def render() -> None:
         with st.container(border=True):
             st.markdown("**Looking at the model**")
             job_progress.watch("look", lambda: _job(opened))
-    elif gone := opening.missing_model(opened):
+    elif gone := locating.missing_model(opened):
         locate.render(opened, gone)
     else:
         st.error(text.escape(text.sentence(job.error or "it was cancelled")), icon=":material/error:")

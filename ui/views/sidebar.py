@@ -9,7 +9,8 @@ from quantscope.core.runtime import integer_sums
 from quantscope.core.targets import target
 from quantscope.ui.components.refresh import glance, listen, signal
 from quantscope.ui.content import text
-from quantscope.ui.session import others, state
+from quantscope.ui.session import keys, others, state
+from quantscope.ui.session.keys import Page
 from quantscope.ui.views import common, evaluation
 
 GLANCE = 4.0  # seconds between two looks at what others did; tabs of one browser tell each other at once
@@ -103,4 +104,20 @@ def _steps(opened: Project, ready: state.Session | None) -> None:
     except QuantScopeError:
         step = None
     if step is not None:
-        st.caption(f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}")
+        with st.container(horizontal=True, gap="small", wrap=False):
+            st.caption(
+                f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}",
+                width="stretch",
+            )
+            st.button(
+                "",
+                icon=":material/history:",
+                key="open_history",
+                type="tertiary",
+                help="History: every step, with its figures",
+                on_click=_to_history,
+            )
+
+
+def _to_history() -> None:
+    keys.GO.set(Page.HISTORY)

@@ -12,7 +12,7 @@ from quantscope.core.project import Project, ProjectEntry, Source, left_at
 from quantscope.core.project import project as projects
 from quantscope.sample_data import SAMPLES, Sample
 from quantscope.ui.content import text
-from quantscope.ui.session import cached, keys, opening, state, workspace
+from quantscope.ui.session import cached, keys, locating, opening, state, workspace
 from quantscope.ui.session.jobs import State
 from quantscope.ui.session.keys import Page, Refusal
 from quantscope.ui.session.memory import uninterrupted
@@ -192,6 +192,7 @@ def _looks(entry: ProjectEntry) -> tuple[str, ...]:
 def _recent_entry(entry: ProjectEntry, is_open: bool, alike: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         badge = "  :green-badge[open]" if is_open else ""
+        badge += "  :orange-badge[moved]" if locating.missing(entry.model) else ""
         st.markdown(f"**{text.escape(entry.name)}**{badge}", width=260)
         parts = list(_looks(entry)[1:])
         if alike and entry.created:

@@ -1,7 +1,7 @@
 // Flags above the histogram: which methods would cut there. Methods that agree share a flag, and all flags of an end
 // take two rows at most; a flag lists what it stands for, and each method can be chosen from it, by keys too.
 
-const SHIFTS = [14, 28, 44, 62, 82, 104, 128, 152];  // that a flag may lie beside its line
+const SHIFTS = [14, 28, 44, 62, 82, 104];  // that a flag may lie beside its line
 const QUIET = 700;  // ms after a choice
 const LETTER = 6.7, PAD = 15, APART = 5;  // pixels
 
@@ -33,7 +33,8 @@ function groupsOf(S) {
 // A place for every flag in two rows; null where there is no room.
 function rowsOf(S, groups) {
   const rows = Array.from({ length: ROWS }, () => []), placed = [];
-  for (const group of [...groups].sort((a, b) => a.x - b.x)) {
+  const used = (group) => group.marks.some((mark) => mark.used), outwards = (a, b) => (a.x - b.x) * (a.end === "high" ? -1 : 1);
+  for (const group of [...groups].sort((a, b) => used(b) - used(a) || outwards(a, b))) {  // those at the ends have the least room
     const width = Math.ceil(labelOf(group).length * LETTER + PAD);
     const starts = [group.x, group.to - width, ...SHIFTS.map((by) => group.x + by), ...SHIFTS.map((by) => group.to - width - by)].map((start) => clamp(start, LEFT - 12, S.width - width));
     let found = null;

@@ -215,10 +215,10 @@ function build(S) {
   html("b", {}, head, d.heading);
   html("span", {}, head, `${count(d.total)} values${d.zeros ? `, ${percent(d.zeros / d.total)} exact zeros` : ""}`);
   const views = html("div", { class: "chips" }, bar);
-  const redraw = () => { drawChart(S); place(S); legend(S); };
+  const again = () => { drawChart(S); place(S); legend(S); };
   const toggle = (parent, text, hint, name) => {
     const chip = html("button", { type: "button", class: "chip plain", title: hint, "aria-pressed": String(S[name]) }, parent, text);
-    chip.onclick = () => { S[name] = !S[name]; chip.setAttribute("aria-pressed", String(S[name])); redraw(); };
+    chip.onclick = () => { S[name] = !S[name]; chip.setAttribute("aria-pressed", String(S[name])); again(); };
     return chip;
   };
   toggle(views, "Gauss / Laplace", "The densities that ACIQ fits to the values, as counts they expect in each bar", "fits").disabled = !d.fits.length;
@@ -236,10 +236,10 @@ function build(S) {
   const show = () => { for (const other in S.chips) S.chips[other].setAttribute("aria-pressed", String(other === "split" ? S.split : !S.split && other === S.active)); };
   for (const key in METRICS) {
     S.chips[key] = html("button", { type: "button", class: `chip ${key}`, title: d.formulas[key] }, chips, METRICS[key].label);
-    S.chips[key].onclick = () => { S.active = key; S.split = false; show(); redraw(); };
+    S.chips[key].onclick = () => { S.active = key; S.split = false; show(); again(); };
   }
   S.chips.split = html("button", { type: "button", class: "chip clipping", title: "The squared error's two parts: clipping grows to the left, rounding to the right" }, chips, "Error split");
-  S.chips.split.onclick = () => { S.split = !S.split; show(); redraw(); };
+  S.chips.split.onclick = () => { S.split = !S.split; show(); again(); };
   show();
   S.flags = html("div", { class: "flags" }, S.plot);
   S.tip = html("div", { class: "hover", hidden: "" }, S.plot);
@@ -300,9 +300,11 @@ export default function (component) {
     S.data = data;
     S.range = { ...data.range };
     if (whole && wider) S.view = [...data.domain];
-    if (wider) S.plotted = "";
-    if (S.plotted !== plotted(data)) { S.plotted = plotted(data); drawChart(S); }
+    if (wider) drawChart(S);
     settle(S);
+    cancelAnimationFrame(S.redrawing);
+    if (wider) S.plotted = plotted(data);
+    else if (S.plotted !== plotted(data)) S.redrawing = requestAnimationFrame(() => redraw(S));  // figures first
   }
   // Nobody holds it any more. While an edit is on its way, it says so itself: a release right behind it would take
   // its place, since Streamlit keeps the last event of those that come before a run.
@@ -331,6 +333,14 @@ export default function (component) {
     clearTimeout(S.dwell);
     parentElement.threshold = undefined;
   };
+}
+
+// Curves and flags for what is set now; never while a line is in the hand, which would lose it.
+function redraw(S) {
+  if (S.drag || !S.root.isConnected) return;
+  S.plotted = plotted(S.data);
+  drawChart(S);
+  place(S);
 }
 
 // What forces a new drawing: marks, their order, or curves that depend on the range that is set.

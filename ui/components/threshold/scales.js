@@ -43,7 +43,7 @@ function number(v, digits = 4) {
   const size = Math.abs(v);
   if (size >= 1e5 || size < 1e-3) {
     const [mantissa, exponent] = v.toExponential(digits - 2).split("e");
-    return minus(mantissa) + " × " + power10(Number(exponent));
+    return minus(String(Number(mantissa))) + " × " + power10(Number(exponent));
   }
   return minus(String(Number(v.toPrecision(digits))));
 }
