@@ -65,7 +65,7 @@
       const wanted = icon || large ? 3 : 4.5;
       const place = element.closest("[data-testid]")?.dataset.testid ?? element.getRootNode().host?.tagName ?? "";
       found.push({
-        text: text.slice(0, 60), ratio: value, wanted, size,
+        text: text.slice(0, 300), code: !!element.closest("code, pre, kbd"), ratio: value, wanted, size,
         ink: over(ink, behind).slice(0, 3).map(Math.round), behind: behind.slice(0, 3).map(Math.round),
         place: `${place} ${element.tagName.toLowerCase()}.${element.getAttribute("class") ?? ""}`.slice(0, 90),
       });

@@ -21,7 +21,7 @@ def texts(page: Any) -> list[dict[str, Any]]:
 def too_faint(page: Any) -> list[str]:
     """Those that are too faint, each once, as sentences; tables that are drawn as pictures are not read."""
     poor = {
-        f"'{t['text']}' {t['ratio']:.2f} of {t['wanted']}, {t['size']} px, {t['ink']} on {t['behind']}, "
+        f"'{t['text'][:60]}' {t['ratio']:.2f} of {t['wanted']}, {t['size']} px, {t['ink']} on {t['behind']}, "
         f"{t['place']}"
         for t in texts(page)
         if t["ratio"] < t["wanted"] - 0.005

@@ -97,7 +97,7 @@ def test_filters_against_another_version() -> None:
     assert rows(view, Filter.BACK) == [0]
     assert rows(view, Filter.BROKEN) == [3]
     said = sample_list.against(view, "B", "A")
-    assert said == "Of 2 answers that A loses, B brings back 1; it loses 1 that A has right."
+    assert said == "Of 2 answers that A loses, B brings back 1, and loses 1 that A has right."
 
 
 def test_orders() -> None:

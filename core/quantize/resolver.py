@@ -265,7 +265,7 @@ def _multiplied(weight: Encoding, factors: tuple[float, ...], layer: str) -> Enc
     """The weight's encoding with its scales times the recipe's factors."""
     if len(factors) not in (1, weight.scale.size):
         raise RecipeError(
-            f"{layer}: {len(factors)} weight_factors, but the weight has {weight.scale.size} scale(s)"
+            f"{layer}: {len(factors)} weight_factors, but the weight has {plural(weight.scale.size, 'scale')}"
         )
     by = np.asarray(factors if weight.scale.ndim else factors[0], np.float32)
     return replace(weight, scale=np.asarray(weight.scale * by, np.float32))

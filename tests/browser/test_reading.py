@@ -46,13 +46,32 @@ def unnamed(page: Any) -> list[str]:
     return [name for name in names if not name or ICON_CODES.search(name)]
 
 
+# How numbers and words are not written on pages, outside of code.
+WRONG = {
+    "not ∞": re.compile(r"\b(Infinity|inf|NaN|nan)\b"),
+    "not −": re.compile(r"(?<![\w.)\]/–-])-\d"),
+    "no comma": re.compile(r"(?<![\w.,#/:×-])\d{4,}(?![\w.]|,\d)"),
+    "no space before %": re.compile(r"\d%"),
+    "plural": re.compile(r"\w\(s\)|\b1 (layers|samples|values|steps|points|runs|notes|outputs|rows)\b"),
+    "a method's key": re.compile(r"\b(kl_v2|minmax|moving_average|aciq|octav|per_tensor|per_channel)\b"),
+}
+
+
+def misspelt(page: Any) -> list[str]:
+    """Texts with a number or a word that pages write otherwise."""
+    said = [t["text"] for t in texts(page) if not t["code"]]
+    return [f"{what}: {words}" for words in said for what, wrong in WRONG.items() if wrong.search(words)]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_have_the_contrast_that_reading_needs(page: Any, app_url: str, theme: str) -> None:
+def test_texts_read_and_numbers_are_written_one_way(page: Any, app_url: str, theme: str) -> None:
     page.emulate_media(color_scheme=theme)
     page.set_viewport_size({"width": 1280, "height": 720})
     for path in pages(page, app_url):
         # What is being drawn anew is faint for a moment.
-        left = settled(lambda: too_faint(page) if len(texts(page)) > 20 else ["hardly any text"])
+        left = settled(
+            lambda: too_faint(page) + misspelt(page) if len(texts(page)) > 20 else ["hardly any text"]
+        )
         assert not left, f"{path}, {theme}:\n" + "\n".join(left)
 
 

@@ -80,7 +80,7 @@ def _own(view: RangeView, method: Method) -> Verdict:
         scale=float(encoding.scale),
         zero_point=int(encoding.zero_point),
         error=error,
-        cause=search.reason,
+        cause=text.typeset(search.reason),
     )
 
 

@@ -23,6 +23,7 @@ from quantscope.core.thresholds import (
     errors_at,
     search,
 )
+from quantscope.ui.content.text import typeset
 
 SEARCHED = 4096  # tensors and specs whose searches are kept
 LABELS = {method: method.facts.label for method in METHODS}
@@ -142,7 +143,7 @@ def view_tensor(
         error=encoding_errors(histogram, encoding),
         searches=known,
         errors={m: errors_at(histogram, s.range, spec) for m, s in known.items()},
-        reason=found.reason if found is not None else "",
+        reason=typeset(found.reason) if found is not None else "",
         remarks=tuple(FLAGS[flag] for flag in found.flags) if found is not None else (),
     )
 
@@ -172,7 +173,7 @@ def view_range(
         error=errors_at(histogram, found.range, spec),
         searches=searches,
         errors={m: errors_at(histogram, s.range, spec) for m, s in searches.items()},
-        reason=found.reason,
+        reason=typeset(found.reason),
         remarks=tuple(FLAGS[flag] for flag in found.flags),
     )
 

@@ -16,6 +16,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&:^=@\"'/])")
 _SHORTCODE = re.compile(r":(?=[A-Za-z0-9_+\-/])")
 _BACKTICKS = re.compile(r"`+")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MINUS = re.compile(r"(?<![\w.)\]–/-])-(?=[\d∞])|(?<=\de)-(?=\d)")  # before a number, or in its exponent
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -87,6 +88,11 @@ def number(value: float | None, digits: int = 4) -> str:
         mantissa, exponent = f"{value:.{digits - 2}e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−")
     return f"{float(f'{value:.{digits}g}'):,g}".replace("-", "−")
+
+
+def typeset(sentence: str) -> str:
+    """A sentence of the engine with the minus signs that pages have."""
+    return _MINUS.sub("−", sentence)
 
 
 def decibel(value: float | None) -> str:

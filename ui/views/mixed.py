@@ -19,6 +19,7 @@ from quantscope.ui.views import common, job_progress
 
 COSTS = {Cost.SIZE: "File size", Cost.LATENCY: "Estimated time"}
 PLAIN = {"displayModeBar": False}
+FRONT_HELP = "The front: models of which none is both cheaper and closer to float than another."
 
 
 def render(now: state.Session) -> None:
@@ -66,7 +67,7 @@ def _controls(now: state.Session, job: Job[object] | None) -> None:
             key="start_mixed",
             icon=":material/query_stats:",
             disabled=busy or len(allowed) < 2,
-            help="Choose at least two precisions." if len(allowed) < 2 else None,
+            help="Choose at least two precisions." if len(allowed) < 2 else FRONT_HELP,
             on_click=_begin,
         )
     keys.MIXED_CHOICES.set(MixedChoices(cost=cost or Cost.SIZE, allowed=allowed))

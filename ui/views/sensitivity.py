@@ -34,6 +34,16 @@ METRICS = {
     Metric.AGREEMENT: "Agreement",
     Metric.TOP1: "Top-1",
 }
+METRICS_HELP = (
+    "Another metric sorts the same runs again; nothing is run twice.\n\n"
+    "**Output SQNR**: size of the output over that of its error, in dB; 20 dB is an error of 10 %, 40 dB of "
+    "1 %. "
+    "**Output cosine**: 1 where the output points the same way as the float model's. "
+    "**KL divergence**: how much the probabilities of the classes differ, in nats (units of the natural "
+    "logarithm); 0 where they are equal. "
+    "**Agreement**: share of samples whose first class is the float model's. "
+    "**Top-1**: share whose first class is right."
+)
 
 
 def render() -> None:
@@ -100,7 +110,7 @@ def _controls(now: state.Session, job: Job[object] | None) -> tuple[Kind, Metric
             format_func=lambda m: METRICS[m],
             key=keys.RANKING_METRIC.name,
             width=170,
-            help="Another metric sorts the same runs again; nothing is run twice.",
+            help=METRICS_HELP,
         )
         count = st.number_input(
             "Samples",
