@@ -12,7 +12,7 @@ import pytest
 import streamlit as st
 
 from quantscope.core.data import open_samples
-from quantscope.core.errors import DataError
+from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import BySample, by_sample
 from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
@@ -253,3 +253,35 @@ def test_the_page_shows_samples_filters_and_classes(project: Project) -> None:
     app.button_group(key="samples_part").set_value("Classes").run()
     healthy(app)
     assert any("share that is right" in caption.value for caption in app.caption)
+
+
+def test_what_is_drawn_can_be_changed_and_taken_back(project: Project) -> None:
+    measured(Tab(project))
+    app = start(project)
+    go(app, "compare")
+    name = f"drawn_output_{project.id}_scores"
+    until(app, lambda a: any(box.key == name for box in a.selectbox))
+    app.selectbox(key=name).set_value(OutputKind.SIGNAL).run()
+    until(app, lambda a: any(button.key == "drawn_as_guessed" for button in a.button))
+    assert not any(group.key == "samples_part" for group in app.button_group)  # a signal has no classes
+    again = start(project)  # another window
+    go(again, "compare")
+    until(again, lambda a: any(box.key == name for box in a.selectbox))
+    assert again.selectbox(key=name).value is OutputKind.SIGNAL
+    app.button(key="drawn_as_guessed").click().run()
+    until(app, lambda a: any(group.key == "samples_part" for group in a.button_group))
+    assert app.selectbox(key=name).value is OutputKind.CLASSES
+    healthy(app)
+
+
+def test_what_failed_is_said_and_can_be_tried_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> BySample:
+        raise ModelError("the network is of another kind")
+
+    monkeypatch.setattr(runs, "by_sample", fails)
+    app = start(project)
+    go(app, "compare")
+    until(app, lambda a: any(button.key == "by_sample_again" for button in a.button))
+    assert "the network is of another kind" in [error.value for error in app.error]

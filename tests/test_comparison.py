@@ -14,6 +14,7 @@ from quantscope.core.evaluate import LayerEncodings
 from quantscope.core.project import Figures, marks
 from quantscope.core.quant import INT8, UINT8, Encoding
 from quantscope.ui.content.comparison import Column, figure_rows, verdict
+from quantscope.ui.content.scale_changes import scale_changes
 from quantscope.ui.content.step_tree import moment, step_tree
 from quantscope.ui.content.tensor_pairs import tensor_pairs
 from quantscope.ui.figures.versions import StepPoint, VersionLine, history_figure, layers_figure
@@ -196,3 +197,27 @@ def test_a_history_joins_steps_with_those_they_were_made_from() -> None:
     assert list(steps.x) == [1, 2, 3]
     assert [entry[0] for entry in steps.customdata] == [1, 2, 3]
     assert len(figure.layout.shapes) == 1  # the baseline
+
+
+def test_scales_of_two_files_differ_in_words() -> None:
+    net = network("residual_cnn")
+    names = [layer.name for layer in net.layers]
+    ours = {
+        name: LayerEncodings(matched=True, type="uint8", output=encoding(0.5), weight=None) for name in names
+    }
+    pairs = tensor_pairs(net, ours, ours)
+    assert scale_changes(pairs) == []
+    theirs = {
+        name: LayerEncodings(matched=True, type="uint8", output=encoding(0.25, 128), weight=None)
+        for name in names
+    }
+    theirs[names[1]] = LayerEncodings(matched=True, type="", output=None, weight=None)
+    count = len(names)
+    assert scale_changes(tensor_pairs(net, ours, theirs)) == [
+        ("Types of outputs", f"{count} uint8 → {count - 1} uint8, 1 float"),
+        ("Zero points of outputs", f"{count} from zero → {count - 1} around zero"),
+        (
+            "Ranges of outputs",
+            f"{count - 1} of {count} ranges differ: ×0.5 to ×0.5, in the middle ×0.5 as wide",
+        ),
+    ]

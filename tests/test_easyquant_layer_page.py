@@ -68,4 +68,4 @@ def test_the_curve_shows_each_reader_and_what_is_kept() -> None:
     assert list(figure.data[0].x) == [1.0, 2.0, 4.0]  # the farther end
     assert list(figure.data[1].y) == [0.8, 0.98, 0.94]
     assert figure.layout.shapes[0].x0 == 3.0
-    assert figure.layout.yaxis.title.text == "cosine of the output"
+    assert figure.layout.yaxis.title.text == "cosine of the output, against float"

@@ -202,3 +202,11 @@ def test_the_sidebar_leads_to_the_history(tmp_path: Path) -> None:
     assert any("Saved · step 4: OCTAV" in caption.value for caption in app.sidebar.caption)
     app.button(key="open_history").click().run()
     assert app.title[0].value == "History"
+
+
+def test_what_others_are_held_against_can_become_the_baseline(compare: AppTest) -> None:
+    compare.button(key="compare_pin").click().run()
+    healthy(compare)
+    assert marks.pinned(opened(compare)) == "step:1"
+    compare.button(key="compare_pin").click().run()
+    assert marks.pinned(opened(compare)) == ""

@@ -162,3 +162,25 @@ def test_choices_for_layers_that_became_part_of_others_are_said_and_kept_on_disk
         for m in app.markdown
     )
     assert recipe(app).layers["gone"].precision is Precision.FLOAT
+
+
+@pytest.mark.slow
+def test_what_helps_is_measured_at_the_output_and_used_by_its_button() -> None:
+    """The worst layer of the MobileNet needs its channels evened out, not 16 bits."""
+    app = start(opening.open_sample("digits_mobilenet"))
+    until(app, lambda a: "recipe" in a.session_state)
+    go(app, "overview")
+    until(app, lambda a: "apply_features.1.expand" in {b.key for b in a.button}, 120)
+    healthy(app)
+    assert first(app)[:2] == ["features.1.expand", "image"]
+    said = "\n".join(entry.value for entry in app.markdown)
+    assert "**Cross\\-layer equalization**: output" in said
+    assert "Range by Percentile 99\\.9 %" in said
+    assert "16-bit" not in said.replace("\\", "")
+    assert "cumulative SQNR falls" in captions(app)
+    assert "16 of 1,000 evaluation samples" in captions(app).replace("\\", "")
+    app.button(key="apply_features.1.expand").click().run()
+    assert [entry.name for entry in recipe(app).passes] == ["equalize"]
+    until(app, lambda a: "features.1.expand" not in first(a)[:1], 120)
+    app.button(key="undo").click().run()
+    assert recipe(app) == Recipe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from quantscope.core.model import Model, load_model
 from quantscope.core.targets import ONNXRUNTIME_CPU, activation_tensors, find_placement
+from quantscope.core.targets.placement import PLACEMENTS
 from tests.networks import NETWORKS, Net, feeds
 
 
@@ -115,6 +117,18 @@ def test_float_input_takes_its_readers_along() -> None:
     placement = find_placement(network("residual_cnn"), ONNXRUNTIME_CPU, {"image"})
     assert "image" not in placement.tensors
     assert "stem_Conv" not in placement.nodes
+
+
+def test_what_is_remembered_is_of_the_same_target_and_float_layers() -> None:
+    model = network("residual_cnn")
+    first = find_placement(model, ONNXRUNTIME_CPU)
+    roles = {op: role for op, role in ONNXRUNTIME_CPU.roles.items() if op != "Conv"}
+    for _ in range(2 * PLACEMENTS):  # each may get the id of one that is gone
+        other = find_placement(model, replace(ONNXRUNTIME_CPU, roles=roles))
+        assert not any(weight.axis == 0 and "Conv" in weight.node for weight in other.weights.values())
+    for layer in model.layers:
+        assert not find_placement(model, ONNXRUNTIME_CPU, {layer.name}).nodes & set(layer.nodes)
+    assert find_placement(model, ONNXRUNTIME_CPU) == first
 
 
 def test_everything_float_places_nothing() -> None:

@@ -101,7 +101,10 @@ def test_outputs_that_are_no_classes_are_told_by_how_far_they_are_off(
     assert "% off those of the original network" in decks[-1].headline
     assert slides["cost"].caution  # calibration samples
     assert isinstance(slides["examples"].picture, Gallery)
-    assert all(item.image and "% off" in item.said[-1].answer for item in slides["examples"].picture.items)
+    for item in slides["examples"].picture.items:
+        assert "% off" in item.said[-1].answer
+        assert [shot.caption for shot in item.shots][1:] == ["original", "int8"]
+        assert all(shot.src.startswith("data:image/") and len(shot.src) < 100_000 for shot in item.shots)
 
 
 def test_pixels_that_change_their_class_are_counted(decks: list[Deck], tmp_path: Path) -> None:

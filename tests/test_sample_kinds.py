@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -23,11 +24,14 @@ from quantscope.ui.content.sample_boxes import (
     overlaps,
 )
 from quantscope.ui.content.sample_kinds import (
+    Drawing,
     InputDrawing,
     InputKind,
     Layout,
     OutputKind,
     PixelRange,
+    drawing_from_json,
+    drawing_to_json,
     guess_inputs,
     guess_outputs,
 )
@@ -176,6 +180,23 @@ def test_an_output_of_the_inputs_shape_is_no_class() -> None:
     assert found["y"] is OutputKind.SIGNAL
     found = guess_outputs({"y": row[:10]}, inputs, {"x": row}, None, "y", False, frozenset())
     assert found["y"] is OutputKind.CLASSES
+
+
+def test_a_drawing_is_kept_as_far_as_it_fits() -> None:
+    guess = Drawing(inputs={"x": InputDrawing(kind=InputKind.IMAGE)}, outputs={"y": OutputKind.MAP})
+    one = InputDrawing(kind=InputKind.IMAGE, layout=Layout.LAST, range=PixelRange.IMAGENET, bgr=True)
+    said = Drawing(inputs={"x": one}, outputs={"y": OutputKind.CLASS_MAP})
+    body = json.loads(json.dumps(drawing_to_json(said)))
+    assert drawing_from_json(body, guess) == said
+    other = Drawing(inputs={"z": one}, outputs={"y": OutputKind.MAP})
+    assert drawing_from_json(body, other).inputs == other.inputs
+    for broken in (
+        {},
+        {"inputs": 3},
+        {"inputs": {"x": {"kind": "?"}}},
+        {"inputs": {}, "outputs": {"y": "?"}},
+    ):
+        assert drawing_from_json(broken, guess) == guess
 
 
 # --- pictures ---

@@ -61,7 +61,7 @@ def test_all_projects_can_be_reached() -> None:
 
 def removed(app: AppTest, project: Project) -> None:
     app.button(key=f"remove_{project.id}").click().run()
-    app.button(key="remove_now").click().run()
+    app.button(key="confirm_removal").click().run()
     healthy(app)
 
 
@@ -89,7 +89,7 @@ def test_a_project_that_cannot_be_removed_stays_and_the_page_says_why(
     monkeypatch.setattr(files.time, "sleep", lambda _: None)
     monkeypatch.setattr(os, "rename", denied)
     app.button(key=f"remove_{project.id}").click().run()
-    app.button(key="remove_now").click().run()
+    app.button(key="confirm_removal").click().run()
     assert not app.exception
     assert any("cannot be removed" in error.value for error in app.error)
     assert projects.open_project(project.id) == project

@@ -85,7 +85,7 @@ def test_slides_are_data_that_any_page_or_report_can_draw(case: str) -> None:
             "worse",
             "Int8 gets 408 digits wrong that the original gets right, 9 at first; the file is 63 % smaller.",
         ),
-        ("no classes", "The outputs are 4 % off those of the original network; the file is 63 % smaller."),
+        ("no classes", "The outputs are 4.0 % off those of the original network; the file is 63 % smaller."),
         ("broken", "The quantized network's outputs cannot be compared; the file is 63 % smaller."),
         (
             "made up",

@@ -380,7 +380,7 @@ def test_removing_from_the_list_stops_what_runs(windows: tuple[AppTest, AppTest]
     project = opened(first)
     go(first, "open")
     first.button(key=f"remove_{project.id}").click().run()
-    first.button(key="remove_now").click().run()
+    first.button(key="confirm_removal").click().run()
     assert not first.exception
     assert cached.registry().get(project.id) is None
     second.run()

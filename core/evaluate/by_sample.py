@@ -137,7 +137,7 @@ def by_sample(
         total=len(samples),
         threads=thread_count(threads),
         progress=progress,
-        label="comparing sample by sample",
+        label="sample by sample",
     ):
         for row in rows:
             collected.add(row)

@@ -103,7 +103,10 @@ def payload(
         "step": step,
         "encoding": _encoding(view),
         "short": f"{view.spec.type}, scale {_scale(view)}",
-        "marks": [_method_mark(view, method) for method in view.searches] + [_mark(mark) for mark in more],
+        "marks": [
+            *(_method_mark(view, method, readonly=readonly) for method in view.searches),
+            *(_mark(mark) for mark in more),
+        ],
         "formulas": FORMULAS,
     }
 
@@ -210,7 +213,7 @@ def _scale(view: RangeView, digits: int = 4) -> str:
     return text.number(scale, digits)
 
 
-def _method_mark(view: RangeView, method: Method) -> dict[str, object]:
+def _method_mark(view: RangeView, method: Method, *, readonly: bool) -> dict[str, object]:
     """A method's choice."""
     found = view.searches[method]
     range_, asked = found.range, found.asked or found.range
@@ -220,7 +223,7 @@ def _method_mark(view: RangeView, method: Method) -> dict[str, object]:
         words += f", with an allowed scale {text.number(range_.low)} … {text.number(range_.high)}"
     words += f", SQNR {text.decibel(view.errors[method].sqnr_db)}"
     mark = Mark(id=method.value, label=label, low=asked.low, high=asked.high, text=words)
-    return _mark(mark) | {"used": view.choice.method is method}
+    return _mark(mark) | {"used": view.choice.method is method and not readonly}
 
 
 def _mark(mark: Mark) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -97,6 +98,32 @@ class Drawing:
     def token(self) -> str:
         """What tells it from others."""
         return repr((sorted(self.inputs.items()), sorted(self.outputs.items())))
+
+
+def drawing_to_json(drawing: Drawing) -> dict[str, Any]:
+    """As plain data."""
+    return {
+        "inputs": {name: asdict(one) for name, one in drawing.inputs.items()},
+        "outputs": {name: kind.value for name, kind in drawing.outputs.items()},
+    }
+
+
+def drawing_from_json(body: Mapping[str, Any], guess: Drawing) -> Drawing:
+    """What `drawing_to_json` gave, where it still fits: as guessed for all that is not there or not known."""
+    inputs, outputs = dict(guess.inputs), dict(guess.outputs)
+    with suppress(KeyError, TypeError, ValueError, AttributeError):
+        for name, one in body["inputs"].items():
+            if name in inputs:
+                inputs[name] = InputDrawing(
+                    kind=InputKind(one["kind"]),
+                    layout=Layout(one["layout"]),
+                    range=PixelRange(one["range"]),
+                    bgr=bool(one["bgr"]),
+                )
+        for name, kind in body["outputs"].items():
+            if name in outputs:
+                outputs[name] = OutputKind(kind)
+    return Drawing(inputs=inputs, outputs=outputs)
 
 
 def without_row(value: Array) -> Array:

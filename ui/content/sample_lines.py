@@ -18,7 +18,8 @@ def lines(values: Sequence[Array], models: Sequence[str], caption: str) -> Lines
     """One signal; of several channels the one in which the models differ most, by its own size."""
     signals, channel, of = _one_channel([np.asarray(one, np.float64) for one in values])
     if of > 1:
-        most = ", where they differ most" if len(values) > 1 else ""
+        differ = any(one.shape == signals[0].shape and np.any(one != signals[0]) for one in signals[1:])
+        most = ", where they differ most" if differ else ""
         caption = f"{caption}, channel {channel + 1} of {of}{most}"
     where = _places(signals)
     known = np.concatenate([one[np.isfinite(one)] for one in signals])

@@ -323,16 +323,17 @@ def against(view: View, label: str, before: str) -> str:
         return ""
     got = recovery(view.found, view.before, view.shown)
     assert got is not None  # whole samples are classified
-    right = "" if got.labelled else " as in float"
+    if not got.lost and not got.broken:
+        return f"Neither {label} nor {before} loses an answer."
+    right = " right" if got.labelled else " as in float"
+    broken = f"{len(got.broken):,}" if got.broken else "none"
     if not got.lost:
-        first = f"{before} loses no answer"
-    else:
-        first = (
-            f"Of {plural(len(got.lost), 'answer')} that {before} loses, {label} brings back {len(got.back):,}"
-        )
-    if not got.broken:
-        return f"{first}, and loses none that {before} has{right}."
-    return f"{first}; it loses {len(got.broken):,} that {before} has{right or ' right'}."
+        return f"{before} loses no answer; {label} loses {broken} that {before} has{right}."
+    lost = plural(len(got.lost), "answer")
+    return (
+        f"Of {lost} that {before} loses, {label} brings back {len(got.back):,}, and loses {broken} that "
+        f"{before} has{right}."
+    )
 
 
 def _without_answers(view: View, label: str, basis: str) -> str:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from quantscope.core.calibration import Histogram
 from quantscope.core.evaluate import Latency
 from quantscope.core.quant import Encoding
+from quantscope.ui.content.story_records import Shot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,7 @@ class Shown:
     floats: str  # what the float model answered; "" where outputs are no classes
     before: str
     now: str
+    shots: tuple[Shot, ...] = ()  # what goes in and what networks make of it, where that can be drawn
     before_off: float | None  # error over signal of its outputs, at first
     now_off: float | None
 

@@ -2,14 +2,19 @@
 
 import base64
 import io
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from quantscope.ui.content.sample_parts import Part, PicturePart
+from quantscope.ui.content.story_records import Shot
+
 LEAST = 8  # pixels of an image, at least, each way
 PLAIN = 20  # of one without channels: smaller tables are no images
 MOST = 320  # more are left out: a slide shows several images
+PLENTY = 40_000  # characters of a picture, beyond which it is made smaller
 POINTS = 240  # of a line
 CUT = (0.5, 99.5)  # percent: what is black and white; single broken pixels must not darken the rest
 
@@ -34,6 +39,48 @@ def png_of(values: npt.NDArray[np.float32], *, channels_last: bool) -> str:
     buffer = io.BytesIO()
     Image.fromarray((255 * scaled).round().astype(np.uint8)).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
+    """What goes in and what each model makes of it, as small pictures; empty where outputs are no pictures.
+
+    Args:
+        parts: Of a sample's card.
+        models: What models are called in the captions of the parts.
+    """
+    found = [part for part in parts if isinstance(part, PicturePart)]
+    made = [part for part in found if part.caption.rpartition(" · ")[2] in models]
+    if len(made) < len(models):
+        return ()
+    given = [part for part in found[:1] if part not in made]
+    return tuple(
+        Shot(
+            caption=part.caption,
+            src=smaller(part.src, square=part.square),
+            square=part.square,
+            boxes=part.boxes,
+        )
+        for part in (*given, *made[: len(models)])
+    )
+
+
+def smaller(src: str, *, square: bool) -> str:
+    """A picture as a data URI, no larger than a slide needs it.
+
+    Args:
+        src: Data URI of a picture.
+        square: Whether its pixels must stay as they are.
+    """
+    if square and len(src) < PLENTY:
+        return src
+    image = Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2])))
+    image.thumbnail((MOST, MOST), Image.Resampling.NEAREST if square else Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    if square:
+        image.save(buffer, "PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def line_of(values: npt.NDArray[np.float32]) -> tuple[float, ...]:

@@ -127,8 +127,8 @@ def _placed(mark: Bracket, encoding: Encoding, low: float, high: float) -> Brack
         high=place(end, low, high),
         steps=step / (high - low),
         offset=max(0.0, (first - max(start, low)) / (high - low)),
-        onward=end > high + ONWARD * (high - low),
-        backward=start < low - ONWARD * (high - low),
+        onward=float(encoding.high) > high + ONWARD * (high - low),
+        backward=float(encoding.low) < low - ONWARD * (high - low),
     )
 
 

@@ -7,6 +7,8 @@ The page, the file to send and a report draw the same records. A picture is one 
 from dataclasses import dataclass
 from typing import Literal
 
+from quantscope.ui.content.sample_parts import DrawnBox
+
 Tone = Literal["", "good", "warn", "bad"]
 
 
@@ -152,6 +154,16 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A sample, or what a network makes of it, as a picture."""
+
+    caption: str
+    src: str  # data URI
+    square: bool  # pixels are seen as squares
+    boxes: tuple[DrawnBox, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One real sample."""
 
@@ -160,6 +172,7 @@ class Example:
     line: tuple[float, ...] = ()  # a signal, 0 to 1
     words: str = ""  # where it can be neither drawn nor plotted
     said: tuple[Said, ...] = ()
+    shots: tuple[Shot, ...] = ()  # what goes in, and what each network makes of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+DRAWN = 2  # of those with a picture of what each network makes of it
 SAME_SIZE = 0.005  # relative
 FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
 POSSIBLE = (
@@ -62,7 +63,8 @@ def examples(facts: Facts) -> Slide | None:
     found = facts.outcomes
     if found is None:
         return not_yet(facts, "examples", "Where it shows")
-    items = tuple(_example(facts, shown) for shown in found.shown[:EXAMPLES])
+    drawn = [shown for shown in found.shown if shown.shots][:DRAWN]
+    items = tuple(_example(facts, shown) for shown in drawn or found.shown[:EXAMPLES])
     noun, repairs = facts.row_noun, found.repairs
     if repairs is not None:
         title, sentence = "Where it shows", _told(facts)
@@ -229,6 +231,8 @@ def _told(facts: Facts) -> str:
 def _example(facts: Facts, shown: Shown) -> Example:
     """One sample with what each network said of it."""
     name = f"{facts.noun.one} {shown.number:,}"
+    if shown.shots:
+        return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
     image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
     line = () if shown.values is None or image else line_of(shown.values)
     words = "" if image or line else f"{sentence_case(name)} of {facts.trust.samples:,}"

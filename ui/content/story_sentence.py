@@ -82,7 +82,9 @@ def off_words(share: float) -> str:
         return "less than 0.01 %"
     if value >= 1000:
         return "more than 1,000 %"
-    return f"{value:.2g} %" if value < 10 else f"{value:,.0f} %"
+    if value < 1:
+        return f"{value:.2g} %"
+    return f"{value:.1f} %" if value < 10 else f"{value:,.0f} %"
 
 
 def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:

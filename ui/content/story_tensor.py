@@ -83,9 +83,10 @@ def _reach(counts: Histogram) -> float:
     if counts.counts.size < FEWEST or not counts.max > counts.min:
         return 0.0
     below = np.cumsum(counts.counts)
-    low = counts.edges[int(np.searchsorted(below, TAIL * below[-1]))]
-    high = counts.edges[int(np.searchsorted(below, (1 - TAIL) * below[-1])) + 1]
+    few = max(1, int(TAIL * below[-1]))  # a whole number: counts are not converted to look it up
+    low = counts.width * (counts.first + int(np.searchsorted(below, few)))
+    high = counts.width * (counts.first + int(np.searchsorted(below, below[-1] - few)) + 1)
     whole = max(counts.max, 0.0) - min(counts.min, 0.0)
-    bulk = max(float(high), 0.0) - min(float(low), 0.0)
+    bulk = max(high, 0.0) - min(low, 0.0)
     reach = whole / bulk if bulk > 0 else 0.0
     return reach if reach <= MOST else 0.0

@@ -29,7 +29,10 @@ def output_curve_figure(curve: OutputCurve, kept: Range, *, height: int = 300) -
         x=kept.abs_max, line_width=1.5, line_dash="dot", line_color=FLOAT, annotation_text="kept now"
     )
     layout(
-        figure, x="farther end of the range (both ends scaled alike)", y="cosine of the output", height=height
+        figure,
+        x="farther end of the range (both ends scaled alike)",
+        y="cosine of the output, against float",
+        height=height,
     )
     figure.update_layout(showlegend=True)
     return figure

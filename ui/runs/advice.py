@@ -29,7 +29,9 @@ from quantscope.ui.session.pool import Measurement
 from quantscope.ui.session.state import Session
 
 SHOWN = 3  # layers
-MOST_LAYERS = 400  # of a model whose advice is measured: beyond, every trial takes too long
+# Of a model whose advice is measured; beyond, trials would keep other measurements waiting for too long.
+MOST_LAYERS = 400
+MOST_MACS = 1_000_000_000  # for one sample
 WORTH_DB = 0.5  # at the output; less may be chance
 DEAR_DB = 6.0  # that a change which costs time must win more than one that costs none
 
@@ -94,7 +96,7 @@ def first_layers(now: Session) -> tuple[Diagnosis, ...]:
 
 def advice(now: Session, found: Sequence[Diagnosis]) -> Measured[Advice]:
     """Why these layers lose, and what helps; nothing is measured of very large models."""
-    if not found or len(now.model.layers) > MOST_LAYERS:
+    if not found or len(now.model.layers) > MOST_LAYERS or (now.model.macs or 0) > MOST_MACS:
         return Measured(value={})
     if measured.effect(now).running or measured.local(now).running:
         return Measured(running=True)  # the layers in question may change with it

@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from quantscope.core.data import bytes_of, write_npz
 from quantscope.core.errors import DataError
+from quantscope.core.files import read_json, to_json
 from quantscope.core.memo import Recent
 from quantscope.core.progress import ProgressFn
 from quantscope.core.project import Project, Source, resolve_path
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import recipe_to_yaml
 from quantscope.core.words import plural
+from quantscope.ui.content.sample_kinds import Drawing, drawing_from_json, drawing_to_json
 from quantscope.ui.content.sample_names import CLASSES, VOCABULARIES, beside, words_of
 from quantscope.ui.runs.by_sample import Wanted, read_rows
 from quantscope.ui.session import cached
@@ -27,6 +29,7 @@ from quantscope.ui.session.state import Session
 
 MOST_BYTES = 512 << 20  # of samples that are written into one file
 MOST_ROWS = 1000
+DRAWING = "files/drawing-of-samples.json"
 CLASS_NAMES, TOKEN_NAMES = "names-of-classes", "names-of-tokens"  # files of the project
 Array = npt.NDArray[Any]
 
@@ -160,6 +163,24 @@ def _carried(old: Project, made: Project, source: Source) -> Source:
         return source
     path = resolve_path(old, source)
     return replace(source, path=projects.store_file(made, path.name, path.read_bytes()))
+
+
+# --- how samples are drawn ---
+
+
+def drawing_of(now: Session, guess: Drawing) -> Drawing:
+    """As the user said, or as guessed."""
+    body = read_json(now.project.folder / DRAWING)
+    return guess if body is None else drawing_from_json(body, guess)
+
+
+def keep_drawing(now: Session, drawing: Drawing) -> None:
+    """Keep with the project how samples are drawn.
+
+    Raises:
+        QuantScopeError: It cannot be written.
+    """
+    projects.write_file(now.project, DRAWING, to_json(drawing_to_json(drawing)))
 
 
 # --- names ---

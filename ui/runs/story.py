@@ -101,7 +101,7 @@ def facts(now: Session, *, whole_story: bool = True) -> Facts:
         ),
         outcomes=outcomes,
         trust=_trust(now, found, whole_story=whole_story),
-        measuring=whole.running or other.running,
+        measuring=whole.running or other.running or (whole_story and measured.effect(now).running),
         error=whole.error or other.error,
     )
 
@@ -183,7 +183,9 @@ def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trus
     computed = [layer for layer in now.model.layers if layer.kind == "compute"]
     stays = exporting.stays_float(now.model, now.recipe, now.encodings)
     verified = cached.pool().peek(measured.key_of(VERIFIED, now))
-    standing = next(iter(worst.worst(now, 1)), None) if whole_story else None
+    # The table of layers is made once their errors are there: for thousands of layers it takes seconds.
+    known = whole_story and measured.effect(now).value is not None
+    standing = next(iter(worst.worst(now, 1)), None) if known else None
     flagged = standing is not None and standing.flagged
     return Trust(
         samples=basis.samples,

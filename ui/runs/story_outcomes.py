@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,9 +10,15 @@ from quantscope.core.data import Samples
 from quantscope.core.evaluate import NOBODY, Accuracy, BySample, VersionBySample, by_sample, compare, recovery
 from quantscope.core.progress import ProgressFn
 from quantscope.core.quant import Encoding
+from quantscope.ui.content.sample_cards import Look, Words, card
 from quantscope.ui.content.story_facts import Cost, Outcomes, Repairs, Shown
+from quantscope.ui.content.story_images import shots_of
+from quantscope.ui.content.story_records import Shot
+from quantscope.ui.content.story_results import DRAWN
 from quantscope.ui.content.story_tensor import telling
 from quantscope.ui.runs import versions
+from quantscope.ui.runs.by_sample import Wanted, guess, read_rows
+from quantscope.ui.runs.by_sample_files import class_names
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
@@ -81,14 +87,45 @@ def _work(task: _Task, tell: ProgressFn) -> Outcomes:
         files.insert(0, versions.quantized_file(now, before, tell))
     found = by_sample(now.opened.model, files, task.samples, progress=tell)
     rows = _rows_to_show(found)
+    names = _names(now, task.samples, found.classes)
+    shots = _drawn(task, found, rows, tell)
     return Outcomes(
         rows=found.rows,
         labelled=found.labelled,
         repairs=_repairs(found),
-        shown=tuple(_shown(task.samples, found, row, named=_names(now, task.samples)) for row in rows),
+        shown=tuple(
+            replace(_shown(task.samples, found, row, named=names), shots=shots.get(row, ())) for row in rows
+        ),
         before=None if before is None else _cost(task, before, files[0], found, tell),
         before_encoding=None if before is None else _encoding(now, before, tell),
     )
+
+
+def _drawn(
+    task: _Task, found: BySample, rows: Sequence[int], tell: ProgressFn
+) -> dict[int, tuple[Shot, ...]]:
+    """What networks make of the first few samples, where that is a picture: an image, pixels, boxes."""
+    if found.scored is not None and not found.positions:
+        return {}
+    now = task.now
+    shown = versions.quantized_version(now.project, versions.step_key(now.project.head))
+    if shown is None:
+        return {}
+    models = ("original", "int8 before", "int8 now") if task.before is not None else ("original", "int8")
+    chosen = (shown,) if task.before is None else (task.before, shown)
+    wanted = Wanted(now=now, versions=chosen)
+    guessed = guess(now.opened.model, task.samples)
+    look = Look(
+        found=found,
+        drawing=guessed.drawing,
+        words=Words(models=models),
+        head=guessed.head,
+        shown=len(chosen) - 1,
+    )
+    return {
+        sample.row: shots_of(card(sample, look).parts, models)
+        for sample in read_rows(wanted, list(rows[:DRAWN]), tell)
+    }
 
 
 def _repairs(found: BySample) -> Repairs | None:
@@ -161,13 +198,13 @@ def _row_off(found: BySample, version: VersionBySample, row: int) -> float | Non
     return float(_off(version)[row])
 
 
-def _names(now: Session, samples: Samples) -> Sequence[str] | None:
+def _names(now: Session, samples: Samples, classes: int) -> Sequence[str] | None:
     """Names of the classes, where they are known; those of the sample digits are their numbers."""
     if samples.label_names:
         return samples.label_names
     if now.project.model.kind == "sample" and now.project.model.path.startswith("digits"):
         return tuple(map(str, range(10)))
-    return None
+    return class_names(now, classes) or None
 
 
 def _name(number: int, names: Sequence[str] | None) -> str:

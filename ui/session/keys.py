@@ -19,7 +19,6 @@ from quantscope.core.targets import Precision
 from quantscope.core.tuning import OutputForecast
 from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.content.lesson import Settings
-from quantscope.ui.content.sample_kinds import Drawing
 from quantscope.ui.content.sample_list import Filter, Order
 from quantscope.ui.content.tensor_view import Mark
 from quantscope.ui.session.memory import Key, Parameter
@@ -314,7 +313,6 @@ SAMPLES_ANSWER = Key("samples_answer", -1)  # class that the version gives; -1 =
 SAMPLES_MATRIX: Key[PlotlyState | None] = Key("samples_matrix", None)
 SAMPLES_OUTPUT = Key("samples_output", "")
 SAMPLES_PAGE = Key("samples_page", 0)
-SAMPLES_DRAWING: Key[tuple[str, Drawing] | None] = Key("samples_drawing", None)  # of a project, by its id
 
 # --- Export ---
 
@@ -391,6 +389,11 @@ def layers_table(revision: int) -> Key[TableEdits | None]:
 def target_box(target: str) -> Key[str]:
     """The choice of a target: a new one after an undo."""
     return Key(f"target_{target}", target)
+
+
+def drawn_as(what: str) -> Key[object]:
+    """How an input or output is drawn: its widget."""
+    return Key(f"drawn_{what}", None)
 
 
 def ranking_chart(kind: Kind, metric: Metric, rows: int) -> Key[PlotlyState | None]:

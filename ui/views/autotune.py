@@ -76,7 +76,10 @@ def _progress(id: str) -> None:
         words = "Auto-tune: before and after"
     words += f" · {text.duration(job.elapsed)} · {text.escape(label)}"
     job_progress.line(job, "tune", words, keeps=True)
-    st.caption("You may leave this page: the work goes on.")
+    st.caption(
+        "You may leave this page: the work goes on. The figure is the output's SQNR against float on the "
+        "calibration samples that choices are made on."
+    )
     if growing.steps:
         st.plotly_chart(steps_figure(list(growing.steps)), key="steps_growing", config=PLAIN)
 

@@ -7,7 +7,7 @@ import streamlit as st
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
 from quantscope.ui.figures.versions import VersionLine, layers_figure
-from quantscope.ui.runs import baseline, compared, measured, versions
+from quantscope.ui.runs import baseline, compared, history, measured, versions
 from quantscope.ui.runs.compared import VersionLayers
 from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.versions import Kind, Version
@@ -123,14 +123,38 @@ def _chooser(now: state.Session, chosen: tuple[Version, ...]) -> None:
     )
     with more.container(horizontal=True, gap="small"):
         st.button(
-            "History",
+            "",
             icon=":material/history:",
             key="to_history",
-            help="All steps: names, figures, ways back",
+            help="History: all steps with their names and figures",
             on_click=_to_history,
         )
+        _pin(chosen[0], pinned is not None and pinned.version.key == chosen[0].key)
         with st.popover("Add a file", icon=":material/note_add:"):
             compare_files.add_file(now, _take)
+
+
+def _pin(version: Version, pinned: bool) -> None:
+    """The button that makes what others are held against the baseline of all pages."""
+    st.button(
+        "",
+        icon=":material/keep_off:" if pinned else ":material/keep:",
+        key="compare_pin",
+        help="Unpin the baseline"
+        if pinned
+        else f"Pin {text.escape(text.short(version.short))} as the baseline: "
+        "figures on all pages then show their distance to it",
+        disabled=version.kind is Kind.FLOAT,
+        on_click=_toggle_pin,
+        args=(None if pinned else version,),
+    )
+
+
+@uninterrupted
+def _toggle_pin(version: Version | None) -> None:
+    now = state.session()
+    if now is not None:
+        keys.NOTICE.set(history.pin(now.project, version))
 
 
 def _to_history() -> None:

@@ -86,7 +86,7 @@ def choices(now: state.Session, chosen: tuple[Version, ...]) -> dict[str, tuple[
         st.markdown("**What was chosen differently**")
         if against.kind is not Kind.STEP:
             what = "The float model" if against.kind is Kind.FLOAT else "A file of another tool"
-            st.caption(f"{what} has no recipe to hold a step's choices against; tensors below show ranges.")
+            st.caption(f"{what} has no recipe to hold a step's choices against; scales are told below.")
             return found
         before = versions.recipe_of(now, against)
         for version in steps:
@@ -96,7 +96,9 @@ def choices(now: state.Session, chosen: tuple[Version, ...]) -> dict[str, tuple[
             found[version.key] = choice_changes(before, after, now.opened.model)
             _changes(against, version, found[version.key])
         if len(steps) < len(others):
-            st.caption("Of files of other tools no choices are known; the tensors below show their ranges.")
+            st.caption(
+                "Of files of other tools no choices are known; their scales are told below, tensor by tensor."
+            )
     return found
 
 

@@ -88,14 +88,16 @@ def _again(wanted: Wanted) -> None:
 
 def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
     _begin_anew(wanted.now.project.id)
-    names = [version.short for version in wanted.versions]
-    drawing = _drawing(wanted, guess)
+    names = [text.short(version.short, 24) for version in wanted.versions]
+    drawing = by_sample_files.drawing_of(wanted.now, guess.drawing)
     found = sample_list.as_drawn(found, drawing)
-    view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        view = replace(_chosen_versions(wanted, found), answers=_answers(found, drawing))
+        part = _part(found)
     label = names[view.shown]
     before = "" if view.before is None else names[view.before]
     said = (
-        sample_list.summary(view, label, measured.judged_basis(wanted.now).words),
+        sample_list.summary(view, label, _over(wanted, found)),
         sample_list.against(view, label, before),
     )
     st.markdown(text.escape(" ".join(filter(None, said))))
@@ -104,19 +106,6 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
         classes=by_sample_files.class_names(wanted.now, found.classes),
         tokens=by_sample_files.token_names(wanted.now),
     )
-    part = SAMPLES
-    if found.scored is not None:
-        _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
-        part = (
-            st.segmented_control(
-                "Part",
-                [SAMPLES, CLASSES],
-                key=keys.SAMPLES_PART.name,
-                required=True,
-                label_visibility="collapsed",
-            )
-            or SAMPLES
-        )
     if part == CLASSES:
         compare_classes.render(view, label, words.classes)
         return
@@ -125,35 +114,52 @@ def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) ->
     sample_actions.render(wanted, rows, listed_as)
 
 
+def _over(wanted: Wanted, found: BySample) -> str:
+    """Over which samples, in words; those that a model takes several of at a time are counted one by one."""
+    basis = measured.judged_basis(wanted.now)
+    one_by_one = wanted.samples.batch > 1
+    return text.plural(found.rows, f"{basis.data} sample") if one_by_one else basis.words
+
+
 def _chosen_versions(wanted: Wanted, found: BySample) -> View:
     """Which version is judged, and which other one it is held against."""
     by_key = {version.key: at for at, version in enumerate(wanted.versions)}
-    names = {version.key: version.short for version in wanted.versions}
+    names = {version.key: text.short(version.short, 24) for version in wanted.versions}
     if len(by_key) < 2:
         return View(found=found, shown=0)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
-        shown = st.segmented_control(
-            "Answers of",
-            list(by_key),
-            key=keys.SAMPLES_SHOWN.name,
-            required=True,
-            format_func=lambda key: text.escape(names[key]),
+    _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
+    shown = st.segmented_control(
+        "Answers of",
+        list(by_key),
+        key=keys.SAMPLES_SHOWN.name,
+        required=True,
+        format_func=lambda key: text.escape(names[key]),
+        on_change=_first_page,
+    )
+    others = [key for key in by_key if key != shown]
+    before: str | None = others[0]
+    if len(others) > 1:
+        _begin(keys.SAMPLES_BEFORE, others, others[0])
+        before = st.selectbox(
+            "Changed since",
+            others,
+            key=keys.SAMPLES_BEFORE.name,
+            format_func=lambda key: names[key],
             on_change=_first_page,
+            width=260,
         )
-        others = [key for key in by_key if key != shown]
-        before: str | None = others[0]
-        if len(others) > 1:
-            _begin(keys.SAMPLES_BEFORE, others, others[0])
-            before = st.selectbox(
-                "Changed since",
-                others,
-                key=keys.SAMPLES_BEFORE.name,
-                format_func=lambda key: names[key],
-                on_change=_first_page,
-                width=260,
-            )
     return View(found=found, shown=by_key.get(str(shown), 0), before=by_key.get(str(before)))
+
+
+def _part(found: BySample) -> str:
+    """What is shown: samples, or classes where there are any."""
+    if found.scored is None:
+        return SAMPLES
+    _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
+    chosen = st.segmented_control(
+        "Look at", [SAMPLES, CLASSES], key=keys.SAMPLES_PART.name, required=True, width="content"
+    )
+    return chosen or SAMPLES
 
 
 def _answers(found: BySample, drawing: Drawing) -> Answers:
@@ -268,12 +274,6 @@ def _output_choice(view: View, order: Order) -> str | None:
         width=230,
     )
     return None if chosen == WORST else chosen
-
-
-def _drawing(wanted: Wanted, guess: Guess) -> Drawing:
-    """How samples are drawn: as the user said, or as guessed."""
-    kept = keys.SAMPLES_DRAWING.get()
-    return kept[1] if kept is not None and kept[0] == wanted.now.project.id else guess.drawing
 
 
 # --- the gallery ---

@@ -9,6 +9,7 @@ import streamlit as st
 
 from quantscope.ui.components.refresh import wide
 from quantscope.ui.content import text
+from quantscope.ui.content.scale_changes import scale_changes
 from quantscope.ui.content.tensor_pairs import TensorPair, TensorRange, tensor_pairs
 from quantscope.ui.runs.compared import VersionLayers
 from quantscope.ui.runs.measured import Measured
@@ -48,7 +49,17 @@ def render(
             ours.value.layers,
             theirs.value.layers,
         )
+        if Kind.FILE in (against.kind, other.kind):
+            _scales(against, other, pairs)
         _table(against, other, _filtered(pairs), len(pairs))
+
+
+def _scales(against: Version, other: Version, pairs: tuple[TensorPair, ...]) -> None:
+    """What can be told of a file's choices: its scales."""
+    found = scale_changes(pairs)
+    names = f"{text.escape(text.short(against.short, 30))} → **{text.escape(text.short(other.short, 30))}**"
+    lines = [f"- **{what}**: {text.escape(words)}" for what, words in found]
+    st.markdown("\n".join([f"{names}\n", *(lines or ["- the same scales everywhere"])]))
 
 
 def _other(others: list[Version]) -> Version:

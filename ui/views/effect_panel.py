@@ -51,6 +51,7 @@ def _panel(name: str, waited: bool) -> None:
         key="effect",
         about=basis.note + (f" · change since {step}" if before is not None else ""),
         token=state.recipe_token(now.recipe),
+        doubt=basis.why,
     )
 
 
@@ -98,14 +99,15 @@ def _figures(
     ]
     own = next((e.cumulative for e in result.layers if e.layer == name), None) if result is not None else None
     arriving = "This layer's output with everything before it quantized too."
-    if result is not None and name in masked:
+    hidden = result is not None and name in masked
+    if hidden:
         arriving = f"{arriving} {MASKED}"
     return [
         *figures,
         NetworkFigure(
             key="layer",
             name="This layer, SQNR",
-            value=text.decibel(own.sqnr_db if own else None),
+            value="masked" if hidden else text.decibel(own.sqnr_db if own else None),
             tip=f"{arriving} {where}",
             waiting=running,
             small=True,

@@ -13,6 +13,7 @@ from quantscope.ui.runs.measured import Measured
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
 
+PROMISING_DB = 3.0  # for a layer that does not stand out, where nothing is measured at the output
 NO_REMEDY = "No change of this layer alone is known to help. Auto-tune looks at all layers together."
 LITTLE = "It costs the output little, and nothing tried that keeps it in 8 bits wins half a decibel there."
 NOT_WORTH = "Nothing tried for this layer alone wins half a decibel at the output. Auto-tune looks further."
@@ -85,7 +86,10 @@ def _offered(
 
 def _predicted(entry: Diagnosis) -> Remedy | None:
     """What promises most for the layer itself."""
-    return next((r for r in entry.remedies if entry.flagged or not slower(r)), None)
+    offered = entry.remedies
+    if not entry.flagged:
+        offered = tuple(r for r in offered if not slower(r) and r.gain_db >= PROMISING_DB)
+    return offered[0] if offered else None
 
 
 def _apply(remedy: Remedy) -> None:

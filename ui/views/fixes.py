@@ -42,7 +42,7 @@ def render(now: state.Session) -> None:
             on_click=_begin,
         )
         if known:
-            samples = text.plural(next(iter(known.values())).samples, "sample")
+            samples = text.plural(next(iter(known.values())).samples, "calibration sample")
             st.caption(f"Gains: output SQNR with against without the fix, on {samples}.")
         elif job is not None and job.error:
             st.caption(f":red[{text.escape(job.error)}]")

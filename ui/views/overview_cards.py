@@ -201,14 +201,15 @@ def _latency(found: Latency | None, against: Sequence[Reference]) -> Card:
         ),
         tip=f"Median of {found.runs} runs of one sample on this machine's CPU, "
         f"{text.plural(found.threads, 'thread')}, ONNX Runtime; against the float model, both in turn."
-        f"{_no_vnni(found)}",
+        f"{_why_slow(found)}",
     )
 
 
-def _no_vnni(found: Latency) -> str:
+def _why_slow(found: Latency) -> str:
     """What is to be expected of integer kernels here."""
     if not integer_sums().saturates:
-        return ""
+        slower = found.quantized_ms > found.float_ms * (1.0 + SAME_SPEED)
+        return " Between small layers, rounding takes longer than integers save." if slower else ""
     slow = (
         " This CPU lacks VNNI, which integer kernels need to be much faster than float: int8 is expected to "
         "be slower here, or hardly faster."

@@ -27,9 +27,6 @@ def render() -> None:
         return
     seen = _seen(now)
     deck, measuring = story.deck_of(now)
-    with st.container():  # always there
-        if measuring:
-            common.poll("story", 0.4, _poll, "story", seen)
     deck_view(deck, key="story_deck", remember=f"quantscope-slide-{now.project.id}")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
@@ -47,6 +44,8 @@ def render() -> None:
             if measuring
             else "It opens in any browser, without a network, with the same keys."
         )
+        if measuring:
+            common.poll("story", 0.4, _poll, "story", seen)
 
 
 def sentence(now: state.Session) -> None:
@@ -57,8 +56,7 @@ def sentence(now: state.Session) -> None:
         waiting = ":gray[Measuring what it costs and saves…]" if measuring else ""
         st.markdown(f"**{text.escape(words)}**" if words else waiting)
         st.button("Present", key="to_present", icon=":material/co_present:", on_click=_to_present)
-    with st.container():  # always there
-        if measuring:
+        if measuring:  # here, where it takes no line of its own
             common.poll("sentence", 0.4, _poll, "sentence", seen)
 
 

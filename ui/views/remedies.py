@@ -10,6 +10,7 @@ from quantscope.core.tuning import OutputForecast, Remedy, output_forecast
 from quantscope.core.tuning.causes import Cause, RemedyTrial
 from quantscope.ui.components.refresh import signal
 from quantscope.ui.content import text
+from quantscope.ui.content.diagnosis import slower
 from quantscope.ui.figures.sensitivity import Axis
 from quantscope.ui.runs import rankings as runs
 from quantscope.ui.runs import remedy_trials
@@ -150,14 +151,14 @@ def _part(cause: Cause, told: float) -> str:
 
 
 def _remedies(found: Sequence[Cause]) -> list[Remedy]:
-    """Each once, most promising first."""
+    """Each once: those that keep 8 bits first, then what promises most."""
     known = {remedy.label: remedy for cause in found for remedy in cause.remedies}
-    return sorted(known.values(), key=lambda remedy: -remedy.gain_db)
+    return sorted(known.values(), key=lambda remedy: (slower(remedy), -remedy.gain_db))
 
 
 def _row(now: state.Session, sweep: Sweep, remedy: Remedy, key: str) -> None:
     used = remedy.applied(now.recipe) == now.recipe
-    forecast = output_forecast(sweep.runs, remedy.layer, remedy.gain_db)
+    forecast = output_forecast(sweep.runs, remedy.layer, remedy.gain_db) if remedy.gain_db >= 0.0 else None
     button, predicted, measured = st.columns(COLUMNS, vertical_alignment="center")
     button.button(
         text.escape(remedy.label),
@@ -175,11 +176,13 @@ def _row(now: state.Session, sweep: Sweep, remedy: Remedy, key: str) -> None:
 
 def _predicted(remedy: Remedy, forecast: OutputForecast | None) -> str:
     """What a remedy should do, and what it costs, in words."""
+    price = f"{remedy.price[:1].upper()}{remedy.price[1:]}"
+    if remedy.gain_db < 0.0:  # gives up values of much energy; the model may do without
+        return f"only measuring tells  \n:gray[:small[{text.escape(price)}]]"
     gain = "loses nothing" if math.isinf(remedy.gain_db) else f"{remedy.gain_db:+.1f} dB".replace("-", "−")
     said = f"alone {gain}"
     if forecast is not None:
         said = f"output **{text.change(forecast.after - forecast.before)}** · {said}"
-    price = f"{remedy.price[:1].upper()}{remedy.price[1:]}"
     if remedy.fix is not None:
         price = "For this layer; others gain or lose too"
     return f"{said}  \n:gray[:small[{text.escape(price)}]]" if price else said

@@ -18,6 +18,7 @@ from quantscope.ui.content.sample_kinds import (
 from quantscope.ui.runs import by_sample_files
 from quantscope.ui.runs.by_sample import Guess, Wanted
 from quantscope.ui.session import keys
+from quantscope.ui.session.memory import uninterrupted
 
 T = TypeVar("T")
 WIDE = (OutputKind.CLASS_MAP, OutputKind.BOXES, OutputKind.IMAGE, OutputKind.MAP)  # take several pictures
@@ -33,12 +34,32 @@ def popover(wanted: Wanted, drawing: Drawing, guess: Guess) -> None:
         for name, kind in drawing.outputs.items():
             changed = replace(changed, outputs={**changed.outputs, name: _output(project, name, kind, guess)})
         if changed != drawing:
-            keys.SAMPLES_DRAWING.set((project, changed))
+            by_sample_files.keep_drawing(wanted.now, changed)
             st.rerun()
+        if drawing != guess.drawing:
+            st.button(
+                "As guessed",
+                key="drawn_as_guessed",
+                icon=":material/undo:",
+                on_click=_as_guessed,
+                args=(wanted, guess),
+            )
         tokens = any(one.kind is InputKind.TOKENS for one in changed.inputs.values())
         _names(wanted, by_sample_files.CLASS_NAMES, "Names of classes")
         if tokens:
             _names(wanted, by_sample_files.TOKEN_NAMES, "Vocabulary of tokens")
+
+
+@uninterrupted
+def _as_guessed(wanted: Wanted, guess: Guess) -> None:
+    """A callback."""
+    try:
+        by_sample_files.keep_drawing(wanted.now, guess.drawing)
+    except QuantScopeError as error:
+        keys.NOTICE.set(str(error))
+    for name in (*guess.drawing.inputs, *guess.drawing.outputs):
+        for what in ("kind", "layout", "range", "bgr", "output"):
+            keys.drawn_as(f"{what}_{wanted.now.project.id}_{name}").pop()
 
 
 def _input(project: str, name: str, one: InputDrawing) -> InputDrawing:
@@ -50,7 +71,12 @@ def _input(project: str, name: str, one: InputDrawing) -> InputDrawing:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         layout = _choose("Layout", list(Layout), one.layout, f"layout_{key}", 180)
         pixels = _choose("Black and white", list(PixelRange), one.range, f"range_{key}", 250)
-        bgr = st.toggle("Blue first", value=one.bgr, key=f"bgr_{key}", help="Channels are BGR, not RGB.")
+        bgr = st.toggle(
+            "Blue first",
+            value=one.bgr,
+            key=keys.drawn_as(f"bgr_{key}").name,
+            help="Channels are BGR, not RGB.",
+        )
     return replace(changed, layout=layout, range=pixels, bgr=bgr)
 
 
@@ -65,7 +91,7 @@ def _choose(
 ) -> T:
     """A choice that begins with what is drawn now."""
     chosen: T | None = st.selectbox(
-        label, offered, index=offered.index(value), key=f"drawn_{key}", width=width
+        label, offered, index=offered.index(value), key=keys.drawn_as(key).name, width=width
     )
     return value if chosen is None else chosen
 

@@ -1,6 +1,7 @@
 """What the file does in a default session where the processor saturates, and the way out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -135,7 +136,9 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
                 note=f"exact {found.latency.quantized_ms:#.3g} ms".replace(". ", " "),
             )
         )
-    cards(shown, key=f"default_session_{key}", columns=3, flat=True)
+    basis = measured.judged_basis(now)
+    told = [replace(card, over=basis.words, doubt=not basis.unseen) for card in shown if card.change]
+    cards([*told, *shown[len(told) :]], key=f"default_session_{key}", columns=3, flat=True)
     with st.expander("Why, and which layers lose by it"):
         st.markdown(WHY)
         _layers(default.layers)

@@ -173,7 +173,7 @@ def _recent() -> None:
             _recent_entry(entry, opened is not None and opened.id == entry.id, alike[_looks(entry)] > 1)
         if len(entries) > RECENT:
             st.toggle(f"Show all {len(entries)}", key=keys.ALL_RECENT.name)
-    asked = keys.REMOVAL.pop()
+    asked = keys.REMOVAL.get()  # until it is answered: the page may be drawn again meanwhile
     if asked is not None:
         _confirm(asked)
 
@@ -235,21 +235,26 @@ def _ask_removal(id: str) -> None:
     keys.REMOVAL.set(id)
 
 
-@st.dialog("Remove this project?")
+def _answered() -> None:
+    keys.REMOVAL.pop()
+
+
+@st.dialog("Remove this project?", on_dismiss=_answered)
 def _confirm(id: str) -> None:
     st.markdown(
         f"The recipe history and uploaded files of {text.code(id)} are deleted. "
         "Models and data that were opened by path stay where they are."
     )
     with st.container(horizontal=True):
-        if st.button("Remove", type="primary", key="remove_now", on_click=_remove, args=(id,)):
+        if st.button("Remove", type="primary", key="confirm_removal", on_click=_remove, args=(id,)):
             st.rerun()
-        if st.button("Keep", key="remove_not"):
+        if st.button("Keep", key="keep_project", on_click=_answered):
             st.rerun()
 
 
 def _remove(id: str) -> None:
     """Remove a project; its work ends first, which has files of it open."""
+    _answered()
     opened = state.project()
     cached.forget(id)
     try:

@@ -57,7 +57,9 @@ def tensor_figures(*, key: str, heading: str = "This tensor") -> None:
     _tensor(key=key, data={"heading": heading, "items": items})
 
 
-def network_figures(figures: Sequence[NetworkFigure], *, key: str, about: str, token: str) -> None:
+def network_figures(
+    figures: Sequence[NetworkFigure], *, key: str, about: str, token: str, doubt: str = ""
+) -> None:
     """Draw the network's figures.
 
     Args:
@@ -66,12 +68,14 @@ def network_figures(figures: Sequence[NetworkFigure], *, key: str, about: str, t
         about: Over which samples they are, and against what.
         token: Names their recipe; the browser marks them as outdated as soon as a clip line moves, until
             they are drawn with another token.
+        doubt: Why figures of quality over these samples cannot be trusted; nothing where they can.
     """
     _network(
         key=key,
         data={
             "heading": "Whole network",
             "about": about,
+            "doubt": doubt,
             "items": [asdict(figure) for figure in figures],
             "token": token,
         },

@@ -19,7 +19,10 @@ export default function (component) {
     parentElement.layout = layout;
     parentElement.row = buildRow(root, data.heading, "", data.items);
   }
-  parentElement.row.note.textContent = data.about ? `· ${data.about}` : "";
+  const { note } = parentElement.row;
+  note.textContent = data.about ? `· ${data.about}` : "";
+  note.classList.toggle("amber", Boolean(data.doubt));
+  note.title = data.doubt;
   for (const item of data.items) {
     const entry = parentElement.row.tiles[item.key];
     entry.tile.classList.toggle("waiting", item.waiting);

@@ -152,8 +152,9 @@ function hint(S, key) {
   }));
   const { x, y, k } = S.view, left = (box.x - x) * k, top = (box.y - y) * k, height = (box.inner ? HEAD : box.h) * k;
   const w = S.tip.offsetWidth, h = S.tip.offsetHeight;
-  S.tip.style.left = `${Math.max(4, Math.min(left, S.board.clientWidth - w - 4))}px`;
-  S.tip.style.top = `${top + height + 6 + h < S.height || top - h - 6 < 0 ? top + height + 6 : top - h - 6}px`;
+  const below = top + height + 6, fits = below + h < S.height + 40 || top - h - 6 < 0;
+  S.tip.style.left = `${S.board.offsetLeft + Math.max(4, Math.min(left, S.board.clientWidth - w - 4))}px`;
+  S.tip.style.top = `${S.board.offsetTop + (fits ? below : top - h - 6)}px`;
 }
 
 // All of the graph in a corner, with a frame around what is seen.

@@ -128,9 +128,9 @@ function rows(all, width) {
     const inside = all.slice(start, stop), tall = inside.map((c) => c.reduce((sum, box) => sum + box.h + GAP_Y, -GAP_Y));
     const height = Math.max(...tall);
     inside.forEach((column, c) => {
-      let top = y + (height - tall[c]) / 2;
+      let top = y + Math.min(60, (height - tall[c]) / 2);  // beside a tall frame near its top, where it begins
       for (const box of column) {
-        Object.assign(box, { y: top, row, column: start + c, rowTop: y, rowBottom: y + height });
+        Object.assign(box, { y: top, row, column: start + c, rowTop: y, rowBottom: y + height, first: c === 0, last: c === inside.length - 1 });
         top += box.h + GAP_Y;
       }
     });
@@ -158,22 +158,27 @@ function shownLinks(tree, boxes) {
     return at;
   };
   for (const [a, b] of tree.links) {
-    const up = tree.chains[a], down = tree.chains[b], from = up[shown(up)], to = down[shown(down)];
-    const id = `${from} ${to}`, at = fork(up, down);
+    const up = tree.chains[a], down = tree.chains[b], last = shown(up), end = shown(down);
+    const from = up[last], to = down[end], id = `${from} ${to}`, at = fork(up, down);
     if (from === to || found.has(id)) continue;
-    found.set(id, { from, to, ...link(boxes.get(from), boxes.get(to), boxes.get(up[at]), boxes.get(down[at])) });
+    const free = {  // nothing of its own group stands in the way
+      out: up.slice(at + 1, last + 1).every((key) => boxes.get(key).last),
+      into: down.slice(at + 1, end + 1).every((key) => boxes.get(key).first),
+    };
+    found.set(id, { from, to, ...link(boxes.get(from), boxes.get(to), boxes.get(up[at]), boxes.get(down[at]), free) });
   }
   return [...found.values()];
 }
 
-// From the right of a to the left of b. `outer` and `target` are the boxes, side by side, that hold the two.
-function link(a, b, outer, target) {
+// From the right of a to the left of b. `outer` and `target` are the boxes, side by side, that hold the two; `free` says
+// whether the way out of the one and into the other is clear.
+function link(a, b, outer, target, free) {
   const x0 = a.x + a.w, y0 = a.y + a.h / 2, x1 = b.x - 6, y1 = b.y + b.h / 2;
   const tip = `M${x1 - 1},${y1 - 3.5}L${x1 + 5},${y1}L${x1 - 1},${y1 + 3.5}z`;
   const nested = a !== outer || b !== target;
   if (target.row > outer.row || (nested && target.row === outer.row && target.column > outer.column)) {
     const points = [[x0, y0]], out = Math.max(x0, outer.right) + 10, back = Math.min(x1, target.left) - 9;
-    if (a !== outer) points.push([x0 + 8, y0], [x0 + 8, a.rowBottom + 8]);  // below what stands beside it
+    if (!free.out) points.push([x0 + 8, y0], [x0 + 8, a.rowBottom + 8]);  // below what stands beside it
     const way = () => points[points.length - 1][1];
     if (target.row > outer.row) {
       const below = outer.rowBottom + ROW_GAP / 2;
@@ -181,7 +186,7 @@ function link(a, b, outer, target) {
     } else {
       points.push([back, way()]);
     }
-    if (b !== target) points.push([back, b.rowTop - 8], [x1 - 10, b.rowTop - 8], [x1 - 10, y1]);
+    if (!free.into) points.push([back, b.rowTop - 4], [x1 - 10, b.rowTop - 4], [x1 - 10, y1]);
     else points.push([back, y1]);
     points.push([x1, y1]);
     return { d: rounded(points), tip, area: around(points, 8) };

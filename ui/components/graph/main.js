@@ -3,7 +3,7 @@
 // Folding and moving about are the browser's alone; the server hears only of a layer that is to be opened. What is
 // open, and where the view is, outlives a new drawing, a visit to another page and a reload.
 
-const BOARD = 480, NEAR = 2.5, READABLE = 0.86, LEAST = 0.62;
+const BOARD = 480, NEAR = 2.5, READABLE = 0.86, LEAST = 0.78;
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
 
@@ -324,7 +324,7 @@ function build(S, root) {
   S.litTips = make("path", { class: "tipped lit" }, S.world);
   S.nodes = make("g", {}, S.world);
   S.map = element("canvas", { class: "map", title: "All of the graph; drag the frame to move", "aria-hidden": "true" }, S.board);
-  S.tip = element("div", { class: "hint", role: "tooltip", hidden: "" }, S.board);
+  S.tip = element("div", { class: "hint", role: "tooltip", hidden: "" }, root);  // may reach beyond a low board
   root.appendChild(legend);
   const { colours, low, high, unknown } = S.data.scale;
   element("span", {}, legend, "Cumulative SQNR");

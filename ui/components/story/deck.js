@@ -187,7 +187,11 @@ class Deck {
   full() {
     if (document.fullscreenElement) return document.exitFullscreen?.();
     const wanted = document.documentElement.requestFullscreen?.();
-    return wanted?.then(() => { this.whole = true; if (this.presenting) this.onTop(); }, () => { /* refused: the window is filled all the same */ });
+    return wanted?.then(() => {
+      if (!this.presenting) { document.exitFullscreen(); return; }  // left meanwhile
+      this.whole = true;
+      this.onTop();
+    }, () => { /* refused: the window is filled all the same */ });
   }
 
   leave() {
@@ -207,7 +211,9 @@ class Deck {
     const target = event.composedPath()[0];
     const typing = target instanceof Element && target.closest("input, textarea, select, [contenteditable]");
     const pressed = target instanceof Element && target.closest("button, a, [role=button]");
-    if (typing || (!this.presenting && !this.dialog.contains(target) && target !== document.body)) return;
+    const inside = this.presenting || this.dialog.contains(target);
+    const turning = target === document.body && /^Arrow(Left|Right)$/.test(event.key);  // the rest scrolls the page
+    if (typing || !(inside || turning)) return;
     if (pressed && (event.key === " " || event.key === "Enter")) return;
     const act = {
       ArrowRight: () => this.turn(1), ArrowDown: () => this.turn(1), PageDown: () => this.turn(1),

@@ -170,12 +170,33 @@ function hundreds(data) {
   return root;
 }
 
+// What goes in and what each network makes of it, side by side.
+function shots(items) {
+  const root = element("div", "shots");
+  for (const item of items) {
+    const box = element("div", "shot"), frame = element("div", item.square ? "frame square" : "frame"), image = element("img");
+    image.src = item.src;
+    image.alt = item.caption;
+    frame.append(image);
+    for (const drawn of item.boxes) {
+      const mark = element("div", tone("box", drawn.tone));
+      Object.assign(mark.style, { left: `${100 * drawn.x}%`, top: `${100 * drawn.y}%`, width: `${100 * drawn.width}%`, height: `${100 * drawn.height}%` });
+      frame.append(mark);
+    }
+    box.append(frame, element("div", "note", item.caption));
+    root.append(box);
+  }
+  return root;
+}
+
 function gallery(data) {
-  const root = element("div", "gallery");
+  const root = element("div", data.items.some((item) => item.shots.length) ? "gallery rows" : "gallery");
   root.style.setProperty("--count", Math.max(1, data.items.length));
   for (const item of data.items) {
     const card = element("figure", "example");
-    if (item.image) {
+    if (item.shots.length) {
+      card.append(shots(item.shots));
+    } else if (item.image) {
       const image = element("img");
       image.src = item.image;
       image.alt = item.name;
@@ -187,7 +208,7 @@ function gallery(data) {
       card.append(box);
     } else card.append(element("div", "words", item.words));
     const caption = element("figcaption");
-    caption.append(element("div", "note", item.image || item.line.length ? item.name : ""));
+    caption.append(element("div", "note", item.shots.length || item.image || item.line.length ? item.name : ""));
     for (const said of item.said) {
       const line = element("div", "said");
       line.append(element("span", "who", said.who), element("span", tone("answer", said.tone), said.answer));

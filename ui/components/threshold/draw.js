@@ -220,14 +220,11 @@ function polyline(S, group, xs, ys, Y, cls) {
 // Names at the curves' outer ends, apart from each other.
 function labelEnds(S, chart, ends) {
   ends.sort((a, b) => a.y - b.y);
-  let last = S.curveTop - 3;
-  for (const end of ends) {
-    end.y = Math.max(end.y, last + 12);
-    last = end.y;
-  }
-  const over = Math.max(0, last - (S.bottom - 4));
+  const apart = Math.min(12, (S.curve - 6) / ends.length);
+  ends.forEach((end, i) => { end.y = Math.max(end.y, i ? ends[i - 1].y + apart : S.curveTop + 9); });
+  for (let i = ends.length - 1; i >= 0; i--) ends[i].y = Math.min(ends[i].y, i + 1 < ends.length ? ends[i + 1].y - apart : S.bottom - 6);
   for (const { x, y, key, label } of ends) {
-    svg("text", { x: x - 6, y: y - over + 3, class: `key ${key}`, "text-anchor": "end" }, chart, label);
+    svg("text", { x: x - 6, y: y + 3, class: `key ${key}`, "text-anchor": "end" }, chart, label);
   }
 }
 
