@@ -12,6 +12,7 @@ NAMES = {
     "next": "Next layer",
     "remove_": "Remove this project",
     "to_history": "History: all steps",
+    "open_history": "History: all steps",
 }
 
 _manners = st.components.v2.component(
