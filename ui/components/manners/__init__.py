@@ -13,6 +13,7 @@ NAMES = {
     "remove_": "Remove this project",
     "to_history": "History: all steps",
     "open_history": "History: all steps",
+    "compare_pin": "Pin or unpin the baseline",
 }
 
 _manners = st.components.v2.component(
