@@ -302,7 +302,8 @@ def test_classes_that_lose_come_first() -> None:
     right, wrong, cells = matrix_figure(found.matrix, "A", labelled=True).data
     assert (right.z[0], wrong.z[0]) == ([1, None, None], [None, 1, None])
     assert [point[:2] for point in cells.customdata] == [[0, 0], [0, 1], [1, 1], [2, 0], [2, 2]]
-    assert list(cells.text) == ["1", "1", "2", "1", "1"]
+    assert [point[2] for point in cells.customdata] == [1, 1, 2, 1, 1]
+    assert right.texttemplate == "%{z:,d}"
 
 
 def test_classes_without_labels_are_those_of_float() -> None:

@@ -71,14 +71,14 @@ def matrix_figure(matrix: Matrix, version: str, *, labelled: bool) -> go.Figure:
             xgap=1,
             ygap=1,
             hoverinfo="skip",
+            texttemplate="%{z:,d}" if size <= NUMBERED else None,
+            textfont={"color": DARK, "size": 12},
         )
     cells = [(at, other) for at in range(size) for other in range(size) if matrix.counts[at][other]]
     figure.add_scatter(  # points can be clicked, cells of a heat map cannot
         x=[names[other] for _, other in cells],
         y=[names[at] for at, _ in cells],
-        mode="markers+text" if size <= NUMBERED else "markers",
-        text=[f"{matrix.counts[at][other]:,}" for at, other in cells],
-        textfont={"color": DARK, "size": 12},
+        mode="markers",
         marker={"symbol": "square", "size": 22, "opacity": 0},
         customdata=[
             [matrix.numbers[at], matrix.numbers[other], matrix.counts[at][other]] for at, other in cells

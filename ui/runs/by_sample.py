@@ -165,20 +165,20 @@ class Work:
         wanted = self.wanted
         kept = cached.results_of_project(wanted.now.project.id, _Figures)
         model, samples = wanted.now.opened.model, wanted.samples
-        with cached.measuring_alone(tell):
-            report(tell, 0, 0, "looking at the samples")
-            guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
-            drawn = guesses.get_or_make(_guessed_from(wanted), lambda: guess(model, samples))
-            missing = [version for version in wanted.versions if kept.get(wanted.digest(version)) is None]
-            for at, version in enumerate(missing):
-                key = wanted.digest(version)
-                found = _on_disk(wanted, key)
-                if found is None:
+        report(tell, 0, 0, "looking at the samples")
+        guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
+        drawn = guesses.get_or_make(_guessed_from(wanted), lambda: guess(model, samples))
+        missing = [version for version in wanted.versions if kept.get(wanted.digest(version)) is None]
+        for at, version in enumerate(missing):
+            key = wanted.digest(version)
+            found = _on_disk(wanted, key)
+            if found is None:
+                with cached.measuring_alone(tell):  # version by version, so that others get their turn
                     file = versions_of.quantized_file(wanted.now, version, tell)
                     part = _part_of(tell, at, len(missing), version.short)
                     found = by_sample(model, [file], samples, differing=drawn.differing, progress=part)
-                    _to_disk(wanted, key, found)
-                kept.put(key, found)
+                _to_disk(wanted, key, found)
+            kept.put(key, found)
 
 
 def _part_of(tell: ProgressFn, at: int, of: int, name: str) -> ProgressFn:

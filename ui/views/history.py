@@ -161,7 +161,7 @@ def _tools(listed: Listed) -> None:
     marked = keys.history_ticked(now.project.identity).get()
     ticked = [version for version in known.steps if version.number in marked]
     missing = [v for v in ticked or known.steps if known.figures(v.number, Scope.WHOLE) is None]
-    job = compared.measuring(now)
+    job, most = compared.measuring(now), compare.MOST + 1
     with st.container(horizontal=True, vertical_alignment="center"):
         options = {scope: _basis(now, scope).words for scope in (Scope.WHOLE, Scope.PREVIEW)}
         if known.count(Scope.WHOLE) or known.count(Scope.PREVIEW):
@@ -177,13 +177,13 @@ def _tools(listed: Listed) -> None:
                 args=(f"history_scope_{listed.scope}",),
             )
         st.button(
-            f"Compare {len(ticked)} steps" if len(ticked) > 1 else "Compare with the shown step",
+            f"Compare {len(ticked):,} steps" if len(ticked) > 1 else "Compare with the shown step",
             key="history_compare",
             icon=":material/compare_arrows:",
-            disabled=not ticked or [v.number for v in ticked] == [now.project.head],
+            disabled=not ticked or len(ticked) > most or [v.number for v in ticked] == [now.project.head],
             on_click=_compare,
             args=(tuple(ticked),),
-            help="Tick steps in the list",
+            help=f"Tick steps in the list, up to {most}",
         )
         if known.hidden or keys.HISTORY_HIDDEN.get():
             st.toggle(f"Show deleted ({known.hidden})", key=keys.HISTORY_HIDDEN.name)
