@@ -41,7 +41,8 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             lacking = "Choose the evaluation data first, or *None*."
         ready = model_fine and data_fine and judged_fine and not lacking
         judge = (judged, judged_options) if judged and judged_by != NO_FILE else None
-        st.button(
+        at, beside = st.columns([1, 6])  # what became of it is seen wherever the button is
+        at.button(
             "Calibrate",
             type="primary",
             icon=":material/play_arrow:",
@@ -50,7 +51,8 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             on_click=lambda: open_it(lambda: _made(model, data if kind != RANDOM else None, options, judge)),
             help=lacking or None,
         )
-        below()
+        with beside:
+            below()
 
 
 def _model_input() -> tuple[str | UploadedFile | None, bool]:
