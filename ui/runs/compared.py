@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from quantscope.core.errors import DataError, QuantScopeError
@@ -105,8 +104,8 @@ def take_file(now: Session, given: FileGiven) -> tuple[Version | None, str]:
     try:
         if not given.path:
             return versions.add_file(now, given.name, given.content), ""
-        path = Path(opening.unquoted(given.path)).expanduser()
-        if not path.is_file():
+        path, what = opening.typed_path(given.path)
+        if what is not opening.Place.FILE:
             return None, f"{path} is not a file; give the path of an .onnx file on this machine."
         return versions.add_file(now, path.name, path), ""
     except QuantScopeError as error:
