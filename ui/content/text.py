@@ -51,6 +51,13 @@ def code(name: str) -> str:
     return f"{fence}{pad}{name}{pad}{fence}"
 
 
+def csv_cell(value: object) -> object:
+    """A cell of a CSV table; what a spreadsheet would take for a formula gets an apostrophe in front."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
 def safe_html(text: str) -> str:
     """Text for plotly's labels and hover boxes."""
     return html.escape(plain(text), quote=False)
