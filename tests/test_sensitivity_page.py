@@ -195,6 +195,8 @@ def test_the_worst_layers_follow_the_newest_ranking(tmp_path: Path) -> None:
     tab = Tab(small(tmp_path, 6))
     now = tab.session()
     over = []
+    with tab:
+        assert measured.effect(now, patience=60).value is not None
     for count in (1, 2):
         with tab:
             rankings.start(now, Kind.ENABLE, count)
