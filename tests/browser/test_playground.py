@@ -90,7 +90,8 @@ def test_a_tools_range_is_drawn_and_used(page: Any, tools_demo: App) -> None:
     box = table.bounding_box()
     row = len(AUTOMATIC) + 1.5  # the header is one; then the methods
     page.mouse.click(box["x"] + 18, box["y"] + 33 * row)
-    page.get_by_text("onnxruntime entropy").last.wait_for()
+    chosen = page.get_by_test_id("stMarkdownContainer").get_by_text("onnxruntime entropy")
+    chosen.first.wait_for()
     expect(page.locator("#threshold g.mark[data-method]")).to_have_count(marks + 1)
     page.get_by_role("button", name="Use this range").first.click()
     saved_anew(page, before)

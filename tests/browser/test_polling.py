@@ -13,7 +13,11 @@ pytestmark = pytest.mark.browser
 ENDED = "window.dispatchEvent(new Event('quantscope-ready'))"  # a background measurement has ended
 KEY = f"""(() => {{
   const send = WebSocket.prototype.send;
-  WebSocket.prototype.send = function (data) {{ window.asked ??= Date.now(); return send.call(this, data); }};
+  const glance = (data) => new TextDecoder().decode(data).includes("glance_");  // a look now and then
+  WebSocket.prototype.send = function (data) {{
+    if (!glance(data)) window.asked ??= Date.now();
+    return send.call(this, data);
+  }};
   window.addEventListener("keydown", () => {{ window.pressed = Date.now(); setTimeout(() => {ENDED}); }});
 }})()"""  # a background measurement ends right after a key, and the page notes when it asks
 BUSY = """const later = window.setTimeout, due = [];

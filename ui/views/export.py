@@ -167,7 +167,12 @@ def _verification(measurement: measured.Measured[Verified]) -> None:
                 f":red[:material/error:] **The file could not be verified:** {text.escape(measurement.error)}"
             )
         elif found is None:
-            st.markdown(":material/hourglass_top: **Verifying…** the file is written, loaded again and run.")
+            # As long as what will stand here, so that nothing below moves.
+            st.markdown(
+                ":material/hourglass_top: **Verifying…** The file is written, loaded again by ONNX Runtime "
+                "and run on the samples of the preview; its outputs are compared, bit for bit, to the ones "
+                "behind the figures on the other pages."
+            )
         elif found.identical:
             st.markdown(
                 f":green[:material/verified:] **Verified.** {text.size(len(found.data))} were loaded again "
@@ -180,8 +185,8 @@ def _verification(measurement: measured.Measured[Verified]) -> None:
                 f":red[:material/error:] **Not identical.** Outputs of the loaded file differ by up to "
                 f"{text.number(found.difference)} from the preview; do not ship it, and report this."
             )
-        if found is not None:
-            st.caption(f"SHA-256 {found.sha256}")
+        if not measurement.error:
+            st.caption(f"SHA-256 {'…' if found is None else found.sha256}")
 
 
 def _stays_float(now: state.Session) -> None:

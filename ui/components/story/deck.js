@@ -68,6 +68,7 @@ class Deck {
     on(window, "afterprint", () => this.sheets?.remove());
     this.sizes = new ResizeObserver(() => { if (this.data) drawPicture(this.stageNode, this.data.slides[this.at]); });
     this.sizes.observe(this.stageNode);
+    document.fonts?.addEventListener("loadingdone", () => { if (this.data) drawPicture(this.stageNode, this.data.slides[this.at]); }, { signal: this.stop.signal });
     on(this.stageNode, "pointerdown", (event) => { this.touched = { x: event.clientX, y: event.clientY }; });
     on(this.stageNode, "pointerup", (event) => this.released(event));
   }
