@@ -317,7 +317,7 @@ def test_what_was_done_is_said_in_plain_words() -> None:
     names = [name for name, _ in deeds(before, after)]
     assert names == [
         "Neighbouring layers were balanced",
-        "Rare values are cut off (Percentile 99.9)",
+        "Rare values are cut off (Percentile 99.9 %)",
         "2 layers have more room",
         "1 layer has a range set by hand",
     ]

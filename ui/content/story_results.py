@@ -1,6 +1,7 @@
 """The slides with this project's results: all in one sentence, on which samples it shows, what was done."""
 
 from quantscope.ui.content import text
+from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.story_facts import Cost, Facts, Saving, Shown
 from quantscope.ui.content.story_images import line_of, png_of
 from quantscope.ui.content.story_records import (
@@ -14,7 +15,6 @@ from quantscope.ui.content.story_records import (
     Slide,
     Tone,
 )
-from quantscope.ui.content.story_saved import SAME_SPEED, milliseconds
 from quantscope.ui.content.story_sentence import headline, int_name, of, off, off_words
 from quantscope.ui.content.story_shared import (
     MEASURING,
@@ -198,8 +198,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
         figures.append(
             Figure(
                 name="Time for one answer, here",
-                value=milliseconds(saving.latency.quantized_ms),
-                note=f"original {milliseconds(saving.latency.float_ms)}",
+                value=text.milliseconds(saving.latency.quantized_ms),
+                note=f"original {text.milliseconds(saving.latency.float_ms)}",
                 tone=tone,
             )
         )

@@ -150,6 +150,13 @@ def size(count: float) -> str:
     raise AssertionError
 
 
+def milliseconds(value: float) -> str:
+    """A time of one run, three digits or whole milliseconds."""
+    rounded = float(f"{value:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(rounded))) if rounded > 0 else 0
+    return f"{value if rounded >= 1000 else rounded:,.{digits}f} ms"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people."""
     if seconds < 1:

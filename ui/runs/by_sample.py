@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data import Samples
+from quantscope.core.data import Samples, row_of
 from quantscope.core.errors import DataError, ProjectError
 from quantscope.core.evaluate import (
     BySample,
@@ -29,9 +29,10 @@ from quantscope.core.runtime import Session as OrtSession
 from quantscope.ui.content.sample_boxes import BoxHead, find_head
 from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
 from quantscope.ui.content.sample_differences import difference_of
-from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs, without_row
+from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs
 from quantscope.ui.content.sample_pictures import size_of
 from quantscope.ui.runs import versions as versions_of
+from quantscope.ui.runs.measured import NO_DATA
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
@@ -72,7 +73,7 @@ class Wanted:
         """
         judged = self.now.workspace.judged
         if judged is None or not len(judged):
-            raise DataError("there are no samples to compare on; give calibration data on the Open page")
+            raise DataError(NO_DATA)
         return judged.take(MOST_SAMPLES)
 
     @property
@@ -237,7 +238,7 @@ def guess(model: Model, samples: Samples) -> Guess:
 def _row_of(arrays: Mapping[str, Array], row: int, batch: int) -> dict[str, Array]:
     """One row of what goes into a run or comes out of it, without the axis of rows."""
     return {
-        name: without_row(value[row : row + 1] if value.ndim and value.shape[0] == batch else value)
+        name: row_of(value[row : row + 1] if value.ndim and value.shape[0] == batch else value)
         for name, value in arrays.items()
     }
 

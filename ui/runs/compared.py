@@ -19,7 +19,7 @@ from quantscope.core.project import Figures, Scope, others
 from quantscope.core.words import plural
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.runs import measurement_work, step_figures, versions
-from quantscope.ui.runs.measured import Measured
+from quantscope.ui.runs.measured import NO_DATA, Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, ModelUnderTest, References
 from quantscope.ui.runs.versions import Built, Version
 from quantscope.ui.session import cached, opening
@@ -29,7 +29,6 @@ from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, session_id
 
 T = TypeVar("T")
-NO_DATA = "there are no data to measure on; give calibration data on the Open page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

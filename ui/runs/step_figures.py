@@ -6,11 +6,11 @@ once, and by the model and data that they are of: where these change, there are 
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantscope.core.data import Samples
 from quantscope.core.errors import ProjectError
-from quantscope.core.evaluate import Comparison, OutputComparison, Preview
+from quantscope.core.evaluate import Accuracy, Comparison, OutputComparison, Preview
 from quantscope.core.memo import Recent
 from quantscope.core.project import (
     Figures,
@@ -125,42 +125,45 @@ def preview_figures(space: Workspace, found: Preview) -> Figures:
 
 def whole_figures(space: Workspace, found: Comparison) -> Figures:
     """Figures of a comparison, as they are kept."""
-    time, accuracy = found.latency, found.accuracy
-    return Figures(
+    time = found.latency
+    figures = Figures(
         samples=found.samples,
         evaluation=space.evaluation is not None,
         sqnr_db=found.output.sqnr_db,
         cosine=found.output.cosine,
-        agreement=accuracy.agreement if accuracy is not None else None,
-        top1=accuracy.quantized_top1 if accuracy is not None else None,
-        float_top1=accuracy.float_top1 if accuracy is not None else None,
-        miou=accuracy.quantized_miou if accuracy is not None else None,
-        float_miou=accuracy.float_miou if accuracy is not None else None,
-        rows=accuracy.rows if accuracy is not None else None,
-        positions=accuracy is not None and accuracy.positions,
         size_bytes=found.quantized_bytes,
         float_bytes=found.float_bytes,
         latency_ms=time.quantized_ms if time is not None else None,
         float_latency_ms=time.float_ms if time is not None else None,
     )
+    return _with_answers(figures, found.accuracy)
 
 
 def _of_outputs(space: Workspace, found: OutputComparison, *, samples: int, size: int) -> Figures:
-    accuracy = found.accuracy
-    return Figures(
+    figures = Figures(
         samples=samples,
         evaluation=space.evaluation is not None,
         sqnr_db=found.overall.sqnr_db,
         cosine=found.overall.cosine,
-        agreement=accuracy.agreement if accuracy is not None else None,
-        top1=accuracy.quantized_top1 if accuracy is not None else None,
-        float_top1=accuracy.float_top1 if accuracy is not None else None,
-        miou=accuracy.quantized_miou if accuracy is not None else None,
-        float_miou=accuracy.float_miou if accuracy is not None else None,
-        rows=accuracy.rows if accuracy is not None else None,
-        positions=accuracy is not None and accuracy.positions,
         size_bytes=size,
         float_bytes=space.model.size_bytes,
+    )
+    return _with_answers(figures, found.accuracy)
+
+
+def _with_answers(figures: Figures, found: Accuracy | None) -> Figures:
+    """Figures with those of the answers, where any output is class scores."""
+    if found is None:
+        return figures
+    return replace(
+        figures,
+        agreement=found.agreement,
+        top1=found.quantized_top1,
+        float_top1=found.float_top1,
+        miou=found.quantized_miou,
+        float_miou=found.float_miou,
+        rows=found.rows,
+        positions=found.positions,
     )
 
 

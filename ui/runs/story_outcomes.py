@@ -20,7 +20,7 @@ from quantscope.ui.runs import versions
 from quantscope.ui.runs.by_sample import Wanted, guess, read_rows
 from quantscope.ui.runs.by_sample_files import class_names
 from quantscope.ui.runs.exported_encodings import exported_encodings
-from quantscope.ui.runs.measured import Measured
+from quantscope.ui.runs.measured import NO_DATA, Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
@@ -52,7 +52,7 @@ def outcomes(now: Session, before: Version | None, *, peek: bool = False) -> Mea
     """
     judged = now.workspace.judged
     if judged is None:
-        return Measured(error="there are no samples to compare on; give data on the Open page")
+        return Measured(error=NO_DATA)
     task = _Task(now=now, before=before, samples=judged.take(MOST_SAMPLES))
 
     def run(tell: ProgressFn) -> Outcomes:

@@ -4,8 +4,9 @@ import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range
-from quantscope.core.thresholds import AUTOMATIC, Method, WeightMethod
+from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.content import text
+from quantscope.ui.content.method_words import WEIGHT_LABELS
 from quantscope.ui.content.tensor_view import LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
@@ -14,11 +15,7 @@ from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, easyquant_layer, tools
 
 TOOLS = "Why do tools disagree?"
-WEIGHT_METHODS = {
-    "MinMax": WeightMethod.MINMAX,
-    "MSE": WeightMethod.MSE,
-    "Percentile": WeightMethod.PERCENTILE,
-}
+WEIGHT_METHODS = {label: method for method, label in WEIGHT_LABELS.items()}
 
 
 def render(now: state.Session, layer: Layer, view: TensorView | None) -> None:

@@ -10,7 +10,7 @@ from quantscope.ui.components import Card
 from quantscope.ui.content import text
 from quantscope.ui.content.basis import Basis
 from quantscope.ui.content.distance import SAME_TIME, Reference
-from quantscope.ui.content.outcome import SAME_SPEED, milliseconds
+from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.rows import Row
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
@@ -190,10 +190,10 @@ def _latency(found: Latency | None, against: Sequence[Reference]) -> Card:
     change = "same speed" if same else f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"
     return Card(
         name="Latency",
-        value=milliseconds(found.quantized_ms),
+        value=text.milliseconds(found.quantized_ms),
         change=change,
         tone="" if same or expected else "good" if ratio > 1 else "bad",
-        note=f"float {milliseconds(found.float_ms)}",
+        note=f"float {text.milliseconds(found.float_ms)}",
         over=NO_VNNI if expected else "one sample on this CPU",
         moved=_moved(
             against,
