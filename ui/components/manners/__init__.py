@@ -12,6 +12,8 @@ NAMES = {
     "next": "Next layer",
     "remove_": "Remove this project",
     "to_history": "History: all steps",
+    "open_history": "History: all steps",
+    "compare_pin": "Pin or unpin the baseline",
 }
 
 _manners = st.components.v2.component(
