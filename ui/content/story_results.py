@@ -3,7 +3,6 @@
 from quantscope.ui.content import text
 from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.story_facts import Cost, Facts, Saving, Shown
-from quantscope.ui.content.story_images import line_of, png_of
 from quantscope.ui.content.story_records import (
     Deed,
     Example,
@@ -230,13 +229,13 @@ def _told(facts: Facts) -> str:
 
 def _example(facts: Facts, shown: Shown) -> Example:
     """One sample with what each network said of it."""
-    name = f"{facts.noun.one} {shown.number:,}"
+    name = f"sample {shown.number:,}"  # as on Compare; "digit 7" could be a seven
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
-    image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
-    line = () if shown.values is None or image else line_of(shown.values)
-    words = "" if image or line else f"{sentence_case(name)} of {facts.trust.samples:,}"
-    return Example(name=name, image=image, line=line, words=words, said=tuple(_said(facts, shown)))
+    words = "" if shown.image or shown.line else sentence_case(name)
+    return Example(
+        name=name, image=shown.image, line=shown.line, words=words, said=tuple(_said(facts, shown))
+    )
 
 
 def _said(facts: Facts, shown: Shown) -> list[Said]:
