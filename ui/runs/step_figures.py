@@ -22,11 +22,13 @@ from quantscope.core.project import (
     write_file,
 )
 from quantscope.core.project import project as projects
+from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.ui.session import cached, state
 from quantscope.ui.session.state import Session
 from quantscope.ui.session.workspace import PREVIEW_SAMPLES, Workspace
 
 log = logging.getLogger("quantscope")
+RECIPES = 64  # of steps that stay in memory
 KEPT = 4096  # steps and files whose digests or figures stay in memory
 
 
@@ -81,6 +83,16 @@ def digest_of_step(project: Project, number: int) -> str:
     return known.get_or_make(
         number, lambda: hashlib.sha256(projects.read_step(project, number).recipe.encode()).hexdigest()
     )
+
+
+def recipe_of_step(project: Project, number: int) -> Recipe:
+    """A step's recipe, as it was written.
+
+    Raises:
+        QuantScopeError: There is no such step, or it is damaged.
+    """
+    known = cached.results_of_project(project.id, _Recipes, project.identity)
+    return known.get_or_make(number, lambda: recipe_from_yaml(projects.read_step(project, number).recipe))
 
 
 def keep_preview(now: Session, found: Preview) -> None:
@@ -178,6 +190,13 @@ class _Digests(Recent[str]):
 
     def __init__(self) -> None:
         super().__init__(KEPT)
+
+
+class _Recipes(Recent[Recipe]):
+    """Recipes of steps, by number: they never change, and long ones take long to read."""
+
+    def __init__(self) -> None:
+        super().__init__(RECIPES)
 
 
 class _Read(Recent[tuple[int, str, Figures | None]]):
