@@ -337,7 +337,7 @@ def resolve_path(project: Project, source: Source) -> Path:
     """File or folder of a `path` or `stored` source; a stored one cannot leave the project.
 
     Raises:
-        ProjectError: it is no longer there.
+        ProjectError: it is no longer there, or cannot be read.
     """
     if source.kind == "stored":
         path = (project.folder / source.path).resolve()
@@ -345,7 +345,7 @@ def resolve_path(project: Project, source: Source) -> Path:
             raise ProjectError(f"project '{project.id}' points outside its folder: {source.path}")
     else:
         path = Path(source.path).expanduser()
-    if not path.exists():
+    if not _is_there(path):
         raise ProjectError(f"{path} is no longer there; put it back, or open the model from its new place")
     return path
 
@@ -357,11 +357,11 @@ def _check_there(project: Project) -> None:
         raise ProjectRemoved(REMOVED)
 
 
-def _is_there(folder: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return folder.is_dir()
+        return path.exists()
     except OSError as error:
-        raise ProjectError(f"cannot read {folder}: {error.strerror or error}; check the rights") from error
+        raise ProjectError(f"cannot read {path}: {error.strerror or error}; check the rights") from error
 
 
 def _identity(body: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Unpack
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from quantscope.core.memo import Recent
-from quantscope.core.model import Layer, Model
+from quantscope.core.model import Model
 from quantscope.core.project import Project
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import Encodings, resolve
@@ -395,17 +395,6 @@ def branch(number: int, label: str) -> None:
 
     if _move(step):
         redraw_editors()
-
-
-def layer(now: Session) -> Layer:
-    """The layer that the Inspector shows; the first computed one by default."""
-    names = [entry.name for entry in now.model.layers]
-    chosen = keys.LAYER.get() or keys.LAYER_IN_ADDRESS.get()
-    if chosen is None or chosen not in names:
-        computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
-        chosen = (computed or names)[0]
-    keys.LAYER.set(chosen)
-    return now.model.layer(chosen)
 
 
 def choose_layer(name: str) -> None:
