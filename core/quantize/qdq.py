@@ -11,6 +11,7 @@ import onnx_ir as ir
 from quantscope.core.model import Model
 from quantscope.core.quant import Encoding, quantize_values
 from quantscope.core.quantize.bias import accumulated_bias, bias_scale, gemm_factors, quantize_bias
+from quantscope.core.quantize.branches import share_constants_of_branches
 from quantscope.core.quantize.encodings import Encodings, has_8_bits, whole_steps
 from quantscope.core.quantize.naming import Names
 from quantscope.core.quantize.remarks import say_no_more_than
@@ -46,6 +47,7 @@ def quantize_ir(model: Model, encodings: Encodings) -> ir.Model:
     integers: Integers = model.memo.get("integers of weights", dict)
     builder = _Builder(quantized.graph, encodings, integers)
     builder.run()
+    share_constants_of_branches(quantized)
     quantized.graph.sort()
     if builder.needs_ms_domain:
         quantized.graph.opset_imports.setdefault(MS_DOMAIN, 1)
