@@ -249,6 +249,12 @@ def test_shares_quantiles_and_values_outside_agree_with_numpy() -> None:
     assert story_pictures.outside(counts, counts.min, np.nextafter(counts.max, 0)) >= 1
 
 
+def test_many_equal_values_are_among_most() -> None:
+    values = np.linspace(0, 1, 10_001).astype(np.float32)
+    values[:5_000] = 0
+    assert story_pictures.quantile(histogram_of(values), 0.025) == 0.0
+
+
 def test_the_picture_of_values_marks_what_stands_alone_at_the_end() -> None:
     found = slide(told("repaired"), "values").picture
     assert isinstance(found, Histogram)
