@@ -110,7 +110,7 @@ def test_outputs_that_are_no_classes_are_told_by_how_far_they_are_off(
 def test_pixels_that_change_their_class_are_counted(decks: list[Deck], tmp_path: Path) -> None:
     slides = told(presented(small(tmp_path, 1)), decks)
     assert "pixels get the same answer as before quantization" in decks[-1].headline
-    assert "The images with the most pixels that are answered otherwise" in slides["examples"].sentences[0]
+    assert "The images with the most pixels that get another answer" in slides["examples"].sentences[0]
 
 
 def test_a_recipe_without_quantization_says_so(decks: list[Deck]) -> None:

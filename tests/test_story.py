@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from quantscope.ui.content.story_choices import deeds
 from quantscope.ui.content.story_images import image_of, line_of, signal_of
 from quantscope.ui.content.story_records import Deck, Figures, Gallery, Histogram, Hundreds, Slide
 from quantscope.ui.content.story_sentence import headline, of, off, off_words
+from quantscope.ui.content.story_shared import everyday
 from tests.stories import CASES, cost, encoding, facts, outcomes, shown, spread, trust
 
 JARGON = (
@@ -203,7 +204,7 @@ def test_nothing_to_repair_is_said_and_no_sample_shown() -> None:
     found = told("perfect")
     assert slide(found, "done").title == "Nothing had to be done"
     assert slide(found, "examples").title == "No right answer was lost"
-    assert slide(found, "examples").picture is None
+    assert [item.value for item in slide(found, "examples").picture.items] == ["1,000", "0"]  # type: ignore[union-attr]
 
 
 def test_samples_are_shown_as_what_they_are() -> None:
@@ -246,6 +247,12 @@ def test_shares_quantiles_and_values_outside_agree_with_numpy() -> None:
     assert story_pictures.outside(counts, -2, 2) == pytest.approx(np.sum(np.abs(values) > 2), rel=0.01)
     assert story_pictures.outside(counts, counts.min, counts.max) == 0
     assert story_pictures.outside(counts, counts.min, np.nextafter(counts.max, 0)) >= 1
+
+
+def test_many_equal_values_are_among_most() -> None:
+    values = np.linspace(0, 1, 10_001).astype(np.float32)
+    values[:5_000] = 0
+    assert story_pictures.quantile(histogram_of(values), 0.025) == 0.0
 
 
 def test_the_picture_of_values_marks_what_stands_alone_at_the_end() -> None:
@@ -362,3 +369,31 @@ def test_the_file_needs_no_network_and_reads_names_as_text() -> None:
     assert page.count("</script>") == 1
     assert not re.search(r"(?:src|href)=[\"']?http|url\(http|@import|fetch\(|XMLHttpRequest|WebSocket", page)
     assert "default-src 'none'" in page
+
+
+def test_an_original_of_16_bits_is_not_said_to_have_32() -> None:
+    found = deck(facts(float_bits=16))
+    idea, saved = slide(found, "idea"), slide(found, "saved")
+    assert "each takes 16 bits of memory" in idea.sentences[0]
+    assert "half the room" in idea.sentences[1]
+    assert idea.picture is not None
+    assert idea.picture.before_bits == 16  # type: ignore[union-attr]
+    assert "shrink to about half" in saved.sentences[0]
+    assert "32 bits" not in "\n".join(text for entry in found.slides for text in read(entry))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(7.6e-4, "0.00076"), (-2.654e-5, "−0.0000265"), (1e-4, "0.0001"), (123_456.0, "123,000"), (0.5, "0.5")],
+)
+def test_numbers_for_everybody_have_no_powers_of_ten(value: float, words: str) -> None:
+    assert everyday(value, 3) == words
+
+
+def test_a_wide_range_is_said_to_leave_few_steps_to_most_values() -> None:
+    given = facts()
+    assert given.values is not None
+    alone = replace(given.values, now=encoding(0, 64), before=None)
+    told_of = slide(deck(replace(given, values=alone)), "cut").sentences
+    assert "A few outliers make it so wide: most values share 4 of the 256 steps" in told_of[1]
+    assert "but cut off some" in told_of[1]

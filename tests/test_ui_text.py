@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantscope.ui.content import text
+from quantscope.ui.content import method_words, text
 
 HOSTILE = [
     "**x**",
@@ -114,3 +114,19 @@ def test_sizes_keep_to_their_unit() -> None:
 )
 def test_an_error_becomes_a_sentence(words: str, said: str) -> None:
     assert text.sentence(words) == said
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("default percentile 99.9, weights mse", "default Percentile 99.9 %, weights MSE"),
+        ("kl_v2, weights minmax, biases corrected", "KL v2, weights MinMax, biases corrected"),
+        ("default kl instead", "default KL instead"),
+        ("kl: stem: octav", "kl: stem: OCTAV"),
+        ("smooth (outliers to weights)", "SmoothQuant (outliers to weights)"),
+        ("glue (operators without weights in float)", "operators without weights in float"),
+        ("other methods for mse", "other methods for mse"),
+    ],
+)
+def test_auto_tunes_steps_have_the_names_of_pages(step: str, words: str) -> None:
+    assert method_words.step_words(step) == words

@@ -15,6 +15,7 @@ branch from there. A damaged file therefore costs at most itself. Several proces
 project: each of their steps gets a number of its own (`core.project.history`).
 """
 
+import json
 import re
 import secrets
 import shutil
@@ -91,6 +92,12 @@ class Project:
     def can_redo(self) -> bool:
         """True when an undone step can come back."""
         return bool(self._after)
+
+    @property
+    def sources(self) -> str:
+        """Where model and data lie and how the data are read, to be compared with those of another time."""
+        data = [replace(source, content="").to_json() for source in (self.data, self.evaluation) if source]
+        return json.dumps([self.model.kind, self.model.path, *data], sort_keys=True)
 
     @property
     def _after(self) -> list[int]:

@@ -40,20 +40,20 @@ _METHODS = {
         "The few at the far ends become the end of the range, so that all others get finer steps.",
     ),
     Method.MSE: (
-        "Ranges with the least error were looked for",
+        "Ranges were chosen for the least error",
         "What is cut off and what is rounded are weighed against each other, value by value.",
     ),
     Method.COSINE: (
-        "Ranges that change the values' pattern least were looked for",
+        "Ranges were chosen to keep the values' pattern",
         "What counts is how the values stand to each other, not each of them.",
     ),
     Method.KL: (
-        "Ranges that keep the histogram's shape were looked for",
-        "What is stored shall be spread as the original values are.",
+        "Ranges were chosen to keep the histogram's shape",
+        "What is stored is spread as the original values are.",
     ),
     Method.KL_V2: (
-        "Ranges that keep the histogram's shape were looked for",
-        "What is stored shall be spread as the original values are, outliers aside.",
+        "Ranges were chosen to keep the histogram's shape",
+        "What is stored is spread as the original values are, outliers aside.",
     ),
     Method.ACIQ: (
         "Ranges were computed from a curve that fits the values",

@@ -136,6 +136,7 @@ class Facts:
     row_noun: Noun  # of what is answered: the same, or its positions
     parameters: int
     bits: int  # of the quantized layers
+    float_bits: int = 32  # of the original's weights
     before_label: str  # of the version that this is held against; "" where it is the same
     before_name: str  # that the user gave it; "" = it is the first one
     deeds: tuple[tuple[str, str], ...]  # name and words of what was done since

@@ -17,6 +17,7 @@ from quantscope.ui.content.story_records import Shot
 
 Array = npt.NDArray[Any]
 LEAST = 8  # values of a signal
+THIN = 8  # times as wide as high, or as high as wide: a strip in which nothing is seen
 MOST = 320  # more are left out: a slide shows several images
 PLENTY = 40_000  # characters of a picture, beyond which it is made smaller
 POINTS = 240  # of a line
@@ -56,7 +57,7 @@ def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
     """
     found = [part for part in parts if isinstance(part, PicturePart)]
     made = [part for part in found if part.caption.rpartition(" · ")[2] in models]
-    if len(made) < len(models):
+    if len(made) < len(models) or any(_thin(part.src) for part in made[: len(models)]):
         return ()
     given = [part for part in found[:1] if part not in made]
     return tuple(
@@ -68,6 +69,11 @@ def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
         )
         for part in (*given, *made[: len(models)])
     )
+
+
+def _thin(src: str) -> bool:
+    width, height = Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))).size
+    return max(width, height) > THIN * min(width, height)
 
 
 def smaller(src: str, *, square: bool) -> str:

@@ -47,7 +47,8 @@ def _size_words(facts: Facts, found: Saving) -> str:
         kept = 100 * facts.trust.float_weights
         return f"{kept:.0f} % of the network's numbers stay as they were, and take the room that they took."
     if share > SMALL and facts.bits == 8:
-        return "The weights shrink to about a quarter; what else the file holds, its description, does not."
+        part = "a quarter" if facts.float_bits == 32 else "half"
+        return f"The weights shrink to about {part}; what else the file holds, its description, does not."
     return f"It takes {text.size(found.quantized_bytes)} instead of {text.size(found.float_bytes)}."
 
 

@@ -86,6 +86,7 @@ def facts(now: Session, *, whole_story: bool = True) -> Facts:
         else noun,
         parameters=now.opened.model.parameters,
         bits=_bits(now),
+        float_bits=_float_bits(now),
         before_label="" if earlier is None else earlier.label,
         before_name="" if earlier is None else _own_name(now, earlier),
         deeds=_deeds(now, earlier, recipe),
@@ -162,6 +163,12 @@ def _noun(now: Session) -> Noun:
 def _bits(now: Session) -> int:
     kinds = [encoding.type.bits for encoding in now.encodings.activations.values()]
     return 16 if kinds and min(kinds) == 16 else 8
+
+
+def _float_bits(now: Session) -> int:
+    """Of the weights in the user's file; of 32 bits each, they alone would be larger than such a file."""
+    model = now.opened.model
+    return 16 if model.size_bytes < 3 * model.parameters else 32
 
 
 def _trust(now: Session, found: Comparison | None, *, whole_story: bool) -> Trust:

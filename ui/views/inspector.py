@@ -252,7 +252,9 @@ def _method(label: str, name: str, shown: Range) -> None:
 
 
 def _percentile(share: float, name: str) -> None:
-    state.edit_layer(name, f"{text.short(name)}: {share:g} %", method=Method.PERCENTILE, percentile=share)
+    state.edit_layer(
+        name, f"{text.short(name)}: Percentile {share:g} %", method=Method.PERCENTILE, percentile=share
+    )
 
 
 def _symmetry(choice: str, name: str) -> None:
@@ -284,16 +286,16 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
         st.caption(
             "Strategy, symmetry, precision, scales and weights of this layer; a manual range is not copied."
         )
+        if same:
+            st.button(
+                f"{len(same):,} other {text.escape(layer.op)}",
+                key="apply_same",
+                width="stretch",
+                on_click=_copy,
+                args=(name, tuple(same)),
+            )
         st.button(
-            f"{len(same)} other {text.escape(layer.op)}",
-            key="apply_same",
-            disabled=not same,
-            width="stretch",
-            on_click=_copy,
-            args=(name, tuple(same)),
-        )
-        st.button(
-            f"all {len(computed)} other layers",
+            f"all {len(computed):,} other layers" if len(computed) > 1 else "the other layer",
             key="apply_all",
             width="stretch",
             on_click=_copy,
@@ -314,7 +316,7 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
             given |= ChoiceChanges(method=choice.method, percentile=choice.percentile)
         return recipe.with_layers(others, **given)
 
-    state.edit(change, f"as {text.short(name)} for {text.plural(len(others), 'layer')}")
+    state.edit(change, f"settings of {text.short(name)} for {text.plural(len(others), 'other layer')}")
 
 
 def _chart(now: state.Session, view: TensorView) -> None:
@@ -352,7 +354,7 @@ def _dragged() -> None:
         return
     keys.CHART_EDIT.set(moved.edit)
     name = details.owner(now)
-    words = f"{text.number(moved.range.low, 3)} … {text.number(moved.range.high, 3)}"
+    words = f"{text.number(moved.range.low)} … {text.number(moved.range.high)}"  # digits as on the tile
     state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=moved.range)
 
 
