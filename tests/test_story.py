@@ -215,7 +215,7 @@ def test_samples_are_shown_as_what_they_are() -> None:
     assert not first.line
     assert not second.image
     assert len(second.line) <= 240
-    assert third.words == "Digit 3 of 1,000"
+    assert third.words == "Digit no. 3"
     assert [(said.who, said.answer, said.tone) for said in first.said] == [
         ("right answer", "3", ""),
         ("int8 at first", "8", "bad"),

@@ -85,7 +85,7 @@ class Repairs:
 class Shown:
     """A sample worth looking at."""
 
-    number: int  # of the sample, from 1
+    number: int  # its place in the data, by which other pages and files call it
     values: (
         npt.NDArray[np.float32] | None
     )  # of its first input, without the batch; None for text and the like

@@ -269,12 +269,12 @@ def _told(facts: Facts) -> str:
 
 def _example(facts: Facts, shown: Shown) -> Example:
     """One sample with what each network said of it."""
-    name = f"{facts.noun.one} {shown.number:,}"
+    name = f"{facts.noun.one} no. {shown.number:,}"
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
     image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
     line = () if shown.values is None or image else line_of(shown.values)
-    words = "" if image or line else f"{sentence_case(name)} of {facts.trust.samples:,}"
+    words = "" if image or line else sentence_case(name)
     return Example(name=name, image=image, line=line, words=words, said=tuple(_said(facts, shown)))
 
 

@@ -55,7 +55,7 @@ def npz_of(wanted: Wanted, rows: Sequence[int]) -> bytes:
         arrays["labels"] = labels[np.array(rows, np.int64)]
     for name in chosen[0].inputs if chosen else ():
         _put(arrays, name, [row.inputs[name] for row in chosen], rows)
-    models = ["float", *(_plain(version.short) for version in wanted.versions)]
+    models = _apart(["float", *(_plain(version.short) for version in wanted.versions)])
     for at, model in enumerate(models):
         for name in chosen[0].outputs[at] if chosen else ():
             _put(arrays, f"{model}/{name}", [row.outputs[at][name] for row in chosen], rows)
@@ -70,6 +70,17 @@ def _put(arrays: dict[str, Array], name: str, values: Sequence[Array], rows: Seq
         return
     for row, value in zip(rows, values, strict=True):
         arrays[f"{name}/{row}"] = value
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names of which no two are the same: users may call two versions alike, or one of them "float"."""
+    found: list[str] = []
+    for name in names:
+        number, one = 2, name
+        while one in found:
+            one, number = f"{name}_{number}", number + 1
+        found.append(one)
+    return found
 
 
 def _plain(name: str) -> str:

@@ -176,7 +176,7 @@ def _shown(samples: Samples, found: BySample, row: int, *, named: Sequence[str] 
     said = [_name(int(answer), named) for answer in answers] or [""] * 3
     off = [_row_off(found, version, row) for version in (first, now)]
     return Shown(
-        number=row + 1,
+        number=row,
         values=values,
         channels_last=values is not None
         and values.ndim == 3
