@@ -221,3 +221,14 @@ def test_a_step_that_another_window_deleted_comes_back_when_it_is_shown(tmp_path
     there = projects.open_project(opened(app).id)
     assert there.head == opened(app).head == (3 if button == "step_show" else 5)
     assert there.hidden == opened(app).hidden == frozenset()
+
+
+def test_a_deleted_step_is_no_baseline_any_more(tmp_path: Path) -> None:
+    app = at_step(shown(with_steps(tmp_path, 1), "history"), 3)
+    app.button(key="step_pin").click().run()
+    assert marks.pinned(opened(app)) == "step:3"
+    at_step(app, 3)
+    app.button(key="step_delete").click().run()
+    healthy(app)
+    assert opened(app).hidden == {3}
+    assert marks.pinned(opened(app)) == ""
