@@ -69,7 +69,7 @@ def test_a_sample_is_told_from_the_first_idea_to_what_remains(decks: list[Deck])
     assert slides["cost"].basis == "Measured on 1,000 evaluation samples, against the original network"
     assert isinstance(slides["done"].picture, Journey)
     assert {deed.name for deed in slides["done"].picture.deeds} == {
-        "Rare values are cut off (Percentile 99.99)",
+        "Rare values are cut off (Percentile 99.99 %)",
         "Each layer's weights share one range",
     }
     assert len(slides["done"].picture.figures) == 2
@@ -110,7 +110,7 @@ def test_outputs_that_are_no_classes_are_told_by_how_far_they_are_off(
 def test_pixels_that_change_their_class_are_counted(decks: list[Deck], tmp_path: Path) -> None:
     slides = told(presented(small(tmp_path, 1)), decks)
     assert "pixels get the same answer as before quantization" in decks[-1].headline
-    assert "The images with the most pixels that are answered otherwise" in slides["examples"].sentences[0]
+    assert "The images with the most pixels that get another answer" in slides["examples"].sentences[0]
 
 
 def test_a_recipe_without_quantization_says_so(decks: list[Deck]) -> None:

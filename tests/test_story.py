@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,11 +16,14 @@ from quantscope.core.calibration import histogram_of
 from quantscope.core.recipe import Recipe
 from quantscope.ui.components.story import standalone
 from quantscope.ui.content import story_pictures, story_terms
+from quantscope.ui.content.sample_kinds import Drawing, guess_inputs
+from quantscope.ui.content.sample_pictures import picture
 from quantscope.ui.content.story import deck, read
 from quantscope.ui.content.story_choices import deeds
-from quantscope.ui.content.story_images import line_of, png_of
+from quantscope.ui.content.story_images import image_of, line_of, signal_of
 from quantscope.ui.content.story_records import Deck, Figures, Gallery, Histogram, Hundreds, Slide
 from quantscope.ui.content.story_sentence import headline, of, off, off_words
+from quantscope.ui.content.story_shared import everyday
 from tests.stories import CASES, cost, encoding, facts, outcomes, shown, spread, trust
 
 JARGON = (
@@ -83,7 +86,7 @@ def test_slides_are_data_that_any_page_or_report_can_draw(case: str) -> None:
         ("perfect", "98.7 of 100 digits are answered right, as many as before; the file is 63 % smaller."),
         (
             "worse",
-            "Int8 gets 408 digits wrong that the original gets right, 9 at first; the file is 63 % smaller.",
+            "Int8 gets 408 digits wrong that the original gets right (9 at first); the file is 63 % smaller.",
         ),
         ("no classes", "The outputs are 4.0 % off those of the original network; the file is 63 % smaller."),
         ("broken", "The quantized network's outputs cannot be compared; the file is 63 % smaller."),
@@ -112,7 +115,7 @@ def test_the_story_is_told_in_one_sentence(case: str, sentence: str) -> None:
         (9, 8, 1, "8 of 9 digits that int8 got wrong are right again, 1 other went wrong"),
         (9, 0, 0, "Int8 gets 9 digits wrong that the original gets right, as many as at first"),
         (9, 4, 4, "Int8 gets 9 digits wrong that the original gets right, as many as at first"),
-        (0, 0, 3, "Int8 gets 3 digits wrong that the original gets right, 0 at first"),
+        (0, 0, 3, "Int8 gets 3 digits wrong that the original gets right (0 at first)"),
         (0, 0, 0, "98.6 of 100 digits are answered right, 98.7 before quantization"),
     ],
 )
@@ -201,12 +204,12 @@ def test_nothing_to_repair_is_said_and_no_sample_shown() -> None:
     found = told("perfect")
     assert slide(found, "done").title == "Nothing had to be done"
     assert slide(found, "examples").title == "No right answer was lost"
-    assert slide(found, "examples").picture is None
+    assert [item.value for item in slide(found, "examples").picture.items] == ["1,000", "0"]  # type: ignore[union-attr]
 
 
 def test_samples_are_shown_as_what_they_are() -> None:
-    line = shown(2, values=np.sin(np.arange(600, dtype=np.float32))[None])
-    text = shown(3, values=None)
+    line = shown(2, image="", line=line_of(np.sin(np.arange(600, dtype=np.float32))[None]))
+    text = shown(3, image="")
     picture = slide(deck(facts(outcomes=outcomes(shown=(shown(1), line, text)))), "examples").picture
     assert isinstance(picture, Gallery)
     first, second, third = picture.items
@@ -214,7 +217,7 @@ def test_samples_are_shown_as_what_they_are() -> None:
     assert not first.line
     assert not second.image
     assert len(second.line) <= 240
-    assert third.words == "Digit 3 of 1,000"
+    assert third.words == "Sample 3"
     assert [(said.who, said.answer, said.tone) for said in first.said] == [
         ("right answer", "3", ""),
         ("int8 at first", "8", "bad"),
@@ -294,20 +297,32 @@ def test_pictures_of_odd_tensors_can_be_drawn(outlier: float) -> None:
         assert all(0 <= tick.at <= 1 for tick in whole.ticks)
 
 
-def test_images_of_any_range_become_pictures() -> None:
-    ramp = np.linspace(-2, 3, 32 * 32, dtype=np.float32).reshape(1, 32, 32)
+def test_what_goes_in_is_drawn_as_on_compare() -> None:
+    ramp = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(1, 32, 32)
     stuck = ramp.copy()
     stuck[0, 0, 0] = 640.0  # one broken pixel must not darken the rest
-    for values, last in ((stuck, False), (np.moveaxis(stuck, 0, -1), True)):
-        found = png_of(values, channels_last=last)
+    for values in (stuck, np.moveaxis(stuck, 0, -1)):
+        drawing = Drawing(inputs=guess_inputs([{"x": values}, {"x": values + 0.01}]))
+        found = image_of({"x": values}, drawing)
+        assert found == picture(values, drawing.inputs["x"]).src
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))))
-        assert pixels.shape == (32, 32)
-        assert pixels[-1, -1] == 255
-        assert 100 < pixels[16, 0] < 155
-    assert png_of(np.zeros((3, 64, 700), np.float32), channels_last=False)
-    assert png_of(np.zeros((5, 32, 32), np.float32), channels_last=False) == ""
-    assert png_of(np.zeros((12, 16), np.float32), channels_last=False) == ""
-    assert png_of(np.full((1, 32, 32), np.nan, np.float32), channels_last=False) == ""
+        assert pixels.shape == (32, 32, 3)
+        assert pixels[-1, -1].tolist() == [255] * 3
+        assert 100 < pixels[16, 0, 0] < 155
+        assert not signal_of({"x": values}, drawing)
+    wave = np.sin(np.arange(640, dtype=np.float32))[None]
+    drawing = Drawing(inputs=guess_inputs([{"x": wave}]))
+    assert image_of({"x": wave}, drawing) == ""
+    assert len(signal_of({"x": wave}, drawing)) == 214
+
+
+def test_a_large_photo_is_made_smaller_for_a_slide() -> None:
+    photo = np.random.default_rng(0).random((3, 400, 500)).astype(np.float32)
+    found = image_of({"x": photo}, Drawing(inputs=guess_inputs([{"x": photo}])))
+    assert max(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))).size) <= 320
+
+
+def test_a_signal_is_a_line() -> None:
     assert line_of(np.zeros((1, 640), np.float32)) == (0.5,) * 214
     assert line_of(np.zeros((4, 640), np.float32)) == ()
 
@@ -323,7 +338,7 @@ def test_what_was_done_is_said_in_plain_words() -> None:
     names = [name for name, _ in deeds(before, after)]
     assert names == [
         "Neighbouring layers were balanced",
-        "Rare values are cut off (Percentile 99.9)",
+        "Rare values are cut off (Percentile 99.9 %)",
         "2 layers have more room",
         "1 layer has a range set by hand",
     ]
@@ -354,3 +369,31 @@ def test_the_file_needs_no_network_and_reads_names_as_text() -> None:
     assert page.count("</script>") == 1
     assert not re.search(r"(?:src|href)=[\"']?http|url\(http|@import|fetch\(|XMLHttpRequest|WebSocket", page)
     assert "default-src 'none'" in page
+
+
+def test_an_original_of_16_bits_is_not_said_to_have_32() -> None:
+    found = deck(facts(float_bits=16))
+    idea, saved = slide(found, "idea"), slide(found, "saved")
+    assert "each takes 16 bits of memory" in idea.sentences[0]
+    assert "half the room" in idea.sentences[1]
+    assert idea.picture is not None
+    assert idea.picture.before_bits == 16  # type: ignore[union-attr]
+    assert "shrink to about half" in saved.sentences[0]
+    assert "32 bits" not in "\n".join(text for entry in found.slides for text in read(entry))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(7.6e-4, "0.00076"), (-2.654e-5, "−0.0000265"), (1e-4, "0.0001"), (123_456.0, "123,000"), (0.5, "0.5")],
+)
+def test_numbers_for_everybody_have_no_powers_of_ten(value: float, words: str) -> None:
+    assert everyday(value, 3) == words
+
+
+def test_a_wide_range_is_said_to_leave_few_steps_to_most_values() -> None:
+    given = facts()
+    assert given.values is not None
+    alone = replace(given.values, now=encoding(0, 64), before=None)
+    told_of = slide(deck(replace(given, values=alone)), "cut").sentences
+    assert "A few outliers make it so wide: most values share 4 of the 256 steps" in told_of[1]
+    assert "but cut off some" in told_of[1]

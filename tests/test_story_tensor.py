@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,14 @@ def test_what_goes_in_and_what_each_network_makes_of_it_stand_side_by_side() -> 
     assert len(shots_of(named, ("original", "int8"))) == 3
     numbers = NumbersPart(caption="y", models=("original", "int8"), rows=())
     assert shots_of([picture("input"), numbers], ("original", "int8")) == ()
+
+
+def test_a_strip_of_numbers_is_no_picture() -> None:
+    strip = io.BytesIO()
+    Image.new("RGB", (256, 2)).save(strip, "PNG")
+    src = "data:image/png;base64," + base64.b64encode(strip.getvalue()).decode("ascii")
+    parts = [replace(picture(name), src=src) for name in ("state", "original", "int8")]
+    assert shots_of(parts, ("original", "int8")) == ()
 
 
 def test_large_pictures_become_small_and_small_ones_stay() -> None:

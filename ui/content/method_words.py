@@ -40,11 +40,18 @@ def step_words(what: str) -> str:
     return _CHOICE.sub(said, what, count=1)
 
 
+def method_words(choice: Choice) -> str:
+    """How a range is chosen, e.g. `Percentile 99.99 %`; empty where that is left to the default."""
+    if choice.method is None:
+        return ""
+    if choice.method is Method.PERCENTILE and choice.percentile is not None:
+        return f"{LABELS[choice.method]} {choice.percentile:g} %"
+    return LABELS[choice.method]
+
+
 def default_words(choice: Choice) -> str:
     """A default for the whole network, e.g. `Percentile 99.99 %, weights MSE`."""
-    words = LABELS[choice.method] if choice.method is not None else ""
-    if choice.method is Method.PERCENTILE and choice.percentile is not None:
-        words += f" {choice.percentile:g} %"
+    words = method_words(choice)
     if choice.weight_method is not None:
         words += f", weights {WEIGHT_LABELS[choice.weight_method]}"
     return words

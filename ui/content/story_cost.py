@@ -148,4 +148,4 @@ def _margin(share: float, rows: int, many: str) -> str:
     half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
     points = 100 * half
     digits = f"{points:.1f}" if points < 10 else f"{points:.0f}"
-    return f"Tested on {rows:,} {many}: by chance alone, such a figure can be off by about {digits}."
+    return f"Tested on {rows:,} {many}: by chance alone, such a figure can be off by about {digits} of 100."

@@ -17,15 +17,16 @@ from quantscope.ui.content.story_pictures import (
 )
 from quantscope.ui.content.story_records import Bits, Bracket, Histogram, Slide, Tick
 from quantscope.ui.content.story_sentence import int_name
-from quantscope.ui.content.story_shared import sentence_case
+from quantscope.ui.content.story_shared import everyday, sentence_case
 
 MIDDLE = (0.025, 0.975)  # "most values"
 Ranges = tuple[tuple[Encoding, Bracket], ...]
 
 
 def idea(facts: Facts) -> Slide:
-    """What is exchanged: numbers of 32 bits for whole numbers of 8."""
-    share = "a quarter" if facts.bits == 8 else "half"
+    """What is exchanged: numbers of 32 bits, or 16, for whole numbers of 8."""
+    shares = {0.25: "a quarter of the room", 0.5: "half the room"}
+    share = shares.get(facts.bits / facts.float_bits, "as much room")
     weight = facts.weight
     picture = None
     if weight is not None:
@@ -33,20 +34,22 @@ def idea(facts: Facts) -> Slide:
             before=f"{weight.value:.6f}".replace("-", "−"),
             after=f"{weight.stored}".replace("-", "−"),
             after_bits=weight.bits,
+            before_bits=facts.float_bits,
         )
     return Slide(
         key="idea",
         title="Quantization gives every number less room",
         sentences=(
             f"This network has learned {facts.parameters:,} numbers, its weights. "
-            "In the original, each takes 32 bits of memory.",
+            f"In the original, each takes {facts.float_bits} bits of memory.",
             f"Quantization puts whole numbers of {facts.bits} bits in their place ({int_name(facts)}): "
-            f"{share} of the room, and many processors compute faster with them.",
+            f"{share}, and many processors compute faster with them.",
         ),
         picture=picture,
         alt=""
         if weight is None
-        else f"The weight {weight.value:.6f} in 32 bits, and {weight.stored} in {weight.bits}.",
+        else f"The weight {weight.value:.6f} in {facts.float_bits} bits, "
+        f"and {weight.stored} in {weight.bits}.",
         basis="" if weight is None else "The number shown is a weight of this very network.",
         notes=(
             "A photo saved with fewer colours is a good comparison: smaller, and hardly different if the "
@@ -76,7 +79,7 @@ def values(facts: Facts) -> Slide | None:
             f"the smallest is {_plain(counts.min, span)}, the largest {_plain(counts.max, span)}.",
         ),
         picture=with_outliers(histogram(counts, label="value"), counts),
-        alt=f"Histogram from {text.number(counts.min)} to {text.number(counts.max)}.",
+        alt=f"Histogram from {everyday(counts.min)} to {everyday(counts.max)}.",
         basis=_over(facts),
         notes=(
             f"The full name of this place in the network is {text.plain(found.layer)}.",
@@ -147,7 +150,7 @@ def _widths(found: ValuesOfTensor) -> tuple[str, ...]:
 
 def _plain(value: float, span: float) -> str:
     """A number in few digits; 0 for what is nothing beside the others."""
-    return text.number(0.0 if abs(value) < 1e-4 * span else value, 3)
+    return everyday(0.0 if abs(value) < 1e-4 * span else value, 3)
 
 
 def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -> Histogram:
@@ -157,9 +160,7 @@ def _called_out(picture: Histogram, counts: Counts, lost: int, *, whole: bool) -
     upward = counts.max >= -counts.min
     if not lost:
         return picture
-    words = (
-        f"{plural(lost, 'value')} further out, up to {text.number(counts.max if upward else counts.min, 3)}"
-    )
+    words = f"{plural(lost, 'value')} further out, up to {everyday(counts.max if upward else counts.min, 3)}"
     return replace(picture, callout=Tick(at=1.0 if upward else 0.0, label=words))
 
 
@@ -178,9 +179,12 @@ def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, 
     note = f"{plural(used, 'step')} for most values"
     if before is None:
         mark = Bracket(name="range", note=note, low=0, high=0)
+        levels = now.qmax - now.qmin + 1
+        why = "A few outliers make it so wide: most" if _few_at_the_end(counts, now) else "Most"
         return (
             f"The steps reach {_ends(now)}, which is their range: {cut_now}.",
-            f"A wider range would make each step wider than {_step(now)}; a narrower one would cut off more.",
+            f"{why} values share {used:,} of the {levels:,} steps. "
+            f"A narrower range would give them more, but cut off {'more' if lost else 'some'}.",
         ), ((now, mark),)
     had = _used(counts, before)
     mark = Bracket(name="range now", note=note, low=0, high=0, tone="good" if used > had else "")
@@ -196,11 +200,11 @@ def _ranges(facts: Facts, found: ValuesOfTensor, lost: int) -> tuple[tuple[str, 
 
 
 def _ends(encoding: Encoding) -> str:
-    return f"from {text.number(float(encoding.low), 3)} to {text.number(float(encoding.high), 3)}"
+    return f"from {everyday(float(encoding.low), 3)} to {everyday(float(encoding.high), 3)}"
 
 
 def _step(encoding: Encoding) -> str:
-    return text.number(float(encoding.scale), 3)
+    return everyday(float(encoding.scale), 3)
 
 
 def _used(counts: Counts, encoding: Encoding) -> int:

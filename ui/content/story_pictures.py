@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from quantscope.core.calibration import Histogram as Counts
 from quantscope.core.quant import Encoding
-from quantscope.ui.content import text
 from quantscope.ui.content.story_records import Bracket, Histogram, Staircase, Tick
+from quantscope.ui.content.story_shared import everyday
 
 BARS = 72  # of a histogram
 STEPS = 12  # of a staircase, of all there are
@@ -70,14 +70,14 @@ def ticks(low: float, high: float) -> tuple[Tick, ...]:
     """Round values along an axis."""
     span = high - low
     if not span > 0:
-        return (Tick(at=0.5, label=text.number(low, 4)),)
+        return (Tick(at=0.5, label=everyday(low, 4)),)
     raw = span / FLOORS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return tuple(
-        Tick(at=round((k * step - low) / span, 4), label=text.number(k * step, 4))
+        Tick(at=round((k * step - low) / span, 4), label=everyday(k * step, 4))
         for k in range(first, last + 1)
     )
 
@@ -154,7 +154,7 @@ def with_outliers(picture: Histogram, counts: Counts) -> Histogram:
     lonely = sum(height == 0 for height in between) > len(between) / 2
     if abs(inner) > 0.5 * abs(far) or not alone or not lonely:
         return picture
-    words = f"{alone:,} of {counts.count:,} values lie beyond {text.number(inner, 3)}"
+    words = f"{alone:,} of {counts.count:,} values lie beyond {everyday(inner, 3)}"
     return replace(picture, callout=Tick(at=place(far, low, high), label=words))
 
 
@@ -180,10 +180,10 @@ def staircase(counts: Counts, encoding: Encoding, *, levels: int) -> Staircase:
         heights=heights(counts, start, end, 3 * len(values)) if fine else (),
         levels=tuple(place(float(value), start, end) for value in values),
         ticks=tuple(
-            Tick(at=place(float(value), start, end), label=text.number(float(value), digits))
+            Tick(at=place(float(value), start, end), label=everyday(float(value), digits))
             for value in values[1::5]
         ),
         example=(place(given, start, end), place(chosen, start, end)),
-        example_words=f"{text.number(given, digits)} becomes {text.number(chosen, digits)}",
+        example_words=f"{everyday(given, digits)} becomes {everyday(chosen, digits)}",
         caption=f"{len(values)} of the {levels:,} steps, enlarged",
     )

@@ -1,8 +1,8 @@
 """The slides with this project's results: all in one sentence, on which samples it shows, what was done."""
 
 from quantscope.ui.content import text
-from quantscope.ui.content.story_facts import Cost, Facts, Saving, Shown
-from quantscope.ui.content.story_images import line_of, png_of
+from quantscope.ui.content.outcome import SAME_SPEED
+from quantscope.ui.content.story_facts import Cost, Facts, Outcomes, Saving, Shown
 from quantscope.ui.content.story_records import (
     Deed,
     Example,
@@ -14,7 +14,6 @@ from quantscope.ui.content.story_records import (
     Slide,
     Tone,
 )
-from quantscope.ui.content.story_saved import SAME_SPEED, milliseconds
 from quantscope.ui.content.story_sentence import headline, int_name, of, off, off_words
 from quantscope.ui.content.story_shared import (
     MEASURING,
@@ -66,32 +65,55 @@ def examples(facts: Facts) -> Slide | None:
     drawn = [shown for shown in found.shown if shown.shots][:DRAWN]
     items = tuple(_example(facts, shown) for shown in drawn or found.shown[:EXAMPLES])
     noun, repairs = facts.row_noun, found.repairs
+    picture: Figures | Gallery | None = Gallery(items=items) if items else None
     if repairs is not None:
         title, sentence = "Where it shows", _told(facts)
         if not repairs.lost and not repairs.newly:
             title = "No right answer was lost" if found.labelled else "No answer changed"
             alike = " that the original gets right" if found.labelled else ""
             sentence = f"{int_name(facts)} answers all {noun.many}{alike} as the original does."
-            items = ()
+            items, picture = (), _all_alike(facts, found)
     elif items:
         title = "Where it shows most"
-        sentence = f"The {facts.noun.many} that are furthest off the original, the worst first."
+        sentence = f"The {facts.noun.many} whose outputs are furthest from the original's, the worst first."
         if noun != facts.noun:
-            sentence = f"The {facts.noun.many} with the most {noun.many} that are answered otherwise."
+            sentence = (
+                f"The {facts.noun.many} with the most {noun.many} that get another answer, the worst first."
+            )
     else:
         title, sentence = "Nothing changed", f"On all {facts.noun.many} both networks give the same."
     return Slide(
         key="examples",
         title=title,
         sentences=(sentence,),
-        picture=Gallery(items=items) if items else None,
-        alt="; ".join(_in_words(item) for item in items),
+        picture=picture,
+        alt="; ".join(_in_words(item) for item in items) or sentence,
         basis=basis(facts),
         caution=caution(facts),
         notes=(
             "These are real samples, chosen because they changed most: nearly all others look dull.",
             "Ask the audience what they would have answered.",
         ),
+    )
+
+
+def _all_alike(facts: Facts, found: Outcomes) -> Figures:
+    """That nothing was lost, in figures."""
+    lost = "Right answers lost" if found.labelled else "Answers changed"
+    return Figures(
+        items=(
+            Figure(
+                name=f"{sentence_case(facts.row_noun.many)} compared",
+                value=f"{found.rows:,}",
+                note="one by one",
+            ),
+            Figure(
+                name=lost,
+                value="0",
+                note=f"by {int_name(facts)}",
+                tone="" if facts.trust.synthetic else "good",
+            ),
+        )
     )
 
 
@@ -122,21 +144,31 @@ def done(facts: Facts) -> Slide | None:
 
 
 def _nothing_done(facts: Facts) -> Slide:
-    fine = _fine(facts)
     used = (
         "The usual settings were used: every range holds all values that were seen, outliers included."
         if facts.untouched
         else "The settings are those that everything is held against."
     )
+    notes = ("Auto-tune, on the Overview, looks for better settings by itself.",)
+    if _fine(facts):
+        kept = _quality(facts)
+        return Slide(
+            key="done",
+            title="Nothing had to be done",
+            sentences=(used, "They keep nearly all of what the original does."),
+            picture=Figures(items=(kept,)),
+            alt=f"{kept.name}: {kept.value}, {kept.note}",
+            basis=basis(facts),
+            caution=caution(facts),
+            notes=notes,
+        )
     return Slide(
         key="done",
-        title="Nothing had to be done" if fine else "Nothing was done about it so far",
-        sentences=(used,) if fine else (used, "This is what can be done:"),
-        picture=None
-        if fine
-        else Journey(deeds=tuple(Deed(name=name, words=words) for name, words in POSSIBLE)),
-        alt="" if fine else "; ".join(name for name, _ in POSSIBLE),
-        notes=("Auto-tune, on the Overview, looks for better settings by itself.",),
+        title="Nothing was done about it so far",
+        sentences=(used, "This is what can be done:"),
+        picture=Journey(deeds=tuple(Deed(name=name, words=words) for name, words in POSSIBLE)),
+        alt="; ".join(name for name, _ in POSSIBLE),
+        notes=notes,
     )
 
 
@@ -198,8 +230,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
         figures.append(
             Figure(
                 name="Time for one answer, here",
-                value=milliseconds(saving.latency.quantized_ms),
-                note=f"original {milliseconds(saving.latency.float_ms)}",
+                value=text.milliseconds(saving.latency.quantized_ms),
+                note=f"original {text.milliseconds(saving.latency.float_ms)}",
                 tone=tone,
             )
         )
@@ -214,14 +246,20 @@ def _told(facts: Facts) -> str:
     found, name, noun = outcomes.repairs, int_name(facts), facts.row_noun
     labelled = outcomes.labelled
     if labelled:
-        asked, changed, right = f"Of the {noun.many} that the original gets right", "got wrong", "right"
+        asked, changed, right = f"Of the {noun.many} that the original gets right", "wrong", "right"
     else:
-        asked, changed, right = f"Of {noun.count(outcomes.rows)}", "answered otherwise", "as before"
+        asked, changed, right = f"Of {noun.count(outcomes.rows)}", "otherwise", "as before"
     if not facts.deeds:
-        gained = f"; it gets {found.gained:,} right that the original gets wrong" if found.gained else ""
-        return f"{asked}, {name} {changed} {found.lost:,}{gained}."
+        if not labelled:
+            return f"{asked}, {name} answers {found.lost:,} otherwise."
+        gained = f" On the other hand, it gets {found.gained:,} right that the original gets wrong."
+        return (
+            f"{name} gets {noun.count(found.lost)} wrong that the original gets right."
+            f"{gained if found.gained else ''}"
+        )
     again = f"{found.again:,} of them {'is' if found.again == 1 else 'are'} {right} again"
-    words = f"{asked}, {name} {changed} {found.lost:,} {facts.at_first}; {again}"
+    verb = "got" if labelled else "answered"
+    words = f"{asked}, {name} {verb} {found.lost:,} {changed} {facts.at_first}; {again}"
     if found.newly:
         others = "other is" if found.newly == 1 else "others are"
         words += f", and {found.newly:,} {others} {'wrong' if labelled else 'changed'} now"
@@ -230,13 +268,13 @@ def _told(facts: Facts) -> str:
 
 def _example(facts: Facts, shown: Shown) -> Example:
     """One sample with what each network said of it."""
-    name = f"{facts.noun.one} {shown.number:,}"
+    name = f"sample {shown.number:,}"  # as on Compare; "digit 7" could be a seven
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
-    image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
-    line = () if shown.values is None or image else line_of(shown.values)
-    words = "" if image or line else f"{sentence_case(name)} of {facts.trust.samples:,}"
-    return Example(name=name, image=image, line=line, words=words, said=tuple(_said(facts, shown)))
+    words = "" if shown.image or shown.line else sentence_case(name)
+    return Example(
+        name=name, image=shown.image, line=shown.line, words=words, said=tuple(_said(facts, shown))
+    )
 
 
 def _said(facts: Facts, shown: Shown) -> list[Said]:

@@ -1,8 +1,12 @@
 """What several slides with results share: where figures come from, and when a loss is small."""
 
+import math
+
+from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Facts
 from quantscope.ui.content.story_records import Slide, Tone
 
+LONGEST = 1e-6  # smaller numbers would be rows of zeros
 MEASURING = "This is being measured; the slide fills in by itself."
 
 
@@ -22,6 +26,16 @@ def basis(facts: Facts) -> str:
     if trust.evaluation:
         return f"Measured on {trust.samples:,} evaluation samples, against the original network"
     return f"Measured on {trust.samples:,} calibration samples: on new ones it may do worse"
+
+
+def everyday(value: float, digits: int = 4) -> str:
+    """A number as people write it who know no powers of ten: 0.00076, not 7.6e−4."""
+    if LONGEST <= abs(value) < 1e-3:
+        decimals = digits - 1 - math.floor(math.log10(abs(value)))
+        return f"{value:.{decimals}f}".rstrip("0").replace("-", "−")
+    if 1e5 <= abs(value) < 1e9:
+        return f"{float(f'{value:.{digits}g}'):,.0f}".replace("-", "−")
+    return text.number(value, digits)
 
 
 def caution(facts: Facts) -> bool:

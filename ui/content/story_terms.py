@@ -50,7 +50,7 @@ _TERMS: tuple[tuple[str, Term], ...] = tuple(
         (
             "runtime",
             r"runtimes?|ONNX Runtime",
-            "The program that runs a network on a device, as ONNX Runtime.",
+            "The program that runs a network on a device, such as ONNX Runtime.",
         ),
         ("thread", r"threads?", "One worker of a processor; several can compute at the same time."),
     )

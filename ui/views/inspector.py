@@ -35,8 +35,7 @@ def render() -> None:
     now = common.session("then this page shows each layer's values and lets you drag its range.")
     if now is None:
         return
-    first_layer.choose(now)
-    layer = _choose(now)
+    layer = _choose(now, first_layer.shown(now))
     view = view_tensor(
         now.model,
         now.workspace.statistics,
@@ -66,13 +65,15 @@ def _figures_row(*, tensor: bool) -> DeltaGenerator:
         return network.container()
 
 
-def _choose(now: state.Session) -> Layer:
-    """The layer, by list or one by one."""
-    layer = state.layer(now)
+def _choose(now: state.Session, layer: Layer) -> Layer:
+    """The layer, by list or one by one; at first the one given."""
     names = [entry.name for entry in now.model.layers]
     index = names.index(layer.name)
     key, first = common.follow("layer_box", layer.name)
-    ops = {entry.name: entry.op for entry in now.model.layers}
+    labels = {
+        entry.name: f"{number}. {text.plain(entry.name)}  ·  {text.plain(entry.op)}"
+        for number, entry in enumerate(now.model.layers, 1)
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="inspector_head"):
         st.title("Inspector", anchor=False, width="content")
         st.selectbox(
@@ -84,9 +85,7 @@ def _choose(now: state.Session) -> Layer:
             args=(key, state.choose_layer),
             label_visibility="collapsed",
             width="stretch",
-            format_func=lambda name: (
-                f"{names.index(name) + 1}. {text.plain(name)}  ·  {text.plain(ops[name])}"
-            ),
+            format_func=lambda name: labels.get(name, name),
         )
         st.button(
             "",

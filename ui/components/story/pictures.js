@@ -81,7 +81,7 @@ function axis(root, ticks, base, label) {
 }
 
 function histogram(data, room) {
-  const marks = data.brackets, row = 66, below = marks.length ? 32 + marks.length * row : 68, top = data.callout ? 48 : 12;
+  const marks = data.brackets, row = 66, below = marks.length ? 46 + marks.length * row : 68, top = data.callout ? 48 : 12;
   const tall = Math.max(90, Math.min(420, room * WIDE - below - top)), base = top + tall;
   const root = chart(base + below);
   bars(root, data.heights, base, tall, "bar");
@@ -95,7 +95,7 @@ function histogram(data, room) {
     root.append(svg("text", { x: right ? WIDE - 4 : 4, y: 24, class: "t-call", "text-anchor": right ? "end" : "start" }, data.callout.label));
     root.append(svg("path", { d: `M ${right ? WIDE - 7 : 7} 34 V ${base - 26}`, class: "pointer" }));
   }
-  marks.forEach((mark, at) => bracket(root, mark, base + 54 + at * row));
+  marks.forEach((mark, at) => bracket(root, mark, base + 68 + at * row));
   return root;
 }
 
