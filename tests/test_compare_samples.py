@@ -256,6 +256,9 @@ def test_names_are_kept_with_the_project_and_found_beside_the_data(project: Proj
     assert by_sample_files.class_names(now, 4) == ("w", "x", "y", "z")
     with pytest.raises(DataError, match="one name in each line"):
         by_sample_files.keep_names(now, by_sample_files.CLASS_NAMES, b"[1]", "n.json")
+    assert by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
+    by_sample_files.forget_names(now, by_sample_files.CLASS_NAMES)
+    assert not by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
 
 
 def test_the_page_shows_samples_filters_and_classes(project: Project) -> None:

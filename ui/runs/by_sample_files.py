@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,8 +233,23 @@ def keep_names(now: Session, which: str, content: bytes, name: str) -> None:
     projects.write_file(now.project, f"files/{which}.json", json.dumps(words).encode())
 
 
+def were_given(now: Session, which: str) -> bool:
+    """Whether the user gave names, of classes or tokens, that can be read."""
+    return bool(_given(now, which))
+
+
+def forget_names(now: Session, which: str) -> None:
+    """Use the names that the user gave no longer."""
+    with suppress(OSError):  # they go with the project
+        _file_of_names(now, which).unlink(missing_ok=True)
+
+
+def _file_of_names(now: Session, which: str) -> Path:
+    return now.project.folder / "files" / f"{which}.json"
+
+
 def _given(now: Session, which: str) -> tuple[str, ...]:
-    path = now.project.folder / "files" / f"{which}.json"
+    path = _file_of_names(now, which)
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
