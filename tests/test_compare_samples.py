@@ -15,7 +15,7 @@ import streamlit as st
 from quantscope.core.data import open_samples
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import BySample, by_sample
-from quantscope.core.project import Project, Source
+from quantscope.core.project import Project, Source, marks
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.thresholds import Method
@@ -174,6 +174,17 @@ def test_the_file_of_samples_opens_as_data(project: Project, tmp_path: Path) -> 
     np.testing.assert_array_equal(samples[0]["image"], wanted.samples[9]["image"])
     assert samples.labels is not None
     assert samples.labels.tolist() == [1, 3]
+
+
+def test_versions_called_as_others_keep_their_outputs_in_the_file(project: Project) -> None:
+    marks.call(project, min(project.parents), "float")
+    wanted, _ = measured(tab := Tab(project))
+    with tab:
+        content = by_sample_files.npz_of(wanted, [9])
+        rows = runs.read_rows(wanted, [9], lambda _: None)
+    with np.load(io.BytesIO(content)) as arrays:
+        np.testing.assert_array_equal(arrays["float/scores"][0], rows[0].outputs[0]["scores"])
+        np.testing.assert_array_equal(arrays["float_2/scores"][0], rows[0].outputs[1]["scores"])
 
 
 def test_calibrating_with_samples_makes_a_project_that_does_not_judge_on_them(project: Project) -> None:
