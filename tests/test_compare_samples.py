@@ -137,6 +137,9 @@ def test_the_story_is_told_from_the_same_figures(project: Project, monkeypatch: 
     assert told.value is not None, told.error
     assert told.value.rows == ROWS
     assert all(shown.image.startswith("data:image/") for shown in told.value.shown)
+    with tab:
+        by_sample_files.keep_names(wanted.now, by_sample_files.CLASS_NAMES, b'["w", "x", "y", "z"]', "n.json")
+        assert story_outcomes.outcomes(wanted.now, before, peek=True).value is None  # told anew, with names
 
 
 def test_cards_are_drawn_for_the_rows_asked_for(project: Project) -> None:

@@ -233,6 +233,23 @@ def keep_names(now: Session, which: str, content: bytes, name: str) -> None:
     projects.write_file(now.project, f"files/{which}.json", json.dumps(words).encode())
 
 
+def given_token(now: Session) -> tuple[int, ...]:
+    """Stands for what the user said of drawings and names, and changes with it."""
+    folder = now.project.folder
+    return tuple(
+        _changed_at(path)
+        for path in (folder / DRAWING, _file_of_names(now, CLASS_NAMES), _file_of_names(now, TOKEN_NAMES))
+    )
+
+
+def _changed_at(path: Path) -> int:
+    """Time of the last change; 0 where there is no such file."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def were_given(now: Session, which: str) -> bool:
     """Whether the user gave names, of classes or tokens, that can be read."""
     return bool(_given(now, which))
@@ -250,9 +267,8 @@ def _file_of_names(now: Session, which: str) -> Path:
 
 def _given(now: Session, which: str) -> tuple[str, ...]:
     path = _file_of_names(now, which)
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError:
+    changed = _changed_at(path)
+    if not changed:
         return ()
     kept = cached.of_project(now.project.id, _Names)
     return kept.get_or_make((which, changed), lambda: _read(path))
