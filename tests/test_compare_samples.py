@@ -187,7 +187,7 @@ def test_versions_called_as_others_keep_their_outputs_in_the_file(project: Proje
         rows = runs.read_rows(wanted, [9], lambda _: None)
     with np.load(io.BytesIO(content)) as arrays:
         np.testing.assert_array_equal(arrays["float/scores"][0], rows[0].outputs[0]["scores"])
-        np.testing.assert_array_equal(arrays["float_2/scores"][0], rows[0].outputs[1]["scores"])
+        np.testing.assert_array_equal(arrays["float_1/scores"][0], rows[0].outputs[1]["scores"])
 
 
 def test_calibrating_with_samples_makes_a_project_that_does_not_judge_on_them(project: Project) -> None:
