@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import quantscope as qs
+from tests.sessions import session
 
 SIDE = 24  # of the square weights, which are large enough to be shared
 
@@ -61,10 +61,10 @@ def test_equal_weights_of_branches_are_stored_once(equal: bool) -> None:
     assert _constants_of_branches(proto) == (0 if equal else 2)
     names = [tensor.name for tensor in proto.graph.initializer]
     assert len(names) == len(set(names))
-    session = ort.InferenceSession(quantized.to_bytes(), providers=["CPUExecutionProvider"])
+    running = session(proto)
     for sign in (1, -1):  # each branch
         x = sign * positive
         weight = first if sign > 0 else second
         expected = np.maximum(x, 0) @ weight[:, ::-1]
-        (found,) = session.run(None, {"x0": x})
+        (found,) = running.run(None, {"x0": x})
         assert np.abs(found - expected).max() <= 0.02 * max(1.0, np.abs(expected).max())

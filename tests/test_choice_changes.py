@@ -27,7 +27,7 @@ def test_layers_are_grouped_by_what_was_changed() -> None:
     after = after.with_layer(NAMES[2], method="kl").with_layer(NAMES[3], precision="float")
     found = choice_changes(Recipe(), after, NET)
     assert [(c.what, c.words, len(c.layers)) for c in found] == [
-        ("Range", "MinMax → Percentile 99.9", len(NAMES) - 2),
+        ("Range", "MinMax → Percentile 99.9 %", len(NAMES) - 2),
         ("Range", "MinMax → KL", 1),
         ("Precision", "int8 → float", 1),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import helper
 
@@ -16,6 +15,7 @@ from quantscope.core.recipe import Recipe
 from tests.evaluating import list_samples
 from tests.networks import Net
 from tests.quantizing import statistics_of
+from tests.sessions import session
 
 IMAGE = (1, 3, 32, 48)
 
@@ -58,10 +58,8 @@ def test_agreement_is_the_share_of_equal_classes() -> None:
     name = floats.graph.output[0].name
 
     def classes(proto: onnx.ModelProto) -> np.ndarray:
-        options = ort.SessionOptions()
-        options.add_session_config_entry("session.x64quantprecision", "1")
-        session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return np.concatenate([session.run([name], item)[0].argmax(axis=1) for item in items])
+        running = session(proto)
+        return np.concatenate([running.run([name], item)[0].argmax(axis=1) for item in items])
 
     assert found.agreement == pytest.approx(float(np.mean(classes(floats) == classes(other))))
     # What choices are made by does not know of it.

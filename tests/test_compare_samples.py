@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.thresholds import Method
 from quantscope.ui.content.sample_kinds import InputKind, OutputKind
 from quantscope.ui.runs import by_sample as runs
-from quantscope.ui.runs import by_sample_files, exporting, versions
+from quantscope.ui.runs import by_sample_files, exporting, story_outcomes, versions
 from quantscope.ui.runs.by_sample import Page, Wanted
-from quantscope.ui.session import jobs
+from quantscope.ui.session import cached, jobs
 from tests.graphs import model, node, randn, value
 from tests.pages import Tab, go, healthy, home, start, until
 
@@ -118,6 +119,26 @@ def test_figures_are_kept_with_the_project(project: Project, monkeypatch: pytest
         np.testing.assert_array_equal(ours.errors.sqnr_db, theirs.errors.sqnr_db)
 
 
+def test_the_story_is_told_from_the_same_figures(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    tab = Tab(project)
+    wanted, _ = measured(tab)
+
+    def again(*_: Any, **__: Any) -> BySample:
+        raise AssertionError("measured twice")
+
+    monkeypatch.setattr(runs, "by_sample", again)
+    with tab:
+        before = versions.find(wanted.now, versions.step_key(1))
+        for _ in range(600):
+            told = story_outcomes.outcomes(wanted.now, before)
+            if not told.running:
+                break
+            cached.pool().wait(story_outcomes._key(wanted.now, before), 0.1)
+    assert told.value is not None, told.error
+    assert told.value.rows == ROWS
+    assert all(shown.image.startswith("data:image/") for shown in told.value.shown)
+
+
 def test_cards_are_drawn_for_the_rows_asked_for(project: Project) -> None:
     tab = Tab(project)
     wanted, compared = measured(tab)
@@ -144,6 +165,9 @@ def test_the_file_of_samples_opens_as_data(project: Project, tmp_path: Path) -> 
         assert arrays["labels"].tolist() == [1, 3]
         assert arrays["float/scores"].shape == (2, 4)
         assert {name for name in arrays if name.endswith("/scores")} >= {"float/scores", "Step_1/scores"}
+    named = replace(wanted, versions=tuple(replace(v, name="float") for v in wanted.versions))
+    with tab, np.load(io.BytesIO(by_sample_files.npz_of(named, [9]))) as arrays:  # nothing is written over
+        assert {"float/scores", "float_1/scores", "float_1/scores"} <= set(arrays)
     path = tmp_path / "changed.npz"
     path.write_bytes(content)
     samples = open_samples(path, wanted.now.opened.model)
@@ -160,7 +184,7 @@ def test_versions_called_as_others_keep_their_outputs_in_the_file(project: Proje
         rows = runs.read_rows(wanted, [9], lambda _: None)
     with np.load(io.BytesIO(content)) as arrays:
         np.testing.assert_array_equal(arrays["float/scores"][0], rows[0].outputs[0]["scores"])
-        np.testing.assert_array_equal(arrays["float_2/scores"][0], rows[0].outputs[1]["scores"])
+        np.testing.assert_array_equal(arrays["float_1/scores"][0], rows[0].outputs[1]["scores"])
 
 
 def test_calibrating_with_samples_makes_a_project_that_does_not_judge_on_them(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,8 @@ def test_a_comparison_can_be_taken_away(compare: AppTest) -> None:
     lines = comparison_csv(now.model, [entry]).decode().splitlines()
     assert lines[0].startswith("version,layer,operators,tensor,type,low,high,scale,zero_point")
     assert len(lines) == 4  # x, conv's output and its weights
+    formula = comparison_csv(now.model, [replace(entry, label="=1+1")]).decode().splitlines()
+    assert all(line.startswith("'=1+1,") for line in formula[1:])
 
 
 def test_a_file_of_another_tool_is_compared_and_others_are_refused(compare: AppTest, tmp_path: Path) -> None:

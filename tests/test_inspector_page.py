@@ -98,7 +98,7 @@ def test_before_anything_is_measured_it_opens_on_a_layer_with_a_range(
     tab = Tab(small(tmp_path, 0))
     now = tab.session()
     with tab:
-        first_layer.choose(now)
+        first_layer.shown(now)
         name = keys.LAYER.get()
         assert now.model.layer(name).kind == "compute"
         assert first_layer.has_range(now, now.encodings, name)

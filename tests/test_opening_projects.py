@@ -95,6 +95,15 @@ def test_a_file_that_changed_is_another_project(files: tuple[Path, Path]) -> Non
     assert opening.open_paths(str(net), str(data)).id != first.id
 
 
+@pytest.mark.parametrize("typed", ["~nobody-of-that-name/net.onnx", "/" + "n" * 300 + ".onnx", "/a\0b.onnx"])
+def test_a_path_that_cannot_be_is_refused_in_words(typed: str) -> None:
+    with pytest.raises(ModelError, match="is not a file"):
+        opening.model_source(typed)
+    with pytest.raises(DataError, match="does not exist"):
+        opening.data_source(typed)
+    assert opening.typed_path(typed)[1] is opening.Place.NOTHING
+
+
 def test_opening_a_moved_model_finds_its_project(files: tuple[Path, Path], tmp_path: Path) -> None:
     net, data = files
     first = edited(opening.open_paths(str(net), str(data)))

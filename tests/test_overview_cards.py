@@ -22,6 +22,7 @@ from quantscope.core.sensitivity import Kind, Metric, RankingRow
 from quantscope.core.targets import Precision
 from quantscope.core.tuning import Remedy
 from quantscope.ui.components import Card
+from quantscope.ui.content import size_parts
 from quantscope.ui.content.basis import Basis, Data
 from quantscope.ui.content.costs import ranked_costs
 from quantscope.ui.content.diagnosis import promising
@@ -34,7 +35,6 @@ from quantscope.ui.views.overview_cards import (
     measured_cards,
     output_cards,
     waiting_cards,
-    why_larger,
 )
 from tests.test_figures import row
 
@@ -117,11 +117,13 @@ def test_cards_show_the_step_before_and_the_pinned_version() -> None:
 
 
 def test_a_file_that_grew_says_what_its_bytes_are() -> None:
-    assert why_larger(comparison()) == ""
-    larger = comparison(quantized_bytes=300)
-    assert by_name(measured_cards(larger, EVALUATION))["Size"].tone == "bad"
-    assert "only 30 B of it are weights" in why_larger(larger)
-    assert "operators 40 B" in why_larger(larger)
+    found = comparison()
+    assert size_parts.why_larger(found.parts, found.float_bytes) == ""
+    larger = comparison(quantized_bytes=300, parts=replace(found.parts, graph=240))
+    card = by_name(measured_cards(larger, EVALUATION))["Size"]
+    assert card.tone == "bad"
+    assert "only 30 B of it are weights" in size_parts.why_larger(larger.parts, larger.float_bytes)
+    assert "operators 240 B" in card.tip
 
 
 def test_several_outputs_have_a_figure_each_and_one_has_none() -> None:

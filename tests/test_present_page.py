@@ -69,7 +69,7 @@ def test_a_sample_is_told_from_the_first_idea_to_what_remains(decks: list[Deck])
     assert slides["cost"].basis == "Measured on 1,000 evaluation samples, against the original network"
     assert isinstance(slides["done"].picture, Journey)
     assert {deed.name for deed in slides["done"].picture.deeds} == {
-        "Rare values are cut off (Percentile 99.99)",
+        "Rare values are cut off (Percentile 99.99 %)",
         "Each layer's weights share one range",
     }
     assert len(slides["done"].picture.figures) == 2

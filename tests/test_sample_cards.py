@@ -359,6 +359,9 @@ def test_names_as_models_come_with_them(name: str, content: bytes) -> None:
         ("a.txt", b""),
         ("a.json", b'{"a": 99999999999}'),
         ("tokenizer.json", b'{"model": {}}'),
+        ("tokenizer.json", b'{"model": {"vocab": [[]]}}'),
+        ("a.txt", b"a " + b"9" * 5000 + b"\nb 1"),
+        ("a.txt", b"\n" * 500_000),
     ],
 )
 def test_what_holds_no_names_is_refused_in_words(name: str, content: bytes) -> None:

@@ -27,6 +27,8 @@ def test_places(tmp_path: Path) -> None:
         ("{}/absent", "is not a folder"),
         ("{}/net.tflite", "does not end in"),
         ("{}/no/net.onnx", "there is no folder"),
+        ("~nobody-of-that-name/net.onnx", "does not say where"),
+        ("{}/" + "n" * 300, "is not a folder"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path, typed: str, words: str) -> None:

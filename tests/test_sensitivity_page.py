@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from quantscope.core.sensitivity import Kind, Metric, RankingRow, Run, run_sensitivity
 from quantscope.ui.figures.sensitivity import NO_VALUE, sensitivity_figure
-from quantscope.ui.runs import rankings
+from quantscope.ui.runs import measured, rankings
 from quantscope.ui.session import cached, opening
-from tests.pages import go, healthy, opened, recipe, start, until
+from tests.pages import Tab, go, healthy, opened, recipe, small, start, until
 from tests.pages import home as home  # a fixture
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -188,3 +189,19 @@ def test_all_that_stand_out_are_explained_and_ties_are_not() -> None:
     assert rankings.top(rest) == rest
     assert rankings.top([]) == []
     assert rankings.top([score("not comparable", math.nan, 1)])
+
+
+def test_the_worst_layers_follow_the_newest_ranking(tmp_path: Path) -> None:
+    tab = Tab(small(tmp_path, 6))
+    now = tab.session()
+    over = []
+    with tab:
+        assert measured.effect(now, patience=60).value is not None
+    for count in (1, 2):
+        with tab:
+            rankings.start(now, Kind.ENABLE, count)
+            job = rankings.job(now)
+            assert job is not None
+            assert job.wait(60)
+            over.append({cost.over for cost in measured.table(now, with_local=False).costs})
+    assert over == [{"1 calibration sample"}, {"2 calibration samples"}]

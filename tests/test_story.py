@@ -16,9 +16,11 @@ from quantscope.core.calibration import histogram_of
 from quantscope.core.recipe import Recipe
 from quantscope.ui.components.story import standalone
 from quantscope.ui.content import story_pictures, story_terms
+from quantscope.ui.content.sample_kinds import Drawing, guess_inputs
+from quantscope.ui.content.sample_pictures import picture
 from quantscope.ui.content.story import deck, read
 from quantscope.ui.content.story_choices import deeds
-from quantscope.ui.content.story_images import line_of, png_of
+from quantscope.ui.content.story_images import image_of, line_of, signal_of
 from quantscope.ui.content.story_records import Deck, Figures, Gallery, Histogram, Hundreds, Slide
 from quantscope.ui.content.story_sentence import headline, of, off, off_words
 from quantscope.ui.content.story_shared import everyday
@@ -206,8 +208,8 @@ def test_nothing_to_repair_is_said_and_no_sample_shown() -> None:
 
 
 def test_samples_are_shown_as_what_they_are() -> None:
-    line = shown(2, values=np.sin(np.arange(600, dtype=np.float32))[None])
-    text = shown(3, values=None)
+    line = shown(2, image="", line=line_of(np.sin(np.arange(600, dtype=np.float32))[None]))
+    text = shown(3, image="")
     picture = slide(deck(facts(outcomes=outcomes(shown=(shown(1), line, text)))), "examples").picture
     assert isinstance(picture, Gallery)
     first, second, third = picture.items
@@ -215,7 +217,7 @@ def test_samples_are_shown_as_what_they_are() -> None:
     assert not first.line
     assert not second.image
     assert len(second.line) <= 240
-    assert third.words == "Digit no. 3"
+    assert third.words == "Sample 3"
     assert [(said.who, said.answer, said.tone) for said in first.said] == [
         ("right answer", "3", ""),
         ("int8 at first", "8", "bad"),
@@ -245,6 +247,12 @@ def test_shares_quantiles_and_values_outside_agree_with_numpy() -> None:
     assert story_pictures.outside(counts, -2, 2) == pytest.approx(np.sum(np.abs(values) > 2), rel=0.01)
     assert story_pictures.outside(counts, counts.min, counts.max) == 0
     assert story_pictures.outside(counts, counts.min, np.nextafter(counts.max, 0)) >= 1
+
+
+def test_many_equal_values_are_among_most() -> None:
+    values = np.linspace(0, 1, 10_001).astype(np.float32)
+    values[:5_000] = 0
+    assert story_pictures.quantile(histogram_of(values), 0.025) == 0.0
 
 
 def test_the_picture_of_values_marks_what_stands_alone_at_the_end() -> None:
@@ -289,20 +297,32 @@ def test_pictures_of_odd_tensors_can_be_drawn(outlier: float) -> None:
         assert all(0 <= tick.at <= 1 for tick in whole.ticks)
 
 
-def test_images_of_any_range_become_pictures() -> None:
-    ramp = np.linspace(-2, 3, 32 * 32, dtype=np.float32).reshape(1, 32, 32)
+def test_what_goes_in_is_drawn_as_on_compare() -> None:
+    ramp = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(1, 32, 32)
     stuck = ramp.copy()
     stuck[0, 0, 0] = 640.0  # one broken pixel must not darken the rest
-    for values, last in ((stuck, False), (np.moveaxis(stuck, 0, -1), True)):
-        found = png_of(values, channels_last=last)
+    for values in (stuck, np.moveaxis(stuck, 0, -1)):
+        drawing = Drawing(inputs=guess_inputs([{"x": values}, {"x": values + 0.01}]))
+        found = image_of({"x": values}, drawing)
+        assert found == picture(values, drawing.inputs["x"]).src
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))))
-        assert pixels.shape == (32, 32)
-        assert pixels[-1, -1] == 255
-        assert 100 < pixels[16, 0] < 155
-    assert png_of(np.zeros((3, 64, 700), np.float32), channels_last=False)
-    assert png_of(np.zeros((5, 32, 32), np.float32), channels_last=False) == ""
-    assert png_of(np.zeros((12, 16), np.float32), channels_last=False) == ""
-    assert png_of(np.full((1, 32, 32), np.nan, np.float32), channels_last=False) == ""
+        assert pixels.shape == (32, 32, 3)
+        assert pixels[-1, -1].tolist() == [255] * 3
+        assert 100 < pixels[16, 0, 0] < 155
+        assert not signal_of({"x": values}, drawing)
+    wave = np.sin(np.arange(640, dtype=np.float32))[None]
+    drawing = Drawing(inputs=guess_inputs([{"x": wave}]))
+    assert image_of({"x": wave}, drawing) == ""
+    assert len(signal_of({"x": wave}, drawing)) == 214
+
+
+def test_a_large_photo_is_made_smaller_for_a_slide() -> None:
+    photo = np.random.default_rng(0).random((3, 400, 500)).astype(np.float32)
+    found = image_of({"x": photo}, Drawing(inputs=guess_inputs([{"x": photo}])))
+    assert max(Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2]))).size) <= 320
+
+
+def test_a_signal_is_a_line() -> None:
     assert line_of(np.zeros((1, 640), np.float32)) == (0.5,) * 214
     assert line_of(np.zeros((4, 640), np.float32)) == ()
 
@@ -318,7 +338,7 @@ def test_what_was_done_is_said_in_plain_words() -> None:
     names = [name for name, _ in deeds(before, after)]
     assert names == [
         "Neighbouring layers were balanced",
-        "Rare values are cut off (Percentile 99.9)",
+        "Rare values are cut off (Percentile 99.9 %)",
         "2 layers have more room",
         "1 layer has a range set by hand",
     ]

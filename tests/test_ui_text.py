@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantscope.ui.content import text
+from quantscope.ui.content import method_words, text
 
 HOSTILE = [
     "**x**",
@@ -68,6 +68,10 @@ def test_direction_marks_and_controls_are_taken_out() -> None:
         (text.size(999), "999 B"),
         (text.size(1_500_000), "1.5 MB"),
         (text.duration(0.25), "250 ms"),
+        (text.milliseconds(0.0123), "0.0123 ms"),
+        (text.milliseconds(12), "12.0 ms"),
+        (text.milliseconds(99.96), "100 ms"),
+        (text.milliseconds(1234.5), "1,234 ms"),
         (text.duration(5400), "1 h 30 min"),
         (text.number(-1234.5), "−1,234"),
         (text.number(1e-9), "1.00e−9"),
@@ -110,3 +114,19 @@ def test_sizes_keep_to_their_unit() -> None:
 )
 def test_an_error_becomes_a_sentence(words: str, said: str) -> None:
     assert text.sentence(words) == said
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("default percentile 99.9, weights mse", "default Percentile 99.9 %, weights MSE"),
+        ("kl_v2, weights minmax, biases corrected", "KL v2, weights MinMax, biases corrected"),
+        ("default kl instead", "default KL instead"),
+        ("kl: stem: octav", "kl: stem: OCTAV"),
+        ("smooth (outliers to weights)", "SmoothQuant (outliers to weights)"),
+        ("glue (operators without weights in float)", "operators without weights in float"),
+        ("other methods for mse", "other methods for mse"),
+    ],
+)
+def test_auto_tunes_steps_have_the_names_of_pages(step: str, words: str) -> None:
+    assert method_words.step_words(step) == words

@@ -405,6 +405,26 @@ def test_a_look_tells_what_others_did() -> None:
         assert others.changed() == "removed"
 
 
+def test_other_evaluation_data_given_by_another_process_are_taken_over() -> None:
+    tab = Tab(opening.open_sample("digits_mlp"))
+    assert tab.session().workspace.evaluation is not None
+    with tab:
+        first = state.start(projects.open_project("sample-digits-mlp"))
+        opening.drop_evaluation(projects.open_project("sample-digits-mlp"))  # nobody here is told
+        assert others.changed() == "1 of other data"
+        state.edit_layer("fc1", "fc1: KL", method=Method.KL)  # it does not depend on them
+        assert others.changed() is None
+        assert state.OTHER_DATA in state.news()
+        anew = state.start(projects.open_project("sample-digits-mlp"))
+        assert anew is not first
+        assert anew.wait(60)
+        assert anew.result is not None
+        assert anew.result.evaluation is None
+        assert projects.open_project("sample-digits-mlp").head == 2
+        state.follow()
+        assert state.start(projects.open_project("sample-digits-mlp")) is anew
+
+
 def test_a_callback_is_done_as_a_whole_and_the_run_behind_it_is_interrupted() -> None:
     """A click that only starts something: it is not lost where another run is asked for at that moment."""
     done: list[int] = []

@@ -46,8 +46,11 @@ def pairs_of(first: Array, second: Array) -> ClassPairs:
     """
     a, b = np.asarray(first, np.int64).reshape(-1), np.asarray(second, np.int64).reshape(-1)
     known = (a >= 0) & (b >= 0)
-    pairs, counts = np.unique(np.stack([a[known], b[known]], axis=1), axis=0, return_counts=True)
-    return ClassPairs(first=pairs[:, 0], second=pairs[:, 1], counts=counts.astype(np.int64))
+    size = int(b.max(initial=0)) + 1
+    # One number for each pair: NumPy sorts numbers several hundred times faster than rows, and maps have
+    # hundreds of thousands of pixels.
+    pairs, counts = np.unique(a[known] * size + b[known], return_counts=True)
+    return ClassPairs(first=pairs // size, second=pairs % size, counts=counts.astype(np.int64))
 
 
 def swaps(pairs: ClassPairs, most: int | None = None) -> tuple[Swap, ...]:

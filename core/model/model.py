@@ -61,6 +61,10 @@ class Model:
         return by_tensor
 
     @cached_property
+    def _layers_by_node(self) -> Mapping[str, Layer]:
+        return {node: layer for layer in reversed(self.layers) for node in layer.nodes}
+
+    @cached_property
     def _proto(self) -> onnx.ModelProto:
         return onnx_ir.to_proto(self.ir)
 
@@ -150,7 +154,7 @@ class Model:
 
     def layer_with(self, node: str) -> Layer | None:
         """The layer that a node of the graph is part of; None if there is no such node any more."""
-        return next((layer for layer in self.layers if node in layer.nodes), None)
+        return self._layers_by_node.get(node)
 
 
 # What a graph of nonsense makes the code that walks it raise.

@@ -15,6 +15,7 @@ branch from there. A damaged file therefore costs at most itself. Several proces
 project: each of their steps gets a number of its own (`core.project.history`).
 """
 
+import json
 import re
 import secrets
 import shutil
@@ -91,6 +92,12 @@ class Project:
     def can_redo(self) -> bool:
         """True when an undone step can come back."""
         return bool(self._after)
+
+    @property
+    def sources(self) -> str:
+        """Where model and data lie and how the data are read, to be compared with those of another time."""
+        data = [replace(source, content="").to_json() for source in (self.data, self.evaluation) if source]
+        return json.dumps([self.model.kind, self.model.path, *data], sort_keys=True)
 
     @property
     def _after(self) -> list[int]:
@@ -337,7 +344,7 @@ def resolve_path(project: Project, source: Source) -> Path:
     """File or folder of a `path` or `stored` source; a stored one cannot leave the project.
 
     Raises:
-        ProjectError: it is no longer there.
+        ProjectError: it is no longer there, or cannot be read.
     """
     if source.kind == "stored":
         path = (project.folder / source.path).resolve()
@@ -345,7 +352,7 @@ def resolve_path(project: Project, source: Source) -> Path:
             raise ProjectError(f"project '{project.id}' points outside its folder: {source.path}")
     else:
         path = Path(source.path).expanduser()
-    if not path.exists():
+    if not _is_there(path):
         raise ProjectError(f"{path} is no longer there; put it back, or open the model from its new place")
     return path
 
@@ -357,11 +364,11 @@ def _check_there(project: Project) -> None:
         raise ProjectRemoved(REMOVED)
 
 
-def _is_there(folder: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return folder.is_dir()
+        return path.exists()
     except OSError as error:
-        raise ProjectError(f"cannot read {folder}: {error.strerror or error}; check the rights") from error
+        raise ProjectError(f"cannot read {path}: {error.strerror or error}; check the rights") from error
 
 
 def _identity(body: Mapping[str, Any]) -> str:

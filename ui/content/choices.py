@@ -7,16 +7,12 @@ from quantscope.core.model import Model
 from quantscope.core.quant import ScaleRule
 from quantscope.core.recipe import PASSES, Choice, PassChoice, Recipe
 from quantscope.core.targets import Granularity, Precision, target
-from quantscope.core.thresholds import Method, WeightMethod
-from quantscope.ui.content.tensor_view import LABELS, RULES
+from quantscope.core.thresholds import Method
+from quantscope.ui.content.method_words import WEIGHT_LABELS, method_words
+from quantscope.ui.content.tensor_view import RULES
 from quantscope.ui.content.text import number
 
 DETAILS = 3  # layers of one kind of change whose own ranges are told
-WEIGHT_METHODS: dict[WeightMethod | None, str] = {
-    WeightMethod.MINMAX: "MinMax",
-    WeightMethod.MSE: "least MSE",
-    WeightMethod.PERCENTILE: "percentile",
-}
 _GRANULARITY: dict[Granularity | None, str] = {
     Granularity.PER_CHANNEL: "per channel",
     Granularity.PER_TENSOR: "per tensor",
@@ -28,7 +24,7 @@ class ChoiceChange:
     """One kind of change, and the layers it was made for."""
 
     what: str  # that was changed: "Range", "Precision"; a model fix, the target
-    words: str  # "MinMax → Percentile 99.99"
+    words: str  # "MinMax → Percentile 99.99 %"
     layers: tuple[str, ...] = ()  # in the model's order; () = it holds for the whole model
     of: int = 0  # layers that it could have been made for
     details: tuple[str, ...] = ()  # for each of few layers, where they differ
@@ -105,7 +101,7 @@ def _differences(before: Choice, after: Choice, *, has_weights: bool) -> Iterato
         yield "Precision", _Field(str(before.precision), str(after.precision))
     if after.precision is Precision.FLOAT:  # nothing else has an effect
         return
-    old, new = strategy(before), strategy(after)
+    old, new = _strategy(before), _strategy(after)
     if old != new:
         yield "Range", _Field(old, new, _range(after) if after.method is Method.MANUAL else "")
     elif after.method is Method.MANUAL and before.range != after.range:
@@ -120,21 +116,19 @@ def _differences(before: Choice, after: Choice, *, has_weights: bool) -> Iterato
     if before.weights is not after.weights:
         yield "Scales of weights", _Field(_GRANULARITY[before.weights], _GRANULARITY[after.weights])
     if before.weight_method is not after.weight_method:
-        methods = WEIGHT_METHODS
-        yield "Range of weights", _Field(methods[before.weight_method], methods[after.weight_method])
+        was, is_ = (
+            WEIGHT_LABELS[c.weight_method] if c.weight_method is not None else "" for c in (before, after)
+        )
+        yield "Range of weights", _Field(was, is_)
     if before.weight_factors != after.weight_factors:
         found = {True: "found by EasyQuant", False: "none"}
         was, is_ = found[before.weight_factors is not None], found[after.weight_factors is not None]
         yield "Factors of weights", _Field(was, is_) if was != is_ else _Field("found anew", "found anew")
 
 
-def strategy(choice: Choice) -> str:
+def _strategy(choice: Choice) -> str:
     """How a range is chosen, in a word or two."""
-    if choice.method is None:
-        return ""
-    if choice.method is Method.PERCENTILE and choice.percentile is not None:
-        return f"{LABELS[choice.method]} {number(choice.percentile, 6)}"
-    return "by hand" if choice.method is Method.MANUAL else LABELS[choice.method]
+    return "by hand" if choice.method is Method.MANUAL else method_words(choice)
 
 
 def _rule(rule: ScaleRule | None) -> str:
@@ -143,5 +137,5 @@ def _rule(rule: ScaleRule | None) -> str:
 
 def _range(choice: Choice) -> str:
     if choice.range is None:
-        return strategy(choice)
+        return _strategy(choice)
     return f"{number(choice.range.low)} … {number(choice.range.high)}"

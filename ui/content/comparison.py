@@ -7,9 +7,10 @@ from typing import Literal
 
 from quantscope.core.project import Figures
 from quantscope.ui.content import text
+from quantscope.ui.content.distance import SAME_TIME
 
 Tone = Literal["", "good", "bad"]
-SAME_DB, SAME_SHARE, SAME_RATIO, SAME_TIME = 0.05, 0.0005, 0.005, 0.15  # what does not count as a change
+SAME_DB, SAME_SHARE, SAME_RATIO = 0.05, 0.0005, 0.005  # what does not count as a change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def _smaller(after: float, before: float) -> tuple[str, float]:
 
 def _faster(after: float, before: float) -> tuple[str, float]:
     ratio = before / after if after else 1.0
-    if abs(ratio - 1) < SAME_TIME:
+    if abs(ratio - 1) < SAME_TIME / 100:
         return "", 0.0
     return (f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"), math.log(ratio)
 
@@ -100,24 +101,16 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:#.3g} ms".replace(". ", " ")
-
-
 _KINDS = (
-    _Kind(name="Top-1", value=lambda f: f.top1, words=_share, change=_points),
+    _Kind(name="Top-1", value=lambda f: f.top1, words=text.share, change=_points),
     _Kind(
         name="Agreement with float",
         value=lambda f: f.agreement,
-        words=_share,
+        words=text.share,
         change=_points,
         quantized_only=True,
     ),
-    _Kind(name="Mean IoU", value=lambda f: f.miou, words=_share, change=_points),
+    _Kind(name="Mean IoU", value=lambda f: f.miou, words=text.share, change=_points),
     _Kind(
         name="Output SQNR",
         value=lambda f: f.sqnr_db,
@@ -133,7 +126,9 @@ _KINDS = (
         quantized_only=True,
     ),
     _Kind(name="File size", value=lambda f: f.size_bytes, words=text.size, change=_smaller),
-    _Kind(name="Time of one run", value=lambda f: f.latency_ms, words=_milliseconds, change=_not_compared),
+    _Kind(
+        name="Time of one run", value=lambda f: f.latency_ms, words=text.milliseconds, change=_not_compared
+    ),
     _Kind(name="Time, share of float's", value=_of_float, words=_percent, change=_faster),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 from quantscope.core.evaluate import LayerEncodings, LayerError
 from quantscope.core.project import Figures
 from quantscope.ui.content.tensor_pairs import TensorRange, tensor_pairs
+from quantscope.ui.content.text import csv_cell
 
 _HEAD = (
     "version",
@@ -85,7 +86,7 @@ def comparison_csv(model: Any, versions: Sequence[ComparedVersion]) -> bytes:
         for pair in tensor_pairs(model, same, same, version.layers, version.layers):
             sqnr = pair.our_sqnr
             row = (version.label, pair.layer, pair.op, pair.what, *_fields(pair.ours), sqnr)
-            table.writerow(["" if entry is None else entry for entry in row])
+            table.writerow(map(csv_cell, row))
     return out.getvalue().encode()
 
 

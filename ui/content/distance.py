@@ -8,7 +8,7 @@ from quantscope.ui.content.text import change, short
 
 NOTHING = 0.05  # dB or points: a smaller change is none, as it is shown
 NOTHING_PERCENT = 0.5
-SAME_TIME = 5.0  # percent by which two measured times differ that are told apart
+SAME_TIME = 15.0  # percent by which times of different moments differ that are told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,6 @@ def outcome(before: Comparison, after: Comparison) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def milliseconds(value: float) -> str:
-    """A time of one run, three digits."""
-    return f"{value:#.3g}".rstrip(".") + " ms"
-
-
 def _quality(before: Comparison, after: Comparison) -> str:
     old, new = before.accuracy, after.accuracy
     if old is None or new is None:
@@ -39,10 +34,10 @@ def _speed(before: Comparison, after: Comparison) -> str:
     if old is None or new is None:
         return ""
     if abs(new.quantized_ms / old.quantized_ms - 1.0) < SAME_SPEED:
-        ends = f"**{milliseconds(new.quantized_ms)}** as before"
+        ends = f"**{text.milliseconds(new.quantized_ms)}** as before"
     else:
-        ends = _ends(milliseconds(old.quantized_ms), milliseconds(new.quantized_ms))
-    return f"{ends} (float {milliseconds(new.float_ms)})"
+        ends = _ends(text.milliseconds(old.quantized_ms), text.milliseconds(new.quantized_ms))
+    return f"{ends} (float {text.milliseconds(new.float_ms)})"
 
 
 def _error(before: Comparison, after: Comparison) -> str:

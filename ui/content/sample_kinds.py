@@ -126,11 +126,6 @@ def drawing_from_json(body: Mapping[str, Any], guess: Drawing) -> Drawing:
     return Drawing(inputs=inputs, outputs=outputs)
 
 
-def without_row(value: Array) -> Array:
-    """One row's array without the axis of the rows."""
-    return value[0] if value.ndim and value.shape[0] == 1 else value
-
-
 # --- inputs ---
 
 

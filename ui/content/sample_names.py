@@ -33,14 +33,11 @@ def words_of(content: bytes, name: str) -> tuple[str, ...]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(wrong) from error
-    if name.lower().endswith(".json"):
-        try:
-            found = _from_json(json.loads(text))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DataError(wrong) from error
-    else:
-        found = _from_lines(text.splitlines())
-    if not found:
+    try:
+        found = _from_json(json.loads(text)) if name.lower().endswith(".json") else _from_lines(text)
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DataError(wrong) from error
+    if not found or len(found) > MOST:
         raise DataError(wrong)
     return found
 
@@ -61,14 +58,13 @@ def _from_json(body: object) -> tuple[str, ...]:
     return ()
 
 
-def _from_lines(lines: Sequence[str]) -> tuple[str, ...]:
+def _from_lines(text: str) -> tuple[str, ...]:
     """A name a line, as it is or followed by its number."""
-    while lines and not lines[-1].strip():
-        lines = lines[:-1]
+    lines = text.rstrip().splitlines()
     pairs = [line.rsplit(maxsplit=1) for line in lines]
     if len(lines) > 1 and all(len(pair) == 2 and pair[1].isdecimal() for pair in pairs):
         return _numbered({pair[0]: int(pair[1]) for pair in pairs})
-    return tuple(line.rstrip("\r\n") for line in lines)
+    return tuple(lines)
 
 
 def _numbered(names: Mapping[str, object]) -> tuple[str, ...]:

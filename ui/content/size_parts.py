@@ -32,11 +32,16 @@ def sentence(parts: SizeBreakdown, float_bytes: int) -> str:
         parts: Of the quantized file.
         float_bytes: Size of the float model's file.
     """
-    words = f"The file holds {listed(parts)}."
+    return f"The file holds {listed(parts)}.{why_larger(parts, float_bytes, begin=' ')}"
+
+
+def why_larger(parts: SizeBreakdown, float_bytes: int, begin: str = "") -> str:
+    """Why the file is no smaller than float, after `begin`; empty where it is smaller."""
     if parts.total < float_bytes:
-        return words
-    rest = parts.total - parts.weights - parts.biases
+        return ""
     return (
-        f"{words} It is no smaller than the float model ({text.size(float_bytes)}): its weights are few, and "
-        f"all that is not weights and biases, {text.size(rest)} by now, outweighs what integers save."
+        f"{begin}The file is no smaller than the float model ({text.size(float_bytes)}): only "
+        f"{text.size(parts.weights)} of it are weights, which quantization makes four times smaller. The "
+        f"other {text.size(parts.total - parts.weights)} are mostly what describes the graph, and every "
+        "quantized tensor adds two operators with a scale and a zero point to it."
     )

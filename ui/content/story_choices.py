@@ -6,6 +6,7 @@ from quantscope.core.recipe import PASSES, Choice, Recipe
 from quantscope.core.targets import Granularity, Precision, target
 from quantscope.core.thresholds import Method
 from quantscope.core.words import plural
+from quantscope.ui.content.method_words import method_words
 
 _PASSES = {
     "rotate": (
@@ -111,7 +112,7 @@ def _default(before: Choice, after: Choice) -> list[tuple[str, str]]:
     found = []
     if (before.method, _share(before)) != (after.method, _share(after)) and after.method is not None:
         title, words = _METHODS[after.method]
-        found.append((f"{title} ({_method(after)})", words))
+        found.append((f"{title} ({method_words(after)})", words))
     if before.weights != after.weights:
         each = after.weights is Granularity.PER_CHANNEL
         found.append(
@@ -154,7 +155,7 @@ def _layers(before: Recipe, after: Recipe) -> list[tuple[str, str]]:
             kinds["precision", new.precision] += 1
         if (new.method, _share(new), new.range) != (old.method, _share(old), old.range) and own.method:
             manual = new.method is Method.MANUAL
-            kinds["manual" if manual else "method", "" if manual else _method(new)] += 1
+            kinds["manual" if manual else "method", "" if manual else method_words(new)] += 1
         if (new.weights, new.weight_method, new.weight_factors) != (
             old.weights,
             old.weight_method,
@@ -185,12 +186,6 @@ def _layer_words(kind: str, what: str, count: int) -> tuple[str, str]:
             "Their weights are stored closer to the original.",
         )
     return f"{layers} {has} a range chosen by {what}", "One way of choosing does not suit every layer."
-
-
-def _method(choice: Choice) -> str:
-    assert choice.method is not None
-    label = choice.method.facts.label
-    return f"{label} {choice.percentile:g}" if choice.method is Method.PERCENTILE else label
 
 
 def _share(choice: Choice) -> float | None:

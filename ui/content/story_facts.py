@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from quantscope.core.calibration import Histogram
 from quantscope.core.evaluate import Latency
 from quantscope.core.quant import Encoding
@@ -85,15 +82,13 @@ class Repairs:
 class Shown:
     """A sample worth looking at."""
 
-    number: int  # its place in the data, by which other pages and files call it
-    values: (
-        npt.NDArray[np.float32] | None
-    )  # of its first input, without the batch; None for text and the like
-    channels_last: bool
+    number: int  # of the sample, as Compare counts: from 0
     right: str  # the right answer; "" where it is not known
     floats: str  # what the float model answered; "" where outputs are no classes
     before: str
     now: str
+    image: str = ""  # what goes in, as a data URI; "" where it is no image
+    line: tuple[float, ...] = ()  # what goes in, 0 to 1; () where it is no signal
     shots: tuple[Shot, ...] = ()  # what goes in and what networks make of it, where that can be drawn
     before_off: float | None  # error over signal of its outputs, at first
     now_off: float | None

@@ -2,44 +2,50 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from quantscope.ui.content.sample_kinds import Drawing, InputKind
 from quantscope.ui.content.sample_parts import Part, PicturePart
+from quantscope.ui.content.sample_picture_parts import SMALL
+from quantscope.ui.content.sample_pictures import picture
 from quantscope.ui.content.story_records import Shot
 
-LEAST = 8  # pixels of an image, at least, each way
-PLAIN = 20  # of one without channels: smaller tables are no images
+Array = npt.NDArray[Any]
+LEAST = 8  # values of a signal
 THIN = 8  # times as wide as high, or as high as wide: a strip in which nothing is seen
 MOST = 320  # more are left out: a slide shows several images
 PLENTY = 40_000  # characters of a picture, beyond which it is made smaller
 POINTS = 240  # of a line
-CUT = (0.5, 99.5)  # percent: what is black and white; single broken pixels must not darken the rest
 
 
-def png_of(values: npt.NDArray[np.float32], *, channels_last: bool) -> str:
-    """A sample as an image; "" where it is none.
+def image_of(inputs: Mapping[str, Array], drawing: Drawing) -> str:
+    """The input that is an image, as it is drawn everywhere; "" where none is.
 
     Args:
-        values: Without the batch: (channels, height, width), (height, width, channels) or (height, width),
-            of any range.
-        channels_last: Which of the first two it is.
+        inputs: One row of each, without the axis of rows.
+        drawing: What they are.
     """
-    image = _pixels(values, channels_last=channels_last)
-    if image is None:
+    if drawing.image is None:
         return ""
-    stride = max(1, -(-max(image.shape[:2]) // MOST))
-    image = image[::stride, ::stride]
-    low, high = np.percentile(image, CUT)
-    if not high > low:
-        low, high = float(image.min()), float(image.max())
-    scaled = np.clip((image - low) / (high - low if high > low else 1.0), 0, 1)
-    buffer = io.BytesIO()
-    Image.fromarray((255 * scaled).round().astype(np.uint8)).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    found = picture(inputs[drawing.image], drawing.inputs[drawing.image])
+    return smaller(found.src, square=max(found.width, found.height) <= SMALL)
+
+
+def signal_of(inputs: Mapping[str, Array], drawing: Drawing) -> tuple[float, ...]:
+    """The input that is a signal, as a line; () where none is.
+
+    Args:
+        inputs: One row of each, without the axis of rows.
+        drawing: What they are.
+    """
+    signals = (name for name, one in drawing.inputs.items() if one.kind is InputKind.SIGNAL)
+    name = next(signals, None)
+    return () if name is None else line_of(inputs[name])
 
 
 def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
@@ -89,7 +95,7 @@ def smaller(src: str, *, square: bool) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def line_of(values: npt.NDArray[np.float32]) -> tuple[float, ...]:
+def line_of(values: Array) -> tuple[float, ...]:
     """A sample as a line, 0 to 1; empty where it is no signal.
 
     Args:
@@ -102,22 +108,3 @@ def line_of(values: npt.NDArray[np.float32]) -> tuple[float, ...]:
     signal = signal[::stride].astype(np.float64)
     span = float(signal.max() - signal.min())
     return tuple(((signal - signal.min()) / span if span else np.full(signal.shape, 0.5)).round(3).tolist())
-
-
-def _pixels(values: npt.NDArray[np.float32], *, channels_last: bool) -> npt.NDArray[np.float64] | None:
-    """(height, width) or (height, width, 3)."""
-    image = np.asarray(values, np.float64)
-    if image.ndim == 2 and min(image.shape) < PLAIN:
-        return None
-    if image.ndim == 3 and not channels_last:
-        image = np.moveaxis(image, 0, -1)
-    if image.ndim == 3:
-        if image.shape[2] == 4:
-            image = image[:, :, :3]
-        if image.shape[2] == 1:
-            image = image[:, :, 0]
-        elif image.shape[2] != 3:
-            return None
-    if image.ndim not in (2, 3) or min(image.shape[:2]) < LEAST or not np.all(np.isfinite(image)):
-        return None
-    return image

@@ -38,9 +38,10 @@ def shares_below(counts: Counts, at: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def quantile(counts: Counts, share: float) -> float:
-    """The place below which a share of the values lies, to about a bin."""
+    """The place at or below which a share of the values lies, to about a bin."""
     places = np.unique(np.concatenate([counts.edges, [0.0, counts.min, counts.max]]))
-    at = int(np.searchsorted(shares_below(counts, places), share))
+    reached = shares_below(counts, np.nextafter(places, np.inf))  # values exactly there count: many are 0
+    at = int(np.searchsorted(reached, share))
     return float(np.clip(places[min(at, len(places) - 1)], counts.min, counts.max))
 
 

@@ -1,8 +1,8 @@
 """The slides with this project's results: all in one sentence, on which samples it shows, what was done."""
 
 from quantscope.ui.content import text
+from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.story_facts import Cost, Facts, Outcomes, Saving, Shown
-from quantscope.ui.content.story_images import line_of, png_of
 from quantscope.ui.content.story_records import (
     Deed,
     Example,
@@ -14,7 +14,6 @@ from quantscope.ui.content.story_records import (
     Slide,
     Tone,
 )
-from quantscope.ui.content.story_saved import SAME_SPEED, milliseconds
 from quantscope.ui.content.story_sentence import headline, int_name, of, off, off_words
 from quantscope.ui.content.story_shared import (
     MEASURING,
@@ -231,8 +230,8 @@ def _economy(facts: Facts, saving: Saving | None) -> list[Figure]:
         figures.append(
             Figure(
                 name="Time for one answer, here",
-                value=milliseconds(saving.latency.quantized_ms),
-                note=f"original {milliseconds(saving.latency.float_ms)}",
+                value=text.milliseconds(saving.latency.quantized_ms),
+                note=f"original {text.milliseconds(saving.latency.float_ms)}",
                 tone=tone,
             )
         )
@@ -269,13 +268,13 @@ def _told(facts: Facts) -> str:
 
 def _example(facts: Facts, shown: Shown) -> Example:
     """One sample with what each network said of it."""
-    name = f"{facts.noun.one} no. {shown.number:,}"
+    name = f"sample {shown.number:,}"  # as on Compare; "digit 7" could be a seven
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
-    image = "" if shown.values is None else png_of(shown.values, channels_last=shown.channels_last)
-    line = () if shown.values is None or image else line_of(shown.values)
-    words = "" if image or line else sentence_case(name)
-    return Example(name=name, image=image, line=line, words=words, said=tuple(_said(facts, shown)))
+    words = "" if shown.image or shown.line else sentence_case(name)
+    return Example(
+        name=name, image=shown.image, line=shown.line, words=words, said=tuple(_said(facts, shown))
+    )
 
 
 def _said(facts: Facts, shown: Shown) -> list[Said]:

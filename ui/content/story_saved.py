@@ -2,12 +2,12 @@
 
 from quantscope.core.evaluate import Latency
 from quantscope.ui.content import text
+from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.story_facts import Facts, Saving
 from quantscope.ui.content.story_records import Bar, BarGroup, Bars, Slide, Tone
 from quantscope.ui.content.story_sentence import int_name, size
 from quantscope.ui.content.story_shared import not_yet, sentence_case
 
-SAME_SPEED = 0.05  # relative
 KEPT = 0.1  # share of the numbers that may stay float without a word
 QUICK = 1.0  # milliseconds
 SMALL = 0.35  # of the original's size: the weights alone are not much more than that
@@ -36,11 +36,6 @@ def saved(facts: Facts) -> Slide | None:
     )
 
 
-def milliseconds(value: float) -> str:
-    """A time in three digits."""
-    return f"{value:#.3g} ms".replace(". ", " ")
-
-
 def _size_words(facts: Facts, found: Saving) -> str:
     share = found.quantized_bytes / max(1, found.float_bytes)
     if share > 1:
@@ -62,7 +57,7 @@ def _time_words(facts: Facts, latency: Latency | None) -> str:
     if latency is None:
         return "How fast it is was not measured."
     ratio = latency.quantized_ms / latency.float_ms
-    now, before = milliseconds(latency.quantized_ms), milliseconds(latency.float_ms)
+    now, before = text.milliseconds(latency.quantized_ms), text.milliseconds(latency.float_ms)
     if ratio < 1 - SAME_SPEED:
         return f"On this computer one answer takes {now} instead of {before}."
     same = ratio < 1 + SAME_SPEED
@@ -109,10 +104,12 @@ def _times(latency: Latency) -> BarGroup:
     return BarGroup(
         name="Time for one answer, on this computer",
         bars=(
-            Bar(name="original", value=milliseconds(latency.float_ms), length=latency.float_ms / longest),
+            Bar(
+                name="original", value=text.milliseconds(latency.float_ms), length=latency.float_ms / longest
+            ),
             Bar(
                 name="quantized",
-                value=milliseconds(latency.quantized_ms),
+                value=text.milliseconds(latency.quantized_ms),
                 length=latency.quantized_ms / longest,
                 tone=tone,
             ),

@@ -51,6 +51,13 @@ def code(name: str) -> str:
     return f"{fence}{pad}{name}{pad}{fence}"
 
 
+def csv_cell(value: object) -> object:
+    """A cell of a CSV table; what a spreadsheet would take for a formula gets an apostrophe in front."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
 def safe_html(text: str) -> str:
     """Text for plotly's labels and hover boxes."""
     return html.escape(plain(text), quote=False)
@@ -141,6 +148,13 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
         count /= 1000
     raise AssertionError
+
+
+def milliseconds(value: float) -> str:
+    """A time of one run, three digits or whole milliseconds."""
+    rounded = float(f"{value:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(rounded))) if rounded > 0 else 0
+    return f"{value if rounded >= 1000 else rounded:,.{digits}f} ms"
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from quantscope.core.tuning import AutotuneStep
+from quantscope.ui.content.method_words import step_words
 from quantscope.ui.figures.style import FLOAT, GOOD, SQNR_FORMULA, label, layout
 
 
@@ -35,7 +36,7 @@ def steps_figure(steps: Sequence[AutotuneStep]) -> go.Figure:
             mode="markers",
             marker={"color": colour, "size": 9, "symbol": symbol, "line": {"width": 2}},
             name=name,
-            customdata=[[label(step.what, 80), label(step.why, 80)] for _, step in chosen],
+            customdata=[[label(step_words(step.what), 80), label(step.why, 80)] for _, step in chosen],
             hovertemplate="%{customdata[0]}<br>output %{y:.2f} dB<br>%{customdata[1]}<br>"
             f"<i>{SQNR_FORMULA}</i><extra></extra>",
         )

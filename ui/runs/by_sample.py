@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantscope.core.data import Samples
+from quantscope.core.data import Samples, row_of
 from quantscope.core.errors import DataError, ProjectError
 from quantscope.core.evaluate import (
     BySample,
@@ -29,9 +29,10 @@ from quantscope.core.runtime import Session as OrtSession
 from quantscope.ui.content.sample_boxes import BoxHead, find_head
 from quantscope.ui.content.sample_cards import Look, SampleCard, SampleRow, Words, card
 from quantscope.ui.content.sample_differences import difference_of
-from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs, without_row
+from quantscope.ui.content.sample_kinds import Drawing, guess_inputs, guess_outputs
 from quantscope.ui.content.sample_pictures import size_of
 from quantscope.ui.runs import versions as versions_of
+from quantscope.ui.runs.measured import NO_DATA
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
@@ -72,7 +73,7 @@ class Wanted:
         """
         judged = self.now.workspace.judged
         if judged is None or not len(judged):
-            raise DataError("there are no samples to compare on; give calibration data on the Open page")
+            raise DataError(NO_DATA)
         return judged.take(MOST_SAMPLES)
 
     @property
@@ -163,22 +164,49 @@ class Work:
     def __call__(self, tell: ProgressFn) -> None:
         """How samples are drawn, then the figures of each version that has none."""
         wanted = self.wanted
-        kept = cached.results_of_project(wanted.now.project.id, _Figures)
-        model, samples = wanted.now.opened.model, wanted.samples
-        report(tell, 0, 0, "looking at the samples")
-        guesses = cached.results_of_project(wanted.now.project.id, _Guesses)
-        drawn = guesses.get_or_make(_guessed_from(wanted), lambda: guess(model, samples))
-        missing = [version for version in wanted.versions if kept.get(wanted.digest(version)) is None]
+        guessed(wanted, tell)
+        missing = [version for version in wanted.versions if _known(wanted, version) is None]
         for at, version in enumerate(missing):
-            key = wanted.digest(version)
-            found = _on_disk(wanted, key)
-            if found is None:
-                with cached.measuring_alone(tell):  # version by version, so that others get their turn
-                    file = versions_of.quantized_file(wanted.now, version, tell)
-                    part = _part_of(tell, at, len(missing), version.short)
-                    found = by_sample(model, [file], samples, differing=drawn.differing, progress=part)
-                _to_disk(wanted, key, found)
+            part = _part_of(tell, at, len(missing), version.short)
+            with cached.measuring_alone(tell):  # version by version, so that others get their turn
+                figures(wanted, version, part)
+
+
+def guessed(wanted: Wanted, tell: ProgressFn) -> Guess:
+    """How samples and outputs are drawn unless the user says otherwise; for background work."""
+    report(tell, 0, 0, "looking at the samples")
+    known = cached.results_of_project(wanted.now.project.id, _Guesses)
+    return known.get_or_make(_guessed_from(wanted), lambda: guess(wanted.now.opened.model, wanted.samples))
+
+
+def figures(wanted: Wanted, version: Version, tell: ProgressFn) -> BySample:
+    """Figures of every sample for one version: those that are kept, else measured; for background work.
+
+    Raises:
+        QuantScopeError: The version cannot be made, or does not run.
+    """
+    key, known = wanted.digest(version), _known(wanted, version)
+    if known is not None:
+        return known
+    drawn = guessed(wanted, tell)
+    file = versions_of.quantized_file(wanted.now, version, tell)
+    found = by_sample(
+        wanted.now.opened.model, [file], wanted.samples, differing=drawn.differing, progress=tell
+    )
+    _to_disk(wanted, key, found)
+    cached.results_of_project(wanted.now.project.id, _Figures).put(key, found)
+    return found
+
+
+def _known(wanted: Wanted, version: Version) -> BySample | None:
+    """Figures in memory or in the project's folder."""
+    kept, key = cached.results_of_project(wanted.now.project.id, _Figures), wanted.digest(version)
+    found = kept.get(key)
+    if found is None:
+        found = _on_disk(wanted, key)
+        if found is not None:
             kept.put(key, found)
+    return found
 
 
 def _part_of(tell: ProgressFn, at: int, of: int, name: str) -> ProgressFn:
@@ -219,11 +247,11 @@ def guess(model: Model, samples: Samples) -> Guess:
     """How samples and outputs are drawn, from the first few."""
     few = samples.take(LOOKED_AT)
     scored = by_sample(model, [], samples.take(1))
-    rows = [_row_of(sample, 0, few.batch) for sample in few]
+    rows = [one_row(sample, 0, few.batch) for sample in few]
     inputs = guess_inputs(rows)
     drawing = Drawing(inputs=inputs)
     run = model_session(model).run(next(iter(few)))
-    outputs = _row_of({k: v for k, v in run.items() if isinstance(v, np.ndarray)}, 0, few.batch)
+    outputs = one_row({k: v for k, v in run.items() if isinstance(v, np.ndarray)}, 0, few.batch)
     image = size_of(rows[0][drawing.image], inputs[drawing.image]) if drawing.image is not None else None
     sides = None if image is None else image[:2]
     head = find_head(outputs, sides) if sides is not None and scored.scored is None else None
@@ -234,10 +262,16 @@ def guess(model: Model, samples: Samples) -> Guess:
     return Guess(drawing=drawing, head=head, differing=measure)
 
 
-def _row_of(arrays: Mapping[str, Array], row: int, batch: int) -> dict[str, Array]:
-    """One row of what goes into a run or comes out of it, without the axis of rows."""
+def one_row(arrays: Mapping[str, Array], row: int, batch: int) -> dict[str, Array]:
+    """One row of what goes into a run or comes out of it, without the axis of rows.
+
+    Args:
+        arrays: By name.
+        row: Place of the row in the run.
+        batch: Rows of a run.
+    """
     return {
-        name: without_row(value[row : row + 1] if value.ndim and value.shape[0] == batch else value)
+        name: row_of(value[row : row + 1] if value.ndim and value.shape[0] == batch else value)
         for name, value in arrays.items()
     }
 
@@ -322,8 +356,8 @@ def read_rows(wanted: Wanted, rows: Sequence[int], tell: ProgressFn) -> list[Sam
                 made[row] = SampleRow(
                     row=row,
                     labels=labels[row] if labels is not None and labels.ndim > 1 else None,
-                    inputs=_row_of(sample, at, batch),
-                    outputs=tuple(_row_of(arrays, at, batch) for arrays in given),
+                    inputs=one_row(sample, at, batch),
+                    outputs=tuple(one_row(arrays, at, batch) for arrays in given),
                 )
         report(tell, done, len(runs), "running the samples")
     return [made[row] for row in rows]

@@ -15,6 +15,7 @@ from quantscope.core.data import bytes_of, write_npz
 from quantscope.core.errors import DataError
 from quantscope.core.files import read_json, to_json
 from quantscope.core.memo import Recent
+from quantscope.core.model.loading import unique_name
 from quantscope.core.progress import ProgressFn
 from quantscope.core.project import Project, Source, resolve_path
 from quantscope.core.project import project as projects
@@ -45,20 +46,22 @@ def npz_of(wanted: Wanted, rows: Sequence[int]) -> bytes:
     """Samples with the outputs of all models, as an .npz that can be opened as data.
 
     Inputs stand under their names, with `labels` where there are any; beside them `index`, the places in the
-    data, and the outputs as "float/NAME" and "VERSION/NAME". Where sizes differ from sample to sample, each
-    stands alone under a name that ends in its place.
+    data, and the outputs as "float/NAME" and "VERSION/NAME"; versions of one name are numbered. Where sizes
+    differ from sample to sample, each stands alone under a name that ends in its place.
     """
     chosen = read_rows(wanted, rows, lambda _: None)
-    arrays: dict[str, Array] = {"index": np.array(rows, np.int64)}
+    arrays: dict[str, Array] = {}
     labels = wanted.samples.labels
     if labels is not None:
         arrays["labels"] = labels[np.array(rows, np.int64)]
     for name in chosen[0].inputs if chosen else ():
         _put(arrays, name, [row.inputs[name] for row in chosen], rows)
-    models = _apart(["float", *(_plain(version.short) for version in wanted.versions)])
-    for at, model in enumerate(models):
+    models = {"float"}
+    for at, wished in enumerate(("float", *(_plain(version.short) for version in wanted.versions))):
+        model = unique_name(wished, models) if at else wished
         for name in chosen[0].outputs[at] if chosen else ():
             _put(arrays, f"{model}/{name}", [row.outputs[at][name] for row in chosen], rows)
+    arrays.setdefault("index", np.array(rows, np.int64))  # an input may have that name
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
@@ -70,17 +73,6 @@ def _put(arrays: dict[str, Array], name: str, values: Sequence[Array], rows: Seq
         return
     for row, value in zip(rows, values, strict=True):
         arrays[f"{name}/{row}"] = value
-
-
-def _apart(names: Sequence[str]) -> list[str]:
-    """Names of which no two are the same: users may call two versions alike, or one of them "float"."""
-    found: list[str] = []
-    for name in names:
-        number, one = 2, name
-        while one in found:
-            one, number = f"{name}_{number}", number + 1
-        found.append(one)
-    return found
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from quantscope.core.errors import DataError, QuantScopeError
@@ -20,7 +19,7 @@ from quantscope.core.project import Figures, Scope, others
 from quantscope.core.words import plural
 from quantscope.ui.content.failing_layer import explained
 from quantscope.ui.runs import measurement_work, step_figures, versions
-from quantscope.ui.runs.measured import Measured
+from quantscope.ui.runs.measured import NO_DATA, Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES, ModelUnderTest, References
 from quantscope.ui.runs.versions import Built, Version
 from quantscope.ui.session import cached, opening
@@ -30,7 +29,6 @@ from quantscope.ui.session.pool import Measurement, ResultKey, Subscriber
 from quantscope.ui.session.state import Session, session_id
 
 T = TypeVar("T")
-NO_DATA = "there are no data to measure on; give calibration data on the Open page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +103,8 @@ def take_file(now: Session, given: FileGiven) -> tuple[Version | None, str]:
     try:
         if not given.path:
             return versions.add_file(now, given.name, given.content), ""
-        path = Path(opening.unquoted(given.path)).expanduser()
-        if not path.is_file():
+        path, what = opening.typed_path(given.path)
+        if what is not opening.Place.FILE:
             return None, f"{path} is not a file; give the path of an .onnx file on this machine."
         return versions.add_file(now, path.name, path), ""
     except QuantScopeError as error:

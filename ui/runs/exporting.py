@@ -28,6 +28,7 @@ from quantscope.ui.content.rows import Row
 from quantscope.ui.content.shells import POSIX, Shell
 from quantscope.ui.content.snippet import Feed, feeds_of
 from quantscope.ui.content.stored_rows import stored_json
+from quantscope.ui.content.text import csv_cell
 from quantscope.ui.runs.measurement_work import ModelUnderTest, quantized_bytes, reference
 
 
@@ -95,21 +96,15 @@ def target_label(recipe: Recipe) -> str:
 def table_csv(rows: Sequence[Row]) -> str:
     """The layer table; SQNR in dB, clipped as a share.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe in front.
+    Names are never formulas of a spreadsheet (`csv_cell`).
     """
     sheet = io.StringIO()
     writer = csv.writer(sheet, lineterminator="\n")
     fields = [name for name in Row.__slots__ if name != "own"]
     writer.writerow(fields)
     for row in rows:
-        writer.writerow([_cell(getattr(row, name)) for name in fields])
+        writer.writerow([csv_cell(getattr(row, name)) for name in fields])
     return sheet.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return "" if value is None else value
 
 
 def command_words(project: Project, recipe: Recipe, name: str) -> list[list[str]]:

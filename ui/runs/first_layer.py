@@ -1,5 +1,6 @@
 """Which layer the Inspector shows: the one in its address, else the one that costs the output most."""
 
+from quantscope.core.model import Layer
 from quantscope.core.quantize import Encodings
 from quantscope.ui.runs import measured, worst
 from quantscope.ui.session import keys, state
@@ -8,8 +9,8 @@ PATIENCE = 0.5  # seconds for which the first opening waits for figures
 LOOKED_AT = 50  # layers of the ranking among which one with a range is looked for
 
 
-def choose(now: state.Session) -> None:
-    """Choose the layer where none is chosen yet, and let the address name it.
+def shown(now: state.Session) -> Layer:
+    """The layer that is shown: it is chosen where none is yet, and the address names it.
 
     A layer that the address names anew, by a link or the browser's way back, is shown.
     """
@@ -25,6 +26,7 @@ def choose(now: state.Session) -> None:
         keys.LAYER_IN_ADDRESS.set(chosen)
     if written != chosen:
         keys.LAYER_WRITTEN.set(chosen)
+    return now.model.layer(chosen)
 
 
 def _first(now: state.Session) -> str:

@@ -187,7 +187,8 @@ def table(now: Session, *, with_local: bool = True) -> Table:
     alone = local(now).value if with_local else None
     sweep = rankings.ranked(now)
     known = cached.of_project(now.project.id, Tables, now.model.hash)
-    key = (key_of(EFFECT, now).token, whole is None, alone is None, sweep is None)
+    ranked_by = None if sweep is None else (sweep.kind, sweep.samples)  # another ranking may follow
+    key = (key_of(EFFECT, now).token, whole is None, alone is None, ranked_by)
     return known.get_or_make(key, lambda: _table(now, whole, alone, sweep))
 
 

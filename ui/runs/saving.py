@@ -6,7 +6,7 @@ from pathlib import Path
 
 from quantscope.core.errors import ExportError
 from quantscope.core.files import write_atomic
-from quantscope.ui.session.opening import unquoted
+from quantscope.ui.session.opening import Place, place_of, typed_path
 
 
 def places(typed: str, model_name: str, recipe_name: str) -> tuple[Path, Path]:
@@ -20,21 +20,21 @@ def places(typed: str, model_name: str, recipe_name: str) -> tuple[Path, Path]:
     Raises:
         ExportError: The path is not absolute, its folder is not there, or it names another kind of file.
     """
-    path = Path(unquoted(typed)).expanduser()
+    path, what = typed_path(typed)
     if not path.is_absolute():
         raise ExportError(f"'{path}' does not say where on this machine it is; give the whole path")
-    if path.is_dir():
+    if what is Place.FOLDER:
         return path / model_name, path / recipe_name
     if path.suffix.lower() != ".onnx":
-        what = "is not a folder that is there" if not path.suffix else "does not end in .onnx"
-        raise ExportError(f"{path} {what}; give a folder, or the path of an .onnx file")
-    if not path.parent.is_dir():
+        why = "is not a folder that is there" if not path.suffix else "does not end in .onnx"
+        raise ExportError(f"{path} {why}; give a folder, or the path of an .onnx file")
+    if place_of(path.parent) is not Place.FOLDER:
         raise ExportError(f"there is no folder {path.parent}; make it first, or choose another")
     return path, path.with_name(recipe_name)
 
 
 def save(contents: Mapping[Path, bytes], *, keep: Path | None, replace: bool) -> tuple[Path, ...]:
-    """Write files as a whole or not at all.
+    """Write files, each as a whole or not at all.
 
     Args:
         contents: Of each file.
@@ -51,15 +51,16 @@ def save(contents: Mapping[Path, bytes], *, keep: Path | None, replace: bool) ->
     for path, content in contents.items():
         if keep is not None and _same_file(path, keep):
             raise ExportError(f"{path} is the float model; choose another name")
-        if path.exists() and not replace and not _holds(path, content):
+        if place_of(path) is not Place.NOTHING and not replace and not _holds(path, content):
             raise ExportError(f"{path} is there already; tick the box to replace it, or choose another name")
     for path, content in contents.items():
         if _holds(path, content):
             continue
         try:
             write_atomic(path, content)
-        except OSError as error:
-            raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ExportError(f"{path} cannot be written: {reason}") from error
         written.append(path)
     return tuple(written)
 

@@ -6,11 +6,11 @@ once, and by the model and data that they are of: where these change, there are 
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantscope.core.data import Samples
 from quantscope.core.errors import ProjectError
-from quantscope.core.evaluate import Comparison, OutputComparison, Preview
+from quantscope.core.evaluate import Accuracy, Comparison, OutputComparison, Preview
 from quantscope.core.memo import Recent
 from quantscope.core.project import (
     Figures,
@@ -22,11 +22,13 @@ from quantscope.core.project import (
     write_file,
 )
 from quantscope.core.project import project as projects
+from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.ui.session import cached, state
 from quantscope.ui.session.state import Session
 from quantscope.ui.session.workspace import PREVIEW_SAMPLES, Workspace
 
 log = logging.getLogger("quantscope")
+RECIPES = 64  # of steps that stay in memory
 KEPT = 4096  # steps and files whose digests or figures stay in memory
 
 
@@ -83,6 +85,16 @@ def digest_of_step(project: Project, number: int) -> str:
     )
 
 
+def recipe_of_step(project: Project, number: int) -> Recipe:
+    """A step's recipe, as it was written.
+
+    Raises:
+        QuantScopeError: There is no such step, or it is damaged.
+    """
+    known = cached.results_of_project(project.id, _Recipes, project.identity)
+    return known.get_or_make(number, lambda: recipe_from_yaml(projects.read_step(project, number).recipe))
+
+
 def keep_preview(now: Session, found: Preview) -> None:
     """Keep figures of the shown step over the few samples of the edit loop; for background work."""
     _keep_of_step(now, Scope.PREVIEW, preview_figures(now.opened, found))
@@ -125,42 +137,45 @@ def preview_figures(space: Workspace, found: Preview) -> Figures:
 
 def whole_figures(space: Workspace, found: Comparison) -> Figures:
     """Figures of a comparison, as they are kept."""
-    time, accuracy = found.latency, found.accuracy
-    return Figures(
+    time = found.latency
+    figures = Figures(
         samples=found.samples,
         evaluation=space.evaluation is not None,
         sqnr_db=found.output.sqnr_db,
         cosine=found.output.cosine,
-        agreement=accuracy.agreement if accuracy is not None else None,
-        top1=accuracy.quantized_top1 if accuracy is not None else None,
-        float_top1=accuracy.float_top1 if accuracy is not None else None,
-        miou=accuracy.quantized_miou if accuracy is not None else None,
-        float_miou=accuracy.float_miou if accuracy is not None else None,
-        rows=accuracy.rows if accuracy is not None else None,
-        positions=accuracy is not None and accuracy.positions,
         size_bytes=found.quantized_bytes,
         float_bytes=found.float_bytes,
         latency_ms=time.quantized_ms if time is not None else None,
         float_latency_ms=time.float_ms if time is not None else None,
     )
+    return _with_answers(figures, found.accuracy)
 
 
 def _of_outputs(space: Workspace, found: OutputComparison, *, samples: int, size: int) -> Figures:
-    accuracy = found.accuracy
-    return Figures(
+    figures = Figures(
         samples=samples,
         evaluation=space.evaluation is not None,
         sqnr_db=found.overall.sqnr_db,
         cosine=found.overall.cosine,
-        agreement=accuracy.agreement if accuracy is not None else None,
-        top1=accuracy.quantized_top1 if accuracy is not None else None,
-        float_top1=accuracy.float_top1 if accuracy is not None else None,
-        miou=accuracy.quantized_miou if accuracy is not None else None,
-        float_miou=accuracy.float_miou if accuracy is not None else None,
-        rows=accuracy.rows if accuracy is not None else None,
-        positions=accuracy is not None and accuracy.positions,
         size_bytes=size,
         float_bytes=space.model.size_bytes,
+    )
+    return _with_answers(figures, found.accuracy)
+
+
+def _with_answers(figures: Figures, found: Accuracy | None) -> Figures:
+    """Figures with those of the answers, where any output is class scores."""
+    if found is None:
+        return figures
+    return replace(
+        figures,
+        agreement=found.agreement,
+        top1=found.quantized_top1,
+        float_top1=found.float_top1,
+        miou=found.quantized_miou,
+        float_miou=found.float_miou,
+        rows=found.rows,
+        positions=found.positions,
     )
 
 
@@ -175,6 +190,13 @@ class _Digests(Recent[str]):
 
     def __init__(self) -> None:
         super().__init__(KEPT)
+
+
+class _Recipes(Recent[Recipe]):
+    """Recipes of steps, by number: they never change, and long ones take long to read."""
+
+    def __init__(self) -> None:
+        super().__init__(RECIPES)
 
 
 class _Read(Recent[tuple[int, str, Figures | None]]):

@@ -5,8 +5,7 @@ from dataclasses import replace
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.evaluate import Comparison
 from quantscope.core.memo import Recent
-from quantscope.core.project import project as projects
-from quantscope.core.recipe import Recipe, recipe_from_yaml
+from quantscope.core.recipe import Recipe
 from quantscope.core.runtime import integer_sums
 from quantscope.ui.content.basis import Data
 from quantscope.ui.content.story import deck
@@ -15,14 +14,14 @@ from quantscope.ui.content.story_facts import Facts, Noun, Outcomes, Saving, Tru
 from quantscope.ui.content.story_records import Deck
 from quantscope.ui.content.story_sentence import headline
 from quantscope.ui.content.story_tensor import example_weight, values_of
-from quantscope.ui.runs import baseline, exporting, measured, story_outcomes, versions, worst
+from quantscope.ui.runs import baseline, exporting, measured, step_figures, story_outcomes, versions, worst
 from quantscope.ui.runs.measured import VERIFIED, Measured
 from quantscope.ui.runs.measurement_work import guessing
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
 from quantscope.ui.session.state import Session, recipe_token
 
-RECIPES = 16  # kept of a project
+RECIPES = 16  # of a project, whose pictures are kept
 DIGIT = Noun(one="digit", many="digits")
 IMAGE = Noun(one="image", many="images")
 SAMPLE = Noun(one="sample", many="samples")
@@ -114,22 +113,12 @@ def _own_name(now: Session, version: Version) -> str:
     return version.short if baseline.baseline(now.project) is not None else ""
 
 
-class _Recipes(Recent[Recipe]):
-    """Recipes of steps, which never change; long ones take long to read."""
-
-    def __init__(self) -> None:
-        super().__init__(RECIPES)
-
-
 def _recipe(now: Session, version: Version) -> Recipe | None:
     """The recipe of a version; None where it has none."""
     if version.kind is not Kind.STEP:
         return None
-    known = cached.results_of_project(now.project.id, _Recipes, now.project.identity)
     try:
-        return known.get_or_make(
-            version.number, lambda: recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
-        )
+        return step_figures.recipe_of_step(now.project, version.number)
     except QuantScopeError:  # damaged: it cannot be held against
         return None
 

@@ -7,21 +7,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantscope.core.data import Samples
-from quantscope.core.evaluate import NOBODY, Accuracy, BySample, VersionBySample, by_sample, compare, recovery
+from quantscope.core.errors import DataError
+from quantscope.core.evaluate import NOBODY, Accuracy, BySample, VersionBySample, compare, recovery, together
 from quantscope.core.progress import ProgressFn
 from quantscope.core.quant import Encoding
 from quantscope.ui.content.sample_cards import Look, Words, card
+from quantscope.ui.content.sample_kinds import Drawing
+from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.content.story_facts import Cost, Outcomes, Repairs, Shown
-from quantscope.ui.content.story_images import shots_of
+from quantscope.ui.content.story_images import image_of, shots_of, signal_of
 from quantscope.ui.content.story_records import Shot
 from quantscope.ui.content.story_results import DRAWN
 from quantscope.ui.content.story_tensor import telling
-from quantscope.ui.runs import versions
-from quantscope.ui.runs.by_sample import Wanted, guess, read_rows
-from quantscope.ui.runs.by_sample_files import class_names
-from quantscope.ui.runs.exported_encodings import exported_encodings
-from quantscope.ui.runs.measured import Measured
-from quantscope.ui.runs.measurement_work import MOST_SAMPLES, quantized_bytes
+from quantscope.ui.runs import by_sample, versions
+from quantscope.ui.runs.by_sample import Guess, Wanted, read_rows
+from quantscope.ui.runs.by_sample_files import class_names, drawing_of
+from quantscope.ui.runs.measured import NO_DATA, Measured
+from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import cached
 from quantscope.ui.session.cached import IN_TURN
@@ -52,7 +54,7 @@ def outcomes(now: Session, before: Version | None, *, peek: bool = False) -> Mea
     """
     judged = now.workspace.judged
     if judged is None:
-        return Measured(error="there are no samples to compare on; give data on the Open page")
+        return Measured(error=NO_DATA)
     task = _Task(now=now, before=before, samples=judged.take(MOST_SAMPLES))
 
     def run(tell: ProgressFn) -> Outcomes:
@@ -82,45 +84,43 @@ def _key(now: Session, before: Version | None) -> ResultKey[Outcomes]:
 
 def _work(task: _Task, tell: ProgressFn) -> Outcomes:
     now, before = task.now, task.before
-    files = [quantized_bytes(now.model, exported_encodings(now, tell))]
-    if before is not None:
-        files.insert(0, versions.quantized_file(now, before, tell))
-    found = by_sample(now.opened.model, files, task.samples, progress=tell)
+    shown = versions.quantized_version(now.project, versions.step_key(now.project.head))
+    if shown is None:
+        raise DataError("the shown step cannot be read; show another one on History")
+    wanted = Wanted(now=now, versions=(shown,) if before is None else (before, shown))
+    found = together([by_sample.figures(wanted, version, tell) for version in wanted.versions])
+    guessed = by_sample.guessed(wanted, tell)
+    guessed = replace(guessed, drawing=drawing_of(now, guessed.drawing))
     rows = _rows_to_show(found)
-    names = _names(now, task.samples, found.classes)
-    shots = _drawn(task, found, rows, tell)
+    names = _names(now, found.classes)
+    shots = _drawn(wanted, found, rows, guessed, tell)
     return Outcomes(
         rows=found.rows,
         labelled=found.labelled,
         repairs=_repairs(found),
         shown=tuple(
-            replace(_shown(task.samples, found, row, named=names), shots=shots.get(row, ())) for row in rows
+            replace(_shown(task.samples, found, row, guessed.drawing, names), shots=shots.get(row, ()))
+            for row in rows
         ),
-        before=None if before is None else _cost(task, before, files[0], found, tell),
+        before=None if before is None else _cost(task, before, found, tell),
         before_encoding=None if before is None else _encoding(now, before, tell),
     )
 
 
 def _drawn(
-    task: _Task, found: BySample, rows: Sequence[int], tell: ProgressFn
+    wanted: Wanted, found: BySample, rows: Sequence[int], guessed: Guess, tell: ProgressFn
 ) -> dict[int, tuple[Shot, ...]]:
     """What networks make of the first few samples, where that is a picture: an image, pixels, boxes."""
     if found.scored is not None and not found.positions:
         return {}
-    now = task.now
-    shown = versions.quantized_version(now.project, versions.step_key(now.project.head))
-    if shown is None:
-        return {}
-    models = ("original", "int8 before", "int8 now") if task.before is not None else ("original", "int8")
-    chosen = (shown,) if task.before is None else (task.before, shown)
-    wanted = Wanted(now=now, versions=chosen)
-    guessed = guess(now.opened.model, task.samples)
+    count = len(wanted.versions)
+    models = ("original", "int8") if count == 1 else ("original", "int8 before", "int8 now")
     look = Look(
         found=found,
         drawing=guessed.drawing,
         words=Words(models=models),
         head=guessed.head,
-        shown=len(chosen) - 1,
+        shown=count - 1,
     )
     return {
         sample.row: shots_of(card(sample, look).parts, models)
@@ -162,13 +162,9 @@ def _off(version: VersionBySample) -> np.ndarray[tuple[int], np.dtype[np.float64
     return np.asarray(np.nanmax(np.nan_to_num(shares, nan=0.0), axis=1, initial=0.0), np.float64)
 
 
-def _shown(samples: Samples, found: BySample, row: int, *, named: Sequence[str] | None) -> Shown:
+def _shown(samples: Samples, found: BySample, row: int, drawing: Drawing, named: Sequence[str]) -> Shown:
     now, first = found.versions[-1], found.versions[0]
-    sample = samples[row // samples.batch]
-    values = next((array for array in sample.values() if array.dtype.kind == "f" and array.ndim >= 2), None)
-    if values is not None:
-        at = row % samples.batch
-        values = np.asarray(values[at if at < len(values) else 0], np.float32)
+    inputs = by_sample.one_row(samples[row // samples.batch], row % samples.batch, samples.batch)
     right, classes = "", found.scored is not None and not found.positions
     if classes and found.labels is not None and found.labels[row] >= 0:
         right = _name(int(found.labels[row]), named)
@@ -177,11 +173,8 @@ def _shown(samples: Samples, found: BySample, row: int, *, named: Sequence[str] 
     off = [_row_off(found, version, row) for version in (first, now)]
     return Shown(
         number=row,
-        values=values,
-        channels_last=values is not None
-        and values.ndim == 3
-        and values.shape[0] not in (1, 3, 4)
-        and values.shape[2] in (1, 3, 4),
+        image=image_of(inputs, drawing),
+        line=signal_of(inputs, drawing),
         right=right,
         floats=said[0],
         before=said[1],
@@ -198,22 +191,24 @@ def _row_off(found: BySample, version: VersionBySample, row: int) -> float | Non
     return float(_off(version)[row])
 
 
-def _names(now: Session, samples: Samples, classes: int) -> Sequence[str] | None:
-    """Names of the classes, where they are known; those of the sample digits are their numbers."""
-    if samples.label_names:
-        return samples.label_names
+def _names(now: Session, classes: int) -> Sequence[str]:
+    """Names of the classes, as far as they are known; those of the sample digits are their numbers."""
+    known = class_names(now, classes)
+    if known:
+        return known
     if now.project.model.kind == "sample" and now.project.model.path.startswith("digits"):
         return tuple(map(str, range(10)))
-    return class_names(now, classes) or None
+    return ()
 
 
-def _name(number: int, names: Sequence[str] | None) -> str:
+def _name(number: int, names: Sequence[str]) -> str:
     if number == NOBODY:
         return "no answer"
-    return names[number] if names is not None and number < len(names) else f"class {number}"
+    name = class_name(number, names)
+    return name if number < len(names) and names[number] else f"class {name}"
 
 
-def _cost(task: _Task, before: Version, data: bytes, found: BySample, tell: ProgressFn) -> Cost:
+def _cost(task: _Task, before: Version, found: BySample, tell: ProgressFn) -> Cost:
     """How the version before does: what the project knows of it, or measured."""
     known = versions.figures_of(task.now.project, before)
     if known is not None and known.whole is not None:
@@ -225,6 +220,7 @@ def _cost(task: _Task, before: Version, data: bytes, found: BySample, tell: Prog
             agreement=figures.agreement,
             sqnr_db=figures.sqnr_db,
         )
+    data = versions.quantized_file(task.now, before, tell)
     result = compare(task.now.opened.model, data, task.samples, layers=False, latency=False, progress=tell)
     return cost_of(result.accuracy, result.output.sqnr_db, found.rows)
 

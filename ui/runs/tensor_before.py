@@ -1,14 +1,11 @@
 """A tensor's figures at the step before the shown one."""
 
 from quantscope.core.errors import QuantScopeError
-from quantscope.core.memo import Recent
 from quantscope.core.model import Layer
-from quantscope.core.project import Project
-from quantscope.core.project import project as projects
 from quantscope.core.quantize import resolve
-from quantscope.core.recipe import Recipe, recipe_from_yaml
 from quantscope.ui.content.tensor_figures import Figures, figures_of
 from quantscope.ui.content.tensor_view import Searched, view_tensor
+from quantscope.ui.runs.step_figures import recipe_of_step
 from quantscope.ui.session import cached
 from quantscope.ui.session.state import Resolved, Session, recipe_token
 
@@ -25,8 +22,7 @@ def figures(now: Session, layer: Layer) -> tuple[str, Figures] | None:
         return None
     number = project.parents[project.head]
     try:
-        known = cached.results_of_project(project.id, _Recipes, project.identity)
-        recipe = known.get_or_make(number, lambda: _recipe(project, number))
+        recipe = recipe_of_step(project, number)
         if recipe.passes != now.recipe.passes or recipe.target != now.recipe.target:
             return None
         model, statistics = now.model, now.workspace.statistics
@@ -45,14 +41,3 @@ def figures(now: Session, layer: Layer) -> tuple[str, Figures] | None:
     if view is None or not view.quantized:
         return None
     return f"step {number}", figures_of(view)
-
-
-def _recipe(project: Project, number: int) -> Recipe:
-    return recipe_from_yaml(projects.read_step(project, number).recipe)
-
-
-class _Recipes(Recent[Recipe]):
-    """Recipes of steps, by number."""
-
-    def __init__(self) -> None:
-        super().__init__(64)

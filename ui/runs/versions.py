@@ -16,7 +16,7 @@ from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Mark, OtherFile, Project, marks, others
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import resolve
-from quantscope.core.recipe import Recipe, recipe_from_yaml
+from quantscope.core.recipe import Recipe
 from quantscope.core.words import plural
 from quantscope.ui.runs import step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
@@ -147,7 +147,7 @@ def _step(project: Project, number: int) -> Version | None:
 
 
 def recipe_of(now: Session, version: Version) -> Recipe | None:
-    """The recipe of a step, without choices for layers that the model lacks; None of other versions.
+    """The recipe of a step; None of other versions. It may have choices for layers that the model lacks.
 
     Raises:
         QuantScopeError: It is damaged, or cannot be read.
@@ -156,7 +156,7 @@ def recipe_of(now: Session, version: Version) -> Recipe | None:
         return None
     if version.number == now.project.head and not now.held:
         return now.recipe
-    return recipe_from_yaml(projects.read_step(now.project, version.number).recipe)
+    return step_figures.recipe_of_step(now.project, version.number)
 
 
 def figures_of(project: Project, version: Version) -> StepFigures | None:

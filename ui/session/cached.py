@@ -106,7 +106,7 @@ def of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
 
 
 def results_of_project(project: str, make: Callable[[], T], *key: Hashable) -> T:
-    """As `kept`, for what holds no model and no samples: it stays for many more projects."""
+    """As `of_project`, for what holds no model and no samples: it stays for many more projects."""
     return _results().get(project, make, key)
 
 

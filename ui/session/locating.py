@@ -8,12 +8,12 @@ from quantscope.core.errors import ModelError
 from quantscope.core.model import load_model
 from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
-from quantscope.ui.session.opening import QUANTIZED, Given, described, stored
+from quantscope.ui.session.opening import QUANTIZED, Given, Place, described, place_of, stored
 
 
 def missing(source: Source | None) -> str:
     """Where something lay, if it is no longer there."""
-    if source is not None and source.kind == "path" and not Path(source.path).exists():
+    if source is not None and source.kind == "path" and place_of(Path(source.path)) is Place.NOTHING:
         return source.path
     return ""
 

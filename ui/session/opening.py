@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 
 from quantscope.core.errors import DataError, ModelError, QuantScopeError
@@ -90,8 +91,8 @@ def model_source(model: str) -> Source:
     Raises:
         ModelError: nothing is there.
     """
-    path = Path(unquoted(model)).expanduser()
-    if not path.is_file():
+    path, what = typed_path(model)
+    if what is not Place.FILE:
         raise ModelError(f"{path} is not a file; give the path of an .onnx model on this machine")
     return Source(kind="path", path=str(path.resolve()))
 
@@ -127,8 +128,8 @@ def data_source(data: str | None) -> Source:
     """
     if data is None:
         return Source(kind="random")
-    path = Path(unquoted(data)).expanduser()
-    if not path.exists():
+    path, what = typed_path(data)
+    if what is Place.NOTHING:
         raise DataError(f"{path} does not exist; give an .npz, .npy, a folder or a .zip on this machine")
     return Source(kind="path", path=str(path.resolve()))
 
@@ -245,7 +246,7 @@ def _known(model: Source, data: Source) -> Project | None:
             moved = {
                 role: replace(source, options={**there.options, **source.options})
                 for role, source, there in (("model", model, known.model), ("data", data, known.data))
-                if source.kind == "path" and there.kind == "path" and not Path(there.path).exists()
+                if source.kind == there.kind == "path" and place_of(Path(there.path)) is Place.NOTHING
             }
             if moved:
                 known = replace(
@@ -307,6 +308,35 @@ def stored(project: Project, role: str, given: Given, source: Source) -> Source:
 
 def _begin(project: Project) -> Project:
     return projects.record(project, recipe_to_yaml(Recipe()), "Defaults")
+
+
+class Place(Enum):
+    """What is at a path."""
+
+    NOTHING = "nothing"  # also where it may not be looked at, or no such path can be
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"  # a pipe, a device
+
+
+def typed_path(typed: str) -> tuple[Path, Place]:
+    """A path that a user typed or pasted, with `~` resolved, and what is there. Never fails."""
+    path = Path(unquoted(typed))
+    with suppress(RuntimeError):  # the home of nobody
+        path = path.expanduser()
+    return path, place_of(path)
+
+
+def place_of(path: Path) -> Place:
+    """What is at a path. Never fails."""
+    try:
+        if path.is_file():
+            return Place.FILE
+        if path.is_dir():
+            return Place.FOLDER
+        return Place.OTHER if path.exists() else Place.NOTHING
+    except (OSError, ValueError):  # a name too long, a folder that may not be read
+        return Place.NOTHING
 
 
 def unquoted(path: str) -> str:

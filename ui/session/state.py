@@ -17,13 +17,13 @@ from typing import Unpack
 
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from quantscope.core.memo import Recent
-from quantscope.core.model import Layer, Model
+from quantscope.core.model import Model
 from quantscope.core.project import Project, marks
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import ChoiceChanges, Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.words import plural
-from quantscope.ui.session import cached, fixes, keys
+from quantscope.ui.session import cached, fixes, keys, others
 from quantscope.ui.session.jobs import Job, JobId, State
 from quantscope.ui.session.keys import FittedRecipe, News, Page, Refusal, ShownRecipe
 from quantscope.ui.session.memory import uninterrupted
@@ -35,6 +35,7 @@ REFUSING = 2.0  # seconds in which work that removed its project, which it canno
 NEWS_SECONDS = 30.0  # for which it is said what another window did
 ELSEWHERE = f"{projects.CHANGED.capitalize()}; it is shown now as it is there."
 ANEW = "This project was removed in another window or program, and opened anew; it is shown as it is there."
+OTHER_DATA = "Other data were given to this project in another window or program; figures are measured anew."
 AGAIN = "What you just did was not applied: do it again if you still want it."
 _edits = threading.Lock()  # held from reading the step on disk until the next step is written
 _tokens: deque[tuple[Recipe, str]] = deque(maxlen=16)
@@ -134,6 +135,10 @@ def follow() -> str:
     if words:
         tell(words)
         redraw_editors()
+    if others.moved_on(there):
+        tell(f"{words} {OTHER_DATA}".strip())
+        cached.forget(there.id)
+        start(there)
     return words
 
 
@@ -188,6 +193,7 @@ def start(opened: Project) -> Job[Workspace]:
 def restart(opened: Project) -> Job[Workspace]:
     """As `start`, and also after a failure or a cancel."""
     cached.registry().forget(opened.id)
+    others.remember_sources(opened)
     title = "Opening" if opened.calibrated else "Calibrating"
     return cached.registry().submit(
         opening_id(opened.id),
@@ -322,11 +328,11 @@ def edit(change: Callable[[Recipe], Recipe], label: str) -> None:
 def _move(step: Callable[[Project], Project]) -> bool:
     """Go from the shown step to another; whether that was done."""
     with _edits:
+        keys.NEWS.pop()
         words, opened = follow(), project()
         if opened is None:
             return False
         if not words:
-            keys.NEWS.pop()
             try:
                 keys.PROJECT.set(step(opened))
                 return True
@@ -396,17 +402,6 @@ def branch(number: int, label: str) -> None:
 
     if _move(step):
         redraw_editors()
-
-
-def layer(now: Session) -> Layer:
-    """The layer that the Inspector shows; the first computed one by default."""
-    names = [entry.name for entry in now.model.layers]
-    chosen = keys.LAYER.get() or keys.LAYER_IN_ADDRESS.get()
-    if chosen is None or chosen not in names:
-        computed = [entry.name for entry in now.model.layers if entry.kind == "compute"]
-        chosen = (computed or names)[0]
-    keys.LAYER.set(chosen)
-    return now.model.layer(chosen)
 
 
 def choose_layer(name: str) -> None:

@@ -6,6 +6,7 @@ import streamlit as st
 from quantscope.core.evaluate import Comparison
 from quantscope.core.tuning import AutotuneResult
 from quantscope.ui.content import text
+from quantscope.ui.content.method_words import step_words
 from quantscope.ui.content.outcome import outcome
 from quantscope.ui.figures.steps import steps_figure
 from quantscope.ui.runs import measured, recipe_search
@@ -74,7 +75,7 @@ def _progress(id: str) -> None:
         words = f"Auto-tune: step {min(job.progress.done + 1, total)} of about {total}"
     else:
         words = "Auto-tune: before and after"
-    words += f" · {text.duration(job.elapsed)} · {text.escape(label)}"
+    words += f" · {text.duration(job.elapsed)} · {text.escape(step_words(label))}"
     job_progress.line(job, "tune", words, keeps=True)
     st.caption(
         "You may leave this page: the work goes on. The figure is the output's SQNR against float on the "
@@ -127,7 +128,7 @@ def _steps(found: AutotuneResult) -> None:
                 "step": range(1, len(found.steps) + 1),
                 "kept": [step.kept for step in found.steps],
                 "output SQNR, dB": [round(step.sqnr_db, 2) for step in found.steps],
-                "what": [step.what for step in found.steps],
+                "what": [step_words(step.what) for step in found.steps],
                 "why": [step.why for step in found.steps],
             }
         ),

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import Figures
 from quantscope.ui.content import text
 from quantscope.ui.content.choices import ChoiceChange, choice_changes
@@ -88,9 +89,12 @@ def choices(now: state.Session, chosen: tuple[Version, ...]) -> dict[str, tuple[
             what = "The float model" if against.kind is Kind.FLOAT else "A file of another tool"
             st.caption(f"{what} has no recipe to hold a step's choices against; scales are told below.")
             return found
-        before = versions.recipe_of(now, against)
         for version in steps:
-            after = versions.recipe_of(now, version)
+            try:
+                before, after = versions.recipe_of(now, against), versions.recipe_of(now, version)
+            except QuantScopeError as error:
+                st.caption(text.escape(text.sentence(str(error))))
+                continue
             assert before is not None  # both are steps
             assert after is not None
             found[version.key] = choice_changes(before, after, now.opened.model)

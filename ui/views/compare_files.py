@@ -91,7 +91,7 @@ def downloads(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "Comparison as JSON",
-            data=comparison_json(now.opened.model, known) if ready else b"",
+            data=lambda: comparison_json(now.opened.model, known),  # long for thousands of layers
             file_name=f"{stem}_comparison.json",
             mime="application/json",
             icon=":material/data_object:",
@@ -102,7 +102,7 @@ def downloads(
         )
         st.download_button(
             "Tensors as CSV",
-            data=comparison_csv(now.opened.model, known) if ready else b"",
+            data=lambda: comparison_csv(now.opened.model, known),
             file_name=f"{stem}_tensors.csv",
             mime="text/csv",
             icon=":material/table:",

@@ -16,7 +16,7 @@ from quantscope.ui.content.sample_kinds import Drawing, OutputKind
 from quantscope.ui.content.sample_list import Answers, Filter, Order, View
 from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.runs import by_sample, by_sample_files, measured
-from quantscope.ui.runs.by_sample import Compared, Guess, Page, Wanted
+from quantscope.ui.runs.by_sample import Guess, Page, Wanted
 from quantscope.ui.runs.versions import Version
 from quantscope.ui.session import keys
 from quantscope.ui.session.jobs import Job, State
@@ -60,7 +60,7 @@ def render(now: Session, versions: Sequence[Version]) -> None:
     if compared.found is None or compared.guess is None:
         _measuring(wanted, compared.job)
         return
-    _shown(wanted, compared, compared.found, compared.guess)
+    _shown(wanted, compared.found, compared.guess)
 
 
 def _measuring(wanted: Wanted, job: Job[None] | None) -> None:
@@ -86,7 +86,7 @@ def _again(wanted: Wanted) -> None:
     by_sample.again(wanted)
 
 
-def _shown(wanted: Wanted, compared: Compared, found: BySample, guess: Guess) -> None:
+def _shown(wanted: Wanted, found: BySample, guess: Guess) -> None:
     _begin_anew(wanted.now.project.id)
     names = [text.short(version.short, 24) for version in wanted.versions]
     drawing = by_sample_files.drawing_of(wanted.now, guess.drawing)
@@ -213,9 +213,12 @@ def _list(
                 list(choices),
                 key=keys.SAMPLES_FILTER.name,
                 required=True,
-                format_func=lambda one: choices[one].words if one in choices else str(one),
+                format_func=lambda one: text.escape(choices[one].words) if one in choices else str(one),
                 on_change=_first_page,
-                help="  \n".join(f"**{choice.label}:** {choice.help}" for choice in choices.values()),
+                help="  \n".join(
+                    f"**{text.escape(choice.label)}:** {text.escape(choice.help)}"
+                    for choice in choices.values()
+                ),
             )
             or Filter.ALL
         )

@@ -4,21 +4,19 @@ import streamlit as st
 
 from quantscope.core.model import Layer
 from quantscope.core.quant import Range
-from quantscope.core.thresholds import AUTOMATIC, Method, WeightMethod
+from quantscope.core.thresholds import AUTOMATIC, Method
 from quantscope.ui.content import text
+from quantscope.ui.content.method_words import WEIGHT_LABELS
 from quantscope.ui.content.tensor_view import LABELS, TensorView, Weights, levels, weights
 from quantscope.ui.figures.overlay import overlay_figure
 from quantscope.ui.figures.weights import weights_figure
+from quantscope.ui.runs import first_layer
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, easyquant_layer, tools
 
 TOOLS = "Why do tools disagree?"
-WEIGHT_METHODS = {
-    "MinMax": WeightMethod.MINMAX,
-    "MSE": WeightMethod.MSE,
-    "Percentile": WeightMethod.PERCENTILE,
-}
+WEIGHT_METHODS = {label: method for method, label in WEIGHT_LABELS.items()}
 
 
 def render(now: state.Session, layer: Layer, view: TensorView | None) -> None:
@@ -103,7 +101,7 @@ def use_range(name: str, label: str, low: float, high: float) -> None:
 
 def owner(now: state.Session) -> str:
     """The layer whose choice sets the range of the shown one."""
-    layer = state.layer(now)
+    layer = first_layer.shown(now)
     tensor = now.encodings.placement.sources.get(layer.output, layer.output)
     found = now.encodings.placement.tensors.get(tensor)
     return found if found is not None else layer.name

@@ -35,8 +35,7 @@ def render() -> None:
     now = common.session("then this page shows each layer's values and lets you drag its range.")
     if now is None:
         return
-    first_layer.choose(now)
-    layer = _choose(now)
+    layer = _choose(now, first_layer.shown(now))
     view = view_tensor(
         now.model,
         now.workspace.statistics,
@@ -66,13 +65,15 @@ def _figures_row(*, tensor: bool) -> DeltaGenerator:
         return network.container()
 
 
-def _choose(now: state.Session) -> Layer:
-    """The layer, by list or one by one."""
-    layer = state.layer(now)
+def _choose(now: state.Session, layer: Layer) -> Layer:
+    """The layer, by list or one by one; at first the one given."""
     names = [entry.name for entry in now.model.layers]
     index = names.index(layer.name)
     key, first = common.follow("layer_box", layer.name)
-    ops = {entry.name: entry.op for entry in now.model.layers}
+    labels = {
+        entry.name: f"{number}. {text.plain(entry.name)}  ·  {text.plain(entry.op)}"
+        for number, entry in enumerate(now.model.layers, 1)
+    }
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="inspector_head"):
         st.title("Inspector", anchor=False, width="content")
         st.selectbox(
@@ -84,9 +85,7 @@ def _choose(now: state.Session) -> Layer:
             args=(key, state.choose_layer),
             label_visibility="collapsed",
             width="stretch",
-            format_func=lambda name: (
-                f"{names.index(name) + 1}. {text.plain(name)}  ·  {text.plain(ops[name])}"
-            ),
+            format_func=lambda name: labels.get(name, name),
         )
         st.button(
             "",
@@ -253,7 +252,9 @@ def _method(label: str, name: str, shown: Range) -> None:
 
 
 def _percentile(share: float, name: str) -> None:
-    state.edit_layer(name, f"{text.short(name)}: {share:g} %", method=Method.PERCENTILE, percentile=share)
+    state.edit_layer(
+        name, f"{text.short(name)}: Percentile {share:g} %", method=Method.PERCENTILE, percentile=share
+    )
 
 
 def _symmetry(choice: str, name: str) -> None:
@@ -285,16 +286,16 @@ def _similar(now: state.Session, layer: Layer, name: str) -> None:
         st.caption(
             "Strategy, symmetry, precision, scales and weights of this layer; a manual range is not copied."
         )
+        if same:
+            st.button(
+                f"{len(same):,} other {text.escape(layer.op)}",
+                key="apply_same",
+                width="stretch",
+                on_click=_copy,
+                args=(name, tuple(same)),
+            )
         st.button(
-            f"{len(same)} other {text.escape(layer.op)}",
-            key="apply_same",
-            disabled=not same,
-            width="stretch",
-            on_click=_copy,
-            args=(name, tuple(same)),
-        )
-        st.button(
-            f"all {len(computed)} other layers",
+            f"all {len(computed):,} other layers" if len(computed) > 1 else "the other layer",
             key="apply_all",
             width="stretch",
             on_click=_copy,
@@ -315,7 +316,7 @@ def _copy(name: str, others: tuple[str, ...]) -> None:
             given |= ChoiceChanges(method=choice.method, percentile=choice.percentile)
         return recipe.with_layers(others, **given)
 
-    state.edit(change, f"as {text.short(name)} for {text.plural(len(others), 'layer')}")
+    state.edit(change, f"settings of {text.short(name)} for {text.plural(len(others), 'other layer')}")
 
 
 def _chart(now: state.Session, view: TensorView) -> None:
@@ -353,7 +354,7 @@ def _dragged() -> None:
         return
     keys.CHART_EDIT.set(moved.edit)
     name = details.owner(now)
-    words = f"{text.number(moved.range.low, 3)} … {text.number(moved.range.high, 3)}"
+    words = f"{text.number(moved.range.low)} … {text.number(moved.range.high)}"  # digits as on the tile
     state.edit_layer(name, f"{text.short(name)}: {words}", method=Method.MANUAL, range=moved.range)
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 from quantscope.core.evaluate import Comparison
 from quantscope.core.targets import Precision
 from quantscope.ui.components import Card, cards, layer_graph
-from quantscope.ui.content import text
+from quantscope.ui.content import size_parts, text
 from quantscope.ui.content.distance import since, to_baseline
 from quantscope.ui.content.rows import Row, edges
 from quantscope.ui.figures.errors import error_figure
@@ -31,7 +31,6 @@ from quantscope.ui.views.overview_cards import (
     measured_cards,
     output_cards,
     waiting_cards,
-    why_larger,
 )
 
 KINDS = (measured.EFFECT, measured.LOCAL, measured.WHOLE, measured.LOSS_BY_PART, advice.ADVICE)
@@ -135,7 +134,7 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
         shown = measured_cards(found, measured.judged_basis(now), against)
     lines = now.project.can_undo + (pinned is not None)
     cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=max(1, lines))
-    if found is not None and (larger := why_larger(found)):
+    if found is not None and (larger := size_parts.why_larger(found.parts, found.float_bytes)):
         st.caption(f":material/info: {larger}")
     each = [] if found is None else output_cards(found.outputs)
     if each:

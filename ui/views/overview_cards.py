@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from quantscope.core.evaluate import Accuracy, Comparison, Latency, OutputError, SizeBreakdown
+from quantscope.core.evaluate import Accuracy, Comparison, Latency, OutputError
 from quantscope.core.runtime import integer_sums
 from quantscope.ui.components import Card
-from quantscope.ui.content import text
+from quantscope.ui.content import size_parts, text
 from quantscope.ui.content.basis import Basis
 from quantscope.ui.content.distance import SAME_TIME, Reference
-from quantscope.ui.content.outcome import SAME_SPEED, milliseconds
+from quantscope.ui.content.outcome import SAME_SPEED
 from quantscope.ui.content.rows import Row
 
 SQNR_TIP = "Signal to quantization noise of all float outputs: 10 log₁₀(Σf² / Σ(f−q)²), in dB."
@@ -18,15 +18,6 @@ COSINE_TIP = "cosine = f·q / (‖f‖‖q‖) of all float outputs taken as one
 NO_VNNI = "expected: CPU without VNNI"
 LITTLE = 0.25  # percentage points: neither good nor bad
 MOST_OUTPUTS = 12  # that get a figure each
-PARTS = {  # of SizeBreakdown
-    "weights": "weights",
-    "biases": "biases",
-    "scales": "scales and zero points",
-    "constants": "other constants",
-    "names": "names",
-    "remarks": "types and documentation",
-    "graph": "operators",
-}
 
 
 def waiting_cards(*, labelled: bool, running: bool) -> list[Card]:
@@ -157,27 +148,7 @@ def _size(found: Comparison, against: Sequence[Reference]) -> Card:
         over=f"{text.size(found.parts.weights)} of it weights",
         moved=_moved(against, lambda ref: ref.percent(found.quantized_bytes, ref.figures.size_bytes)),
         tip="The .onnx file as it is exported against the one that was opened, external data included. "
-        f"What its bytes are: {part_words(found.parts)}.",
-    )
-
-
-def part_words(parts: SizeBreakdown) -> str:
-    """What the bytes of a file are, the largest part first."""
-    ordered = sorted(parts.as_dict().items(), key=lambda entry: -entry[1])
-    return ", ".join(f"{PARTS[name]} {text.size(count)}" for name, count in ordered if count)
-
-
-def why_larger(found: Comparison) -> str:
-    """Why the quantized file is larger than the float one; empty where it is not."""
-    if found.quantized_bytes <= found.float_bytes:
-        return ""
-    rest = found.quantized_bytes - found.parts.weights
-    return (
-        f"**The quantized file is larger than the float one**, {text.size(found.quantized_bytes)} against "
-        f"{text.size(found.float_bytes)}: only {text.size(found.parts.weights)} of it are weights, which "
-        f"quantization makes four times smaller. The other {text.size(rest)} are mostly what describes the "
-        f"graph, and every quantized tensor adds two operators with a scale and a zero point to it "
-        f"({part_words(found.parts)})."
+        f"What its bytes are: {size_parts.listed(found.parts)}.",
     )
 
 
@@ -190,10 +161,10 @@ def _latency(found: Latency | None, against: Sequence[Reference]) -> Card:
     change = "same speed" if same else f"{ratio:.1f}× faster" if ratio > 1 else f"{1 / ratio:.1f}× slower"
     return Card(
         name="Latency",
-        value=milliseconds(found.quantized_ms),
+        value=text.milliseconds(found.quantized_ms),
         change=change,
         tone="" if same or expected else "good" if ratio > 1 else "bad",
-        note=f"float {milliseconds(found.float_ms)}",
+        note=f"float {text.milliseconds(found.float_ms)}",
         over=NO_VNNI if expected else "one sample on this CPU",
         moved=_moved(
             against,

@@ -33,8 +33,7 @@ def popover(wanted: Wanted, drawing: Drawing, guess: Guess) -> None:
             changed = replace(changed, inputs={**changed.inputs, name: _input(project, name, one)})
         for name, kind in drawing.outputs.items():
             changed = replace(changed, outputs={**changed.outputs, name: _output(project, name, kind, guess)})
-        if changed != drawing:
-            by_sample_files.keep_drawing(wanted.now, changed)
+        if changed != drawing and _kept(wanted, changed):
             st.rerun()
         if drawing != guess.drawing:
             st.button(
@@ -48,6 +47,16 @@ def popover(wanted: Wanted, drawing: Drawing, guess: Guess) -> None:
         _names(wanted, by_sample_files.CLASS_NAMES, "Names of classes")
         if tokens:
             _names(wanted, by_sample_files.TOKEN_NAMES, "Vocabulary of tokens")
+
+
+def _kept(wanted: Wanted, drawing: Drawing) -> bool:
+    """Keep it with the project; what prevents that is said."""
+    try:
+        by_sample_files.keep_drawing(wanted.now, drawing)
+    except QuantScopeError as error:
+        st.error(text.escape(str(error)), icon=":material/error:")
+        return False
+    return True
 
 
 @uninterrupted

@@ -132,8 +132,8 @@ def _different(now: state.Session, found: Comparison, default: DefaultSession, k
         shown.append(
             Card(
                 name="Latency by default",
-                value=f"{found.latency.default_ms:#.3g} ms".replace(". ", " "),
-                note=f"exact {found.latency.quantized_ms:#.3g} ms".replace(". ", " "),
+                value=text.milliseconds(found.latency.default_ms),
+                note=f"exact {text.milliseconds(found.latency.quantized_ms)}",
             )
         )
     basis = measured.judged_basis(now)

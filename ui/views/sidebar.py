@@ -104,9 +104,10 @@ def _steps(opened: Project, ready: state.Session | None) -> None:
     except QuantScopeError:
         step = None
     if step is not None:
+        label = text.escape(step.label).replace(" … ", "\u00a0…\u00a0")  # a range stays on one line
         with st.container(horizontal=True, gap="small", wrap=False):
             st.caption(
-                f":material/check_circle: Saved · step {opened.head}: {text.escape(step.label)}",
+                f":material/check_circle: Saved · step {opened.head}: {label}",
                 width="stretch",
             )
             st.button(

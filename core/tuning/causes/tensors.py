@@ -268,7 +268,7 @@ def wide(facts: LayerFacts, known: float = 0.0) -> Iterator[Cause]:
     ranges = facts.forecast.ranges()
     samples = facts.statistics.samples
     total = facts.noise.total if facts.channel_errors is None else facts.channel_errors.total
-    how = "predicted" if facts.channel_errors is None else "alone"
+    how = "predicted" if facts.channel_errors is None else "alone on a few samples"
     found = "The rest has no" if known else "No"
     checked = "; ".join(_checked(facts, ranges))
     if facts.unexplained_db:
