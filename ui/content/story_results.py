@@ -271,9 +271,14 @@ def _example(facts: Facts, shown: Shown) -> Example:
     name = f"sample {shown.number:,}"  # as on Compare; "digit 7" could be a seven
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
-    words = "" if shown.image or shown.line else sentence_case(name)
+    words = "" if shown.image or shown.line or shown.text else sentence_case(name)
     return Example(
-        name=name, image=shown.image, line=shown.line, words=words, said=tuple(_said(facts, shown))
+        name=name,
+        image=shown.image,
+        line=shown.line,
+        text=shown.text,
+        words=words,
+        said=tuple(_said(facts, shown)),
     )
 
 
