@@ -411,3 +411,20 @@ def test_pixels_are_counted_without_a_margin_for_they_are_not_independent() -> N
     cost_slide = slide(deck(found), "cost")
     assert cost_slide.title == "99.8 of 100 pixels get the same answer as before"
     assert cost_slide.sentences[-1] == "Counted over 40,960 pixels of 40 images."
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"cost": cost(right=0.90)}, "Right answers: 90 of 100, 98.7 of 100 in the original"),
+        ({"cost": cost(right=None, agreement=0.0, rows=60)}, "The same answers as before: 0 of 60"),
+        ({"cost": cost(right=None, agreement=None, sqnr_db=6.0)}, "Outputs are 50 % off"),
+        ({"cost": cost(right=None, agreement=None, sqnr_db=None)}, "The outputs cannot be compared"),
+        ({}, ""),
+    ],
+)
+def test_a_great_loss_is_left_to_be_decided(more: dict[str, object], words: str) -> None:
+    picture = slide(deck(facts(**more)), "open").picture
+    said = [item.words for item in picture.items if item.name == "Decide whether so much may be lost"]  # type: ignore[union-attr]
+    assert len(said) == bool(words)
+    assert not words or said[0].startswith(words)

@@ -26,6 +26,7 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+TEXTS = 4  # where they are texts, which need room to be read
 DRAWN = 2  # of those with a picture of what each network makes of it
 SAME_SIZE = 0.005  # relative
 FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
@@ -63,7 +64,8 @@ def examples(facts: Facts) -> Slide | None:
     if found is None:
         return not_yet(facts, "examples", "Where it shows")
     drawn = [shown for shown in found.shown if shown.shots][:DRAWN]
-    items = tuple(_example(facts, shown) for shown in drawn or found.shown[:EXAMPLES])
+    most = TEXTS if any(shown.text for shown in found.shown) else EXAMPLES
+    items = tuple(_example(facts, shown) for shown in drawn or found.shown[:most])
     noun, repairs = facts.row_noun, found.repairs
     picture: Figures | Gallery | None = Gallery(items=items) if items else None
     if repairs is not None:
