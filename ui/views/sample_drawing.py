@@ -54,7 +54,7 @@ def _kept(wanted: Wanted, drawing: Drawing) -> bool:
     try:
         by_sample_files.keep_drawing(wanted.now, drawing)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         return False
     return True
 
@@ -117,4 +117,4 @@ def _names(wanted: Wanted, which: str, label: str) -> None:
     try:
         by_sample_files.keep_names(wanted.now, which, given.getvalue(), given.name)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
