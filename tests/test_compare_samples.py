@@ -325,4 +325,4 @@ def test_what_failed_is_said_and_can_be_tried_again(
     app = start(project)
     go(app, "compare")
     until(app, lambda a: any(button.key == "by_sample_again" for button in a.button))
-    assert "the network is of another kind" in [error.value for error in app.error]
+    assert "The network is of another kind" in app.error[0].value
