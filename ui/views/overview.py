@@ -121,7 +121,7 @@ def _notes(now: state.Session) -> None:
 
 def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows: list[Row]) -> None:
     if measurement.error:
-        st.error(text.escape(measurement.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(measurement.error)), icon=":material/error:")
     found, judged = measurement.value, now.workspace.judged
     against, pinned = [], baseline.baseline(now.project)
     before = step_figures.before(now)
