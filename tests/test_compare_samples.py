@@ -137,6 +137,9 @@ def test_the_story_is_told_from_the_same_figures(project: Project, monkeypatch: 
     assert told.value is not None, told.error
     assert told.value.rows == ROWS
     assert all(shown.image.startswith("data:image/") for shown in told.value.shown)
+    with tab:
+        by_sample_files.keep_names(wanted.now, by_sample_files.CLASS_NAMES, b'["w", "x", "y", "z"]', "n.json")
+        assert story_outcomes.outcomes(wanted.now, before, peek=True).value is None  # told anew, with names
 
 
 def test_cards_are_drawn_for_the_rows_asked_for(project: Project) -> None:
@@ -267,6 +270,9 @@ def test_names_are_kept_with_the_project_and_found_beside_the_data(project: Proj
     assert by_sample_files.class_names(now, 4) == ("w", "x", "y", "z")
     with pytest.raises(DataError, match="one name in each line"):
         by_sample_files.keep_names(now, by_sample_files.CLASS_NAMES, b"[1]", "n.json")
+    assert by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
+    by_sample_files.forget_names(now, by_sample_files.CLASS_NAMES)
+    assert not by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
 
 
 def test_the_page_shows_samples_filters_and_classes(project: Project) -> None:
@@ -319,4 +325,4 @@ def test_what_failed_is_said_and_can_be_tried_again(
     app = start(project)
     go(app, "compare")
     until(app, lambda a: any(button.key == "by_sample_again" for button in a.button))
-    assert "the network is of another kind" in [error.value for error in app.error]
+    assert "The network is of another kind" in app.error[0].value
