@@ -8,14 +8,15 @@ import pytest
 
 from quantscope.core.calibration import histogram_of
 from quantscope.core.pipeline import finish
-from quantscope.core.quant import Range
+from quantscope.core.quant import UINT8, QuantSpec, Range, encoding_from_range
 from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.sensitivity import Kind, by_layer, measure_channel_errors, ranking, run_sensitivity
 from quantscope.core.targets import Granularity, Precision
-from quantscope.core.thresholds import Method, WeightMethod
+from quantscope.core.thresholds import Method, WeightMethod, encoding_errors
 from quantscope.core.tuning import output_forecast
 from quantscope.core.tuning.causes import Reason, causes, prepare_trials, split_parts, try_remedy
+from quantscope.core.tuning.causes.facts import TensorFacts
 from quantscope.core.tuning.causes.tensors import typical_range
 from tests.heads import HEADS, samples_for
 from tests.networks import NETWORKS, Net, feeds
@@ -250,6 +251,17 @@ def test_typical_range() -> None:
     assert low == pytest.approx(-1.0, abs=0.1)
     assert high == pytest.approx(3.0, abs=0.1)
     assert typical_range(histogram_of(np.zeros(5, np.float32)), 0.999) == (0.0, 0.0)
+
+
+def test_extremes_beside_a_range_that_a_rounded_zero_point_moved_are_not_cut_off() -> None:
+    values = np.repeat(np.float32([-77.1, -60.0, -50.0, 42.6]), 100)
+    histogram, spec = histogram_of(values), QuantSpec(type=UINT8, symmetric=False)
+    for low, cut in ((-77.1, 0.0), (-59.0, 0.5)):
+        encoding = encoding_from_range(Range(low, 42.6), spec)
+        error = encoding_errors(histogram, encoding)
+        found = TensorFacts(histogram=histogram, encoding=encoding, error=error)
+        assert found.cut_share == pytest.approx(cut)
+    assert encoding_errors(histogram, encoding_from_range(Range(-77.1, 42.6), spec)).clipped_share > 0
 
 
 def test_stuck_values_of_an_input_may_be_given_up() -> None:

@@ -74,7 +74,7 @@ def test_names_and_notes_stay(tmp_path: Path) -> None:
     assert marks.read_marks(project)[2] == marks.Mark(name="for the demo", note="first try")
     at_step(app, 3)
     next(w for w in app.text_input if w.label == "Name").set_value("for the demo").run()
-    assert "step 2 has the name" in app.error[0].value
+    assert "Step 2 has the name" in app.error[0].value
     assert next(w for w in app.text_input if w.label == "Name").value == ""
 
 

@@ -165,6 +165,7 @@ def test_the_layers_card_counts_with_separators() -> None:
     card = layers_card(rows)
     assert card.value == "2,212 of 2,212"
     assert card.change == "1 flagged"
+    assert layers_card(rows, {"l1", "l2", "elsewhere"}).value == "2,210 of 2,212"  # as Export lists them
 
 
 def remedy(label: str, gain: float, **changes: Any) -> Remedy:

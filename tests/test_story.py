@@ -20,6 +20,7 @@ from quantscope.ui.content.sample_kinds import Drawing, guess_inputs
 from quantscope.ui.content.sample_pictures import picture
 from quantscope.ui.content.story import deck, read
 from quantscope.ui.content.story_choices import deeds
+from quantscope.ui.content.story_facts import Noun
 from quantscope.ui.content.story_images import image_of, line_of, signal_of
 from quantscope.ui.content.story_records import Deck, Figures, Gallery, Histogram, Hundreds, Slide
 from quantscope.ui.content.story_sentence import headline, of, off, off_words
@@ -397,3 +398,33 @@ def test_a_wide_range_is_said_to_leave_few_steps_to_most_values() -> None:
     told_of = slide(deck(replace(given, values=alone)), "cut").sentences
     assert "A few outliers make it so wide: most values share 4 of the 256 steps" in told_of[1]
     assert "but cut off some" in told_of[1]
+
+
+def test_pixels_are_counted_without_a_margin_for_they_are_not_independent() -> None:
+    found = facts(
+        noun=Noun(one="image", many="images"),
+        row_noun=Noun(one="pixel", many="pixels"),
+        cost=cost(right=None, agreement=0.998, rows=40_960),
+        trust=trust(samples=40, labelled=False),
+        outcomes=None,
+    )
+    cost_slide = slide(deck(found), "cost")
+    assert cost_slide.title == "99.8 of 100 pixels get the same answer as before"
+    assert cost_slide.sentences[-1] == "Counted over 40,960 pixels of 40 images."
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"cost": cost(right=0.90)}, "Right answers: 90 of 100, 98.7 of 100 in the original"),
+        ({"cost": cost(right=None, agreement=0.0, rows=60)}, "The same answers as before: 0 of 60"),
+        ({"cost": cost(right=None, agreement=None, sqnr_db=6.0)}, "Outputs are 50 % off"),
+        ({"cost": cost(right=None, agreement=None, sqnr_db=None)}, "The outputs cannot be compared"),
+        ({}, ""),
+    ],
+)
+def test_a_great_loss_is_left_to_be_decided(more: dict[str, object], words: str) -> None:
+    picture = slide(deck(facts(**more)), "open").picture
+    said = [item.words for item in picture.items if item.name == "Decide whether so much may be lost"]  # type: ignore[union-attr]
+    assert len(said) == bool(words)
+    assert not words or said[0].startswith(words)

@@ -18,8 +18,9 @@ from quantscope.core.data import open_samples
 from quantscope.core.model import load_model
 from quantscope.core.quantize import quantize_model, resolve
 from quantscope.core.recipe import Recipe
+from quantscope.ui.content.sample_kinds import Drawing, InputDrawing, InputKind
 from quantscope.ui.content.sample_parts import NumbersPart, PicturePart
-from quantscope.ui.content.story_images import MOST, shots_of, smaller
+from quantscope.ui.content.story_images import LETTERS, MOST, shots_of, smaller, text_of
 from quantscope.ui.content.story_tensor import example_weight, telling, values_of
 from tests.graphs import model, node, randn, value
 
@@ -108,3 +109,18 @@ def test_large_pictures_become_small_and_small_ones_stay() -> None:
         image = Image.open(io.BytesIO(base64.b64decode(found.partition(",")[2])))
         assert max(image.size) == MOST
     assert len(smaller(picture("a", 1000).src, square=False)) < 200_000
+
+
+def test_texts_are_shown_as_they_are_written() -> None:
+    def begins(kind: InputKind, numbers: list[int], vocabulary: tuple[str, ...] = ()) -> str:
+        drawing = Drawing(inputs={"ids": InputDrawing(kind=kind)})
+        return text_of({"ids": np.array(numbers)}, drawing, vocabulary)
+
+    assert begins(InputKind.TOKENS, [1, 2, 0], ("home", "play", "##ing")) == "playing home"
+    assert begins(InputKind.TOKENS, [1, 2, 0], ("▁home", "▁play", "ing")) == "playing home"
+    assert begins(InputKind.TOKENS, [1, 2, 0]) == ""  # numbers tell an audience nothing
+    assert begins(InputKind.BYTES, [*b"int  main()", 256]) == "int main()"
+    long = begins(InputKind.BYTES, [97] * 500)
+    assert long.endswith("a…")
+    assert len(long) == LETTERS + 1
+    assert begins(InputKind.VALUES, [1, 2]) == ""

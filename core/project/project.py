@@ -353,7 +353,7 @@ def resolve_path(project: Project, source: Source) -> Path:
     else:
         path = Path(source.path).expanduser()
     if not _is_there(path):
-        raise ProjectError(f"{path} is no longer there; put it back, or open the model from its new place")
+        raise ProjectError(f"{path} is no longer there; put it back, or say where it is now")
     return path
 
 

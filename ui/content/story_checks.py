@@ -3,6 +3,8 @@
 from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Facts
 from quantscope.ui.content.story_records import Check, Checklist, Slide
+from quantscope.ui.content.story_sentence import of, off, off_words
+from quantscope.ui.content.story_shared import loss_tone, off_tone
 
 ENOUGH = 500  # samples, for shares to be good to about two points
 SHOWN = 6  # points on the slide; the rest is in the notes
@@ -79,7 +81,7 @@ def _data(facts: Facts) -> list[Check]:
 
 def _quality(facts: Facts) -> list[Check]:
     trust = facts.trust
-    found = []
+    found = _loss(facts)
     if trust.lost_outputs:
         found.append(
             Check(
@@ -110,6 +112,26 @@ def _quality(facts: Facts) -> list[Check]:
             Check(name="Quantize it", words="The file computes what the original computes; nothing is saved.")
         )
     return found
+
+
+def _loss(facts: Facts) -> list[Check]:
+    """Whether so much is lost that somebody has to say that it may be."""
+    found, bearable = facts.cost, "is that good enough for the use?"
+    if found is None or facts.trust.synthetic or facts.trust.guessing or facts.all_float:
+        return []
+    share = off(found.sqnr_db)
+    if found.right is not None and found.float_right is not None:
+        tone = loss_tone(found.float_right - found.right)
+        original = of(found.float_right, found.rows)
+        words = f"Right answers: {of(found.right, found.rows)}, {original} in the original; {bearable}"
+    elif found.agreement is not None:
+        tone = loss_tone(1 - found.agreement)
+        words = f"The same answers as before: {of(found.agreement, found.rows)}; {bearable}"
+    elif share is not None:
+        tone, words = off_tone(share), f"Outputs are {off_words(share)} off; {bearable}"
+    else:
+        tone, words = "bad", "The outputs cannot be compared: they cannot be used like this."
+    return [Check(name="Decide whether so much may be lost", words=words)] if tone == "bad" else []
 
 
 def _device(facts: Facts) -> list[Check]:

@@ -6,7 +6,7 @@ from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts
 from quantscope.ui.content.story_records import Figure, Figures, Hundred, Hundreds, Slide, Tone
 from quantscope.ui.content.story_sentence import FEW, hundred, int_name, of, off, off_words
-from quantscope.ui.content.story_shared import basis, caution, not_yet, off_tone
+from quantscope.ui.content.story_shared import basis, caution, loss_tone, not_yet, off_tone
 
 
 def cost(facts: Facts) -> Slide | None:
@@ -42,7 +42,9 @@ def _agreement(facts: Facts, found: Cost, share: float) -> Slide:
     return _dots(
         facts,
         found,
-        title=f"{of(share, found.rows)} answers are the same as before",
+        title=f"{of(share, found.rows)} answers are the same as before"
+        if noun == facts.noun
+        else f"{of(share, found.rows)} {noun.many} get the same answer as before",
         sentence=f"The dots show it for 100 {noun.many}; the filled ones get the original's answer. "
         "Which answers are right is not known: the samples have no labels.",
         shares=(1.0, None if first is None else first.agreement, share),
@@ -62,7 +64,7 @@ def _dots(
     return Slide(
         key="cost",
         title=title,
-        sentences=(sentence, _margin(now, rows, facts.row_noun.many)),
+        sentences=(sentence, _counted(facts, now, rows)),
         picture=Hundreds(items=tuple(items)),
         alt="; ".join(f"{item.name}: {item.value}" for item in items),
         basis=basis(facts),
@@ -138,8 +140,15 @@ def _hundred(name: str, share: float, rows: int, against: float | None = None) -
     if share < 1:
         right = min(right, 99)  # one that is wrong is seen
     loss = 0.0 if against is None else against - share
-    tone: Tone = "" if against is None else "good" if loss <= 0.01 else "warn" if loss <= 0.05 else "bad"
+    tone: Tone = "" if against is None else loss_tone(loss)
     return Hundred(name=name, right=right, value=of(share, rows), tone=tone)
+
+
+def _counted(facts: Facts, share: float, rows: int) -> str:
+    """How much was counted, and how exact that is; pixels of an image are too alike to say so of them."""
+    if facts.row_noun == facts.noun:
+        return _margin(share, rows, facts.row_noun.many)
+    return f"Counted over {facts.row_noun.count(rows)} of {facts.noun.count(facts.trust.samples)}."
 
 
 def _margin(share: float, rows: int, many: str) -> str:

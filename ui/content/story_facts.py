@@ -89,6 +89,7 @@ class Shown:
     now: str
     image: str = ""  # what goes in, as a data URI; "" where it is no image
     line: tuple[float, ...] = ()  # what goes in, 0 to 1; () where it is no signal
+    text: str = ""  # how what goes in begins; "" where it is no text
     shots: tuple[Shot, ...] = ()  # what goes in and what networks make of it, where that can be drawn
     before_off: float | None  # error over signal of its outputs, at first
     now_off: float | None

@@ -1,4 +1,4 @@
-"""Samples as pictures for a slide: small PNG files as data URIs, and signals as lines."""
+"""Samples for a slide: images as small PNG files in data URIs, signals as lines, the beginnings of texts."""
 
 import base64
 import io
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from quantscope.ui.content.sample_kinds import Drawing, InputKind
-from quantscope.ui.content.sample_parts import Part, PicturePart
+from quantscope.ui.content.sample_names import token_word
+from quantscope.ui.content.sample_parts import Part, PicturePart, bytes_text
 from quantscope.ui.content.sample_picture_parts import SMALL
 from quantscope.ui.content.sample_pictures import picture
 from quantscope.ui.content.story_records import Shot
@@ -21,6 +22,8 @@ THIN = 8  # times as wide as high, or as high as wide: a strip in which nothing 
 MOST = 320  # more are left out: a slide shows several images
 PLENTY = 40_000  # characters of a picture, beyond which it is made smaller
 POINTS = 240  # of a line
+LETTERS = 110  # of a text
+TOKENS = 60  # of which a text is put together
 
 
 def image_of(inputs: Mapping[str, Array], drawing: Drawing) -> str:
@@ -46,6 +49,36 @@ def signal_of(inputs: Mapping[str, Array], drawing: Drawing) -> tuple[float, ...
     signals = (name for name, one in drawing.inputs.items() if one.kind is InputKind.SIGNAL)
     name = next(signals, None)
     return () if name is None else line_of(inputs[name])
+
+
+def text_of(inputs: Mapping[str, Array], drawing: Drawing, vocabulary: Sequence[str]) -> str:
+    """How the input that is a text begins; "" where none is, or its tokens are only known by numbers.
+
+    Args:
+        inputs: One row of each, without the axis of rows.
+        drawing: What they are.
+        vocabulary: How tokens are written.
+    """
+    for name, one in drawing.inputs.items():
+        numbers = inputs[name]
+        if one.kind is InputKind.BYTES:
+            return _beginning(bytes_text(numbers, "").text)
+        if one.kind is InputKind.TOKENS and vocabulary:
+            return _beginning(_joined([int(n) for n in numbers.reshape(-1)[:TOKENS]], vocabulary))
+    return ""
+
+
+def _joined(numbers: Sequence[int], vocabulary: Sequence[str]) -> str:
+    """Tokens as a text: vocabularies mark either the blanks, or the pieces that no blank stands before."""
+    words = [token_word(number, vocabulary) for number in numbers]
+    if any(word.startswith(("Ġ", "▁")) for word in vocabulary):
+        return "".join(words)
+    return "".join(word[2:] if word.startswith("##") else f" {word}" for word in words)
+
+
+def _beginning(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= LETTERS else f"{words[:LETTERS].rstrip()}…"
 
 
 def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:

@@ -170,7 +170,8 @@ class Example:
     name: str
     image: str = ""  # data URI of a PNG
     line: tuple[float, ...] = ()  # a signal, 0 to 1
-    words: str = ""  # where it can be neither drawn nor plotted
+    text: str = ""  # how a text begins
+    words: str = ""  # where it is none of these
     said: tuple[Said, ...] = ()
     shots: tuple[Shot, ...] = ()  # what goes in, and what each network makes of it
 

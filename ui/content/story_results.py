@@ -26,6 +26,7 @@ from quantscope.ui.content.story_shared import (
 )
 
 EXAMPLES = 6  # samples shown
+TEXTS = 4  # where they are texts, which need room to be read
 DRAWN = 2  # of those with a picture of what each network makes of it
 SAME_SIZE = 0.005  # relative
 FINE = 0.005  # share of answers, or of the outputs' size, that may be lost without a word
@@ -63,7 +64,8 @@ def examples(facts: Facts) -> Slide | None:
     if found is None:
         return not_yet(facts, "examples", "Where it shows")
     drawn = [shown for shown in found.shown if shown.shots][:DRAWN]
-    items = tuple(_example(facts, shown) for shown in drawn or found.shown[:EXAMPLES])
+    most = TEXTS if any(shown.text for shown in found.shown) else EXAMPLES
+    items = tuple(_example(facts, shown) for shown in drawn or found.shown[:most])
     noun, repairs = facts.row_noun, found.repairs
     picture: Figures | Gallery | None = Gallery(items=items) if items else None
     if repairs is not None:
@@ -271,9 +273,14 @@ def _example(facts: Facts, shown: Shown) -> Example:
     name = f"sample {shown.number:,}"  # as on Compare; "digit 7" could be a seven
     if shown.shots:
         return Example(name=name, shots=shown.shots, said=tuple(_said(facts, shown)))
-    words = "" if shown.image or shown.line else sentence_case(name)
+    words = "" if shown.image or shown.line or shown.text else sentence_case(name)
     return Example(
-        name=name, image=shown.image, line=shown.line, words=words, said=tuple(_said(facts, shown))
+        name=name,
+        image=shown.image,
+        line=shown.line,
+        text=shown.text,
+        words=words,
+        said=tuple(_said(facts, shown)),
     )
 
 

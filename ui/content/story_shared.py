@@ -45,6 +45,7 @@ def caution(facts: Facts) -> bool:
 
 def loss_tone(loss: float) -> Tone:
     """How bad it is that so large a share of the answers is lost."""
+    loss = round(loss, 9)  # as 1 − 0.99 is a little more than 0.01
     return "good" if loss <= 0.01 else "warn" if loss <= 0.05 else "bad"
 
 

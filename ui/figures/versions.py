@@ -44,7 +44,8 @@ def layers_figure(names: Sequence[str], lines: Sequence[VersionLine], *, height:
         )
     layout(figure, x="layer, in order of execution", y="cumulative SQNR, dB", height=height)
     figure.update_layout(hovermode="closest")
-    figure.update_xaxes(range=[0.4, len(names) + 0.6], tickformat="d", showgrid=False)
+    ticks = {"dtick": 1} if len(names) <= FEW_STEPS else {}
+    figure.update_xaxes(range=[0.4, len(names) + 0.6], tickformat="d", showgrid=False, **ticks)
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -24,6 +24,7 @@ from quantscope.core.recipe import PASSES, Recipe
 from quantscope.core.runtime import Session
 from quantscope.core.targets import Precision, target
 from quantscope.sample_data import SAMPLES
+from quantscope.ui.content import text
 from quantscope.ui.content.rows import Row
 from quantscope.ui.content.shells import POSIX, Shell
 from quantscope.ui.content.snippet import Feed, feeds_of
@@ -175,6 +176,9 @@ def stays_float(model: Model, recipe: Recipe, encodings: Encodings) -> list[tupl
     ]
 
 
+_OWN_VALUE = re.compile(r"^values at \S+(?= are )")  # of one tensor: the reason is the same for many
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatGroup:
     """Layers that stay float for the same reason."""
@@ -187,11 +191,14 @@ class FloatGroup:
 def float_groups(model: Model, recipe: Recipe, encodings: Encodings) -> list[FloatGroup]:
     """Layers that compute in float by reason, the most frequent reason first."""
     by_reason: dict[str, list[Layer]] = {}
+    exact: dict[str, set[str]] = {}
     for layer, _, why in _in_float(model, recipe, encodings):
-        by_reason.setdefault(why, []).append(layer)
+        alike = _OWN_VALUE.sub("a few values", why)
+        by_reason.setdefault(alike, []).append(layer)
+        exact.setdefault(alike, set()).add(why)
     groups = [
         FloatGroup(
-            why=why,
+            why=text.typeset(next(iter(exact[why])) if len(exact[why]) == 1 else why),
             operators=tuple(Counter(layer.op for layer in layers).most_common()),
             names=tuple(layer.name for layer in layers),
         )

@@ -30,7 +30,7 @@ WHOLE: Measurement[Comparison] = Measurement(name="whole", lane=IN_TURN)
 LOSS_BY_PART: Measurement[LossByPart] = Measurement(name="loss by part", lane=IN_TURN)
 VERIFIED: Measurement[Verified] = Measurement(name="verified", lane=IN_TURN, keep=2)  # each holds a file
 TABLES = 6  # of a model that are kept, each for a recipe and what was measured of it
-NO_DATA = "there are no data to measure on; give calibration data on the Open page"
+NO_DATA = "there are no data to measure on: say where the calibration data are now, or put them back"
 T = TypeVar("T")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +16,13 @@ from quantscope.ui.content.sample_cards import Look, Words, card
 from quantscope.ui.content.sample_kinds import Drawing
 from quantscope.ui.content.sample_names import class_name
 from quantscope.ui.content.story_facts import Cost, Outcomes, Repairs, Shown
-from quantscope.ui.content.story_images import image_of, shots_of, signal_of
+from quantscope.ui.content.story_images import image_of, shots_of, signal_of, text_of
 from quantscope.ui.content.story_records import Shot
 from quantscope.ui.content.story_results import DRAWN
 from quantscope.ui.content.story_tensor import telling
 from quantscope.ui.runs import by_sample, versions
 from quantscope.ui.runs.by_sample import Guess, Wanted, read_rows
-from quantscope.ui.runs.by_sample_files import class_names, drawing_of, given_token
+from quantscope.ui.runs.by_sample_files import class_names, drawing_of, given_token, token_names
 from quantscope.ui.runs.measured import NO_DATA, Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
@@ -95,12 +96,18 @@ def _work(task: _Task, tell: ProgressFn) -> Outcomes:
     rows = _rows_to_show(found)
     names = _names(now, found.classes)
     shots = _drawn(wanted, found, rows, guessed, tell)
+    words, samples = token_names(now), task.samples
+    texts = {row: text_of(_inputs(samples, row), guessed.drawing, words) for row in rows}
     return Outcomes(
         rows=found.rows,
         labelled=found.labelled,
         repairs=_repairs(found),
         shown=tuple(
-            replace(_shown(task.samples, found, row, guessed.drawing, names), shots=shots.get(row, ()))
+            replace(
+                _shown(task.samples, found, row, guessed.drawing, names),
+                text=texts[row],
+                shots=shots.get(row, ()),
+            )
             for row in rows
         ),
         before=None if before is None else _cost(task, before, found, tell),
@@ -165,7 +172,7 @@ def _off(version: VersionBySample) -> np.ndarray[tuple[int], np.dtype[np.float64
 
 def _shown(samples: Samples, found: BySample, row: int, drawing: Drawing, named: Sequence[str]) -> Shown:
     now, first = found.versions[-1], found.versions[0]
-    inputs = by_sample.one_row(samples[row // samples.batch], row % samples.batch, samples.batch)
+    inputs = _inputs(samples, row)
     right, classes = "", found.scored is not None and not found.positions
     if classes and found.labels is not None and found.labels[row] >= 0:
         right = _name(int(found.labels[row]), named)
@@ -183,6 +190,10 @@ def _shown(samples: Samples, found: BySample, row: int, drawing: Drawing, named:
         before_off=off[0],
         now_off=off[1],
     )
+
+
+def _inputs(samples: Samples, row: int) -> dict[str, np.ndarray[Any, Any]]:
+    return by_sample.one_row(samples[row // samples.batch], row % samples.batch, samples.batch)
 
 
 def _row_off(found: BySample, version: VersionBySample, row: int) -> float | None:

@@ -18,6 +18,7 @@ from quantscope.ui.session.opening import QUANTIZED
 
 STATISTICS = "statistics.npz"  # a copy inside the project: reopening needs neither data nor cache
 READERS: set[str] = set()  # programs named on this process's command line; no others are ever run
+UNUSABLE = "The evaluation data cannot be used"
 PREVIEW_SAMPLES = 16  # the edit loop compares float and quantized outputs on these
 
 
@@ -177,7 +178,7 @@ def open_evaluation(project: Project, source: Source, model: Model, *, check: bo
         if check:
             check_samples(found, model)
     except QuantScopeError as error:
-        raise DataError(f"The evaluation data cannot be used: {error}") from error
+        raise DataError(f"{UNUSABLE}: {error}") from error
     return found
 
 

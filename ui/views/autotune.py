@@ -88,7 +88,7 @@ def _progress(id: str) -> None:
 def _ended(now: state.Session, job: Job[object], growing: AutotuneRun) -> None:
     if growing.result is None:
         if job.error:
-            st.error(text.escape(job.error), icon=":material/error:")
+            st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         else:
             st.info("It was stopped before anything was found.")
         _start("Try again")

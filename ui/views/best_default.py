@@ -48,7 +48,7 @@ def _result(now: state.Session, job: Job[DefaultTrials]) -> None:
         _start("Try again")
         return
     if job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         _start("Try again")
         return
     assert job.result is not None  # it is done

@@ -33,7 +33,7 @@ def guarded(draw: Callable[P, None]) -> Callable[P, None]:
         try:
             draw(*args, **kwargs)
         except QuantScopeError as error:
-            st.error(text.escape(str(error)), icon=":material/error:")
+            st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         except Exception as error:
             log.exception("drawing %s failed", draw.__name__)
             what = text.escape(f"{type(error).__name__}: {error}")
@@ -86,7 +86,7 @@ def notice() -> None:
     if news := state.news():
         st.info(text.escape(news), icon=":material/sync:")
     if refused := keys.NOTICE.pop():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
 
 
 def session(page: str) -> state.Session | None:
@@ -230,7 +230,7 @@ def _ended(job: Job[object]) -> None:
     if job.state is State.CANCELLED:
         st.warning(f"{job.title} was cancelled.", icon=":material/cancel:")
     else:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     with st.container(horizontal=True):
         if opened is not None:
             st.button(

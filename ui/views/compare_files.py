@@ -28,7 +28,7 @@ def add_file(now: state.Session, take: Callable[[Version], None]) -> None:
     elif pressed:
         _take(now, take, compared.FileGiven(name="", path=path))
     if refused := keys.COMPARE_REFUSED.get():
-        st.error(text.escape(refused), icon=":material/error:")
+        st.error(text.escape(text.sentence(refused)), icon=":material/error:")
     for version in versions.versions(now):
         if version.kind is Kind.FILE:
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -55,7 +55,7 @@ def render(now: Session, versions: Sequence[Version]) -> None:
     try:
         compared = by_sample.compared(wanted)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         return
     if compared.found is None or compared.guess is None:
         _measuring(wanted, compared.job)
@@ -72,7 +72,7 @@ def _measuring(wanted: Wanted, job: Job[None] | None) -> None:
         job_progress.watch("by_sample", lambda: by_sample.job_of(wanted))
         return
     if job.state is State.FAILED:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     st.button(
         "Compare sample by sample" if job.state is State.CANCELLED else "Try again",
         key="by_sample_again",
@@ -306,7 +306,7 @@ def _gallery(
         st.caption("Running these samples…")
         poll("sample_cards", 0.2, _look, wanted, page)
     elif job.result is None:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     else:
         if at + 1 < count:  # it is there when it is asked for
             by_sample.cards(

@@ -28,7 +28,7 @@ def checked(look: Callable[[str], object], path: str) -> bool:
     try:
         look(path)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         return False
     return True
 

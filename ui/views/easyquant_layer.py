@@ -33,7 +33,7 @@ def render(now: state.Session, layer: Layer) -> None:
         _result(now, layer, job)
     else:
         if job.error:
-            st.error(text.escape(job.error), icon=":material/error:")
+            st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         _start(layer, "Try again")
 
 

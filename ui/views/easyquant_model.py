@@ -32,7 +32,7 @@ def render(now: state.Session) -> None:
         _result(now, job, job.result)
     else:
         if job.error:
-            st.error(text.escape(job.error), icon=":material/error:")
+            st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         _start("Try again")
 
 

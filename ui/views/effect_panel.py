@@ -40,7 +40,7 @@ def _panel(name: str, waited: bool) -> None:
     if waited and not measurement.running:
         signal("effect", state.recipe_token(now.recipe))  # once: ends the polling
     if measurement.error:
-        st.error(text.escape(measurement.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(measurement.error)), icon=":material/error:")
         return
     step, before = _before(saved, held=now is not saved)
     basis = measured.preview_basis(now)

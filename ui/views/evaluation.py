@@ -13,12 +13,14 @@ from quantscope.ui.session import cached, keys, opening, state, workspace
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import data_options, own_model
 
+GONE = "The evaluation data cannot be opened: judged on the calibration samples"
+
 
 def words(now: state.Session) -> str:
     """What quality is judged on, as a line of the sidebar; nothing where that is the calibration data."""
     found = now.workspace.evaluation
     if found is None:
-        return ""
+        return f":orange[{GONE}]  \n" if now.project.evaluation is not None else ""
     return f"Judged on: {text.plural(len(found), 'sample')}, {text.escape(found.source)}  \n"
 
 
@@ -105,6 +107,13 @@ def _present(opened: Project) -> None:
     with st.container(horizontal=True, vertical_alignment="center", border=True):
         st.markdown(f"Now: {text.code(Path(opened.evaluation.path).name)}", width="stretch")
         st.button("Remove", key="later_remove", icon=":material/delete:", type="tertiary", on_click=_remove)
+    now = state.session()
+    if now is not None and now.workspace.evaluation is None:
+        why = next((note for note in now.workspace.notes if note.startswith(workspace.UNUSABLE)), f"{GONE}.")
+        st.warning(
+            text.escape(f"{text.sentence(why)} Until then, figures come from the calibration samples."),
+            icon=":material/warning:",
+        )
 
 
 @uninterrupted

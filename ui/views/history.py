@@ -201,7 +201,7 @@ def _tools(listed: Listed) -> None:
             help="Accuracy, size and time over the judged samples, in the background; the project keeps them",
         )
     if job is not None and job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
 
 
 def _progress(now: state.Session) -> None:

@@ -60,7 +60,7 @@ def _kept(opened: Project) -> None:
     try:
         shown = projects.read_step(opened)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(

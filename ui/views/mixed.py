@@ -44,7 +44,7 @@ def render(now: state.Session) -> None:
         elif job.state is State.CANCELLED:
             st.info("It was cancelled before the front was measured.")
         elif job.error:
-            st.error(text.escape(job.error), icon=":material/error:")
+            st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         elif job.result is not None:
             _result(now, job.result)
 

@@ -10,7 +10,7 @@ from quantscope.ui.content.distance import since, to_baseline
 from quantscope.ui.content.rows import Row, edges
 from quantscope.ui.figures.errors import error_figure
 from quantscope.ui.figures.graph import graph_data
-from quantscope.ui.runs import advice, baseline, measured, step_figures, worst
+from quantscope.ui.runs import advice, baseline, exporting, measured, step_figures, worst
 from quantscope.ui.runs.measurement_work import LossByPart, guessing
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
@@ -60,7 +60,8 @@ def render() -> None:
         _suspicious(now, whole)
         lost_outputs.overview(whole.value)
         saturation.overview(now, whole.value)
-        if all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute"):
+        nothing = all(row.precision == Precision.FLOAT for row in rows if row.kind == "compute")
+        if nothing:
             st.warning(
                 "No layer is quantized: the exported model computes what the float model computes. "
                 "The notes at the end of this page say what cannot be quantized; "
@@ -68,7 +69,8 @@ def render() -> None:
                 icon=":material/warning:",
             )
     few = measured.preview_samples(now)
-    _loss_by_part(parts, few)
+    if not nothing:  # what is left is how ONNX Runtime orders its sums
+        _loss_by_part(parts, few)
     _graph(now, rows, running)
     _worst(now)
     _improve(now)
@@ -119,7 +121,7 @@ def _notes(now: state.Session) -> None:
 
 def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows: list[Row]) -> None:
     if measurement.error:
-        st.error(text.escape(measurement.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(measurement.error)), icon=":material/error:")
     found, judged = measurement.value, now.workspace.judged
     against, pinned = [], baseline.baseline(now.project)
     before = step_figures.before(now)
@@ -133,7 +135,8 @@ def _cards(now: state.Session, measurement: measured.Measured[Comparison], rows:
     else:
         shown = measured_cards(found, measured.judged_basis(now), against)
     lines = now.project.can_undo + (pinned is not None)
-    cards([*shown, layers_card(rows)], key="overview_cards", least=160, lines=max(1, lines))
+    in_float = {name for name, _ in exporting.stays_float(now.model, now.recipe, now.encodings)}
+    cards([*shown, layers_card(rows, in_float)], key="overview_cards", least=160, lines=max(1, lines))
     if found is not None and (larger := size_parts.why_larger(found.parts, found.float_bytes)):
         st.caption(f":material/info: {larger}")
     each = [] if found is None else output_cards(found.outputs)
@@ -173,7 +176,7 @@ def _loss_by_part(measurement: measured.Measured[LossByPart], few: str) -> None:
     shown = []
     for name, found, words in entries:
         agree = found.accuracy.agreement if found is not None and found.accuracy is not None else None
-        said = words if agree is None else f"{words}; {100 * agree:.0f} % agree with float"
+        said = words if agree is None else f"{words}; {text.share(agree)} agree with float"
         value = text.decibel(found.overall.sqnr_db) if found is not None else "–"
         note = said if found is not None else "measuring…" if measurement.running else "not measured"
         shown.append(Card(name=name, value=value, note=note, tip=SQNR_TIP, waiting=measurement.running))

@@ -1,7 +1,7 @@
 """The figures on top of the Overview, float against quantized: each says over what, and against what."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from quantscope.core.evaluate import Accuracy, Comparison, Latency, OutputError
@@ -44,18 +44,24 @@ def measured_cards(found: Comparison, basis: Basis, against: Sequence[Reference]
     ]
 
 
-def layers_card(rows: Sequence[Row]) -> Card:
-    """How many layers are quantized, and how many stand out."""
+def layers_card(rows: Sequence[Row], in_float: Collection[str] = ()) -> Card:
+    """How many layers are quantized, and how many stand out.
+
+    Args:
+        rows: All layers.
+        in_float: Those that compute in float, though what they give out may be quantized.
+    """
     computed = [row for row in rows if row.kind == "compute"]
+    integer = sum(row.precision == "int8" and row.name not in in_float for row in computed)
     flagged = sum(bool(row.flag) for row in rows)
     return Card(
         name="Layers in int8",
-        value=f"{sum(row.precision == 'int8' for row in computed):,} of {len(computed):,}",
+        value=f"{integer:,} of {len(computed):,}",
         change=f"{flagged:,} flagged" if flagged else "",
         tone="bad",
         note="" if flagged else "none flagged",
-        tip="Layers whose output is quantized to 8 bits. A flag marks a layer that stands out by what it "
-        "costs the model's output, or values that no range can hold.",
+        tip="Layers that compute on 8-bit integers; Export lists those in float. A flag marks a layer that "
+        "stands out by what it costs the model's output, or values that no range can hold.",
     )
 
 

@@ -85,7 +85,7 @@ def _head(now: state.Session, remedies: Sequence[Remedy]) -> None:
                 "were used neither for thresholds nor for this ranking. The recipe stays as it is.",
             )
     if job is not None and not job.active and job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
 
 
 def _measuring(drawn: int) -> None:

@@ -83,4 +83,4 @@ def _recalibration(wanted: Wanted) -> None:
         keys.GO.set(Page.OVERVIEW)
         st.rerun()
     if job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")

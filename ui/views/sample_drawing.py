@@ -54,7 +54,7 @@ def _kept(wanted: Wanted, drawing: Drawing) -> bool:
     try:
         by_sample_files.keep_drawing(wanted.now, drawing)
     except QuantScopeError as error:
-        st.error(text.escape(str(error)), icon=":material/error:")
+        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
         return False
     return True
 
@@ -118,7 +118,7 @@ def _names(wanted: Wanted, which: str, label: str) -> None:
             by_sample_files.keep_names(wanted.now, which, given.getvalue(), given.name)
             loaded.set(given.file_id)
         except QuantScopeError as error:
-            st.error(text.escape(str(error)), icon=":material/error:")
+            st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
     if by_sample_files.were_given(wanted.now, which):
         st.button(
             "Forget them",

@@ -72,7 +72,7 @@ def _ranking(now: state.Session) -> None:
         common.poll("sens", 0.6, _live, kind, metric)
         return
     if job is not None and job.error:
-        st.error(text.escape(job.error), icon=":material/error:")
+        st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     if sweep is None or not sweep.runs:
         _nothing(job, sweep)
         return

@@ -172,7 +172,7 @@ def inspector(now: state.Session, view: RangeView, use: Use) -> None:
         _facts(job)
     else:
         if job.error:
-            st.error(text.escape(job.error), icon=":material/error:")
+            st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
         _start(now, view.tensor, "Try again")
     run = job.result if job is not None and job.state is State.DONE else None
     table(view, run.rows if run is not None else (), use, key="disagree")

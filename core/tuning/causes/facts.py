@@ -122,6 +122,18 @@ class TensorFacts:
         """Integers that it may use."""
         return self.encoding.qmax - self.encoding.qmin + 1
 
+    @property
+    def cut_share(self) -> float:
+        """Share of values that are cut off, 0 to 1.
+
+        A rounded zero point moves the range by up to half a step: the extremes of the values, however many
+        they are, may lie outside of it then, though they are rounded and not cut off.
+        """
+        half = float(self.encoding.scale) / 2.0 * (1.0 + 1e-6)
+        low, high = float(self.encoding.low) - half, float(self.encoding.high) + half
+        inside = low <= self.histogram.min and self.histogram.max <= high
+        return 0.0 if inside else self.error.clipped_share
+
 
 def bits_used(steps: float, *, signed: bool) -> float:
     """Bits that a quantizer uses for values that reach `steps` steps (on both sides of 0 if signed)."""

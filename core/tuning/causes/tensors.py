@@ -300,7 +300,7 @@ def _checked(facts: LayerFacts, ranges: tuple[Remedy, ...]) -> Iterator[str]:
     tensor, errors = facts.tensor, facts.channel_errors
     if tensor is None:
         return
-    cut = tensor.error.clipped_share
+    cut = tensor.cut_share
     yield f"{percent(cut)} of the values are cut off" if cut else "no value is cut off"
     yield f"another range wins {ranges[0].gain_db:.1f} dB" if ranges else f"no other range wins {WORTH} dB"
     used = errors.peak[errors.peak > 0.0] if errors is not None else np.zeros(0)

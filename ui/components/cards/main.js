@@ -4,6 +4,7 @@
 // on their figures are shown as outdated, until figures with another token arrive.
 
 const EDITED = "quantscope-edited", SETTLED = "quantscope-settled";
+const TIP = 330;  // px that a tip needs to the right; where there is less room, it ends where its card ends
 
 export default function (component) {
   const { data, parentElement } = component;
@@ -17,10 +18,9 @@ export default function (component) {
     window.addEventListener(SETTLED, parentElement.settle);
   }
   root.style.gridTemplateColumns = data.columns ? `repeat(${data.columns}, minmax(0, 1fr))` : `repeat(auto-fit, minmax(${data.least}px, 1fr))`;
-  root.replaceChildren(...data.items.map((item, place) => {
+  root.replaceChildren(...data.items.map((item) => {
     const card = document.createElement("div");
-    const end = place >= data.items.length - 2;
-    card.className = `card${data.lines ? " lined" : ""}${data.flat ? " flat" : ""}${item.waiting ? " waiting" : ""}${end ? " end" : ""}`;
+    card.className = `card${data.lines ? " lined" : ""}${data.flat ? " flat" : ""}${item.waiting ? " waiting" : ""}`;
     card.dataset.card = item.name;
     const add = (cls, text, parent = card) => {
       const node = document.createElement("span");
@@ -45,6 +45,9 @@ export default function (component) {
       card.tabIndex = 0;
       card.setAttribute("aria-label", `${item.name}: ${item.value}. ${item.change || ""} ${spoken.join(", ")}. ${item.tip}`);
       add("tip", item.tip);
+      const turn = () => card.classList.toggle("end", card.getBoundingClientRect().left + TIP > document.documentElement.clientWidth);
+      card.addEventListener("pointerenter", turn);
+      card.addEventListener("focus", turn);
     }
     return card;
   }));

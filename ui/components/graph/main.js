@@ -307,7 +307,7 @@ function build(S, root) {
     if (event.key === "Enter") { nextHit(S, event.shiftKey ? -1 : 1); find.focus({ preventScroll: true }); }
     if (event.key === "Escape") { find.value = ""; search(S, ""); }
   });
-  const worst = button("", "Show the layer with the lowest SQNR, then the next one", () => jump(S, "worst", S.data.worst));
+  const worst = button("", "Go to the worst layer, then to the next one", () => jump(S, "worst", S.data.worst));
   const flagged = button("", "Show the flagged layers, one after the other", () => jump(S, "flagged", S.data.layers.flatMap((layer, at) => (layer.flag ? [at] : []))));
   element("span", { class: "space" }, bar);
   const fold = button("Fold all", "Fold all groups", () => foldAll(S, false)), unfold = button("Unfold all", "Unfold all groups", () => foldAll(S, true));

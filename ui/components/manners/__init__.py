@@ -10,11 +10,14 @@ NAMES = {
     "redo": "Redo",
     "previous": "Previous layer",
     "next": "Next layer",
-    "remove_": "Remove this project",
+    "remove_": "Remove",
     "to_history": "History: all steps",
     "open_history": "History: all steps",
     "compare_pin": "Pin or unpin the baseline",
 }
+
+# Buttons that stand in each entry of a list, by the beginning of their keys: its title tells them apart.
+ENTRIES = ("remove_", "open_", "sample_", "continue_")
 
 _manners = st.components.v2.component(
     "quantscope_manners",
@@ -25,4 +28,4 @@ _manners = st.components.v2.component(
 
 def mind_manners() -> None:
     """Take part in the page, once, outside of fragments: what comes later is named too."""
-    _manners(key="signal_manners", data={"names": NAMES}, height=1)
+    _manners(key="signal_manners", data={"names": NAMES, "entries": ENTRIES}, height=1)

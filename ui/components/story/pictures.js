@@ -206,9 +206,9 @@ function gallery(data) {
       const step = 100 / Math.max(1, item.line.length - 1);
       box.append(svg("polyline", { points: item.line.map((value, at) => `${at * step},${57 - 54 * value}`).join(" ") }));
       card.append(box);
-    } else card.append(element("div", "words", item.words));
+    } else card.append(element("div", item.text ? "words text" : "words", item.text || item.words));
     const caption = element("figcaption");
-    caption.append(element("div", "note", item.shots.length || item.image || item.line.length ? item.name : ""));
+    caption.append(element("div", "note", item.shots.length || item.image || item.line.length || item.text ? item.name : ""));
     for (const said of item.said) {
       const line = element("div", "said");
       line.append(element("span", "who", said.who), element("span", tone("answer", said.tone), said.answer));
