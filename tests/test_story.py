@@ -230,6 +230,8 @@ def test_a_pinned_version_is_called_by_its_name() -> None:
     said = json.dumps(asdict(told("pinned")), ensure_ascii=False)
     assert "in “v1”" in said
     assert "at first" not in said
+    assert "that “v1” got wrong are right again" in said
+    assert "“v1” got 9 wrong; 8 of them are right again" in said
 
 
 # --- pictures ---

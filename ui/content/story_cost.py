@@ -5,7 +5,7 @@ import math
 from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts
 from quantscope.ui.content.story_records import Figure, Figures, Hundred, Hundreds, Slide, Tone
-from quantscope.ui.content.story_sentence import FEW, hundred, int_name, of, off, off_words
+from quantscope.ui.content.story_sentence import FEW, before_name, hundred, int_name, of, off, off_words
 from quantscope.ui.content.story_shared import basis, caution, loss_tone, not_yet, off_tone
 
 
@@ -59,7 +59,7 @@ def _dots(
     name, rows = int_name(facts), found.rows
     items = [_hundred("Original", original, rows)]
     if first is not None:
-        items.append(_hundred(f"{name} {facts.at_first}", first, rows, against=original))
+        items.append(_hundred(before_name(facts), first, rows, against=original))
     items.append(_hundred(name if first is None else f"{name} now", now, rows, against=original))
     return Slide(
         key="cost",
@@ -118,7 +118,7 @@ def _off_figures(facts: Facts, share: float) -> tuple[Figure, ...]:
     if first is not None:
         items.append(
             Figure(
-                name=f"{name} {facts.at_first}",
+                name=before_name(facts),
                 value=off_words(first),
                 note="off the original's outputs",
                 tone=off_tone(first),
