@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 WRITING = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between tries
 READING = WRITING[:5]
+_HALF = 80  # characters that are kept of each end of a long name; file systems take 255 bytes
 _TRASH = ".trash-"  # begins the name of a folder that is being removed
 
 
@@ -54,6 +56,12 @@ def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):  # the first error tells more
             temporary.unlink(missing_ok=True)
         raise
+
+
+def safe_file_name(name: str) -> str:
+    """A name as given by people or programs as one that every file system takes, without folders."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "file"
+    return safe if len(safe) <= 2 * _HALF else safe[:_HALF] + safe[-_HALF:]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

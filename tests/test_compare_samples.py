@@ -15,7 +15,7 @@ import streamlit as st
 from quantscope.core.data import open_samples
 from quantscope.core.errors import DataError, ModelError
 from quantscope.core.evaluate import BySample, by_sample
-from quantscope.core.project import Project, Source
+from quantscope.core.project import Project, Source, marks
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_from_yaml, recipe_to_yaml
 from quantscope.core.thresholds import Method
@@ -137,6 +137,9 @@ def test_the_story_is_told_from_the_same_figures(project: Project, monkeypatch: 
     assert told.value is not None, told.error
     assert told.value.rows == ROWS
     assert all(shown.image.startswith("data:image/") for shown in told.value.shown)
+    with tab:
+        by_sample_files.keep_names(wanted.now, by_sample_files.CLASS_NAMES, b'["w", "x", "y", "z"]', "n.json")
+        assert story_outcomes.outcomes(wanted.now, before, peek=True).value is None  # told anew, with names
 
 
 def test_cards_are_drawn_for_the_rows_asked_for(project: Project) -> None:
@@ -174,6 +177,17 @@ def test_the_file_of_samples_opens_as_data(project: Project, tmp_path: Path) -> 
     np.testing.assert_array_equal(samples[0]["image"], wanted.samples[9]["image"])
     assert samples.labels is not None
     assert samples.labels.tolist() == [1, 3]
+
+
+def test_versions_called_as_others_keep_their_outputs_in_the_file(project: Project) -> None:
+    marks.call(project, min(project.parents), "float")
+    wanted, _ = measured(tab := Tab(project))
+    with tab:
+        content = by_sample_files.npz_of(wanted, [9])
+        rows = runs.read_rows(wanted, [9], lambda _: None)
+    with np.load(io.BytesIO(content)) as arrays:
+        np.testing.assert_array_equal(arrays["float/scores"][0], rows[0].outputs[0]["scores"])
+        np.testing.assert_array_equal(arrays["float_1/scores"][0], rows[0].outputs[1]["scores"])
 
 
 def test_calibrating_with_samples_makes_a_project_that_does_not_judge_on_them(project: Project) -> None:
@@ -256,6 +270,9 @@ def test_names_are_kept_with_the_project_and_found_beside_the_data(project: Proj
     assert by_sample_files.class_names(now, 4) == ("w", "x", "y", "z")
     with pytest.raises(DataError, match="one name in each line"):
         by_sample_files.keep_names(now, by_sample_files.CLASS_NAMES, b"[1]", "n.json")
+    assert by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
+    by_sample_files.forget_names(now, by_sample_files.CLASS_NAMES)
+    assert not by_sample_files.were_given(now, by_sample_files.CLASS_NAMES)
 
 
 def test_the_page_shows_samples_filters_and_classes(project: Project) -> None:

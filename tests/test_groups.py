@@ -155,3 +155,9 @@ def test_long_names_of_one_module_stay_apart() -> None:
     assert len(set(shortened(names, 24))) == 12
     assert shortened([f"{name};{i}" for i, name in enumerate(["long/same/name"] * 3)], 12)[1].endswith("1")
     assert tails(["a/b/c", "a/x/c", "d"]) == ["b/c", "x/c", "d"]
+
+
+def test_names_that_nest_without_end_are_grouped_all_the_same() -> None:
+    names = [f"{'/'.join(['a'] * 1500)}/{at}/b" for at in range(80)]
+    found = grouped(names, ["Add"] * 80)
+    assert len(found.of) == 80

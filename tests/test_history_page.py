@@ -131,8 +131,8 @@ def test_the_first_step_is_what_others_are_held_against(compare: AppTest) -> Non
     assert "**Range**: MinMax → OCTAV" in said
     assert "| Output SQNR |" in said.replace("\\", "")
     assert "over :orange[6 calibration samples]" in said
-    table = compare.dataframe[0].value if compare.dataframe else None
-    assert table is None or len(table)
+    tensors = next(d.value for d in compare.dataframe if "zero_left" in d.value)
+    assert tensors["what"].tolist() == ["output", "output", "weights"]
 
 
 def test_a_comparison_can_be_taken_away(compare: AppTest) -> None:
@@ -213,3 +213,25 @@ def test_what_others_are_held_against_can_become_the_baseline(compare: AppTest) 
     assert marks.pinned(opened(compare)) == "step:1"
     compare.button(key="compare_pin").click().run()
     assert marks.pinned(opened(compare)) == ""
+
+
+@pytest.mark.parametrize("button", ["step_show", "step_branch"])
+def test_a_step_that_another_window_deleted_comes_back_when_it_is_shown(tmp_path: Path, button: str) -> None:
+    app = at_step(shown(with_steps(tmp_path, 1), "history"), 3)
+    marks.hide(projects.open_project(opened(app).id), {2, 3})
+    app.button(key=button).click().run()
+    healthy(app)
+    there = projects.open_project(opened(app).id)
+    assert there.head == opened(app).head == (3 if button == "step_show" else 5)
+    assert there.hidden == opened(app).hidden == frozenset()
+
+
+def test_a_deleted_step_is_no_baseline_any_more(tmp_path: Path) -> None:
+    app = at_step(shown(with_steps(tmp_path, 1), "history"), 3)
+    app.button(key="step_pin").click().run()
+    assert marks.pinned(opened(app)) == "step:3"
+    at_step(app, 3)
+    app.button(key="step_delete").click().run()
+    healthy(app)
+    assert opened(app).hidden == {3}
+    assert marks.pinned(opened(app)) == ""

@@ -167,6 +167,7 @@ def test_a_refused_model_leaves_nothing_and_what_was_open_is_open(
     assert on_disk(home) == [before.id]
     assert opened(app).id == before.id
     app.text_input(key="model_path").set_value(str(network(tmp_path / "fine.onnx", seed=9))).run()
+    assert refusals(app) == []  # it was about the other file
     app.button(key="calibrate").click().run()
     until(app, lambda a: a.title[0].value == "Overview")
     healthy(app)  # nothing stale

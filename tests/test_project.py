@@ -126,7 +126,9 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     assert list(project.folder.glob(".*.tmp")) == []
 
 
-@pytest.mark.parametrize("name", ["../../evil.onnx", "..\\..\\evil.onnx", "/etc/passwd", "....", "a b?.onnx"])
+@pytest.mark.parametrize(
+    "name", ["../../evil.onnx", "..\\..\\evil.onnx", "/etc/passwd", "....", "a b?.onnx", "n" * 250 + ".onnx"]
+)
 def test_uploads_stay_inside_the_project(tmp_path: Path, name: str) -> None:
     project = make(tmp_path)
     stored = projects.store_file(project, name, b"bytes")

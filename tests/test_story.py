@@ -86,7 +86,7 @@ def test_slides_are_data_that_any_page_or_report_can_draw(case: str) -> None:
         ("perfect", "98.7 of 100 digits are answered right, as many as before; the file is 63 % smaller."),
         (
             "worse",
-            "Int8 gets 408 digits wrong that the original gets right, 9 at first; the file is 63 % smaller.",
+            "Int8 gets 408 digits wrong that the original gets right (9 at first); the file is 63 % smaller.",
         ),
         ("no classes", "The outputs are 4.0 % off those of the original network; the file is 63 % smaller."),
         ("broken", "The quantized network's outputs cannot be compared; the file is 63 % smaller."),
@@ -115,7 +115,7 @@ def test_the_story_is_told_in_one_sentence(case: str, sentence: str) -> None:
         (9, 8, 1, "8 of 9 digits that int8 got wrong are right again, 1 other went wrong"),
         (9, 0, 0, "Int8 gets 9 digits wrong that the original gets right, as many as at first"),
         (9, 4, 4, "Int8 gets 9 digits wrong that the original gets right, as many as at first"),
-        (0, 0, 3, "Int8 gets 3 digits wrong that the original gets right, 0 at first"),
+        (0, 0, 3, "Int8 gets 3 digits wrong that the original gets right (0 at first)"),
         (0, 0, 0, "98.6 of 100 digits are answered right, 98.7 before quantization"),
     ],
 )

@@ -10,11 +10,11 @@ Each is a file of its own, so that two programs that mark different steps do not
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantscope.core.errors import ProjectError
 from quantscope.core.files import patiently, read_json, to_json
-from quantscope.core.project.project import Project, read_step, write_file
+from quantscope.core.project.project import Project, read_step, show_step, write_file
 
 NAME_LENGTH, NOTE_LENGTH = 60, 2000  # characters, at most
 _FILE = re.compile(r"^(\d{6,})\.(json|hidden)$")
@@ -98,6 +98,18 @@ def bring_back(project: Project, numbers: set[int]) -> None:
             raise ProjectError(
                 f"cannot remove {path}: {error.strerror or error}; check the rights"
             ) from error
+
+
+def go_to(project: Project, number: int) -> Project:
+    """Show a step; it comes back into sight with those it was made from, where another window deleted them.
+
+    Raises:
+        ProjectError: As `show_step`, or it cannot be brought back.
+    """
+    shown = show_step(project, number)
+    gone = frozenset({number, *ancestors(project.parents, number)})
+    bring_back(shown, set(gone))
+    return replace(shown, hidden=shown.hidden - gone)
 
 
 def pin(project: Project, version: str) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 from quantscope.core.errors import ProjectChanged as ProjectChanged
 from quantscope.core.errors import ProjectError as ProjectError
 from quantscope.core.errors import ProjectRemoved as ProjectRemoved
-from quantscope.core.files import patiently, remove_folder, write_atomic
+from quantscope.core.files import patiently, remove_folder, safe_file_name, write_atomic
 from quantscope.core.project.description import DESCRIPTION, read_description, write_description
 from quantscope.core.project.description import Source as Source
 from quantscope.core.project.history import (
@@ -320,7 +320,7 @@ def read_step(project: Project, number: int | None = None) -> Step:
 
 def store_file(project: Project, name: str, content: bytes) -> str:
     """Keep uploaded bytes inside the project; the path to give to `Source(kind="stored")`."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "file"
+    safe = safe_file_name(name)
     write_file(project, f"files/{safe}", content)
     return f"files/{safe}"
 

@@ -189,6 +189,10 @@ def test_keys_move_the_line(page: Any, demo: App) -> None:
     page.locator("body").press("Control+z")
     saved_anew(page, first)
     assert saved(page) == step  # one step for the whole movement
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    slider.evaluate("node => node.blur()")  # who goes on at once loses nothing
+    saved_anew(page, step)
 
 
 def test_a_mark_uses_its_method(page: Any, demo: App) -> None:

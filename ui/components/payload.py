@@ -75,15 +75,7 @@ def payload(
         "heading": heading,
         "mode": view.mode,
         "spec": _spec(view.spec),
-        "histogram": {
-            "exponent": h.exponent,
-            "first": h.first,
-            "counts": _counts(h),
-            "min": h.min,
-            "max": h.max,
-            "at_min": h.at_min,
-            "at_max": h.at_max,
-        },
+        "histogram": _histogram(h),
         "kl": _windows(h, view.spec),
         "kl_reason": _no_divergence(h, view.spec),
         "bins": {"start": shown.first * shown.width, "width": shown.width},
@@ -120,6 +112,19 @@ def _spec(spec: QuantSpec) -> dict[str, object]:
         "signed": spec.type.signed,
         "symmetric": spec.symmetric,
         "rule": spec.scale_rule.value,
+    }
+
+
+def _histogram(h: Histogram) -> dict[str, object]:
+    """All of it: figures are computed from it while a line moves."""
+    return {
+        "exponent": h.exponent,
+        "first": h.first,
+        "counts": _counts(h),
+        "min": h.min,
+        "max": h.max,
+        "at_min": h.at_min,
+        "at_max": h.at_max,
     }
 
 

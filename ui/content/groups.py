@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,8 @@ ALL = 0.9  # the same for a group without groups inside
 MOST_LAYERS = 400  # of one repetition
 REPEATS = 0.2  # of the layers that must repeat, for repetitions to be groups
 LABEL = 19  # characters of a layer's label
+DEEPEST = 40  # groups one in another; names that nest further are one group there
+MODELS = 4  # whose groups are remembered
 CHUNK = 24  # layers of a group where nothing else tells them apart
 
 
@@ -56,12 +59,17 @@ class _Node:
 
 
 def grouped(names: Sequence[str], ops: Sequence[str]) -> Grouping:
-    """The groups of layers.
+    """The groups of layers; those of the last few models are remembered, for pages are drawn again and again.
 
     Args:
         names: Of the layers, in the order of execution.
         ops: Their operators.
     """
+    return _grouped(tuple(names), tuple(ops))
+
+
+@lru_cache(maxsize=MODELS)
+def _grouped(names: tuple[str, ...], ops: tuple[str, ...]) -> Grouping:
     if len(names) <= FLAT:
         return Grouping(groups=(), of=(-1,) * len(names), labels=tuple(_labels(names, ops)))
     split = [parts(name) for name in names]
@@ -101,7 +109,7 @@ def _tree(names: Sequence[str], ops: Sequence[str], split: Sequence[Sequence[Par
     kinds = {kind for op in ops for kind in op.lower().split(" + ")}
     for at, (name, own) in enumerate(zip(names, split, strict=True)):
         node = root
-        for depth, part in enumerate(own[:-1]):
+        for depth, part in enumerate(own[:-1][:DEEPEST]):
             if part.text.lower() in kinds:
                 break
             path = name[: part.end]

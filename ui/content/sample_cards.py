@@ -188,66 +188,81 @@ def _output_parts(name: str, sample: SampleRow, look: Look, label: int | None) -
     draw = _DRAWN.get(kind)
     several = len(look.found.outputs) > 1
     caption = text.short(name, 24) if several else "output"
-    return [] if draw is None else draw(name, values, sample, look, caption, label)
+    if draw is None:
+        return []
+    return draw(_Output(name=name, values=values, sample=sample, look=look, caption=caption, label=label))
 
 
-Draw = Callable[[str, Sequence[Array], SampleRow, Look, str, int | None], list[Part]]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Output:
+    """One output of a sample, as it is drawn."""
+
+    name: str
+    values: Sequence[Array]  # of the float model, then of each version
+    sample: SampleRow
+    look: Look
+    caption: str
+    label: int | None  # the sample's, where it has one
 
 
-def _classes(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    own = label if name == look.found.scored else None
-    return [parts.bars([one.reshape(-1) for one in values], look.words.models, own, look.words.classes)]
+Draw = Callable[[_Output], list[Part]]
 
 
-def _class_map(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    axis = class_axis(values[0], look.found.classes if name == look.found.scored else 0)
-    classes = [parts.first_classes(one, axis) for one in values]
+def _classes(out: _Output) -> list[Part]:
+    own = out.label if out.name == out.look.found.scored else None
+    return [
+        parts.bars(
+            [one.reshape(-1) for one in out.values], out.look.words.models, own, out.look.words.classes
+        )
+    ]
+
+
+def _class_map(out: _Output) -> list[Part]:
+    axis = class_axis(out.values[0], out.look.found.classes if out.name == out.look.found.scored else 0)
+    classes = [parts.first_classes(one, axis) for one in out.values]
     if classes[0].ndim != 2:
-        return [parts.numbers(values, look.words.models, caption, look.words.classes)]
-    truth = sample.labels if name == look.found.scored else None
-    return list(pictures.map_parts(classes, look.words.models, look.words.classes, caption, truth))
+        return [parts.numbers(out.values, out.look.words.models, out.caption, out.look.words.classes)]
+    truth = out.sample.labels if out.name == out.look.found.scored else None
+    return list(
+        pictures.map_parts(classes, out.look.words.models, out.look.words.classes, out.caption, truth)
+    )
 
 
-def _token_classes(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    axis = values[0].ndim - 1
-    if name == look.found.scored and values[0].shape[axis] != look.found.classes:
+def _token_classes(out: _Output) -> list[Part]:
+    axis = out.values[0].ndim - 1
+    if out.name == out.look.found.scored and out.values[0].shape[axis] != out.look.found.classes:
         axis = 0
-    first = [parts.first_classes(one, axis) for one in values]
+    first = [parts.first_classes(one, axis) for one in out.values]
     given = next(
         (
             value
-            for key, value in sample.inputs.items()
-            if look.drawing.inputs.get(key, _NOTHING).kind is InputKind.TOKENS and value.size == first[0].size
+            for key, value in out.sample.inputs.items()
+            if out.look.drawing.inputs.get(key, _NOTHING).kind is InputKind.TOKENS
+            and value.size == first[0].size
         ),
         None,
     )
     changed = sum(int(np.count_nonzero(one != first[0])) for one in first[-1:])
-    words = f"{caption}: {changed:,} of {text.plural(first[0].size, 'token')} differ"
+    words = f"{out.caption}: {changed:,} of {text.plural(first[0].size, 'token')} differ"
     return [
-        parts.token_classes(given, first, look.words.models, look.words.tokens, look.words.classes, words)
+        parts.token_classes(
+            given, first, out.look.words.models, out.look.words.tokens, out.look.words.classes, words
+        )
     ]
 
 
 _NOTHING = InputDrawing(kind=InputKind.HIDDEN)
 
 
-def _image(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    drawing = _output_image(values[0], look)
+def _image(out: _Output) -> list[Part]:
+    drawing = _output_image(out.values[0], out.look)
     drawn: list[Part] = [
-        pictures.shown_picture(picture(one, drawing), model, f"{caption} by {model}")
-        for one, model in zip(values, look.words.models, strict=True)
+        pictures.shown_picture(picture(one, drawing), model, f"{out.caption} by {model}")
+        for one, model in zip(out.values, out.look.words.models, strict=True)
     ]
-    for one, model in zip(values[1:], look.words.models[1:], strict=True):
+    for one, model in zip(out.values[1:], out.look.words.models[1:], strict=True):
         axis = 0 if drawing.layout is Layout.FIRST else -1
-        apart = np.asarray(one, np.float32) - np.asarray(values[0], np.float32)
+        apart = np.asarray(one, np.float32) - np.asarray(out.values[0], np.float32)
         drawn.append(pictures.difference_part(apart.mean(axis=axis) if apart.ndim == 3 else apart, model, ""))
     return drawn
 
@@ -267,56 +282,51 @@ def _output_image(value: Array, look: Look) -> InputDrawing:
     return InputDrawing(kind=InputKind.IMAGE, layout=layout, range=span, bgr=source.bgr)
 
 
-def _boxes(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    head, image = look.head, look.drawing.image
-    if head is None or image is None or name != head.boxes:
+def _boxes(out: _Output) -> list[Part]:
+    head, image = out.look.head, out.look.drawing.image
+    if head is None or image is None or out.name != head.boxes:
         return []
-    drawing = look.drawing.inputs[image]
-    sides = size_of(sample.inputs[image], drawing)[:2]
-    found = [decode(head, run, sides) for run in sample.outputs]
-    shown = picture(sample.inputs[image], drawing)
-    judged = found[look.shown + 1]
+    drawing = out.look.drawing.inputs[image]
+    sides = size_of(out.sample.inputs[image], drawing)[:2]
+    found = [decode(head, run, sides) for run in out.sample.outputs]
+    shown = picture(out.sample.inputs[image], drawing)
+    judged = found[out.look.shown + 1]
     drawn: list[Part] = []
-    for at, (boxes, model) in enumerate(zip(found, look.words.models, strict=True)):
+    for at, (boxes, model) in enumerate(zip(found, out.look.words.models, strict=True)):
         agreed = matched(judged if not at else found[0], boxes)
         lone = agreed.count(False)
         words = f"{model} · {text.plural(len(boxes), 'box', 'boxes')}"
         if lone and at:
             words += f", {lone:,} not in float"
         elif lone:
-            words += f", {lone:,} missed by {look.words.models[look.shown + 1]}"
+            words += f", {lone:,} missed by {out.look.words.models[out.look.shown + 1]}"
         drawn.append(
             pictures.shown_picture(
                 shown,
                 words,
-                f"Sample {sample.row}: boxes of {model}",
+                f"Sample {out.sample.row}: boxes of {model}",
                 note="" if at else f"boxes of {100 * LEAST_SCORE:.0f} % and more",
-                boxes=pictures.drawn_boxes(boxes, agreed, look.words.classes, reference=not at),
+                boxes=pictures.drawn_boxes(boxes, agreed, out.look.words.classes, reference=not at),
             )
         )
     return drawn
 
 
-def _map(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    of = caption if len(look.found.outputs) > 1 else ""
-    return list(pictures.heat_parts(values, look.words.models, of))
+def _map(out: _Output) -> list[Part]:
+    of = out.caption if len(out.look.found.outputs) > 1 else ""
+    return list(pictures.heat_parts(out.values, out.look.words.models, of))
 
 
-def _signal(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    away = signals.apart(values, look.words.models, caption)
-    return [signals.lines(values, look.words.models, caption), *([away] if away is not None else [])]
+def _signal(out: _Output) -> list[Part]:
+    away = signals.apart(out.values, out.look.words.models, out.caption)
+    return [
+        signals.lines(out.values, out.look.words.models, out.caption),
+        *([away] if away is not None else []),
+    ]
 
 
-def _values(
-    name: str, values: Sequence[Array], sample: SampleRow, look: Look, caption: str, label: int | None
-) -> list[Part]:
-    return [parts.numbers(values, look.words.models, caption, ())]
+def _values(out: _Output) -> list[Part]:
+    return [parts.numbers(out.values, out.look.words.models, out.caption, ())]
 
 
 _DRAWN: dict[OutputKind, Draw] = {

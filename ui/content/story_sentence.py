@@ -104,8 +104,8 @@ def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
         verb = "is" if found.again == 1 else "are"
         return f"{found.again:,} of {noun.count(found.lost)} that {name} got wrong {verb} right again{others}"
     if now > found.lost:
-        at_first = f"{found.lost:,} {facts.at_first}"
-        return f"{name} gets {noun.count(now)} wrong that the original gets right, {at_first}"
+        at_first = f"({found.lost:,} {facts.at_first})"
+        return f"{name} gets {noun.count(now)} wrong that the original gets right {at_first}"
     return f"{name} gets {noun.count(now)} wrong that the original gets right, as many as {facts.at_first}"
 
 
@@ -121,7 +121,7 @@ def _alike(facts: Facts, found: Repairs) -> str | None:
             f"{found.again:,} of {noun.count(found.lost)} that {name} answered otherwise {verb} "
             f"first answer again{others}"
         )
-    return f"{name} answers {noun.count(now)} otherwise than the original, {found.lost:,} {facts.at_first}"
+    return f"{name} answers {noun.count(now)} otherwise than the original ({found.lost:,} {facts.at_first})"
 
 
 def _others(count: int) -> str:

@@ -52,7 +52,18 @@ def error_figure(rows: Sequence[Row], *, height: int = 320) -> go.Figure:
         hovertemplate="<b>%{customdata[0]}</b> (%{customdata[1]})<br>cumulative: %{customdata[4]}, cosine "
         f"%{{customdata[2]}}<br><i>{SQNR_FORMULA}</i><extra></extra>",
     )
-    beyond = [(i, row) for i, row in zip(x, rows, strict=True) if (row.cumulative_sqnr or 0.0) > top]
+    _add_beyond(figure, rows, top)
+    _add_flagged(figure, rows, top)
+    layout(figure, x="layer, in order of execution", y="SQNR against float, dB", height=height)
+    few = {"dtick": 1} if len(rows) <= FEW else {}  # else halves would be rounded to the same number
+    figure.update_xaxes(range=[0.4, len(rows) + 0.6], tickformat="d", showgrid=False, **few)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def _add_beyond(figure: go.Figure, rows: Sequence[Row], top: float) -> None:
+    """Layers with less error than the chart shows, at its end, with their figures where they are few."""
+    beyond = [(i, row) for i, row in enumerate(rows, 1) if (row.cumulative_sqnr or 0.0) > top]
     if beyond:
         figure.add_scatter(
             x=[i for i, _ in beyond],
@@ -66,7 +77,11 @@ def error_figure(rows: Sequence[Row], *, height: int = 320) -> go.Figure:
             marker={"color": GOOD, "size": 9, "symbol": "triangle-up"},
             hoverinfo="skip",
         )
-    flagged = [(i, row) for i, row in zip(x, rows, strict=True) if row.flag and row.best_known is not None]
+
+
+def _add_flagged(figure: go.Figure, rows: Sequence[Row], top: float) -> None:
+    """Marks on the flagged layers."""
+    flagged = [(i, row) for i, row in enumerate(rows, 1) if row.flag and row.best_known is not None]
     if flagged:
         figure.add_scatter(
             x=[i for i, _ in flagged],
@@ -77,11 +92,6 @@ def error_figure(rows: Sequence[Row], *, height: int = 320) -> go.Figure:
             customdata=[[label(row.name, 60), label(row.flag, 90)] for _, row in flagged],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
-    layout(figure, x="layer, in order of execution", y="SQNR against float, dB", height=height)
-    few = {"dtick": 1} if len(rows) <= FEW else {}  # else halves would be rounded to the same number
-    figure.update_xaxes(range=[0.4, len(rows) + 0.6], tickformat="d", showgrid=False, **few)
-    figure.update_yaxes(rangemode="tozero")
-    return figure
 
 
 def _top(rows: Sequence[Row]) -> float:

@@ -25,26 +25,7 @@ def front_figure(front: Front, chosen: int | None, used: int | None = None) -> g
     everything = (*front.points, *front.beaten)
     top = max((p.sqnr_db for p in everything if math.isfinite(p.sqnr_db)), default=0.0) + ABOVE
     figure = go.Figure()
-    if front.beaten:  # below the others: where they meet, a click means the one that is better
-        numbers = range(len(front.points), len(everything))
-        colours = [ACCENT if n == chosen else FLOAT for n in numbers]
-        figure.add_scatter(
-            x=[_cost(point, front) for point in front.beaten],
-            y=[min(point.sqnr_db, top) for point in front.beaten],
-            mode="markers",
-            marker={
-                "color": colours,
-                "size": [13 if n == chosen else 8 for n in numbers],
-                "symbol": "x-thin",
-                "line": {"width": 2, "color": colours},
-            },
-            name="beaten by another",
-            legendrank=1001,  # after the rest
-            customdata=[[n, *_words(point, front)] for n, point in zip(numbers, front.beaten, strict=True)],
-            hovertemplate=_HOVER,
-            selected={"marker": {"opacity": 1}},
-            unselected={"marker": {"opacity": 1}},
-        )
+    _add_beaten(figure, front, chosen, top)  # below the others: where they meet, a click means the better one
     figure.add_scatter(
         x=[_cost(point, front) for point in front.points],
         y=[min(point.sqnr_db, top) for point in front.points],
@@ -63,18 +44,7 @@ def front_figure(front: Front, chosen: int | None, used: int | None = None) -> g
         unselected={"marker": {"opacity": 1}},
     )
     if used is not None:
-        point = everything[used]
-        figure.add_scatter(
-            x=[_cost(point, front)],
-            y=[min(point.sqnr_db, top)],
-            mode="markers+text",
-            marker={"size": 22, "symbol": "circle-open", "color": ACCENT, "line": {"width": 2.5}},
-            text=["in use"],
-            textposition="bottom right",
-            textfont={"size": 13},
-            showlegend=False,
-            hoverinfo="skip",
-        )
+        _add_ring(figure, everything[used], front, top)
     _add_classes(figure, front)
     whole = front.float_bytes / 1e3 if front.kind is Cost.SIZE else 100.0
     figure.add_vline(
@@ -89,6 +59,46 @@ def front_figure(front: Front, chosen: int | None, used: int | None = None) -> g
     layout(figure, x=title, y="output SQNR, dB", height=360)
     figure.update_layout(clickmode="event+select")
     return figure
+
+
+def _add_beaten(figure: go.Figure, front: Front, chosen: int | None, top: float) -> None:
+    """Points that another one beats."""
+    if not front.beaten:
+        return
+    numbers = range(len(front.points), len(front.points) + len(front.beaten))
+    colours = [ACCENT if n == chosen else FLOAT for n in numbers]
+    figure.add_scatter(
+        x=[_cost(point, front) for point in front.beaten],
+        y=[min(point.sqnr_db, top) for point in front.beaten],
+        mode="markers",
+        marker={
+            "color": colours,
+            "size": [13 if n == chosen else 8 for n in numbers],
+            "symbol": "x-thin",
+            "line": {"width": 2, "color": colours},
+        },
+        name="beaten by another",
+        legendrank=1001,  # after the rest
+        customdata=[[n, *_words(point, front)] for n, point in zip(numbers, front.beaten, strict=True)],
+        hovertemplate=_HOVER,
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+    )
+
+
+def _add_ring(figure: go.Figure, point: Point, front: Front, top: float) -> None:
+    """A ring around the point whose recipe is in use."""
+    figure.add_scatter(
+        x=[_cost(point, front)],
+        y=[min(point.sqnr_db, top)],
+        mode="markers+text",
+        marker={"size": 22, "symbol": "circle-open", "color": ACCENT, "line": {"width": 2.5}},
+        text=["in use"],
+        textposition="bottom right",
+        textfont={"size": 13},
+        showlegend=False,
+        hoverinfo="skip",
+    )
 
 
 def _add_classes(figure: go.Figure, front: Front) -> None:

@@ -16,7 +16,7 @@ def classes_figure(rows: Sequence[ClassRow], version: str, *, labelled: bool) ->
     """The classes that change most, one line each, from the float model's share to the version's."""
     shown = sorted(rows, key=lambda row: (-abs(row.change), row.number))[:SHOWN]
     shown.sort(key=lambda row: (-row.change, -row.number))  # plotly draws from below
-    names = [label(row.name, 24) for row in shown]
+    names = _told_apart([row.name for row in shown], [row.number for row in shown], 24)
     figure = go.Figure()
     for row, name in zip(shown, names, strict=True):
         figure.add_scatter(
@@ -46,15 +46,21 @@ def classes_figure(rows: Sequence[ClassRow], version: str, *, labelled: bool) ->
     return figure
 
 
+def _told_apart(names: Sequence[str], numbers: Sequence[int], length: int) -> list[str]:
+    """Names for an axis, where those of one spelling would be one: with their numbers where any are alike."""
+    cut = [label(name, length) for name in names]
+    if len(set(cut)) == len(cut):
+        return cut
+    return [f"{name} ({number})" for name, number in zip(cut, numbers, strict=True)]
+
+
 def matrix_figure(matrix: Matrix, version: str, *, labelled: bool) -> go.Figure:
     """Counts of each pair of classes; the right ones, on the diagonal, have a colour of their own.
 
     Cells are opaque, and counts dark, so that they can be read on light and dark pages.
     """
     size = len(matrix.names)
-    names = [label(name, 16) for name in matrix.names]
-    if len(set(names)) < size:  # cut names may be alike
-        names = [f"{name} ({number})" for name, number in zip(names, matrix.numbers, strict=True)]
+    names = _told_apart(matrix.names, matrix.numbers, 16)
     table = list(enumerate(matrix.counts))
     wrong = [[None if at == other or not n else n for other, n in enumerate(row)] for at, row in table]
     right = [[n or None if at == other else None for other, n in enumerate(row)] for at, row in table]

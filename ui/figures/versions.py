@@ -39,9 +39,8 @@ def layers_figure(names: Sequence[str], lines: Sequence[VersionLine], *, height:
             line={"color": colour, "width": 2, "dash": "dot" if line.against else "solid"},
             marker={"size": 6},
             customdata=shown,
-            hovertemplate="<b>%{customdata}</b><br>"
-            + safe_html(line.label)
-            + f": %{{y:.1f}} dB<br><i>{SQNR_FORMULA}</i><extra></extra>",
+            hovertemplate="<b>%{customdata}</b><br>%{fullData.name}: %{y:.1f} dB<br>"
+            f"<i>{SQNR_FORMULA}</i><extra></extra>",
         )
     layout(figure, x="layer, in order of execution", y="cumulative SQNR, dB", height=height)
     figure.update_layout(hovermode="closest")

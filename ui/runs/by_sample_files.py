@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,11 +233,42 @@ def keep_names(now: Session, which: str, content: bytes, name: str) -> None:
     projects.write_file(now.project, f"files/{which}.json", json.dumps(words).encode())
 
 
-def _given(now: Session, which: str) -> tuple[str, ...]:
-    path = now.project.folder / "files" / f"{which}.json"
+def given_token(now: Session) -> tuple[int, ...]:
+    """Stands for what the user said of drawings and names, and changes with it."""
+    folder = now.project.folder
+    return tuple(
+        _changed_at(path)
+        for path in (folder / DRAWING, _file_of_names(now, CLASS_NAMES), _file_of_names(now, TOKEN_NAMES))
+    )
+
+
+def _changed_at(path: Path) -> int:
+    """Time of the last change; 0 where there is no such file."""
     try:
-        changed = path.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
+        return 0
+
+
+def were_given(now: Session, which: str) -> bool:
+    """Whether the user gave names, of classes or tokens, that can be read."""
+    return bool(_given(now, which))
+
+
+def forget_names(now: Session, which: str) -> None:
+    """Use the names that the user gave no longer."""
+    with suppress(OSError):  # they go with the project
+        _file_of_names(now, which).unlink(missing_ok=True)
+
+
+def _file_of_names(now: Session, which: str) -> Path:
+    return now.project.folder / "files" / f"{which}.json"
+
+
+def _given(now: Session, which: str) -> tuple[str, ...]:
+    path = _file_of_names(now, which)
+    changed = _changed_at(path)
+    if not changed:
         return ()
     kept = cached.of_project(now.project.id, _Names)
     return kept.get_or_make((which, changed), lambda: _read(path))

@@ -62,8 +62,14 @@ def call(project: Project, number: int, name: str, note: str) -> str:
 
 
 def hide(project: Project, numbers: set[int]) -> str:
-    """Put steps out of sight."""
-    return _said(lambda: marks.hide(_newest(project), numbers))
+    """Put steps out of sight; a baseline among them is one no more, for no list would show it."""
+
+    def act() -> None:
+        marks.hide(_newest(project), numbers)
+        if marks.pinned(project) in map(versions.step_key, numbers):
+            baseline.pin(project, None)
+
+    return _said(act)
 
 
 def bring_back(project: Project, numbers: set[int]) -> str:

@@ -21,7 +21,7 @@ from quantscope.ui.content.story_results import DRAWN
 from quantscope.ui.content.story_tensor import telling
 from quantscope.ui.runs import by_sample, versions
 from quantscope.ui.runs.by_sample import Guess, Wanted, read_rows
-from quantscope.ui.runs.by_sample_files import class_names, drawing_of
+from quantscope.ui.runs.by_sample_files import class_names, drawing_of, given_token
 from quantscope.ui.runs.measured import NO_DATA, Measured
 from quantscope.ui.runs.measurement_work import MOST_SAMPLES
 from quantscope.ui.runs.versions import Kind, Version
@@ -79,7 +79,8 @@ def _subscriber() -> Subscriber:
 
 def _key(now: Session, before: Version | None) -> ResultKey[Outcomes]:
     other = "" if before is None else versions.digest(now, before)
-    return ResultKey(now.project.id, STORY, (now.opened.model.hash, recipe_token(now.recipe), other))
+    token = (now.opened.model.hash, recipe_token(now.recipe), other, given_token(now))
+    return ResultKey(now.project.id, STORY, token)
 
 
 def _work(task: _Task, tell: ProgressFn) -> Outcomes:

@@ -7,22 +7,21 @@ from pathlib import Path
 
 import onnx
 
-from quantscope.core.errors import DataError, ModelError, ProjectError, QuantScopeError
+from quantscope.core.errors import ModelError, ProjectError, QuantScopeError
 from quantscope.core.evaluate import QuantizedFile, check_interface, layer_encodings, read_quantized
 from quantscope.core.memo import Recent
 from quantscope.core.model import Model
-from quantscope.core.pipeline import changes_model, prepare
 from quantscope.core.progress import ProgressFn, report
 from quantscope.core.project import Mark, OtherFile, Project, marks, others
 from quantscope.core.project import project as projects
-from quantscope.core.quantize import resolve
 from quantscope.core.recipe import Recipe
 from quantscope.core.words import plural
 from quantscope.ui.runs import step_figures
 from quantscope.ui.runs.exported_encodings import exported_encodings
 from quantscope.ui.runs.measurement_work import quantized_bytes
+from quantscope.ui.runs.recipe_session import with_recipe
 from quantscope.ui.runs.step_figures import StepFigures
-from quantscope.ui.session import cached, fixes
+from quantscope.ui.session import cached
 from quantscope.ui.session.jobs import acquired
 from quantscope.ui.session.state import Session
 
@@ -185,25 +184,9 @@ def step_session(now: Session, version: Version, tell: ProgressFn) -> Session:
     """
     if version.number == now.project.head and not now.held:
         return now
-    recipe, base = recipe_of(now, version), now.opened
+    recipe = recipe_of(now, version)
     assert recipe is not None  # it is a step
-    space = base
-    if changes_model(recipe):
-        if base.samples is None:
-            raise DataError(fixes.WITHOUT_DATA)
-        report(tell, 0, 0, "applying model fixes")
-        made = prepare(base.model, recipe, base.samples, statistics=base.statistics, progress=tell)
-        space = fixes.changed(base, made)
-    there = {name: choice for name, choice in recipe.layers.items() if name in space.model.layer_names}
-    if len(there) < len(recipe.layers):
-        recipe = replace(recipe, layers=there)
-    return Session(
-        project=replace(now.project, head=version.number),
-        opened=base,
-        workspace=space,
-        recipe=recipe,
-        encodings=resolve(recipe, space.statistics, space.model),
-    )
+    return replace(with_recipe(now, recipe, tell), project=replace(now.project, head=version.number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -396,6 +396,11 @@ def drawn_as(what: str) -> Key[object]:
     return Key(f"drawn_{what}", None)
 
 
+def names_loaded(which: str) -> Key[str]:
+    """The id of the file of names that was taken last, of classes or tokens."""
+    return Key(f"names_loaded_{which}", "")
+
+
 def ranking_chart(kind: Kind, metric: Metric, rows: int) -> Key[PlotlyState | None]:
     """The chart of a ranking."""
     return Key(f"sens_figure_{kind}_{metric}_{rows}", None)

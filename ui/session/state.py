@@ -18,7 +18,7 @@ from typing import Unpack
 from quantscope.core.errors import ProjectChanged, ProjectRemoved, QuantScopeError
 from quantscope.core.memo import Recent
 from quantscope.core.model import Model
-from quantscope.core.project import Project
+from quantscope.core.project import Project, marks
 from quantscope.core.project import project as projects
 from quantscope.core.quantize import Encodings, resolve
 from quantscope.core.recipe import ChoiceChanges, Recipe, recipe_from_yaml, recipe_to_yaml
@@ -387,7 +387,7 @@ def redo() -> None:
 @uninterrupted
 def go_to(number: int) -> None:
     """Show a step, wherever it stands in the history; an edit then starts a branch. For use in callbacks."""
-    if _move(lambda opened: projects.show_step(opened, number)):
+    if _move(lambda opened: marks.go_to(opened, number)):
         redraw_editors()
 
 
@@ -397,7 +397,8 @@ def branch(number: int, label: str) -> None:
 
     def step(opened: Project) -> Project:
         same = projects.read_step(opened, number).recipe
-        return projects.record(replace(opened, head=number), same, label, expected_head=opened.head)
+        made = projects.record(replace(opened, head=number), same, label, expected_head=opened.head)
+        return marks.go_to(made, made.head)
 
     if _move(step):
         redraw_editors()

@@ -72,7 +72,7 @@ def _other(others: list[Version]) -> Version:
         list(known),
         default=others[0].key,
         required=True,
-        format_func=lambda key: text.plain(text.short(known[key].short, 24)) if key in known else key,
+        format_func=lambda key: text.escape(text.short(known[key].short, 24)) if key in known else key,
         key=keys.COMPARE_PAIR.name,
     )
     return known.get(chosen or "", others[0])

@@ -272,7 +272,7 @@ def _rest(found: Look) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
             "All scales and zero points, JSON",
-            data=stored_json(found.stored.quantizers),
+            data=lambda: stored_json(found.stored.quantizers),  # long where channels have scales of their own
             file_name=f"{exporting.stem(found.model.name)}_encodings.json",
             mime="application/json",
             icon=":material/download:",

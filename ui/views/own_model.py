@@ -8,10 +8,12 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from quantscope.core.project import Project, Source
 from quantscope.ui.session import keys, opening
+from quantscope.ui.session.keys import Refusal
 from quantscope.ui.views import data_options
 
 Make = Callable[[], Project]
 Options = Mapping[str, object]
+AT_FORM = "form"  # the place on the page at which a project of one's own is asked for
 NO_FILE, PATH, UPLOAD, RANDOM = "None", "Local path", "Upload", "Random"
 
 
@@ -39,7 +41,8 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             lacking = "Choose the evaluation data first, or *None*."
         ready = model_fine and data_fine and judged_fine and not lacking
         judge = (judged, judged_options) if judged and judged_by != NO_FILE else None
-        st.button(
+        at, beside = st.columns([1, 6])  # what became of it is seen wherever the button is
+        at.button(
             "Calibrate",
             type="primary",
             icon=":material/play_arrow:",
@@ -48,7 +51,8 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             on_click=lambda: open_it(lambda: _made(model, data if kind != RANDOM else None, options, judge)),
             help=lacking or None,
         )
-        below()
+        with beside:
+            below()
 
 
 def _model_input() -> tuple[str | UploadedFile | None, bool]:
@@ -59,12 +63,25 @@ def _model_input() -> tuple[str | UploadedFile | None, bool]:
         default=PATH,
         required=True,
         key="model_by",
+        on_change=_forget_refusal,
         help="A path is read in place: use it for large models and those with external data.",
     )
     if by == UPLOAD:
-        return st.file_uploader("Model file", type=["onnx"], key="model_file"), True
-    path = st.text_input("Path of the model", key=keys.MODEL_PATH.name, placeholder="/models/net.onnx") or ""
-    return path, data_options.checked(opening.check_model, path)
+        found = st.file_uploader("Model file", type=["onnx"], key="model_file", on_change=_forget_refusal)
+        return found, True
+    path = st.text_input(
+        "Path of the model",
+        key=keys.MODEL_PATH.name,
+        placeholder="/models/net.onnx",
+        on_change=_forget_refusal,
+    )
+    return path or "", data_options.checked(opening.check_model, path or "")
+
+
+def _forget_refusal() -> None:
+    """Say no more why the last model or data were refused, now that others are given; a callback."""
+    if keys.REFUSED.get().place == AT_FORM:
+        keys.REFUSED.set(Refusal("", ""))
 
 
 def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
@@ -75,14 +92,22 @@ def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
         default=PATH,
         required=True,
         key="data_by",
+        on_change=_forget_refusal,
         help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
         "a folder of those, or images in a folder or .zip.",
     )
     if kind == PATH:
-        path = st.text_input("Path of the data", key=keys.DATA_PATH.name, placeholder="/data/calibration")
+        path = st.text_input(
+            "Path of the data",
+            key=keys.DATA_PATH.name,
+            placeholder="/data/calibration",
+            on_change=_forget_refusal,
+        )
         return kind, path or "", data_options.checked(opening.data_source, path or "")
     if kind == UPLOAD:
-        found = st.file_uploader("Data file", type=data_options.DATA_TYPES, key="data_file")
+        found = st.file_uploader(
+            "Data file", type=data_options.DATA_TYPES, key="data_file", on_change=_forget_refusal
+        )
         return kind, found, True
     st.warning(
         "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
@@ -99,16 +124,22 @@ def _evaluation_input() -> tuple[str, str | UploadedFile | None, bool]:
         default=PATH if keys.EVALUATION_PATH.get() else NO_FILE,
         required=True,
         key="evaluation_by",
+        on_change=_forget_refusal,
         help="Samples that calibration does not see, best with labels: accuracy and errors are measured on "
         "them. Without any, they are measured on the calibration samples. Can be added later.",
     )
     if kind == PATH:
         path = st.text_input(
-            "Path of the evaluation data", key=keys.EVALUATION_PATH.name, placeholder="/data/evaluation"
+            "Path of the evaluation data",
+            key=keys.EVALUATION_PATH.name,
+            placeholder="/data/evaluation",
+            on_change=_forget_refusal,
         )
         return kind, path or "", data_options.checked(opening.data_source, path or "")
     if kind == UPLOAD:
-        found = st.file_uploader("Evaluation file", type=data_options.DATA_TYPES, key="evaluation_file")
+        found = st.file_uploader(
+            "Evaluation file", type=data_options.DATA_TYPES, key="evaluation_file", on_change=_forget_refusal
+        )
         return kind, found, True
     return NO_FILE, None, True
 

@@ -112,9 +112,19 @@ def _names(wanted: Wanted, which: str, label: str) -> None:
         key=f"names_{which}",
         help="A tokenizer.json, a JSON object or list, or a text file with one name in each line.",
     )
-    if given is None:
-        return
-    try:
-        by_sample_files.keep_names(wanted.now, which, given.getvalue(), given.name)
-    except QuantScopeError as error:
-        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
+    loaded = keys.names_loaded(which)
+    if given is not None and given.file_id != loaded.get():
+        try:
+            by_sample_files.keep_names(wanted.now, which, given.getvalue(), given.name)
+            loaded.set(given.file_id)
+        except QuantScopeError as error:
+            st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
+    if by_sample_files.were_given(wanted.now, which):
+        st.button(
+            "Forget them",
+            key=f"names_forget_{which}",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=by_sample_files.forget_names,
+            args=(wanted.now, which),
+        )

@@ -17,9 +17,10 @@ from quantscope.ui.session.jobs import State
 from quantscope.ui.session.keys import Page, Refusal
 from quantscope.ui.session.memory import uninterrupted
 from quantscope.ui.views import common, own_model
+from quantscope.ui.views.own_model import AT_FORM
 
 RECENT = 12  # projects listed before all are asked for
-AT_FORM, AT_SAMPLES, AT_RECENT = "form", "samples", "recent"  # where a project is asked for
+AT_SAMPLES, AT_RECENT = "samples", "recent"  # where a project is asked for
 FRESH = "The sample starts fresh. What was done with it before is kept: “Continue where you left” is on Open."
 
 

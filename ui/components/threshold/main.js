@@ -101,6 +101,13 @@ function commit(S) {
   S.send("edit", { low: S.range.low, high: S.range.high, seq: S.seq, rev: S.rev });
 }
 
+// What was moved by keys is saved as one edit.
+function keyed(S) {
+  clearTimeout(S.timer);
+  S.timer = 0;
+  commit(S);
+}
+
 // A line that is held still shows what the network makes of it; `held` until that is saved or taken back.
 function hold(S) {
   if (!S.drag || !S.live || !S.data.follow) return;
@@ -154,8 +161,9 @@ function grab(S, g, side) {
     event.preventDefault();
     moveTo(S, side, target);
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => commit(S), 300);
+    S.timer = setTimeout(() => keyed(S), 300);
   };
+  g.onblur = () => { if (S.timer) keyed(S); };  // who goes on at once loses nothing
 }
 
 // Back to what the server last said.
@@ -290,6 +298,7 @@ export default function (component) {
     prepare(S, data);
     Object.assign(S, { data, rev: data.rev, seq: data.seq, drag: null, live: false, range: { ...data.range }, kept: data.kept, now: data.exact });
     clearTimeout(S.timer);
+    S.timer = 0;
     build(S);
     S.plotted = plotted(data);
     drawChart(S);
@@ -330,6 +339,7 @@ export default function (component) {
     window.removeEventListener("resize", S.fit);
     window.removeEventListener(WANTED, S.answer);
     clearTimeout(S.timer);
+    S.timer = 0;
     clearTimeout(S.dwell);
     parentElement.threshold = undefined;
   };
