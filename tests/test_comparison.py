@@ -178,7 +178,10 @@ def test_times_that_cannot_be_read_are_left_out() -> None:
 def test_layers_of_versions_are_lines_with_names_as_text() -> None:
     lines = [VersionLine(label="<b>a</b>", sqnr=[10.0, None, math.inf], against=True)]
     figure = layers_figure(["x", "<img>", "z"], lines)
-    assert list(figure.data[0].y) == [10.0, None, 90.0]
+    assert list(figure.data[0].y) == [10.0, None, 16.0]  # at the end of the chart, with its own figure
+    assert [words for _, words in figure.data[0].customdata] == ["10.0 dB", "–", "∞ dB"]
+    assert figure.data[1].name == "no error"
+    assert list(figure.data[1].x) == [3]
     assert "&lt;b&gt;" in figure.data[0].name
     assert "&lt;img&gt;" in figure.data[0].customdata[1]
     assert figure.layout.yaxis.title.text == "cumulative SQNR, dB"

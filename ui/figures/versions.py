@@ -1,14 +1,16 @@
 """Versions side by side: the error of every layer in each, and figures over the steps of a history."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from quantscope.ui.content.text import safe_html
+from quantscope.ui.content.text import decibel, safe_html
 from quantscope.ui.figures.style import ACCENT, FLOAT, GOOD, QUANTIZED, SQNR_FORMULA, WARN, label, layout
 
-TOP = 90.0  # dB; a layer without any error is drawn here
+TOP = 90.0  # dB; the chart of layers ends here at the latest, and a layer with less error is drawn at its end
+ROOM = 6.0  # dB above the best layer that has an error
 TOP_SHOWN = 120.0  # a step without any error is drawn here
 FEW_STEPS = 10  # each of which gets its number
 MARKED = 120  # layers; more are drawn without marks
@@ -25,22 +27,34 @@ class VersionLine:
 
 
 def layers_figure(names: Sequence[str], lines: Sequence[VersionLine], *, height: int = 300) -> go.Figure:
-    """Cumulative SQNR in dB of every layer, a line for each version."""
+    """Cumulative SQNR in dB of every layer, a line for each version; layers without error are marked."""
     figure = go.Figure()
+    known = [v for line in lines for v in line.sqnr if v is not None and math.isfinite(v)]
+    top = min(TOP, max(known, default=TOP - ROOM) + ROOM)
     x = list(range(1, len(names) + 1))
     shown = [label(name, 60) for name in names]
     for at, line in enumerate(lines):
         colour = COLOURS[at % len(COLOURS)]
         figure.add_scatter(
             x=x,
-            y=[None if value is None else min(value, TOP) for value in line.sqnr],
+            y=[None if value is None else min(value, top) for value in line.sqnr],
             name=safe_html(line.label),
             mode="lines+markers" if len(names) <= MARKED else "lines",
             line={"color": colour, "width": 2, "dash": "dot" if line.against else "solid"},
             marker={"size": 6},
-            customdata=shown,
-            hovertemplate="<b>%{customdata}</b><br>%{fullData.name}: %{y:.1f} dB<br>"
+            customdata=[list(pair) for pair in zip(shown, map(decibel, line.sqnr), strict=True)],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{fullData.name}: %{customdata[1]}<br>"
             f"<i>{SQNR_FORMULA}</i><extra></extra>",
+        )
+    exact = [at for at in range(len(names)) if any(line.sqnr[at] == math.inf for line in lines)]
+    if exact:
+        figure.add_scatter(
+            x=[at + 1 for at in exact],
+            y=[top] * len(exact),
+            name="no error",
+            mode="markers",
+            marker={"color": GOOD, "size": 9, "symbol": "triangle-up"},
+            hoverinfo="skip",
         )
     layout(figure, x="layer, in order of execution", y="cumulative SQNR, dB", height=height)
     figure.update_layout(hovermode="closest")
@@ -103,9 +117,16 @@ def history_figure(points: Sequence[StepPoint], *, unit: str, height: int = 150)
             "color": [QUANTIZED if point.leads else FLOAT for point in points],
             "line": {"color": ACCENT, "width": [3 if point.chosen else 0 for point in points]},
         },
-        customdata=[[point.number, label(point.label, 60)] for point in points],
+        customdata=[
+            [
+                point.number,
+                label(point.label, 60),
+                "∞" if point.value == math.inf else f"{point.value:.1f}".replace("-", "−"),
+            ]
+            for point in points
+        ],
         hovertemplate="<b>Step %{customdata[0]}</b><br>%{customdata[1]}<br>"
-        f"%{{y:.1f}} {unit}<extra></extra>",
+        f"%{{customdata[2]}} {unit}<extra></extra>",
         showlegend=False,
     )
     figure.update_layout(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -16,6 +17,7 @@ from quantscope.ui.runs.measured import Measured
 from quantscope.ui.runs.versions import Kind, Version
 from quantscope.ui.session import keys, state
 from quantscope.ui.session.keys import Page
+from quantscope.ui.views.layers_table import sortable
 
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ButtonColumnResult, ColumnConfig
@@ -148,8 +150,8 @@ def _cells(shown: list[TensorPair]) -> pd.DataFrame:
             "scale_right": [_scale(pair.theirs) for pair in shown],
             "zero_left": [pair.ours.zero_point for pair in shown],
             "zero_right": [pair.theirs.zero_point for pair in shown],
-            "sqnr_left": [_figure(pair.our_sqnr) for pair in shown],
-            "sqnr_right": [_figure(pair.their_sqnr) for pair in shown],
+            "sqnr_left": [sortable(pair.our_sqnr) for pair in shown],
+            "sqnr_right": [sortable(pair.their_sqnr) for pair in shown],
             "gain": [_figure(pair.gain) if pair.what == "output" else None for pair in shown],
         },
         columns=list(_COLUMNS),
@@ -180,8 +182,8 @@ def _columns(left: str, right: str, names: list[str]) -> Table:
         "scale_right": column.TextColumn(f"Scale, {right}", width=110),
         "zero_left": column.NumberColumn(f"Zero, {left}", width=wide_head, help="Zero point"),
         "zero_right": column.NumberColumn(f"Zero, {right}", width=wide_head, help="Zero point"),
-        "sqnr_left": column.NumberColumn(f"SQNR, {left}", step=0.1, width=wide_head, help="Cumulative, dB"),
-        "sqnr_right": column.NumberColumn(f"SQNR, {right}", step=0.1, width=wide_head, help="Cumulative, dB"),
+        "sqnr_left": _decibels(f"SQNR, {left}", wide_head),
+        "sqnr_right": _decibels(f"SQNR, {right}", wide_head),
         "gain": column.NumberColumn("Change, dB", format="%+.1f", width=96, help="Of the cumulative SQNR"),
     }
 
@@ -199,8 +201,13 @@ def _scale(found: TensorRange) -> str:
     return f"{text.number(found.scale, 5)}{several}"
 
 
+def _decibels(head: str, width: int) -> ColumnConfig:
+    return st.column_config.TextColumn(head, width=width, alignment="right", help="Cumulative, dB")
+
+
 def _figure(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+    """A change in dB; none from or to a tensor without error."""
+    return None if value is None or not math.isfinite(value) else round(value, 1)
 
 
 def _inspect(names: list[str]) -> None:

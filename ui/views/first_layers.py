@@ -15,7 +15,7 @@ from quantscope.ui.session.keys import Page
 
 PROMISING_DB = 3.0  # for a layer that does not stand out, where nothing is measured at the output
 NO_REMEDY = "No change of this layer alone is known to help. Auto-tune looks at all layers together."
-LITTLE = "It costs the output little, and nothing tried that keeps it in 8 bits wins half a decibel there."
+LITTLE = "It does not stand out, and nothing tried that keeps it in 8 bits wins half a decibel at the output."
 NOT_WORTH = "Nothing tried for this layer alone wins half a decibel at the output. Auto-tune looks further."
 
 
