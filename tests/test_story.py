@@ -430,3 +430,8 @@ def test_a_great_loss_is_left_to_be_decided(more: dict[str, object], words: str)
     said = [item.words for item in picture.items if item.name == "Decide whether so much may be lost"]  # type: ignore[union-attr]
     assert len(said) == bool(words)
     assert not words or said[0].startswith(words)
+
+
+def test_a_network_that_seems_better_than_the_original_is_said_to_be_lucky() -> None:
+    assert "most likely chance" in slide(deck(facts(cost=cost(right=0.99))), "cost").sentences[0]
+    assert "chance" not in slide(deck(facts()), "cost").sentences[0]

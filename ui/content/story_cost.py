@@ -27,11 +27,12 @@ def _answers(facts: Facts, found: Cost, before: float, now: float) -> Slide:
     """Where the right answers are known."""
     noun, first = facts.row_noun, _before(facts)
     original = f"{round(before * found.rows):,}" if found.rows < FEW else hundred(before)
+    luck = " That more are right than in the original is most likely chance." if now > before else ""
     return _dots(
         facts,
         found,
         title=f"{of(now, found.rows)} answers are right, {original} in the original",
-        sentence=f"The dots show it for 100 {noun.many}; the filled ones are answered right.",
+        sentence=f"The dots show it for 100 {noun.many}; the filled ones are answered right.{luck}",
         shares=(before, None if first is None else first.right, now),
     )
 
