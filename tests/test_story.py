@@ -230,6 +230,8 @@ def test_a_pinned_version_is_called_by_its_name() -> None:
     said = json.dumps(asdict(told("pinned")), ensure_ascii=False)
     assert "in “v1”" in said
     assert "at first" not in said
+    assert "that “v1” got wrong are right again" in said
+    assert "“v1” got 9 wrong; 8 of them are right again" in said
 
 
 # --- pictures ---
@@ -428,3 +430,8 @@ def test_a_great_loss_is_left_to_be_decided(more: dict[str, object], words: str)
     said = [item.words for item in picture.items if item.name == "Decide whether so much may be lost"]  # type: ignore[union-attr]
     assert len(said) == bool(words)
     assert not words or said[0].startswith(words)
+
+
+def test_a_network_that_seems_better_than_the_original_is_said_to_be_lucky() -> None:
+    assert "most likely chance" in slide(deck(facts(cost=cost(right=0.99))), "cost").sentences[0]
+    assert "chance" not in slide(deck(facts()), "cost").sentences[0]

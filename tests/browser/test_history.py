@@ -47,5 +47,7 @@ def test_steps_are_chosen_compared_and_shown_again(
     page.get_by_text("KL → MSE").wait_for()
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="History").click()
     page.locator("#steps tr[data-step='2']").click()
+    page.get_by_text("Step 2: kl everywhere").wait_for()  # before, the button is that of step 1
+    ready(page)
     page.get_by_role("button", name="Go back to this step").click()
     page.get_by_text("Saved · step 2").wait_for()

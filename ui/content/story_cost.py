@@ -5,7 +5,7 @@ import math
 from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts
 from quantscope.ui.content.story_records import Figure, Figures, Hundred, Hundreds, Slide, Tone
-from quantscope.ui.content.story_sentence import FEW, hundred, int_name, of, off, off_words
+from quantscope.ui.content.story_sentence import FEW, before_name, hundred, int_name, of, off, off_words
 from quantscope.ui.content.story_shared import basis, caution, loss_tone, not_yet, off_tone
 
 
@@ -27,11 +27,12 @@ def _answers(facts: Facts, found: Cost, before: float, now: float) -> Slide:
     """Where the right answers are known."""
     noun, first = facts.row_noun, _before(facts)
     original = f"{round(before * found.rows):,}" if found.rows < FEW else hundred(before)
+    luck = " That more are right than in the original is most likely chance." if now > before else ""
     return _dots(
         facts,
         found,
         title=f"{of(now, found.rows)} answers are right, {original} in the original",
-        sentence=f"The dots show it for 100 {noun.many}; the filled ones are answered right.",
+        sentence=f"The dots show it for 100 {noun.many}; the filled ones are answered right.{luck}",
         shares=(before, None if first is None else first.right, now),
     )
 
@@ -59,7 +60,7 @@ def _dots(
     name, rows = int_name(facts), found.rows
     items = [_hundred("Original", original, rows)]
     if first is not None:
-        items.append(_hundred(f"{name} {facts.at_first}", first, rows, against=original))
+        items.append(_hundred(before_name(facts), first, rows, against=original))
     items.append(_hundred(name if first is None else f"{name} now", now, rows, against=original))
     return Slide(
         key="cost",
@@ -118,7 +119,7 @@ def _off_figures(facts: Facts, share: float) -> tuple[Figure, ...]:
     if first is not None:
         items.append(
             Figure(
-                name=f"{name} {facts.at_first}",
+                name=before_name(facts),
                 value=off_words(first),
                 note="off the original's outputs",
                 tone=off_tone(first),

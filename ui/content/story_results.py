@@ -14,7 +14,15 @@ from quantscope.ui.content.story_records import (
     Slide,
     Tone,
 )
-from quantscope.ui.content.story_sentence import headline, int_name, of, off, off_words
+from quantscope.ui.content.story_sentence import (
+    before_name,
+    headline,
+    int_name,
+    of,
+    off,
+    off_words,
+    who_before,
+)
 from quantscope.ui.content.story_shared import (
     MEASURING,
     basis,
@@ -259,9 +267,13 @@ def _told(facts: Facts) -> str:
             f"{name} gets {noun.count(found.lost)} wrong that the original gets right."
             f"{gained if found.gained else ''}"
         )
-    again = f"{found.again:,} of them {'is' if found.again == 1 else 'are'} {right} again"
+    verb = "is" if found.again == 1 else "are"
+    again = f"{found.again:,} of them {verb} {right} again"
+    if found.again == found.lost > 1:
+        again = f"all of them are {right} again"
     verb = "got" if labelled else "answered"
-    words = f"{asked}, {name} {verb} {found.lost:,} {changed} {facts.at_first}; {again}"
+    words = f"{asked}, {who_before(facts)} {verb} {found.lost:,} {changed}"
+    words += f"{'' if facts.before_name else ' at first'}; {again}"
     if found.newly:
         others = "other is" if found.newly == 1 else "others are"
         words += f", and {found.newly:,} {others} {'wrong' if labelled else 'changed'} now"
@@ -286,7 +298,7 @@ def _example(facts: Facts, shown: Shown) -> Example:
 
 def _said(facts: Facts, shown: Shown) -> list[Said]:
     quantized, changed = int_name(facts), bool(facts.deeds)
-    first, now = f"{quantized} {facts.at_first}", f"{quantized} now" if changed else quantized
+    first, now = before_name(facts), f"{quantized} now" if changed else quantized
     if not shown.floats:
         unit = "off" if facts.row_noun == facts.noun else "changed"
         offs = ((first, shown.before_off if changed else None), (now, shown.now_off))

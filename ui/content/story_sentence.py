@@ -2,6 +2,7 @@
 
 import math
 
+from quantscope.ui.content import text
 from quantscope.ui.content.story_facts import Cost, Facts, Noun, Repairs
 
 FEW = 100  # below it, shares are said as counts
@@ -35,6 +36,16 @@ def headline(facts: Facts) -> str:
 def int_name(facts: Facts) -> str:
     """What the quantized network's numbers are called."""
     return "int16" if facts.bits == 16 else "int8"
+
+
+def before_name(facts: Facts) -> str:
+    """What the version that this is held against is called: by its own name, or as it was at first."""
+    return who_before(facts) if facts.before_name else f"{int_name(facts)} at first"
+
+
+def who_before(facts: Facts) -> str:
+    """Whose answers were wrong before."""
+    return f"“{text.short(facts.before_name, 24)}”" if facts.before_name else int_name(facts)
 
 
 def size(facts: Facts) -> str:
@@ -89,7 +100,7 @@ def off_words(share: float) -> str:
 
 def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
     """What became of answers that quantization changed at first; None where the figures say more."""
-    name, noun = int_name(facts), facts.row_noun
+    name, who, noun = int_name(facts), who_before(facts), facts.row_noun
     if not labelled:
         return _alike(facts, found)
     if found.lost == found.newly == 0:
@@ -100,9 +111,9 @@ def _repairs(facts: Facts, found: Repairs, labelled: bool) -> str | None:
         if found.again == found.lost:
             one = "the one" if found.lost == 1 else "both" if found.lost == 2 else f"all {found.lost:,}"
             verb = "is" if found.lost == 1 else "are"
-            return f"{one} {_noun(noun, found.lost)} that {name} got wrong {verb} right again{others}"
+            return f"{one} {_noun(noun, found.lost)} that {who} got wrong {verb} right again{others}"
         verb = "is" if found.again == 1 else "are"
-        return f"{found.again:,} of {noun.count(found.lost)} that {name} got wrong {verb} right again{others}"
+        return f"{found.again:,} of {noun.count(found.lost)} that {who} got wrong {verb} right again{others}"
     if now > found.lost:
         at_first = f"({found.lost:,} {facts.at_first})"
         return f"{name} gets {noun.count(now)} wrong that the original gets right {at_first}"
@@ -118,7 +129,7 @@ def _alike(facts: Facts, found: Repairs) -> str | None:
         others = f", {found.newly:,} {_others(found.newly)} changed" if found.newly else ""
         verb = "has its" if found.again == 1 else "have their"
         return (
-            f"{found.again:,} of {noun.count(found.lost)} that {name} answered otherwise {verb} "
+            f"{found.again:,} of {noun.count(found.lost)} that {who_before(facts)} answered otherwise {verb} "
             f"first answer again{others}"
         )
     return f"{name} answers {noun.count(now)} otherwise than the original ({found.lost:,} {facts.at_first})"

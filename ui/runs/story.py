@@ -143,7 +143,12 @@ def _deeds(now: Session, earlier: Version | None, recipe: Recipe | None) -> tupl
     if earlier is None:
         return ()
     if earlier.kind is Kind.FILE or recipe is None:
-        return (("It was quantized anew", f"Instead of {earlier.label}, this network was quantized here."),)
+        return (
+            (
+                "It was quantized anew",
+                f"“{earlier.short}” was made elsewhere; here the original network was quantized again.",
+            ),
+        )
     return deeds(recipe, replace(now.recipe, model_hash=recipe.model_hash))
 
 

@@ -16,7 +16,7 @@ def overview(found: Comparison | None) -> None:
     if found is None or not said:
         return
     with st.container(border=True):
-        lines = "\n".join(f"- {text.escape(sentence)}." for sentence in said)
+        lines = "\n".join(f"- {text.escape(text.typeset(sentence))}." for sentence in said)
         st.error(f"**The quantized model has lost outputs.**\n\n{lines}", icon=":material/report:")
         for lost in found.lost:
             if lost.spared:

@@ -268,10 +268,28 @@ def _use(remedy: Remedy, forecast: OutputForecast | None) -> None:
         keys.APPLIED.set(applied)
 
 
-def _applied(now: state.Session) -> None:
-    """What the last remedy did, as long as the recipe is the one with it."""
+def _in_use(now: state.Session) -> AppliedRemedy | None:
+    """The last remedy, as long as the recipe is the one with it."""
     last = keys.APPLIED.get()
-    if last is None or (last.project, last.token) != (now.project.id, state.recipe_token(now.recipe)):
+    same = last is not None and (last.project, last.token) == (now.project.id, state.recipe_token(now.recipe))
+    return last if same else None
+
+
+def used(now: state.Session) -> None:
+    """What the last remedy did, where there is no ranking: a model fix makes a model that has none yet."""
+    if _in_use(now) is None:
+        return
+    remedy_trials.start_waiting(now)
+    job = remedy_trials.job(now)
+    if job is not None and job.active:
+        common.poll("remedies", 0.4, _measuring, remedy_trials.trials_of(now).done)
+    _applied(now)
+
+
+def _applied(now: state.Session) -> None:
+    """What the last remedy did."""
+    last = _in_use(now)
+    if last is None:
         st.info(  # keeps the place of what comes here when a remedy is used
             "A button puts its remedy into the recipe and measures what that does to the model's output; "
             "one undo takes it back. *Measure all* only measures.",

@@ -74,6 +74,7 @@ def _ranking(now: state.Session) -> None:
     if job is not None and job.error:
         st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     if sweep is None or not sweep.runs:
+        remedies.used(now)
         _nothing(job, sweep)
         return
     _result(now, sweep, metric, job)
