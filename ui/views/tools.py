@@ -230,7 +230,7 @@ def grids(view: RangeView, *, key: str) -> None:
         frame: dict[str, list[str] | list[float]] = {
             "Grid": [GRIDS[entry.grid][0] + (" ★" if entry is best else "") for entry in found],
             "SQNR, dB": [round(entry.sqnr_db, 2) for entry in found],
-            "MSE": [f"{entry.mse:.3e}" for entry in found],
+            "MSE": [text.number(entry.mse) for entry in found],
         }
         st.dataframe(frame, hide_index=True, key=f"{key}_table")
         st.caption(
