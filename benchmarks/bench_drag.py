@@ -31,10 +31,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from networks import mobilenet_v2
 from onnx import TensorProto, helper, numpy_helper
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.networks import mobilenet_v2
 from quantscope.core.evaluate import float_reference, preview
 from quantscope.core.project import Source
 from quantscope.core.project import project as projects

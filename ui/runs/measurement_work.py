@@ -1,6 +1,7 @@
 """What the quantized model does, measured by running it: the work behind the figures of every page."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,7 @@ FEW_ROWS = 50  # from fewer it cannot be told whether a model guesses
 CLASS_ROWS = 2000  # that are looked at for the classes there are
 GUESSED = 1.5  # times what chance gives: still no better than a guess
 MOST_KEPT = 1 << 28  # bytes of a quantized file that is kept for the next measurement
+SIDE_BY_SIDE = 64 << 20  # bytes of a model, up to which two of its sessions may be in memory at once
 MOST_SAMPLES = 2000  # for top-1 and outputs; more take minutes and change nothing
 
 
@@ -159,8 +161,18 @@ def loss_by_part(tested: ModelUnderTest, progress: ProgressFn) -> LossByPart:
         # In float between rounded tensors: ONNX Runtime would quantize weights that were left in float.
         return preview(floats, proto, layers=False, simulate=simulate).output
 
-    return LossByPart(
-        weights=outputs(weights_only(tested.model, tested.encodings), "only weights quantized"),
-        activations=outputs(activations_only(tested.model, tested.encodings), "only activations quantized"),
-        both=outputs(_file(tested, progress), "both quantized", simulate=False),
-    )
+    def weights() -> OutputComparison:
+        return outputs(weights_only(tested.model, tested.encodings), "only weights quantized")
+
+    def activations() -> OutputComparison:
+        return outputs(activations_only(tested.model, tested.encodings), "only activations quantized")
+
+    def both() -> OutputComparison:
+        return outputs(_file(tested, progress), "both quantized", simulate=False)
+
+    # Sessions of many small nodes take one processor each; of large models, one at a time is in memory.
+    small = tested.model.size_bytes <= SIDE_BY_SIDE
+    with ThreadPoolExecutor(2 if small else 1) as workers:
+        parts = [workers.submit(part) for part in (weights, activations, both)]
+        found = [part.result() for part in parts]
+    return LossByPart(weights=found[0], activations=found[1], both=found[2])
