@@ -93,11 +93,12 @@ def _files(now: state.Session, stem: str, ready: Verified | None) -> None:
 
 
 def _run(now: state.Session, stem: str, ready: Verified | None) -> None:
-    """Lines to copy that run the file."""
-    if ready is None:
-        return
+    """Lines to copy that run the file; always there, since tabs below that moved would forget a click."""
     with st.container(border=True):
         st.markdown("**Run it in Python**")
+        if ready is None:
+            st.caption("The lines are here as soon as the file is verified.")
+            return
         exact = not target(now.recipe.target).avoids_saturation
         st.code(
             run_in_python(exporting.file_name(stem, now.recipe), ready.inputs, exact=exact), language="python"
