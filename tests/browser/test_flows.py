@@ -277,7 +277,7 @@ def test_table_opens_a_layer(page: Any, demo: App) -> None:
 def test_export_gives_the_verified_file(page: Any, demo: App) -> None:
     visit(page, demo.url, "Export")
     page.get_by_text("Verified.").wait_for()
-    digest = page.get_by_text("SHA-256").inner_text().split()[-1]
+    digest = page.get_by_text(re.compile("SHA-256 [0-9a-f]{64}")).inner_text().split()[-1]
     with page.expect_download() as download:
         page.get_by_role("button", name=re.compile("Model, ")).click()
     content = Path(download.value.path()).read_bytes()

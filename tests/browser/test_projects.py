@@ -48,13 +48,17 @@ def test_a_model_is_refused_beside_the_button_and_opened_when_that_is_put_right(
     ready(page)
 
     def fill(label: str, words: Path) -> None:
+        ready(page)  # a field that is being drawn anew takes no words
         field = page.get_by_label(label, exact=True)
         field.fill(str(words))
         field.press("Enter")
         ready(page)
+        assert field.input_value() == str(words)
 
     fill("Path of the model", broken)
     fill("Path of the data", sample.calibration)
+    page.locator(".st-key-calibrate button:enabled").wait_for()  # both paths have been looked at
+    ready(page)
     calibrate = page.get_by_role("button", name="Calibrate")
     calibrate.click()
     refusal = page.get_by_text("is truncated")
@@ -62,6 +66,8 @@ def test_a_model_is_refused_beside_the_button_and_opened_when_that_is_put_right(
     assert refusal.bounding_box()["y"] > calibrate.bounding_box()["y"]
     assert refusal.bounding_box()["y"] < page.viewport_size["height"]  # where the user looks
     fill("Path of the model", fine)
+    refusal.wait_for(state="detached")
+    ready(page)
     calibrate.click()
     page.wait_for_url(re.compile("/overview"))
     page.get_by_role("button", name="Add evaluation data").click()

@@ -97,7 +97,7 @@ def _run(now: state.Session, stem: str, ready: Verified | None) -> None:
     with st.container(border=True):
         st.markdown("**Run it in Python**")
         if ready is None:
-            st.caption("The lines are here as soon as the file is verified.")
+            st.caption("The lines come with the check of the file.")
             return
         exact = not target(now.recipe.target).avoids_saturation
         st.code(

@@ -9,6 +9,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from quantscope.core.project import Project, Source
 from quantscope.ui.session import keys, opening
 from quantscope.ui.session.keys import Refusal
+from quantscope.ui.session.memory import Key
 from quantscope.ui.views import data_options
 
 Make = Callable[[], Project]
@@ -177,16 +178,24 @@ def given(chosen: str | UploadedFile) -> opening.Given:
     return chosen.name, chosen.getvalue()
 
 
+def _typed(was: str | UploadedFile, path: Key[str]) -> str | UploadedFile:
+    return (path.get() or was) if isinstance(was, str) else was
+
+
 def _made(
     model: str | UploadedFile | None,
     data: str | UploadedFile | None,
     options: Options,
     judged: tuple[str | UploadedFile, Options] | None,
 ) -> Project:
-    """The project of the form."""
+    """The project of the form; paths are taken as they stand in it now: a click may come with a new one."""
     assert model is not None
+    model, data = _typed(model, keys.MODEL_PATH), None if data is None else _typed(data, keys.DATA_PATH)
     theirs = Source(kind="random") if data is None else given(data)
-    evaluation, how = (given(judged[0]), judged[1]) if judged is not None else (None, {})
+    evaluation: opening.Given | None = None
+    how: Options = {}
+    if judged is not None:
+        evaluation, how = given(_typed(judged[0], keys.EVALUATION_PATH)), judged[1]
     source: opening.Given
     if isinstance(model, str):
         source = opening.model_source(model)
