@@ -44,14 +44,11 @@ def cards(
     columns: int = 0,
     flat: bool = False,
     lines: int = 0,
-    token: str = "",
 ) -> None:
     """Draw cards side by side; with `columns` 0 as many as fit with `least` pixels each.
 
     `lines` is how many quiet lines below the figures keep their place while there is nothing in them.
-    `token` names the recipe that the figures belong to: the browser marks them as outdated as soon as a
-    clip line moves, until they are drawn with another token.
     """
     shown = [asdict(item) for item in items]
-    data = {"items": shown, "least": least, "columns": columns, "flat": flat, "lines": lines, "token": token}
+    data = {"items": shown, "least": least, "columns": columns, "flat": flat, "lines": lines}
     _cards(key=key, data=data)

@@ -1,22 +1,10 @@
 // Cards with one figure each: name, value, how it changed, and the formula on hover or focus.
-//
-// Cards that depend on the recipe carry its token. A clip line that is moved says so at once (`EDITED`): from then
-// on their figures are shown as outdated, until figures with another token arrive.
 
-const EDITED = "quantscope-edited", SETTLED = "quantscope-settled";
 const TIP = 330;  // px that a tip needs to the right; where there is less room, it ends where its card ends
 
 export default function (component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#cards");
-  if (root.dataset.token !== data.token) root.classList.remove("outdated");
-  root.dataset.token = data.token;
-  if (!parentElement.outdate) {
-    parentElement.outdate = () => root.dataset.token && root.classList.add("outdated");
-    parentElement.settle = (event) => root.dataset.token && root.classList.toggle("outdated", event.detail !== root.dataset.token);
-    window.addEventListener(EDITED, parentElement.outdate);
-    window.addEventListener(SETTLED, parentElement.settle);
-  }
   root.style.gridTemplateColumns = data.columns ? `repeat(${data.columns}, minmax(0, 1fr))` : `repeat(auto-fit, minmax(${data.least}px, 1fr))`;
   root.replaceChildren(...data.items.map((item) => {
     const card = document.createElement("div");
@@ -51,9 +39,4 @@ export default function (component) {
     }
     return card;
   }));
-  return () => {
-    window.removeEventListener(EDITED, parentElement.outdate);
-    window.removeEventListener(SETTLED, parentElement.settle);
-    parentElement.outdate = undefined;
-  };
 }
