@@ -96,6 +96,19 @@ def test_a_damaged_step_costs_only_itself(tmp_path: Path) -> None:
         projects.read_step(again, 3)
 
 
+def test_undo_and_redo_lead_past_a_damaged_step(tmp_path: Path) -> None:
+    project = make(tmp_path)
+    for text in ("one", "two", "three"):
+        project = projects.record(project, text, "")
+    path = project.folder / "history" / "000002-000001.json"
+    path.write_bytes(path.read_bytes().replace(b"two", b"owt"))
+    with pytest.raises(ProjectError, match="damaged"):
+        projects.show_step(project, 2)
+    first = projects.undo(projects.undo(project))
+    assert projects.read_step(first).recipe == "one"
+    assert projects.read_step(projects.redo(projects.redo(first))).recipe == "three"
+
+
 def test_a_damaged_description_falls_back_then_speaks_clearly(tmp_path: Path) -> None:
     project = projects.mark_calibrated(projects.record(make(tmp_path), "one", ""))
     (project.folder / "project.json").write_text("{oops", encoding="utf-8")

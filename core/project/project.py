@@ -292,13 +292,13 @@ def current_head(project: Project) -> int:
 
 def undo(project: Project) -> Project:
     """Show the step before; the project itself when there is none."""
-    return show_step(project, project.parents[project.head]) if project.can_undo else project
+    return _show(project, project.parents[project.head]) if project.can_undo else project
 
 
 def redo(project: Project) -> Project:
     """Show the newest step made from the shown one; the project itself when there is none."""
     after = project._after
-    return show_step(project, max(after)) if after else project
+    return _show(project, max(after)) if after else project
 
 
 def read_step(project: Project, number: int | None = None) -> Step:
@@ -396,6 +396,11 @@ def show_step(project: Project, number: int) -> Project:
         ProjectError: There is no such step, its file is damaged, or the folder cannot be written.
     """
     read_step(project, number)
+    return _show(project, number)
+
+
+def _show(project: Project, number: int) -> Project:
+    """As `show_step`, also for a damaged step: undo has to lead past one."""
     with _LOCK:
         _check_there(project)
         with _writing(project.folder / "head.json"):
