@@ -1,13 +1,9 @@
 """How samples are read: inputs that the Open page and the dialog about evaluation data share."""
 
-from collections.abc import Callable
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from quantscope.core.data.sources import PRESETS
-from quantscope.core.errors import QuantScopeError
-from quantscope.ui.content import text
 from quantscope.ui.session import opening
 
 GUESS = "As the model suggests"
@@ -18,19 +14,6 @@ PRESET_NAMES = {
     "0-1": "0 … 1",
     "0-255": "0 … 255, as stored",
 }
-DATA_TYPES = ["npz", "npy", "zip"]
-
-
-def checked(look: Callable[[str], object], path: str) -> bool:
-    """Whether a path that was typed leads somewhere; what is wrong is said below it."""
-    if not path:
-        return True
-    try:
-        look(path)
-    except QuantScopeError as error:
-        st.error(text.escape(text.sentence(str(error))), icon=":material/error:")
-        return False
-    return True
 
 
 def count(place: DeltaGenerator, label: str, key: str, *, all: str = "all") -> dict[str, object]:

@@ -4,15 +4,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from quantscope.core.errors import QuantScopeError
 from quantscope.core.project import Project
 from quantscope.ui.content import text
 from quantscope.ui.session import cached, keys, opening, state, workspace
 from quantscope.ui.session.memory import uninterrupted
-from quantscope.ui.views import data_options, own_model
+from quantscope.ui.views import data_options
+from quantscope.ui.views.path_or_file import DATA_TYPES, PATH, UPLOAD, PathOrFile, given
 
+LATER = PathOrFile(
+    path=keys.LATER_PATH,
+    path_label="Path of the evaluation data",
+    placeholder="/data/evaluation",
+    look=opening.data_source,
+    file=keys.LATER_FILE,
+    file_label="Evaluation file",
+    types=DATA_TYPES,
+)
 GONE = "The evaluation data cannot be opened: judged on the calibration samples"
 
 
@@ -59,22 +68,14 @@ def _dialog(opened: Project) -> None:
         "quality are measured on them; thresholds stay as they are."
     )
     _present(opened)
-    kind = st.segmented_control(
+    by = st.segmented_control(
         "New evaluation data" if opened.evaluation else "Evaluation data",
-        [own_model.PATH, own_model.UPLOAD],
-        default=own_model.PATH,
+        [PATH, UPLOAD],
+        default=PATH,
         required=True,
         key="later_by",
     )
-    chosen: str | UploadedFile | None
-    fine = True
-    if kind == own_model.PATH:
-        chosen = st.text_input(
-            "Path of the evaluation data", key="later_path", placeholder="/data/evaluation"
-        )
-        fine = data_options.checked(opening.data_source, chosen or "")
-    else:
-        chosen = st.file_uploader("Evaluation file", type=data_options.DATA_TYPES, key="later_file")
+    fine = LATER.draw(by)
     with st.expander("Images, labels and number of samples"):
         first, second, third = st.columns(3)
         options = {
@@ -90,9 +91,9 @@ def _dialog(opened: Project) -> None:
         type="primary",
         key="later_use",
         icon=":material/check:",
-        disabled=not chosen or not fine,
+        disabled=not LATER.chosen(by) or not fine,
         on_click=_use,
-        args=(chosen, options),
+        args=(by, options),
     )
     if refused := keys.EVALUATION_REFUSED.get():
         st.error(text.escape(text.sentence(refused)), icon=":material/error:")
@@ -117,16 +118,16 @@ def _present(opened: Project) -> None:
 
 
 @uninterrupted
-def _use(chosen: str | UploadedFile, options: Mapping[str, object]) -> None:
+def _use(by: str, options: Mapping[str, object]) -> None:
     """Judge on other data, if they can be used."""
     keys.EVALUATION_REFUSED.pop()
-    now = state.session()
-    if now is None:
+    now, chosen = state.session(), LATER.chosen(by)
+    if now is None or not chosen:
         return
     try:
         found = opening.give_evaluation(
             now.project,
-            own_model.given(chosen),
+            given(chosen),
             options,
             lambda project, source: workspace.open_evaluation(project, source, now.opened.model),
         )

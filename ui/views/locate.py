@@ -35,19 +35,16 @@ def render(opened: Project, path: str) -> None:
 def _where(opened: Project) -> None:
     st.markdown("**Locate the model**")
     typed = st.text_input("New path of the model", key=keys.LOCATE_PATH.name, placeholder="/models/net.onnx")
-    uploaded = st.file_uploader("or upload it", type=["onnx"], key="locate_file")
-    given: str | tuple[str, bytes] | None = typed or None
-    if uploaded is not None:
-        given = (uploaded.name, uploaded.getvalue())
+    uploaded = st.file_uploader("or upload it", type=["onnx"], key=keys.LOCATE_FILE.name)
     with st.container(horizontal=True):
         st.button(
             "Use this model",
             type="primary",
             key="locate",
             icon=":material/check:",
-            disabled=given is None,
+            disabled=not typed and uploaded is None,
             on_click=_locate,
-            args=(opened, given),
+            args=(opened,),
         )
         st.button("Look again", key="look_again", icon=":material/refresh:", on_click=_again, args=(opened,))
     if refused := keys.LOCATE_REFUSED.get():
@@ -88,12 +85,14 @@ def _kept(opened: Project) -> None:
 
 
 @uninterrupted
-def _locate(opened: Project, given: str | tuple[str, bytes]) -> None:
-    """Take the model from its new place, if it is the same."""
+def _locate(opened: Project) -> None:
+    """Take the model from the place that stands in the form now, if it is the same."""
     keys.LOCATE_REFUSED.pop()
     known = workspace.saved_statistics(opened.folder)
     try:
-        source = opening.model_source(given) if isinstance(given, str) else given
+        uploaded = keys.LOCATE_FILE.get()
+        given = (uploaded.name, uploaded.getvalue()) if uploaded is not None else None
+        source = given or opening.model_source(keys.LOCATE_PATH.get())
         found = locating.locate_model(opened, source, known.model_hash if known is not None else "")
     except QuantScopeError as error:
         keys.LOCATE_REFUSED.set(str(error))
@@ -133,15 +132,15 @@ def data(now: state.Session, path: str) -> None:
                 icon=":material/check:",
                 disabled=not typed,
                 on_click=_locate_data,
-                args=(now, typed),
+                args=(now,),
             )
         if refused := keys.LOCATE_REFUSED.get():
             st.error(text.escape(text.sentence(refused)), icon=":material/error:")
 
 
 @uninterrupted
-def _locate_data(now: state.Session, typed: str) -> None:
-    """Take the data from their new place, if they are the same."""
+def _locate_data(now: state.Session) -> None:
+    """Take the data from the place that stands in the form now, if they are the same."""
     keys.LOCATE_REFUSED.pop()
 
     def check(project: Project, source: Source) -> None:
@@ -153,7 +152,7 @@ def _locate_data(now: state.Session, typed: str) -> None:
             )
 
     try:
-        found = locating.locate_data(now.project, opening.data_source(typed), check)
+        found = locating.locate_data(now.project, opening.data_source(keys.LOCATE_DATA.get()), check)
     except QuantScopeError as error:
         keys.LOCATE_REFUSED.set(str(error))
         return

@@ -4,18 +4,45 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from quantscope.core.errors import DataError
 from quantscope.core.project import Project, Source
 from quantscope.ui.session import keys, opening
 from quantscope.ui.session.keys import Refusal
-from quantscope.ui.session.memory import Key
 from quantscope.ui.views import data_options
+from quantscope.ui.views.path_or_file import DATA_TYPES, PATH, UPLOAD, PathOrFile, given
 
 Make = Callable[[], Project]
 Options = Mapping[str, object]
 AT_FORM = "form"  # the place on the page at which a project of one's own is asked for
-NO_FILE, PATH, UPLOAD, RANDOM = "None", "Local path", "Upload", "Random"
+NO_FILE, RANDOM = "None", "Random"  # beside PATH and UPLOAD
+MODEL = PathOrFile(
+    path=keys.MODEL_PATH,
+    path_label="Path of the model",
+    placeholder="/models/net.onnx",
+    look=opening.check_model,
+    file=keys.MODEL_FILE,
+    file_label="Model file",
+    types=("onnx",),
+)
+DATA = PathOrFile(
+    path=keys.DATA_PATH,
+    path_label="Path of the data",
+    placeholder="/data/calibration",
+    look=opening.data_source,
+    file=keys.DATA_FILE,
+    file_label="Data file",
+    types=DATA_TYPES,
+)
+EVALUATION = PathOrFile(
+    path=keys.EVALUATION_PATH,
+    path_label="Path of the evaluation data",
+    placeholder="/data/evaluation",
+    look=opening.data_source,
+    file=keys.EVALUATION_FILE,
+    file_label="Evaluation file",
+    types=DATA_TYPES,
+)
 
 
 def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
@@ -28,20 +55,19 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
     with st.container(border=True):
         first, second, third = st.columns(3, gap="medium")
         with first:
-            model, model_fine = _model_input()
+            model_by, model_fine = _model_input()
         with second:
-            kind, data, data_fine = _data_input()
+            data_by, data_fine = _data_input()
         with third:
-            judged_by, judged, judged_fine = _evaluation_input()
+            judged_by, judged_fine = _evaluation_input()
         with st.expander("Images, labels and number of samples"):
-            options, judged_options = _options(kind, judged_by)
+            options, judged_options = _options(data_by, judged_by)
         lacking = ""
-        if not model or (kind != RANDOM and not data):
+        if not MODEL.chosen(model_by) or (data_by != RANDOM and not DATA.chosen(data_by)):
             lacking = "Choose a model and calibration data first."
-        elif judged_by != NO_FILE and not judged:
+        elif judged_by != NO_FILE and not EVALUATION.chosen(judged_by):
             lacking = "Choose the evaluation data first, or *None*."
         ready = model_fine and data_fine and judged_fine and not lacking
-        judge = (judged, judged_options) if judged and judged_by != NO_FILE else None
         at, beside = st.columns([1, 6])  # what became of it is seen wherever the button is
         at.button(
             "Calibrate",
@@ -49,15 +75,15 @@ def render(open_it: Callable[[Make], None], below: Callable[[], None]) -> None:
             icon=":material/play_arrow:",
             key="calibrate",
             disabled=not ready,
-            on_click=lambda: open_it(lambda: _made(model, data if kind != RANDOM else None, options, judge)),
+            on_click=lambda: open_it(lambda: _made(model_by, data_by, options, judged_by, judged_options)),
             help=lacking or None,
         )
         with beside:
             below()
 
 
-def _model_input() -> tuple[str | UploadedFile | None, bool]:
-    """The model's path or file, and whether a path that was typed is fine."""
+def _model_input() -> tuple[str, bool]:
+    """How the model is given, and whether a path that was typed is fine."""
     by = st.segmented_control(
         "Model",
         [PATH, UPLOAD],
@@ -67,16 +93,7 @@ def _model_input() -> tuple[str | UploadedFile | None, bool]:
         on_change=_forget_refusal,
         help="A path is read in place: use it for large models and those with external data.",
     )
-    if by == UPLOAD:
-        found = st.file_uploader("Model file", type=["onnx"], key="model_file", on_change=_forget_refusal)
-        return found, True
-    path = st.text_input(
-        "Path of the model",
-        key=keys.MODEL_PATH.name,
-        placeholder="/models/net.onnx",
-        on_change=_forget_refusal,
-    )
-    return path or "", data_options.checked(opening.check_model, path or "")
+    return by, MODEL.draw(by, _forget_refusal)
 
 
 def _forget_refusal() -> None:
@@ -85,9 +102,9 @@ def _forget_refusal() -> None:
         keys.REFUSED.set(Refusal("", ""))
 
 
-def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
-    """The kind of data, their path or file, and whether a path that was typed is fine."""
-    kind = st.segmented_control(
+def _data_input() -> tuple[str, bool]:
+    """How the data are given, and whether a path that was typed is fine."""
+    by = st.segmented_control(
         "Calibration data",
         [PATH, UPLOAD, RANDOM],
         default=PATH,
@@ -97,29 +114,18 @@ def _data_input() -> tuple[str, str | UploadedFile | None, bool]:
         help="Typical inputs, 32 to 512 of them: .npz or .npy arrays (first axis = samples), "
         "a folder of those, or images in a folder or .zip.",
     )
-    if kind == PATH:
-        path = st.text_input(
-            "Path of the data",
-            key=keys.DATA_PATH.name,
-            placeholder="/data/calibration",
-            on_change=_forget_refusal,
-        )
-        return kind, path or "", data_options.checked(opening.data_source, path or "")
-    if kind == UPLOAD:
-        found = st.file_uploader(
-            "Data file", type=data_options.DATA_TYPES, key="data_file", on_change=_forget_refusal
-        )
-        return kind, found, True
+    if by != RANDOM:
+        return by, DATA.draw(by, _forget_refusal)
     st.warning(
         "Noise shows how the tool works, not how your model behaves: ranges come out wrong.",
         icon=":material/casino:",
     )
-    return RANDOM, None, True
+    return by, True
 
 
-def _evaluation_input() -> tuple[str, str | UploadedFile | None, bool]:
+def _evaluation_input() -> tuple[str, bool]:
     """As `_data_input`, for the samples that quality is judged on."""
-    kind = st.segmented_control(
+    by = st.segmented_control(
         "Evaluation data, optional",
         [NO_FILE, PATH, UPLOAD],
         default=PATH if keys.EVALUATION_PATH.get() else NO_FILE,
@@ -129,20 +135,7 @@ def _evaluation_input() -> tuple[str, str | UploadedFile | None, bool]:
         help="Samples that calibration does not see, best with labels: accuracy and errors are measured on "
         "them. Without any, they are measured on the calibration samples. Can be added later.",
     )
-    if kind == PATH:
-        path = st.text_input(
-            "Path of the evaluation data",
-            key=keys.EVALUATION_PATH.name,
-            placeholder="/data/evaluation",
-            on_change=_forget_refusal,
-        )
-        return kind, path or "", data_options.checked(opening.data_source, path or "")
-    if kind == UPLOAD:
-        found = st.file_uploader(
-            "Evaluation file", type=data_options.DATA_TYPES, key="evaluation_file", on_change=_forget_refusal
-        )
-        return kind, found, True
-    return NO_FILE, None, True
+    return by, by == NO_FILE or EVALUATION.draw(by, _forget_refusal)
 
 
 def _options(kind: str, judged_by: str) -> tuple[Options, Options]:
@@ -171,31 +164,13 @@ def _options(kind: str, judged_by: str) -> tuple[Options, Options]:
     return chosen, judged
 
 
-def given(chosen: str | UploadedFile) -> opening.Given:
-    """Data as a path that was typed, or as an uploaded file."""
-    if isinstance(chosen, str):
-        return opening.data_source(chosen)
-    return chosen.name, chosen.getvalue()
-
-
-def _typed(was: str | UploadedFile, path: Key[str]) -> str | UploadedFile:
-    return (path.get() or was) if isinstance(was, str) else was
-
-
-def _made(
-    model: str | UploadedFile | None,
-    data: str | UploadedFile | None,
-    options: Options,
-    judged: tuple[str | UploadedFile, Options] | None,
-) -> Project:
-    """The project of the form; paths are taken as they stand in it now: a click may come with a new one."""
-    assert model is not None
-    model, data = _typed(model, keys.MODEL_PATH), None if data is None else _typed(data, keys.DATA_PATH)
-    theirs = Source(kind="random") if data is None else given(data)
-    evaluation: opening.Given | None = None
-    how: Options = {}
-    if judged is not None:
-        evaluation, how = given(_typed(judged[0], keys.EVALUATION_PATH)), judged[1]
+def _made(model_by: str, data_by: str, options: Options, judged_by: str, judged_options: Options) -> Project:
+    """The project of what stands in the form now."""
+    model = MODEL.chosen(model_by)
+    data = None if data_by == RANDOM else DATA.chosen(data_by)
+    judged = None if judged_by == NO_FILE else EVALUATION.chosen(judged_by)
+    if not model or (data_by != RANDOM and not data) or (judged_by != NO_FILE and not judged):
+        raise DataError("a field was emptied while the button was pressed; fill it in again")
     source: opening.Given
     if isinstance(model, str):
         source = opening.model_source(model)
@@ -203,5 +178,10 @@ def _made(
     else:
         source, name = (model.name, model.getvalue()), model.name
     return opening.open_sources(
-        name, source, theirs, options=options, evaluation=evaluation, evaluation_options=how
+        name,
+        source,
+        given(data) if data else Source(kind="random"),
+        options=options,
+        evaluation=given(judged) if judged else None,
+        evaluation_options=judged_options if judged else {},
     )

@@ -42,7 +42,7 @@ def render(now: state.Session, stem: str, ready: Verified | None) -> None:
             icon=":material/save:",
             disabled=ready is None or not path,
             on_click=_save,
-            args=(now, stem, ready, path),
+            args=(now, stem, ready),
         )
         st.checkbox("Replace files that are there", key=keys.SAVE_REPLACE.name)
     said = keys.SAVED.get()
@@ -57,13 +57,13 @@ def _forget() -> None:
 
 
 @uninterrupted
-def _save(now: state.Session, stem: str, ready: Verified, path: str) -> None:
-    """Write both files; what became of that is said below the button."""
+def _save(now: state.Session, stem: str, ready: Verified) -> None:
+    """Write both files to the path that stands in the field now; what became of that is said below it."""
     model_name, recipe_name = exporting.file_name(stem, now.recipe), exporting.recipe_name(stem)
     source = now.project.model
     keep = Path(source.path) if source.kind == "path" else None
     try:
-        model, recipe = saving.places(path, model_name, recipe_name)
+        model, recipe = saving.places(keys.SAVE_PATH.get(), model_name, recipe_name)
         contents = {model: ready.data, recipe: recipe_to_yaml(now.recipe).encode()}
         written = saving.save(contents, keep=keep, replace=keys.SAVE_REPLACE.get())
     except QuantScopeError as error:
