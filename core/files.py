@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,12 +45,22 @@ def write_atomic(path: Path, content: bytes | Iterable[bytes]) -> None:
     Raises:
         OSError: The folder cannot be written, or the disk is full; `path` is then as it was.
     """
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.writelines([content] if isinstance(content, bytes) else content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path`, to be written and closed; it takes the place of `path` if that goes well.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         patiently(lambda: temporary.replace(path))
     except BaseException:
         with contextlib.suppress(OSError):  # the first error tells more

@@ -1,8 +1,6 @@
 """Samples written into one .npz file that opens as the same samples, in memory of one sample."""
 
-import contextlib
 import io
-import secrets
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 from quantscope.core.data.samples import Array, Sample, Samples
 from quantscope.core.data.sources.labels import LABELS
 from quantscope.core.errors import DataError
-from quantscope.core.files import patiently
+from quantscope.core.files import replacing
 from quantscope.core.progress import ProgressFn, report
 
 
@@ -36,20 +34,13 @@ def write_npz(path: Path, parts: Sequence[Samples], progress: ProgressFn | None 
     if any(part.batch > 1 for part in parts):
         raise DataError("samples of a model that takes several rows at a time cannot be written one by one")
     names = parts[0].names
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for at, name in enumerate(names):
-                _write_input(archive, name, parts, count, at * count, len(names) * count, progress)
-            labels = _labels(parts)
-            if labels is not None:
-                with archive.open(f"{LABELS}.npy", "w", force_zip64=True) as member:
-                    member.write(_as_npy(labels))
-        patiently(lambda: temporary.replace(path))
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error tells more
-            temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for at, name in enumerate(names):
+            _write_input(archive, name, parts, count, at * count, len(names) * count, progress)
+        labels = _labels(parts)
+        if labels is not None:
+            with archive.open(f"{LABELS}.npy", "w", force_zip64=True) as member:
+                member.write(_as_npy(labels))
 
 
 def bytes_of(samples: Samples) -> int:
