@@ -92,7 +92,6 @@ def by_sample(
     samples: Samples,
     *,
     differing: Differing | None = None,
-    simulate: bool = False,
     threads: int | None = None,
     progress: ProgressFn | None = None,
 ) -> BySample:
@@ -104,7 +103,6 @@ def by_sample(
         samples: What to run; with labels it is also known which answers are right.
         differing: A measure of how a version answers each row, given the outputs of both models that are
             arrays, without the axis of rows; for what is no class, as boxes.
-        simulate: As `core.evaluate.compare`.
         threads: Samples run at the same time; None = one a processor.
         progress: Told after each sample; a `Cancelled` that it raises ends the work.
 
@@ -118,7 +116,7 @@ def by_sample(
     if not len(samples):
         raise DataError("there are no samples to compare the models on")
     plain = model_session(model)
-    sessions = [quantized_session(file, simulate=simulate) for file in files]
+    sessions = [quantized_session(file) for file in files]
     names = tuple(plain.outputs)
     spec = scores_spec(plain.run(next(iter(samples)), names), samples, maps=True)
     collected = _Collected(names=names, spec=spec, rows=samples.rows, versions=len(files))

@@ -41,9 +41,7 @@ class Cost:
         return f"{self.words}, over {self.over}"
 
 
-def ranked_costs(
-    scores: Sequence[RankingRow], kind: Kind, metric: Metric, over: str, *, most: int | None = None
-) -> tuple[Cost, ...]:
+def ranked_costs(scores: Sequence[RankingRow], kind: Kind, metric: Metric, over: str) -> tuple[Cost, ...]:
     """As a ranking by the model's output has them.
 
     Args:
@@ -51,9 +49,8 @@ def ranked_costs(
         kind: Whether a layer was quantized alone, or left in float alone.
         metric: What was measured of the output.
         over: The samples, in words.
-        most: How many; None = all.
     """
-    return tuple(_ranked(score, kind, metric, over) for score in scores[:most])
+    return tuple(_ranked(score, kind, metric, over) for score in scores)
 
 
 def _ranked(score: RankingRow, kind: Kind, metric: Metric, over: str) -> Cost:
