@@ -97,7 +97,7 @@ def test_a_strip_of_numbers_is_no_picture() -> None:
     strip = io.BytesIO()
     Image.new("RGB", (256, 2)).save(strip, "PNG")
     src = "data:image/png;base64," + base64.b64encode(strip.getvalue()).decode("ascii")
-    parts = [replace(picture(name), src=src) for name in ("state", "original", "int8")]
+    parts = [replace(picture(name), src=src, width=256, height=2) for name in ("state", "original", "int8")]
     assert shots_of(parts, ("original", "int8")) == ()
 
 

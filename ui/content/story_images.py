@@ -90,7 +90,7 @@ def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
     """
     found = [part for part in parts if isinstance(part, PicturePart)]
     made = [part for part in found if part.caption.rpartition(" · ")[2] in models]
-    if len(made) < len(models) or any(_thin(part.src) for part in made[: len(models)]):
+    if len(made) < len(models) or any(_thin(part) for part in made[: len(models)]):
         return ()
     given = [part for part in found[:1] if part not in made]
     return tuple(
@@ -104,9 +104,8 @@ def shots_of(parts: Iterable[Part], models: Sequence[str]) -> tuple[Shot, ...]:
     )
 
 
-def _thin(src: str) -> bool:
-    width, height = Image.open(io.BytesIO(base64.b64decode(src.partition(",")[2]))).size
-    return max(width, height) > THIN * min(width, height)
+def _thin(part: PicturePart) -> bool:
+    return max(part.width, part.height) > THIN * min(part.width, part.height)
 
 
 def smaller(src: str, *, square: bool) -> str:
