@@ -203,5 +203,5 @@ def test_the_worst_layers_follow_the_newest_ranking(tmp_path: Path) -> None:
             job = rankings.job(now)
             assert job is not None
             assert job.wait(60)
-            over.append({cost.over for cost in measured.table(now, with_local=False).costs})
+            over.append({cost.over for cost in measured.table(now).costs})
     assert over == [{"1 calibration sample"}, {"2 calibration samples"}]

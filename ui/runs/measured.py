@@ -175,16 +175,16 @@ class Tables(Recent[Table]):
         super().__init__(TABLES)
 
 
-def rows(now: Session, *, with_local: bool = True) -> tuple[list[Row], bool]:
+def rows(now: Session) -> tuple[list[Row], bool]:
     """The rows of the layer table, and whether more figures are on their way."""
-    running = effect(now).running or (with_local and local(now).running)
-    return table(now, with_local=with_local).rows, running
+    running = effect(now).running or local(now).running  # first: what arrives in between is drawn again
+    return table(now).rows, running
 
 
-def table(now: Session, *, with_local: bool = True) -> Table:
+def table(now: Session) -> Table:
     """The layer table with what has been measured so far; the rest is asked for."""
     whole = effect(now).value
-    alone = local(now).value if with_local else None
+    alone = local(now).value
     sweep = rankings.ranked(now)
     known = cached.of_project(now.project.id, Tables, now.model.hash)
     ranked_by = None if sweep is None else (sweep.kind, sweep.samples)  # another ranking may follow
