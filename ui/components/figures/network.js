@@ -28,9 +28,9 @@ export default function (component) {
     entry.tile.classList.toggle("waiting", item.waiting);
     put(entry, item.value, item.note, item.tone);
   }
-  return () => {
+  return last(parentElement, () => {
     window.removeEventListener(EDITED, parentElement.outdate);
     window.removeEventListener(SETTLED, parentElement.settle);
     parentElement.outdate = parentElement.layout = undefined;
-  };
+  });
 }

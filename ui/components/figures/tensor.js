@@ -42,8 +42,8 @@ export default function (component) {
     window.dispatchEvent(new Event(WANTED));
   }
   const S = parentElement.figures;
-  return () => {
+  return last(parentElement, () => {
     window.removeEventListener(FIGURES, S.heard);
     parentElement.figures = undefined;
-  };
+  });
 }

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import streamlit as st
 
-_FOLDER = Path(__file__).parent
+from quantscope.ui.components.script import script
 
-_SCRIPT = "\n".join(
-    (_FOLDER / name).read_text(encoding="utf-8") for name in ("layout.js", "draw.js", "main.js")
-)
+_FOLDER = Path(__file__).parent
 
 _graph = st.components.v2.component(
     "quantscope_graph",
     html='<div id="graph"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=_SCRIPT,
+    js=script(*(_FOLDER / name for name in ("layout.js", "draw.js", "main.js"))),
 )
 
 

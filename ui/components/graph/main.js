@@ -383,10 +383,10 @@ export default function (component) {
     if (!S.board) build(S, root);
     take(S, data);
   }
-  return () => {
+  return last(parentElement, () => {
     S.observer.disconnect();
     document.removeEventListener("pointerdown", S.outside, true);
     cancelAnimationFrame(S.frameAsked);
     parentElement.graph = undefined;
-  };
+  });
 }

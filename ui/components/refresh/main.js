@@ -51,10 +51,10 @@ function send(ask) {
   }
 }
 
-function tick(S, every, seen, ask) {
+function tick(S, every, seen) {
   const look = () => {
     const now = free(SENT) && !(seen && document.hidden);
-    if (now) send(ask);
+    if (now) send(S.ask);
     S.timer = setTimeout(look, now ? AGAIN : 40);  // again, should the request come to nothing
   };
   clearTimeout(S.timer);
@@ -89,16 +89,17 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const S = parentElement.refresh || (parentElement.refresh = { fired: null });
   if (data.every) {
-    if (S.count !== data.count) tick(S, data.every, data.seen, () => setTriggerValue("tick", data.count));
+    S.ask = () => setTriggerValue("tick", data.count);
+    if (S.count !== data.count) tick(S, data.every, data.seen);
     S.count = data.count;
-    return () => { clearTimeout(S.timer); parentElement.refresh = undefined; };
+    return last(parentElement, () => { clearTimeout(S.timer); parentElement.refresh = undefined; });
   }
   if (data.signal) {
     if (S.fired !== data.token) {
       S.fired = data.token;
       window.dispatchEvent(new Event(READY));
     }
-    return () => { parentElement.refresh = undefined; };
+    return last(parentElement, () => { parentElement.refresh = undefined; });
   }
   S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
@@ -110,10 +111,10 @@ export default function (component) {
   tell(S, data, () => S.listener());
   const wide = window.innerWidth >= WIDE;
   if (wide !== data.wide && S.wide !== wide) S.run(() => component.setStateValue("wide", (S.wide = wide)));
-  return () => {
+  return last(parentElement, () => {
     clearTimeout(S.timer);
     window.removeEventListener(READY, S.listener);
     S.tabs.close();
     parentElement.refresh = undefined;
-  };
+  });
 }

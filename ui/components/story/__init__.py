@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.script import script
 from quantscope.ui.content.story_records import Deck
 
 _FOLDER = Path(__file__).parent
@@ -19,7 +20,10 @@ _STYLE = _text("style.css")
 _DRAWING = "\n".join((f"const DECK_STYLE = {json.dumps(_STYLE)};", _text("pictures.js"), _text("deck.js")))
 
 _deck = st.components.v2.component(
-    "quantscope_story", html='<div id="story"></div>', css=_STYLE, js="\n".join((_DRAWING, _text("main.js")))
+    "quantscope_story",
+    html='<div id="story"></div>',
+    css=_STYLE,
+    js="\n".join((_DRAWING, script(_FOLDER / "main.js"))),
 )
 
 

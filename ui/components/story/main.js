@@ -5,8 +5,8 @@ export default function (component) {
   const root = parentElement.querySelector("#story");
   if (!parentElement.deck) parentElement.deck = new Deck(root, { remember: data.remember, style: DECK_STYLE });
   parentElement.deck.show(data.deck);
-  return () => {
+  return last(parentElement, () => {
     parentElement.deck?.end();
     parentElement.deck = undefined;
-  };
+  });
 }

@@ -7,18 +7,18 @@ from pathlib import Path
 import streamlit as st
 
 from quantscope.core.quant import Range
+from quantscope.ui.components.script import script
 from quantscope.ui.session.keys import ChartEvents
 from quantscope.ui.session.memory import Key
 
 _FOLDER = Path(__file__).parent
 _FILES = ("scales.js", "exact.js", "flags.js", "draw.js", "main.js")
-_SCRIPT = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _FILES)
 
 _chart = st.components.v2.component(
     "quantscope_threshold",
     html='<div id="threshold"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=_SCRIPT,
+    js=script(*(_FOLDER / name for name in _FILES)),
 )
 
 

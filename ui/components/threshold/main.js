@@ -334,7 +334,7 @@ export default function (component) {
     window.addEventListener("resize", S.fit);
     window.addEventListener(WANTED, S.answer);
   }
-  return () => {
+  return last(parentElement, () => {
     S.observer.disconnect();
     window.removeEventListener("resize", S.fit);
     window.removeEventListener(WANTED, S.answer);
@@ -342,7 +342,7 @@ export default function (component) {
     S.timer = 0;
     clearTimeout(S.dwell);
     parentElement.threshold = undefined;
-  };
+  });
 }
 
 // Curves and flags for what is set now; never while a line is in the hand, which would lose it.

@@ -1,0 +1,73 @@
+"""A component whose call is overtaken by the next one works as any other.
+
+Streamlit calls a component for each new value. A call that the next one overtakes while the script still
+loads has its cleanup run at once, and that is after the next call. Here every call is overtaken like that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile, visit
+from tests.support import App, ready
+
+pytestmark = pytest.mark.browser
+OVERTAKEN = """const Real = Blob;
+window.Blob = function (parts, options) {
+  const [text] = parts || [];
+  if (options?.type !== "text/javascript" || !String(text).includes("export default function")) {
+    return new Real(parts, options);
+  }
+  window.overtaken = (window.overtaken || 0) + 1;
+  return new Real([text.replace("export default function", "const shown = function") + `
+    export default function (component) {
+      const first = shown(component), second = shown(component);
+      Promise.resolve().then(() => first?.());
+      return second;
+    }`], options);
+};
+window.Blob.prototype = Real.prototype;"""
+
+
+@pytest.fixture(scope="module")
+def demo(serve: Callable[..., App]) -> App:
+    return serve("demo")
+
+
+def test_a_drag_is_followed_and_answered(page: Any, demo: App) -> None:
+    page.add_init_script(OVERTAKEN)
+    inspector(page, demo.url)
+    assert page.evaluate("window.overtaken") > 3
+    before, step = tile(page, "sqnr"), saved(page)
+    drag(page, -200, release=False)
+    live = tile(page, "sqnr")
+    assert live not in ("", before)
+    page.locator("#network.outdated").wait_for()
+    page.mouse.up()
+    saved_anew(page, step)
+    page.locator("#network:not(.busy):not(.outdated)").wait_for()
+    assert tile(page, "sqnr") == live
+
+
+def test_what_is_measured_arrives_and_the_graph_opens_a_layer(page: Any, demo: App) -> None:
+    page.add_init_script(OVERTAKEN)
+    visit(page, demo.url, "Overview")
+    page.get_by_text("measuring…").first.wait_for(state="detached")
+    graph = page.locator("#graph")
+    graph.locator("[data-layer]").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/inspector?*")
+
+
+def test_slides_are_turned(page: Any, demo: App) -> None:
+    page.add_init_script(OVERTAKEN)
+    visit(page, demo.url, "Present")
+    page.get_by_role("button", name="Download as one HTML file", disabled=False).wait_for()
+    ready(page)
+    page.get_by_role("button", name="Present", exact=True).click()
+    page.locator("dialog.deck.presenting").wait_for()
+    page.keyboard.press("End")
+    page.locator(".stage .slide[data-slide=words]").wait_for()
