@@ -45,8 +45,10 @@ def measured(tab: Any) -> None:
 
 
 def test_two_tabs_edit_one_project_and_see_their_figures(page: Any, second: Any, demo: App) -> None:
+    inspector(page, demo.url)
+    second.goto(page.url)  # the same layer: which one a page opens with depends on what is measured by then
+    second.locator("#threshold[data-state=exact]").wait_for()
     for tab in (page, second):
-        inspector(tab, demo.url)
         rest(tab)  # a page that is drawn by itself shows what the other has made
     step, before = saved(page), tile(page, "range")
     drag(page, -220)
