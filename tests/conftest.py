@@ -16,7 +16,7 @@ import pytest
 from quantscope.sample_data import SAMPLES
 from quantscope.ui.cli import command_line
 from tests.support import BROWSER_ARGS, ROOT, App, Outcome, Run, browser_path, command_env, process
-from tests.wire import Wire, seen
+from tests.wire import CALLS, Wire, seen
 
 # The first example of a test may compile a loop; how long that takes says nothing. Examples are the same in
 # every run, so that a failure is the change's; QUANTSCOPE_EXPLORE=1 looks for new ones.
@@ -118,6 +118,7 @@ def page(browser: Any) -> Iterator[Any]:
     tab.on("request", lambda request: _local(request.url) or tab.foreign.append(request.url))
     tab.wire = Wire()
     tab.on("websocket", tab.wire.listen)
+    tab.add_init_script(CALLS)
     yield tab
     errors, foreign = list(tab.errors), list(tab.foreign)
     context.close()

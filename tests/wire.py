@@ -8,6 +8,33 @@ from typing import Any
 
 KEPT = 60  # messages
 LINES = 60  # of the page
+# Wraps the script of the component that asks for new runs, so that a failure shows when it was called.
+CALLS = """(() => {
+  const Real = Blob, seen = (window.quantscopeCalls = []), names = new WeakMap();
+window.Blob = function (parts, options) {
+  const [text] = parts || [];
+  if (options?.type !== "text/javascript" || !String(text).includes("const READY =")) {
+    return new Real(parts, options);
+  }
+  return new Real([text.replace("export default function", "const watched = function") + `
+    export default function (component) {
+      const { setTriggerValue } = component, ask = (...event) => {
+        window.quantscopeCalled(component, "asks");
+        return setTriggerValue(...event);
+      };
+      window.quantscopeCalled(component, "called");
+      const end = watched({ ...component, setTriggerValue: ask });
+      return () => { window.quantscopeCalled(component, "ended"); end?.(); };
+    }`], options);
+};
+window.Blob.prototype = Real.prototype;
+window.quantscopeCalled = ({ data, parentElement }, what) => {
+  if (!names.has(parentElement)) names.set(parentElement, seen.length);
+  const words = JSON.stringify(data).slice(0, 80);
+  seen.push(`${(performance.now() / 1000).toFixed(3)} element ${names.get(parentElement)} ${what} ${words}`);
+  if (seen.length > 60) seen.shift();
+};
+})()"""
 
 
 class Wire:
@@ -69,7 +96,8 @@ def seen(page: Any) -> str:
     """The page's state and its first lines."""
     try:
         state = page.get_by_test_id("stApp").get_attribute("data-test-script-state", timeout=2000)
+        calls = page.evaluate("window.quantscopeCalls || []")
         lines = [line for line in page.locator("body").inner_text(timeout=2000).splitlines() if line.strip()]
     except Exception as error:  # closed, or never there: the failure itself says more
         return f"no page: {type(error).__name__}"
-    return "\n".join([f"script {state}", *lines[:LINES]])
+    return "\n".join([f"script {state}", *lines[:LINES], "", *calls])

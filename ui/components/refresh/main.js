@@ -11,13 +11,13 @@ const READY = "quantscope-ready", WIDE = 1700, LEAVING = 10000, ANSWERED = 700, 
 const acted = window.quantscopeActed || (window.quantscopeActed = follow());
 
 function follow() {
-  const last = { time: 0, left: null, since: 0 };
+  const last = { time: -Infinity, left: null, since: -Infinity };  // of a clock that nobody sets
   for (const kind of ["pointerdown", "pointerup", "keydown", "input", "change"]) {
-    window.addEventListener(kind, () => { last.time = Date.now(); }, true);
+    window.addEventListener(kind, () => { last.time = performance.now(); }, true);
   }
   window.addEventListener("click", (event) => {
     const link = event.target instanceof Element && event.target.closest("[data-testid=stSidebarNav] a");
-    last.time = last.since = Date.now();
+    last.time = last.since = performance.now();
     const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey;  // in a tab or window of its own
     last.left = link && !elsewhere && link.pathname !== location.pathname ? location.pathname : null;
   }, true);
@@ -25,7 +25,7 @@ function follow() {
 }
 
 function leaving() {
-  return acted.left === location.pathname && Date.now() - acted.since < LEAVING;
+  return acted.left === location.pathname && performance.now() - acted.since < LEAVING;
 }
 
 function atRest() {
@@ -35,7 +35,7 @@ function atRest() {
 
 // Whether a request is in nobody's way; `quiet` are the ms since the user last did anything.
 function free(quiet) {
-  return !leaving() && atRest() && Date.now() - acted.time > quiet;
+  return !leaving() && atRest() && performance.now() - acted.time > quiet;
 }
 
 // Streamlit sends a component's event from a timer of 0 ms. A click that comes before that timer is sent first, and the
@@ -106,7 +106,7 @@ export default function (component) {
     S.timer = setTimeout(() => (free(ANSWERED) ? send(ask) : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
-  S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
+  S.listener = () => S.run(() => setTriggerValue("ready", performance.now()));
   window.addEventListener(READY, S.listener);
   tell(S, data, () => S.listener());
   const wide = window.innerWidth >= WIDE;
