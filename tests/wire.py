@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from typing import Any
 
 KEPT = 60  # messages
 LINES = 60  # of the page
-# Wraps the script of the component that asks for new runs, so that a failure shows when it was called.
-CALLS = """(() => {
-  const Real = Blob, seen = (window.quantscopeCalls = []), names = new WeakMap();
-window.Blob = function (parts, options) {
-  const [text] = parts || [];
-  if (options?.type !== "text/javascript" || !String(text).includes("const READY =")) {
-    return new Real(parts, options);
-  }
-  return new Real([text.replace("export default function", "const watched = function") + `
-    export default function (component) {
-      const { setTriggerValue } = component, ask = (...event) => {
-        window.quantscopeCalled(component, "asks");
-        return setTriggerValue(...event);
-      };
-      window.quantscopeCalled(component, "called");
-      const end = watched({ ...component, setTriggerValue: ask });
-      return () => { window.quantscopeCalled(component, "ended"); end?.(); };
-    }`], options);
-};
-window.Blob.prototype = Real.prototype;
+
+
+def wrapping(mark: str, call: str) -> str:
+    """A page's script by which components are called through `call` instead.
+
+    Args:
+        mark: Is in the scripts of the components that are meant.
+        call: A function in JavaScript: what Streamlit would call → what it calls.
+    """
+    return f"""(() => {{
+  const Real = Blob;
+  window.Blob = function (parts, options) {{
+    const text = String(parts?.[0]);
+    if (options?.type !== "text/javascript" || !text.includes({json.dumps(mark)})) {{
+      return new Real(parts, options);
+    }}
+    const inner = "inner" + text.length;  // another name where what is wrapped is wrapped
+    return new Real([text.replace("export default ", `const ${{inner}} = `) + `
+export default ({call})(${{inner}});`], options);
+  }};
+  window.Blob.prototype = Real.prototype;
+}})()"""
+
+
+# So that a failure shows when the component that asks for new runs was called, asked and ended.
+CALLS = """window.quantscopeCalls = [];
 window.quantscopeCalled = ({ data, parentElement }, what) => {
-  if (!names.has(parentElement)) names.set(parentElement, seen.length);
-  const words = JSON.stringify(data).slice(0, 80);
-  seen.push(`${(performance.now() / 1000).toFixed(3)} element ${names.get(parentElement)} ${what} ${words}`);
-  if (seen.length > 60) seen.shift();
+  const { quantscopeCalls: calls } = window, time = (performance.now() / 1000).toFixed(3);
+  parentElement.number ??= window.quantscopeElements = (window.quantscopeElements || 0) + 1;
+  calls.push(`${time} element ${parentElement.number} ${what} ${JSON.stringify(data).slice(0, 80)}`);
+  if (calls.length > 60) calls.shift();
 };
-})()"""
+""" + wrapping(
+    "const READY =",
+    """(shown) => (component) => {
+  const say = (what) => window.quantscopeCalled(component, what);
+  say("called");
+  const setTriggerValue = (...event) => { say("asks"); component.setTriggerValue(...event); };
+  const end = shown({ ...component, setTriggerValue });
+  return () => { say("ended"); end(); };
+}""",
+)
 
 
 class Wire:

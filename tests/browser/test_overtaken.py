@@ -13,23 +13,18 @@ import pytest
 
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile, visit
 from tests.support import App, ready
+from tests.wire import wrapping
 
 pytestmark = pytest.mark.browser
-OVERTAKEN = """const Real = Blob;
-window.Blob = function (parts, options) {
-  const [text] = parts || [];
-  if (options?.type !== "text/javascript" || !String(text).includes("export default function")) {
-    return new Real(parts, options);
-  }
+OVERTAKEN = wrapping(
+    "export default ",  # all of them
+    """(shown) => (component) => {
   window.overtaken = (window.overtaken || 0) + 1;
-  return new Real([text.replace("export default function", "const shown = function") + `
-    export default function (component) {
-      const first = shown(component), second = shown(component);
-      Promise.resolve().then(() => first?.());
-      return second;
-    }`], options);
-};
-window.Blob.prototype = Real.prototype;"""
+  const first = shown(component), second = shown(component);
+  Promise.resolve().then(first);
+  return second;
+}""",
+)
 
 
 @pytest.fixture(scope="module")

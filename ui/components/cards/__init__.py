@@ -7,13 +7,15 @@ from typing import Literal
 
 import streamlit as st
 
+from quantscope.ui.components.script import component_script
+
 _FOLDER = Path(__file__).parent
 
 _cards = st.components.v2.component(
     "quantscope_cards",
     html='<div id="cards"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+    js=component_script(_FOLDER / "main.js"),
 )
 
 

@@ -2,7 +2,7 @@
 
 const TIP = 330;  // px that a tip needs to the right; where there is less room, it ends where its card ends
 
-export default function (component) {
+function main(component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#cards");
   root.style.gridTemplateColumns = data.columns ? `repeat(${data.columns}, minmax(0, 1fr))` : `repeat(auto-fit, minmax(${data.least}px, 1fr))`;

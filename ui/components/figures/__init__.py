@@ -8,24 +8,23 @@ from typing import Literal
 import streamlit as st
 
 from quantscope.ui.components.payload import FORMULAS, NAMES
-from quantscope.ui.components.script import script
+from quantscope.ui.components.script import component_script
 
 _FOLDER = Path(__file__).parent
 _STYLE = (_FOLDER / "style.css").read_text(encoding="utf-8")
 _FORMATS = _FOLDER.parent / "threshold" / "scales.js"
 
-
 _tensor = st.components.v2.component(
     "quantscope_tensor_figures",
     html='<div id="figures" class="figures tensor"></div>',
     css=_STYLE,
-    js=script(_FORMATS, _FOLDER / "items.js", _FOLDER / "tensor.js"),
+    js=component_script(_FORMATS, _FOLDER / "items.js", _FOLDER / "tensor.js"),
 )
 _network = st.components.v2.component(
     "quantscope_network_figures",
     html='<div id="network" class="figures network"></div>',
     css=_STYLE,
-    js=script(_FOLDER / "items.js", _FOLDER / "network.js"),
+    js=component_script(_FOLDER / "items.js", _FOLDER / "network.js"),
 )
 
 _LESSER = ("cosine", "mse", "kl")

@@ -3,7 +3,7 @@
 
 const EDITED = "quantscope-edited", SETTLED = "quantscope-settled";
 
-export default function (component) {
+function main(component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#network");
   root.className = `figures network${data.items.some((item) => item.waiting) ? " busy" : ""}${root.classList.contains("outdated") && root.dataset.token === data.token ? " outdated" : ""}`;
@@ -28,9 +28,9 @@ export default function (component) {
     entry.tile.classList.toggle("waiting", item.waiting);
     put(entry, item.value, item.note, item.tone);
   }
-  return last(parentElement, () => {
+  return () => {
     window.removeEventListener(EDITED, parentElement.outdate);
     window.removeEventListener(SETTLED, parentElement.settle);
     parentElement.outdate = parentElement.layout = undefined;
-  });
+  };
 }

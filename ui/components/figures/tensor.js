@@ -32,7 +32,7 @@ function draw(S, said) {
   put(tiles.kl, none ? (said.reason ? "none" : "too narrow") : number(now.kl, 3), "nats", "", none);
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#figures");
   if (!parentElement.figures) {
@@ -42,8 +42,8 @@ export default function (component) {
     window.dispatchEvent(new Event(WANTED));
   }
   const S = parentElement.figures;
-  return last(parentElement, () => {
+  return () => {
     window.removeEventListener(FIGURES, S.heard);
     parentElement.figures = undefined;
-  });
+  };
 }

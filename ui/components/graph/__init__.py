@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from quantscope.ui.components.script import script
+from quantscope.ui.components.script import component_script
 
 _FOLDER = Path(__file__).parent
 
@@ -13,7 +13,7 @@ _graph = st.components.v2.component(
     "quantscope_graph",
     html='<div id="graph"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=script(*(_FOLDER / name for name in ("layout.js", "draw.js", "main.js"))),
+    js=component_script(*(_FOLDER / name for name in ("layout.js", "draw.js", "main.js"))),
 )
 
 

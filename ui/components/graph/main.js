@@ -371,7 +371,7 @@ function take(S, data) {
   if (active) focus(S, S.at);
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector("#graph");
   const S = parentElement.graph || (parentElement.graph = { shown: new Map(), found: new Set(), hits: [], query: "", moved: false });
@@ -383,10 +383,10 @@ export default function (component) {
     if (!S.board) build(S, root);
     take(S, data);
   }
-  return last(parentElement, () => {
+  return () => {
     S.observer.disconnect();
     document.removeEventListener("pointerdown", S.outside, true);
     cancelAnimationFrame(S.frameAsked);
     parentElement.graph = undefined;
-  });
+  };
 }

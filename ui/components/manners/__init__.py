@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.script import component_script
+
 # Buttons that show an icon only, by the beginning of their keys.
 NAMES = {
     "undo": "Undo",
@@ -22,7 +24,7 @@ ENTRIES = ("remove_", "open_", "sample_", "continue_")
 _manners = st.components.v2.component(
     "quantscope_manners",
     html="<span></span>",
-    js=(Path(__file__).parent / "main.js").read_text(encoding="utf-8"),
+    js=component_script(Path(__file__).parent / "main.js"),
 )
 
 

@@ -48,7 +48,7 @@ function tidy(names, entries) {
   }
 }
 
-export default function ({ data }) {
+function main({ data }) {
   const manners = window.quantscopeManners ||= { names: {}, entries: [], waiting: false };
   [manners.names, manners.entries] = [data.names, data.entries];
   const later = () => {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from quantscope.ui.components.script import script
+from quantscope.ui.components.script import component_script
 from quantscope.ui.session import keys
 
 AGAIN = 2.0  # seconds
@@ -13,7 +13,7 @@ AGAIN = 2.0  # seconds
 _refresh = st.components.v2.component(
     "quantscope_refresh",
     html="<span></span>",
-    js=script(Path(__file__).parent / "main.js"),
+    js=component_script(Path(__file__).parent / "main.js"),
 )
 
 

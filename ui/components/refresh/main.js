@@ -85,36 +85,36 @@ function tell(S, data, look) {
   if (anew && data.project) S.tabs.postMessage({ project: data.project, step: data.step });
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement, setTriggerValue } = component;
   const S = parentElement.refresh || (parentElement.refresh = { fired: null });
   if (data.every) {
     S.ask = () => setTriggerValue("tick", data.count);
     if (S.count !== data.count) tick(S, data.every, data.seen);
     S.count = data.count;
-    return last(parentElement, () => { clearTimeout(S.timer); parentElement.refresh = undefined; });
+    return () => { clearTimeout(S.timer); parentElement.refresh = undefined; };
   }
   if (data.signal) {
     if (S.fired !== data.token) {
       S.fired = data.token;
       window.dispatchEvent(new Event(READY));
     }
-    return last(parentElement, () => { parentElement.refresh = undefined; });
+    return () => { parentElement.refresh = undefined; };
   }
   S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
     S.timer = setTimeout(() => (free(ANSWERED) ? send(ask) : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
-  S.listener = () => S.run(() => setTriggerValue("ready", performance.now()));
+  S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
   window.addEventListener(READY, S.listener);
   tell(S, data, () => S.listener());
   const wide = window.innerWidth >= WIDE;
   if (wide !== data.wide && S.wide !== wide) S.run(() => component.setStateValue("wide", (S.wide = wide)));
-  return last(parentElement, () => {
+  return () => {
     clearTimeout(S.timer);
     window.removeEventListener(READY, S.listener);
     S.tabs.close();
     parentElement.refresh = undefined;
-  });
+  };
 }

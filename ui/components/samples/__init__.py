@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.script import component_script
 from quantscope.ui.content.sample_cards import SampleCard
 from quantscope.ui.figures.style import ACCENT, FLOAT, GOOD, QUANTIZED, WARN
 
@@ -16,7 +17,7 @@ _gallery = st.components.v2.component(
     "quantscope_samples",
     html='<div id="samples"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+    js=component_script(_FOLDER / "main.js"),
 )
 
 

@@ -188,7 +188,7 @@ function card(entry, models) {
   return node;
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#samples");
   root.classList.toggle("waiting", data.waiting);

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import streamlit as st
 
+from quantscope.ui.components.script import component_script
+
 _FOLDER = Path(__file__).parent
 
 _steps = st.components.v2.component(
     "quantscope_steps",
     html='<div id="steps"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "main.js").read_text(encoding="utf-8"),
+    js=component_script(_FOLDER / "main.js"),
 )
 
 

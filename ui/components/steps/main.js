@@ -101,7 +101,7 @@ function draw(S) {
   if (focused !== undefined) board.querySelector(`tr[data-step="${focused}"]`)?.focus({ preventScroll: true });
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement, setTriggerValue } = component;
   const S = parentElement.steps || (parentElement.steps = { root: parentElement.querySelector("#steps") });
   S.data = data;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from quantscope.ui.components.script import script
+from quantscope.ui.components.script import component_script
 from quantscope.ui.content.story_records import Deck
 
 _FOLDER = Path(__file__).parent
@@ -23,7 +23,7 @@ _deck = st.components.v2.component(
     "quantscope_story",
     html='<div id="story"></div>',
     css=_STYLE,
-    js="\n".join((_DRAWING, script(_FOLDER / "main.js"))),
+    js="\n".join((_DRAWING, component_script(_FOLDER / "main.js"))),
 )
 
 

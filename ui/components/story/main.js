@@ -1,12 +1,12 @@
 // The deck as a part of the page: it stays where it is while the page is drawn again, and takes what is new.
 
-export default function (component) {
+function main(component) {
   const { data, parentElement } = component;
   const root = parentElement.querySelector("#story");
   if (!parentElement.deck) parentElement.deck = new Deck(root, { remember: data.remember, style: DECK_STYLE });
   parentElement.deck.show(data.deck);
-  return last(parentElement, () => {
+  return () => {
     parentElement.deck?.end();
     parentElement.deck = undefined;
-  });
+  };
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from quantscope.core.quant import Range
-from quantscope.ui.components.script import script
+from quantscope.ui.components.script import component_script
 from quantscope.ui.session.keys import ChartEvents
 from quantscope.ui.session.memory import Key
 
@@ -18,7 +18,7 @@ _chart = st.components.v2.component(
     "quantscope_threshold",
     html='<div id="threshold"></div>',
     css=(_FOLDER / "style.css").read_text(encoding="utf-8"),
-    js=script(*(_FOLDER / name for name in _FILES)),
+    js=component_script(*(_FOLDER / name for name in _FILES)),
 )
 
 

@@ -286,7 +286,7 @@ function prepare(S, data) {
   Object.assign(S, { of, spec: data.spec, density: densityOf({ ...data.histogram, total: data.total }), kl: klOf(data.kl), outliers: outliersOf({ ...data.histogram, total: data.total }) });
 }
 
-export default function (component) {
+function main(component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector("#threshold");
   const S = parentElement.threshold || (parentElement.threshold = { root, seq: data.seq, active: "sqnr", split: false, fits: false, linear: false, drag: null, live: false });
@@ -334,7 +334,7 @@ export default function (component) {
     window.addEventListener("resize", S.fit);
     window.addEventListener(WANTED, S.answer);
   }
-  return last(parentElement, () => {
+  return () => {
     S.observer.disconnect();
     window.removeEventListener("resize", S.fit);
     window.removeEventListener(WANTED, S.answer);
@@ -342,7 +342,7 @@ export default function (component) {
     S.timer = 0;
     clearTimeout(S.dwell);
     parentElement.threshold = undefined;
-  });
+  };
 }
 
 // Curves and flags for what is set now; never while a line is in the hand, which would lose it.
