@@ -87,3 +87,20 @@ def test_what_was_asked_before_a_click_is_not_sent_after_it(page: Any, app_url: 
     assert page.wire.page != layers
     assert page.wire.asked("refresh", layers) == before + 1
     assert "/export" in page.url
+
+
+def test_a_dialog_stays_until_it_is_answered(page: Any, app_url: str) -> None:
+    """A run of the whole page would put another in its place, and lose what is done to it meanwhile."""
+    visit(page, app_url, "Open")
+    page.locator("[class*='st-key-remove_'] button").first.click()
+    page.get_by_role("dialog").wait_for()
+    before = rest(page)
+    page.evaluate("document.querySelector('[role=dialog]').first = true")
+    page.evaluate(ENDED)
+    page.wait_for_timeout(2000)
+    assert page.wire.asked("refresh") == before
+    assert page.evaluate("document.querySelector('[role=dialog]').first")
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+    until_asked(page, before + 1)
+    assert page.get_by_role("dialog").count() == 0

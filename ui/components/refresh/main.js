@@ -38,6 +38,12 @@ function free(quiet) {
   return !leaving() && atRest() && performance.now() - acted.time > quiet;
 }
 
+// A run of the whole page takes an open dialog away and puts another in its place: for a moment there is none, and the
+// Escape that was meant for it is lost.
+function dialog() {
+  return document.querySelector("[data-testid=stDialog]") !== null;
+}
+
 // Streamlit sends a component's event from a timer of 0 ms. A click that comes before that timer is sent first, and the
 // event after it, with the page that was left; and what else is pressed meanwhile goes out as if that part of the page
 // had been meant. So here it is sent at once.
@@ -103,7 +109,7 @@ function main(component) {
   }
   S.run = (ask, wait = 30) => {
     clearTimeout(S.timer);
-    S.timer = setTimeout(() => (free(ANSWERED) ? send(ask) : S.run(ask, 100)), wait);
+    S.timer = setTimeout(() => (free(ANSWERED) && !dialog() ? send(ask) : S.run(ask, 100)), wait);
   };
   if (S.listener) window.removeEventListener(READY, S.listener);
   S.listener = () => S.run(() => setTriggerValue("ready", Date.now()));
