@@ -63,6 +63,21 @@ def ready(page: Any, timeout: float = 60_000) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=timeout)
 
 
+def at_rest(element: Any) -> Any:
+    """Where an element is (`x`, `y`, `width`, `height`), once it stands still.
+
+    One that is drawn anew at that moment has no place, and one that is pushed down by what grows above it has
+    another soon: both are looked at again, before a pointer is moved to where nothing is.
+    """
+    before, found = None, element.bounding_box()
+    end = time.monotonic() + 60
+    while found is None or found != before:
+        assert time.monotonic() < end, f"it is still drawn or moved: {element}"
+        element.page.wait_for_timeout(60)  # some frames of the screen
+        before, found = found, element.bounding_box()
+    return found
+
+
 def watch_figures(page: Any) -> None:
     """Let `outdated` know: a line that is held gets figures of its own, perhaps before a test has looked."""
     page.evaluate(

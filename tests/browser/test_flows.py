@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.support import App, outdated, ready, watch_figures
+from tests.support import App, at_rest, outdated, ready, watch_figures
 
 pytestmark = pytest.mark.browser
 
@@ -46,6 +46,7 @@ def inspector(page: Any, url: str) -> Any:
     chart.wait_for()
     page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
     ready(page)  # what polled for the figures is drawn once more when they are there
+    at_rest(chart.locator(".plot"))
     return chart
 
 
@@ -54,7 +55,7 @@ def tile(page: Any, key: str) -> str:
 
 
 def drag(page: Any, dx: float, *, side: str = "high", release: bool = True) -> None:
-    box = page.locator(f"g.handle[data-side={side}] .grip").bounding_box()
+    box = at_rest(page.locator(f"g.handle[data-side={side}] .grip"))
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
@@ -268,8 +269,8 @@ def test_table_opens_a_layer(page: Any, demo: App) -> None:
     visit(page, demo.url, "Layers")
     canvas = page.locator("[data-testid=stDataFrame] canvas").first
     canvas.wait_for()
-    page.wait_for_timeout(500)
-    box = canvas.bounding_box()
+    page.wait_for_timeout(500)  # the grid sizes its columns once more
+    box = at_rest(canvas)
     page.mouse.click(box["x"] + 204 + 32, box["y"] + 36 + 35 * 2 + 17)
     page.wait_for_url(re.compile("/inspector"))
 

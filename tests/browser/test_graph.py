@@ -14,7 +14,7 @@ import pytest
 import quantscope.ui.components.graph as component
 from tests.browser.test_flows import link, visit
 from tests.graphs import model, node, randn, value
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 LAYOUT = (Path(component.__file__).parent / "layout.js").read_text(encoding="utf-8")
@@ -167,13 +167,13 @@ def test_the_wheel_is_the_pages_until_the_board_is_clicked(page: Any, deep: App)
     board.scroll_into_view_if_needed()
     main = page.get_by_test_id("stMain")
     main.evaluate("e => e.scrollTo(0, e.scrollHeight / 4)")
-    world, box = board.locator("svg > g"), board.bounding_box()
+    world, box = board.locator("svg > g"), at_rest(board)
     page.mouse.move(box["x"] + 4, max(box["y"], 20) + 30)
     before = main.evaluate("e => e.scrollTop"), world.get_attribute("transform")
     page.mouse.wheel(0, 60)
     page.wait_for_function("([e, was]) => e.scrollTop !== was", arg=[main.element_handle(), before[0]])
     assert world.get_attribute("transform") == before[1]
-    box = board.bounding_box()
+    box = at_rest(board)
     page.mouse.click(box["x"] + 4, box["y"] + box["height"] / 2)
     board.and_(page.locator(".active")).wait_for()
     at = main.evaluate("e => e.scrollTop")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.test_flows import drag, inspector, tile
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def test_fitted_densities_are_drawn_on_demand_and_say_what_they_expect(page: Any
     log = chart.locator("path.fit.best").get_attribute("d")
     page.get_by_role("button", name="Linear", exact=True).click()
     assert chart.locator("path.fit.best").get_attribute("d") != log
-    box = chart.locator(".plot").bounding_box()
+    box = at_rest(chart.locator(".plot"))
     page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 250)
     assert "expects" in chart.locator(".hover").inner_text()
 

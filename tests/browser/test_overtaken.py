@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile, visit
-from tests.support import App, ready
+from tests.support import App, outdated, ready, watch_figures
 from tests.wire import wrapping
 
 pytestmark = pytest.mark.browser
@@ -37,10 +37,11 @@ def test_a_drag_is_followed_and_answered(page: Any, demo: App) -> None:
     inspector(page, demo.url)
     assert page.evaluate("window.overtaken") > 3
     before, step = tile(page, "sqnr"), saved(page)
+    watch_figures(page)
     drag(page, -200, release=False)
     live = tile(page, "sqnr")
     assert live not in ("", before)
-    page.locator("#network.outdated").wait_for()
+    outdated(page)
     page.mouse.up()
     saved_anew(page, step)
     page.locator("#network:not(.busy):not(.outdated)").wait_for()

@@ -11,7 +11,7 @@ import pytest
 
 from quantscope.core.thresholds import AUTOMATIC
 from tests.browser.test_flows import drag, inspector, saved, saved_anew, tile, use_mark
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 
@@ -86,8 +86,8 @@ def test_a_tools_range_is_drawn_and_used(page: Any, tools_demo: App) -> None:
     marks = page.locator("#threshold g.mark[data-method]").count()
     table = page.get_by_test_id("stDataFrame")
     table.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
-    box = table.bounding_box()
+    page.wait_for_timeout(500)  # the grid sizes its columns once more
+    box = at_rest(table)
     row = len(AUTOMATIC) + 1.5  # the header is one; then the methods
     page.mouse.click(box["x"] + 18, box["y"] + 33 * row)
     chosen = page.get_by_test_id("stMarkdownContainer").get_by_text("onnxruntime entropy")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.test_flows import saved, visit
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 # Whether a slide shows all that is on it; one drawn for another size of the window is given time to follow.
@@ -66,7 +66,7 @@ def test_keys_turn_the_slides_and_escape_leaves(page: Any, demo: App) -> None:
     page.get_by_text("Speaker's notes").wait_for(state="hidden")
     page.get_by_role("button", name="Slide 2:").click()
     slide(page, "idea")
-    box = page.locator(".stage").bounding_box()
+    box = at_rest(page.locator(".stage"))
     page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
     slide(page, "values")
     page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.5 * box["height"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.test_flows import visit
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 
@@ -30,7 +30,7 @@ def test_a_run_ends_in_a_ranking_and_a_bar_opens_its_layer(page: Any, ranked: Ap
     first.scroll_into_view_if_needed()
     named = page.locator(".yaxislayer-above .ytick text").first.text_content()
     name = re.split(r"\s{2}", named)[0]  # its SQNR stands beside it
-    box = first.bounding_box()
+    box = at_rest(first)
     page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     page.wait_for_url(re.compile(r"//[^/]+/inspector(\?|$)"))
     ready(page)

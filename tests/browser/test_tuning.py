@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.test_flows import card, visit
-from tests.support import App, ready
+from tests.support import App, at_rest, ready
 
 pytestmark = pytest.mark.browser
 
@@ -76,7 +76,7 @@ def test_a_point_of_the_front_is_clicked_and_used(page: Any, small: App) -> None
     ready(page)
     last = points.last
     last.scroll_into_view_if_needed()
-    box = last.bounding_box()
+    box = at_rest(last)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_role("button", name="Use this recipe").click()
     page.get_by_text(re.compile(r"step \d+: mixed precision")).wait_for()
