@@ -1,11 +1,13 @@
-"""A component whose call is overtaken by the next one works as any other.
+"""A component that is called once more, at whatever moment, works as any other.
 
-Streamlit calls a component for each new value. A call that the next one overtakes while the script still
-loads has its cleanup run at once, and that is after the next call. Here every call is overtaken like that.
+Streamlit calls a component for each new value, and with the same one where the page is drawn anew. A call
+that the next one overtakes while the script still loads has its cleanup run at once, and that is after the
+next call. Here every call is overtaken like that, or comes again and again.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,22 @@ OVERTAKEN = wrapping(
   const first = shown(component), second = shown(component);
   Promise.resolve().then(first);
   return second;
+}""",
+)
+AGAIN = wrapping(
+    "export default ",
+    """(shown) => (component) => {
+  const at = component.parentElement;
+  clearInterval(at.again);
+  let last = shown(component);
+  const mine = (at.again = setInterval(() => {
+    last = shown(component);
+    window.again = (window.again || 0) + 1;
+  }, 60));
+  return () => {
+    if (at.again === mine) clearInterval(mine);
+    last?.();
+  };
 }""",
 )
 
@@ -67,3 +85,34 @@ def test_slides_are_turned(page: Any, demo: App) -> None:
     page.locator("dialog.deck.presenting").wait_for()
     page.keyboard.press("End")
     page.locator(".stage .slide[data-slide=words]").wait_for()
+
+
+def test_what_keys_have_moved_is_not_taken_back_before_it_is_saved(page: Any, demo: App) -> None:
+    page.add_init_script(AGAIN)
+    inspector(page, demo.url)
+    step, slider = saved(page), page.get_by_role("slider", name=re.compile("High end|threshold"))
+    before = float(slider.get_attribute("aria-valuenow"))
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("PageDown")
+        page.wait_for_timeout(150)
+    live = float(slider.get_attribute("aria-valuenow"))
+    assert live < before
+    saved_anew(page, step)
+    page.locator("#threshold[data-state=exact]").wait_for()
+    assert float(slider.get_attribute("aria-valuenow")) == live
+    assert page.evaluate("window.again") > 20
+
+
+def test_an_enlarged_sample_stays_so_and_keeps_the_focus(page: Any, demo: App) -> None:
+    page.add_init_script(AGAIN)
+    visit(page, demo.url, "Compare")
+    page.locator("article.card").first.wait_for(timeout=120_000)  # both models over 1,000 samples
+    ready(page)
+    page.locator("article.card .larger").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(400)
+    assert page.locator("article.card.large").count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(400)
+    assert page.locator("article.card.large").count() == 0

@@ -169,10 +169,7 @@ function card(entry, models) {
   larger.setAttribute("aria-label", `Enlarge ${entry.title}`);
   larger.setAttribute("aria-pressed", "false");
   larger.title = "Enlarge";
-  larger.onclick = () => {
-    const on = node.classList.toggle("large");
-    larger.setAttribute("aria-pressed", String(on));
-  };
+  larger.onclick = () => enlarge(node, !node.classList.contains("large"));
   head.appendChild(larger);
   node.appendChild(head);
   if (entry.badges.length) {
@@ -186,6 +183,22 @@ function card(entry, models) {
   for (const part of entry.parts) parts.appendChild(DRAWN[part.kind](part, models));
   node.append(parts, element("p", "foot", entry.note));
   return node;
+}
+
+function enlarge(node, on) {
+  node.classList.toggle("large", on);
+  node.querySelector(".larger").setAttribute("aria-pressed", String(on));
+}
+
+// What was enlarged, and where the focus is, outlive a new drawing of the same samples.
+function replace(root, ...drawn) {
+  const large = [...root.querySelectorAll(".card.large")].map((node) => node.dataset.row);
+  const focus = root.getRootNode().activeElement?.closest(".larger")?.closest(".card").dataset.row;
+  root.replaceChildren(...drawn);
+  for (const node of root.querySelectorAll(".card")) {
+    if (large.includes(node.dataset.row)) enlarge(node, true);
+    if (focus === node.dataset.row) node.querySelector(".larger").focus({ preventScroll: true });
+  }
 }
 
 function main(component) {
@@ -202,5 +215,5 @@ function main(component) {
   const grid = element("div", "grid");
   grid.style.gridTemplateColumns = `repeat(auto-fill, minmax(min(100%, ${data.least}px), 1fr))`;
   grid.append(...data.cards.map((entry) => card(entry, data.models)));
-  root.replaceChildren(legend, grid);
+  replace(root, legend, grid);
 }

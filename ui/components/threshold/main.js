@@ -2,7 +2,8 @@
 //
 // While a line moves, its figures are computed here from the whole histogram (exact.js), so that they are those that
 // the server gives once it is let go. `seq` counts this chart's own edits: data older than the newest edit are not
-// allowed to move a line back. The figures are drawn by another element (components/figures), which is told of them.
+// allowed to move a line back, and none are while it is held, or moved by keys and not saved yet. The figures are drawn
+// by another element (components/figures), which is told of them.
 
 const DWELL = 250;  // ms without a movement after which a held line is measured
 const FIGURES = "quantscope-figures", WANTED = "quantscope-figures-wanted";
@@ -303,7 +304,7 @@ function main(component) {
     S.plotted = plotted(data);
     drawChart(S);
     place(S);
-  } else if (!S.drag && data.seq >= S.seq) {
+  } else if (!S.drag && !S.timer && data.seq >= S.seq) {
     const whole = String(S.view) === String(S.data.domain), wider = String(data.domain) !== String(S.data.domain);
     prepare(S, data);
     S.data = data;
