@@ -131,7 +131,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A browser test that fails shows its page, and what was said on the wire last."""
     outcome: Any = yield
     report = outcome.get_result()
-    tab = getattr(item, "funcargs", {}).get("page")
+    tab = getattr(item, "funcargs", {}).get("page") if item.get_closest_marker("browser") else None
     if report.when == "call" and report.failed and tab is not None:
         report.sections.append(("page", f"{tab.url}\n{seen(tab)}"))
         report.sections.append(("wire", str(tab.wire)))

@@ -282,6 +282,17 @@ def test_the_experiment_shows_three_draws_and_a_sentence() -> None:
     assert any(finding(draws) in entry.value for entry in app.markdown)
 
 
+def test_a_type_that_the_browser_lost_changes_nothing() -> None:
+    app = opened(size="5000")
+    before = settings(app)
+    for key, shown in (("play_sign", "signed"), ("play_symmetry", "symmetric")):
+        assert app.segmented_control(key=key).value == shown
+        app.segmented_control(key=key).set_value(None).run()
+        healthy(app)
+        assert app.segmented_control(key=key).value == shown
+        assert settings(app) == before
+
+
 def test_changes_of_type_bits_and_seed_are_in_the_link() -> None:
     app = opened(size="5000")
     app.slider(key="play_bits").set_value(3).run()

@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from quantscope.core.sensitivity import Kind, Metric, RankingRow, Run, run_sensitivity
+from quantscope.core.tuning.mixed import Cost
 from quantscope.ui.figures.sensitivity import NO_VALUE, sensitivity_figure
 from quantscope.ui.runs import measured, rankings
 from quantscope.ui.session import cached, opening
@@ -57,6 +58,19 @@ def test_without_a_model_the_page_says_what_to_do() -> None:
     app = go(start(), "sensitivity")
     assert not app.exception
     assert "empty_open" in keys(app)
+
+
+def test_a_choice_that_the_browser_lost_is_made_again(page: AppTest) -> None:
+    """A run that comes before the browser has drawn the last one lets it send that nothing is chosen."""
+    for key, first in (("sens_kind", Kind.ENABLE), ("mixed_cost", Cost.SIZE)):
+        control = page.segmented_control(key=key)
+        assert control.value == first
+        page.session_state[key] = None
+        healthy(page.run())
+        assert page.segmented_control(key=key).value == first
+    page.session_state["sens_kind"] = None
+    run(page)
+    assert "One layer on, by Output SQNR" in said(page)
 
 
 def test_layers_are_ranked_and_a_remedy_changes_the_recipe(page: AppTest) -> None:

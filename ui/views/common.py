@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import ParamSpec, TypedDict, TypeVar, cast
 
 import streamlit as st
@@ -129,6 +129,16 @@ def preparing() -> None:
     at = job.state if job is not None else State.DONE  # read once: it may end at any moment
     if at is not State.DONE:
         progress_panel(at is State.RUNNING)
+
+
+def begin(key: Key[T], offered: Container[object], first: T) -> None:
+    """Let a widget begin with a value that is offered, also where what was chosen no longer is.
+
+    A widget whose first value is set by program may send that nothing is chosen, `required` or not: where the
+    next run comes before the browser has drawn it.
+    """
+    if not key.there() or key.get() not in offered:
+        key.set(first)
 
 
 def follow(name: str, value: T) -> tuple[str, T]:

@@ -1,8 +1,7 @@
 """Compare, sample by sample: whose answers changed, drawn as what they are; and which classes lose."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import streamlit as st
 
@@ -22,10 +21,8 @@ from quantscope.ui.session import keys
 from quantscope.ui.session.jobs import Job, State
 from quantscope.ui.session.memory import Key
 from quantscope.ui.session.state import Session
-from quantscope.ui.views import compare_classes, job_progress, sample_actions, sample_drawing
-from quantscope.ui.views.common import poll
+from quantscope.ui.views import common, compare_classes, job_progress, sample_actions, sample_drawing
 
-T = TypeVar("T")
 MOST = 5  # versions
 EACH, EACH_WIDE = 12, 6  # samples on a page: of few pictures, and of many
 PATIENCE = 0.4  # seconds for which a page waits for samples, so that small models need no second drawing
@@ -127,7 +124,7 @@ def _chosen_versions(wanted: Wanted, found: BySample) -> View:
     names = {version.key: text.short(version.short, 24) for version in wanted.versions}
     if len(by_key) < 2:
         return View(found=found, shown=0)
-    _begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
+    common.begin(keys.SAMPLES_SHOWN, by_key, wanted.versions[-1].key)
     shown = st.segmented_control(
         "Answers of",
         list(by_key),
@@ -139,7 +136,7 @@ def _chosen_versions(wanted: Wanted, found: BySample) -> View:
     others = [key for key in by_key if key != shown]
     before: str | None = others[0]
     if len(others) > 1:
-        _begin(keys.SAMPLES_BEFORE, others, others[0])
+        common.begin(keys.SAMPLES_BEFORE, others, others[0])
         before = st.selectbox(
             "Changed since",
             others,
@@ -155,7 +152,7 @@ def _part(found: BySample) -> str:
     """What is shown: samples, or classes where there are any."""
     if found.scored is None:
         return SAMPLES
-    _begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
+    common.begin(keys.SAMPLES_PART, [SAMPLES, CLASSES], SAMPLES)
     chosen = st.segmented_control(
         "Look at", [SAMPLES, CLASSES], key=keys.SAMPLES_PART.name, required=True, width="content"
     )
@@ -206,7 +203,7 @@ def _list(
     which = Filter.ALL
     if len(choices) > 1:
         first = Filter.CHANGED if changed is not None and changed.count else Filter.ALL
-        _begin(keys.SAMPLES_FILTER, choices, first)
+        common.begin(keys.SAMPLES_FILTER, choices, first)
         which = (
             st.pills(
                 "Show",
@@ -224,7 +221,7 @@ def _list(
         )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         orders = sample_list.orders(view)
-        _begin(keys.SAMPLES_ORDER, orders, orders[0])
+        common.begin(keys.SAMPLES_ORDER, orders, orders[0])
         order = st.selectbox("Order", orders, key=keys.SAMPLES_ORDER.name, on_change=_first_page, width=230)
         number = _class_choice(view, words)
         answer = _one_class(
@@ -246,7 +243,7 @@ def _one_class(label: str, numbers: Sequence[int], key: Key[int], words: Words) 
     """A class, or None for all of them."""
     if len(numbers) < 2:
         return None
-    _begin(key, [ALL_CLASSES, *numbers], ALL_CLASSES)
+    common.begin(key, [ALL_CLASSES, *numbers], ALL_CLASSES)
     chosen = st.selectbox(
         label,
         [ALL_CLASSES, *numbers],
@@ -258,16 +255,10 @@ def _one_class(label: str, numbers: Sequence[int], key: Key[int], words: Words) 
     return None if chosen == ALL_CLASSES else chosen
 
 
-def _begin(key: Key[T], offered: Container[object], first: T) -> None:
-    """Let a widget begin with a value that is offered, also where what was chosen no longer is."""
-    if not key.there() or key.get() not in offered:
-        key.set(first)
-
-
 def _output_choice(view: View, order: Order) -> str | None:
     if len(view.found.outputs) < 2 or order in (Order.DATA, Order.CLOSE):
         return None
-    _begin(keys.SAMPLES_OUTPUT, [WORST, *view.found.outputs], WORST)
+    common.begin(keys.SAMPLES_OUTPUT, [WORST, *view.found.outputs], WORST)
     chosen = st.selectbox(
         "Error of",
         [WORST, *view.found.outputs],
@@ -304,7 +295,7 @@ def _gallery(
     job = by_sample.cards(wanted, found, page, patience=PATIENCE)
     if job is None:
         st.caption("Running these samples…")
-        poll("sample_cards", 0.2, _look, wanted, page)
+        common.poll("sample_cards", 0.2, _look, wanted, page)
     elif job.result is None:
         st.error(text.escape(text.sentence(job.error)), icon=":material/error:")
     else:

@@ -52,8 +52,7 @@ def render(now: state.Session) -> None:
 def _controls(now: state.Session, job: Job[object] | None) -> None:
     last = keys.MIXED_CHOICES.get()
     there = [p for p in PRECISIONS if p in target(now.recipe.target).precisions]
-    if not keys.MIXED_COST.there():
-        keys.MIXED_COST.set(last.cost if last is not None else Cost.SIZE)
+    _begin_cost()
     if not keys.MIXED_ALLOWED.there():
         keys.MIXED_ALLOWED.set(last.allowed if last is not None else there)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -73,9 +72,15 @@ def _controls(now: state.Session, job: Job[object] | None) -> None:
     keys.MIXED_CHOICES.set(MixedChoices(cost=cost or Cost.SIZE, allowed=allowed))
 
 
+def _begin_cost() -> None:
+    last = keys.MIXED_CHOICES.get()
+    common.begin(keys.MIXED_COST, COSTS, last.cost if last is not None else Cost.SIZE)
+
+
 def _begin() -> None:
     now = state.session()
     if now is not None:
+        _begin_cost()
         keys.MIXED_POINT.pop()
         mixed_precision.start(now, keys.MIXED_COST.get(), keys.MIXED_ALLOWED.get())
 

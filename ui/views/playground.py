@@ -218,11 +218,13 @@ def _parameter(name: str, box: Key[float]) -> None:
 
 
 def _sign() -> None:
-    keys.PLAYGROUND.set(replace(_settings(), signed=keys.PLAY_SIGN.get() == "signed"))
+    if chosen := keys.PLAY_SIGN.get():
+        keys.PLAYGROUND.set(replace(_settings(), signed=chosen == "signed"))
 
 
 def _symmetry() -> None:
-    keys.PLAYGROUND.set(replace(_settings(), symmetric=keys.PLAY_SYMMETRY.get() == "symmetric"))
+    if chosen := keys.PLAY_SYMMETRY.get():
+        keys.PLAYGROUND.set(replace(_settings(), symmetric=chosen == "symmetric"))
 
 
 def _method() -> None:

@@ -87,8 +87,7 @@ def _controls(now: state.Session, job: Job[object] | None) -> tuple[Kind, Metric
     """Kind, metric, samples and Run; the choices outlive a visit to another page."""
     newest, last = runs.newest(now), keys.RANKING_CHOICES.get()
     most = max(runs.most_samples(now), 1)
-    if not keys.RANKING_KIND.there():
-        keys.RANKING_KIND.set(last.kind if last else newest.kind if newest else Kind.ENABLE)
+    _begin_kind(now)
     if not keys.RANKING_COUNT.there():
         keys.RANKING_COUNT.set(last.count if last else newest.samples if newest else SAMPLES)
     keys.RANKING_COUNT.set(max(1, min(keys.RANKING_COUNT.get(), most)))
@@ -137,6 +136,11 @@ def _controls(now: state.Session, job: Job[object] | None) -> tuple[Kind, Metric
     return kind, metric
 
 
+def _begin_kind(now: state.Session) -> None:
+    newest, last = runs.newest(now), keys.RANKING_CHOICES.get()
+    common.begin(keys.RANKING_KIND, KINDS, last.kind if last else newest.kind if newest else Kind.ENABLE)
+
+
 def _extent(now: state.Session, kind: Kind, count: int) -> str:
     """How much a run would be, and how long it should take at the pace of the last one."""
     left = runs.runs_left(now, kind, count)
@@ -149,6 +153,7 @@ def _extent(now: state.Session, kind: Kind, count: int) -> str:
 def _begin() -> None:
     now = state.session()
     if now is not None:
+        _begin_kind(now)
         runs.start(now, keys.RANKING_KIND.get(), int(keys.RANKING_COUNT.get()))
 
 
