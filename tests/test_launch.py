@@ -82,6 +82,7 @@ def test_streamlit_is_told_to_stay_at_home() -> None:
         "--server.allowedHosts=b",
         "--browser.gatherUsageStats=false",
         "--client.showErrorDetails=none",
+        "--runner.fastReruns=false",  # else two runs of one session write at a time
         "--runner.postScriptGC=false",  # else whatever polls brings all background work to a halt
     ):
         assert flag in arguments

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_flows import drag, link, saved, saved_anew, visit
+from tests.browser.test_flows import drag, inspector, link, saved, saved_anew, visit
+from tests.browser.test_polling import ENDED
 from tests.support import ready
 
 pytestmark = pytest.mark.browser
@@ -95,3 +96,30 @@ def test_a_line_let_go_while_the_network_is_still_answering_is_saved(page: Any, 
     page.locator("#threshold[data-state=exact]").wait_for()
     saved_anew(page, before)
     assert saved(page) == before + 1
+
+
+def test_an_edit_with_a_request_of_the_page_right_behind_it_is_saved(page: Any, app_url: str) -> None:
+    """Both are there at once: the second is not to end the first before that has done anything."""
+    late = Late()
+    page.route_web_socket(re.compile("_stcore/stream"), late.route)
+    inspector(page, app_url)
+    for _ in range(5):
+        before = saved(page)
+        late.held = []
+        drag(page, -12, release=False)
+        page.wait_for_timeout(1000)  # the line is held, and answered
+        late.asked = []
+        page.mouse.up()
+        late.deliver()
+        page.evaluate(ENDED)
+        for _ in range(100):
+            if len(late.asked) > 1:
+                break
+            page.wait_for_timeout(50)
+        assert len(late.asked) > 1
+        late.ask()
+        saved_anew(page, before)
+        assert saved(page) == before + 1
+        page.locator("#threshold[data-state=exact]").wait_for()
+        page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+        ready(page)

@@ -107,6 +107,8 @@ def streamlit_arguments(
         "server.maxUploadSize": 2048,  # MB, the limit of a protobuf file
         "browser.gatherUsageStats": "false",
         "runner.magicEnabled": "false",
+        # A run is ended for the next one, not left behind while that begins beside it: both would write.
+        "runner.fastReruns": "false",
         "runner.postScriptGC": "false",  # after every poll, a full one; Python collects by itself
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "full" if debug else "none",
@@ -155,9 +157,10 @@ def serve(
     )
     from streamlit.web import cli
 
-    from quantscope.ui.server import warm
+    from quantscope.ui.server import callbacks, warm
     from quantscope.ui.session import jobs
 
+    callbacks.keep_whole()
     warm.start()
     code = 0
     try:
