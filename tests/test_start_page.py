@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from quantscope.core.project import Project, Source
 from quantscope.core.project import project as projects
 from quantscope.core.recipe import Recipe, recipe_to_yaml
 from quantscope.ui.session import opening
+from quantscope.ui.views import sidebar
 from quantscope.ui.views.start import RECENT
 from tests.pages import healthy, home, opened, start, until
 
@@ -105,3 +107,22 @@ def test_refused_projects_do_not_stay_on_disk_for_ever() -> None:
     projects.remove_project_leftovers(refused_for=0.0)
     assert not refused.folder.exists()
     assert {entry.id for entry in projects.list_projects()} == {kept.id, worked_on.id}
+
+
+def test_a_project_that_goes_while_its_page_is_drawn_is_said_to_be_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So goes a new one whose calibration fails at that moment; no poll would come to say why."""
+    app = start(opening.open_sample("digits_mlp"))
+    until(app, lambda a: "recipe" in a.session_state)
+    folder, drawn = opened(app).folder, sidebar.render
+
+    def gone() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        drawn()
+
+    monkeypatch.setattr(sidebar, "render", gone)
+    app.run()
+    healthy(app)
+    assert app.title[0].value == "Open a model"
+    assert any("removed in another window" in note.value for note in app.info)

@@ -102,3 +102,5 @@ def main() -> None:
     sidebar.render()  # after the page, which must follow a drag of a clip line at once
     with st.sidebar:
         mind_manners()
+    if keys.GO.get() is not None:
+        st.rerun()  # what is shown went while it was being drawn: nothing else would say so
