@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_flows import drag, inspector, link, saved, saved_anew, visit
+from tests.browser.test_flows import drag, inspector, link, saved, saved_anew
 from tests.browser.test_polling import ENDED
 from tests.support import ready
 
@@ -54,13 +54,20 @@ class Late:
             self.held.append(message)
 
 
+def let_go(page: Any, late: Late, dx: float) -> None:
+    """Drag a line and let it go; neither the answer to its being held nor the edit has arrived yet."""
+    late.held = []
+    drag(page, dx, release=False)
+    page.wait_for_timeout(1500)  # the line is held, and answered
+    late.asked = []
+    page.mouse.up()
+
+
 def test_a_page_comes_back_whose_answer_was_late(page: Any, app_url: str) -> None:
     """The browser may have dropped by then what it had when it asked; nothing sent may rely on that."""
     late = Late()
     page.route_web_socket(re.compile("_stcore/stream"), late.route)
-    visit(page, app_url, "Inspector")
-    page.locator("#threshold[data-state=exact]").wait_for()
-    page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+    inspector(page, app_url)
     page.wait_for_timeout(1200)
     link(page, "Sensitivity")
     late.held = []
@@ -79,16 +86,10 @@ def test_a_line_let_go_while_the_network_is_still_answering_is_saved(page: Any, 
     """The answer to a held line comes after it was let go: what the page sends then takes nothing back."""
     late = Late()
     page.route_web_socket(re.compile("_stcore/stream"), late.route)
-    visit(page, app_url, "Inspector")
-    page.locator("#threshold[data-state=exact]").wait_for()
-    page.locator("[data-card='Output SQNR']:not(.waiting)").wait_for()
+    inspector(page, app_url)
     page.wait_for_timeout(1200)
     before = saved(page)
-    late.held = []
-    drag(page, -150, release=False)
-    page.wait_for_timeout(1500)  # the line is held, and answered
-    late.asked = []
-    page.mouse.up()
+    let_go(page, late, -150)
     page.wait_for_timeout(300)
     late.deliver()
     page.wait_for_timeout(300)
@@ -105,11 +106,7 @@ def test_an_edit_with_a_request_of_the_page_right_behind_it_is_saved(page: Any, 
     inspector(page, app_url)
     for _ in range(5):
         before = saved(page)
-        late.held = []
-        drag(page, -12, release=False)
-        page.wait_for_timeout(1000)  # the line is held, and answered
-        late.asked = []
-        page.mouse.up()
+        let_go(page, late, -12)
         late.deliver()
         page.evaluate(ENDED)
         for _ in range(100):

@@ -2,8 +2,9 @@
 
 import functools
 
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
+
+from quantscope.ui.session.memory import in_callback
 
 LOOK = "_maybe_handle_execution_control_request"  # ends the run, if another one is asked for
 
@@ -20,8 +21,7 @@ def keep_whole() -> None:
 
     @functools.wraps(look)
     def later(runner: ScriptRunner) -> None:
-        context = get_script_run_ctx(suppress_warning=True)
-        if context is None or getattr(context, "has_script_started", True):
+        if not in_callback():
             look(runner)
 
     setattr(ScriptRunner, LOOK, later)

@@ -46,14 +46,14 @@ def uninterrupted(act: Callable[P, T]) -> Callable[P, T]:
     return whole
 
 
-def _in_callback() -> bool:
+def in_callback() -> bool:
     """Whether the run has not come to the page's script yet: what is done now belongs to a click, say."""
     context = get_script_run_ctx(suppress_warning=True)
     return context is not None and not getattr(context, "has_script_started", True)
 
 
 def _access(action: Callable[[], T]) -> T:
-    whole = _postponed.depth > 0 or _in_callback()
+    whole = _postponed.depth > 0 or in_callback()
     if not whole and (interruption := _postponed.interruption) is not None:
         _postponed.interruption = None
         raise interruption
